@@ -31,6 +31,8 @@ const char* frame_error_name(FrameError error) {
       return "bad_varint";
     case FrameError::out_of_memory:
       return "out_of_memory";
+    case FrameError::bad_length:
+      return "bad_length";
   }
   return "unknown";
 }

@@ -17,6 +17,7 @@ enum class FrameError : uint8_t {
   bad_flag = 5,
   bad_varint = 6,
   out_of_memory = 7,
+  bad_length = 8,
 };
 
 const char* frame_error_name(FrameError error);

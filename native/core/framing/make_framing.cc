@@ -1,6 +1,12 @@
-#include "core/framing/framing.h"
+#include <algorithm>
 
+#include "core/framing/delimiter.h"
+#include "core/framing/fixed.h"
+#include "core/framing/framing.h"
+#include "core/framing/hp_socket_pack.h"
 #include "core/framing/length_field.h"
+#include "core/framing/raw.h"
+#include "core/framing/varint.h"
 
 namespace iocp {
 
@@ -11,14 +17,23 @@ bool Framing::accepts(const uint8_t* payload, size_t size) const {
 
 namespace {
 
+bool has_prefix(FramingKind kind) {
+  return kind == FramingKind::length_field || kind == FramingKind::varint ||
+         kind == FramingKind::hp_socket_pack;
+}
+
 bool check_limits(const FramingOptions& options, std::string* error) {
-  const uint64_t whole =
-      options.max_packet < options.stream_above ? options.max_packet : options.stream_above;
-  if (whole > FramingOptions::max_whole_packet) {
-    *error = "maxPacket above 1 GiB needs a streamAbove of at most 1 GiB";
+  if (!has_prefix(options.kind) && options.stream_above != FramingOptions::never) {
+    *error = "streamAbove needs a framing that says the length first";
     return false;
   }
-  return true;
+  if (options.kind == FramingKind::fixed || options.kind == FramingKind::raw) return true;
+  if (std::min(options.max_packet, options.stream_above) <= FramingOptions::max_whole_packet) {
+    return true;
+  }
+  *error = has_prefix(options.kind) ? "maxPacket above 1 GiB needs a streamAbove of at most 1 GiB"
+                                    : "maxPacket must be at most 1 GiB";
+  return false;
 }
 
 }  // namespace
@@ -31,11 +46,19 @@ std::shared_ptr<const Framing> make_framing(const FramingOptions& options, std::
       if (!LengthFieldFraming::check(options, error)) return nullptr;
       return std::make_shared<LengthFieldFraming>(options);
     case FramingKind::delimiter:
+      if (!DelimiterFraming::check(options, error)) return nullptr;
+      return std::make_shared<DelimiterFraming>(options);
     case FramingKind::fixed:
+      if (!FixedFraming::check(options, error)) return nullptr;
+      return std::make_shared<FixedFraming>(options);
     case FramingKind::raw:
+      return std::make_shared<RawFraming>(options);
     case FramingKind::varint:
+      if (!VarintFraming::check(options, error)) return nullptr;
+      return std::make_shared<VarintFraming>(options);
     case FramingKind::hp_socket_pack:
-      break;
+      if (!HpSocketPackFraming::check(options, error)) return nullptr;
+      return std::make_shared<HpSocketPackFraming>(options);
   }
   *error = "kind is not known";
   return nullptr;
