@@ -1,0 +1,62 @@
+{
+  # Builds unchanged with MSVC on Windows (`node-gyp rebuild`). Everything that only MinGW needs, for the cross build
+  # from Linux, stands in tools/cross/nodedir/include/node/common.gypi.
+  'variables': {
+    # 1: warnings are errors. For this project's own builds; somebody who installs the package with a newer compiler
+    # than ours must not be stopped by a new warning.
+    'iocp_werror%': 0,
+    # 1: the test variant, whose Winsock calls can be made to fail. Never in a package.
+    'iocp_fault%': 0,
+    # Kept in order by `node tools/sources.mjs --write`.
+    'iocp_sources': [
+    ]
+  },
+  'target_defaults': {
+    'include_dirs': [
+      'native',
+      '<!(node -p "require(\'node-addon-api\').include_dir")'
+    ],
+    'defines': [
+      'NAPI_VERSION=8',
+      'NAPI_DISABLE_CPP_EXCEPTIONS',
+      # A Worker that is being terminated may refuse the throw; that must not end the process.
+      'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'
+    ],
+    'conditions': [
+      [ 'OS=="win"', {
+        'defines': [
+          'WIN32_LEAN_AND_MEAN', 'NOMINMAX', 'UNICODE', '_UNICODE',
+          # Windows 10 1607 and Server 2016 are the oldest that are supported.
+          '_WIN32_WINNT=0x0A00'
+        ],
+        # No ".lib" suffix: gyp's MSVS generator appends it, ld does not want it.
+        'libraries': [ '-lws2_32', '-lmswsock' ],
+        'msvs_settings': {
+          'VCCLCompilerTool': {
+            'AdditionalOptions': [ '/std:c++17', '/permissive-', '/Zc:__cplusplus', '/utf-8' ],
+            'WarningLevel': 4
+          }
+        }
+      } ],
+      [ 'OS=="win" and iocp_werror==1', {
+        'msvs_settings': { 'VCCLCompilerTool': { 'WarnAsError': 'true' } }
+      } ],
+      [ 'iocp_fault==1', {
+        'defines': [ 'IOCP_FAULT_SEAM=1' ]
+      } ]
+    ]
+  },
+  'conditions': [
+    [ 'OS=="win"', {
+      'targets': [
+        {
+          'target_name': 'iocp',
+          'sources': [ '<@(iocp_sources)' ]
+        }
+      ]
+    }, {
+      # There are no completion ports: nothing to build, and no error.
+      'targets': [ { 'target_name': 'iocp', 'type': 'none' } ]
+    } ]
+  ]
+}

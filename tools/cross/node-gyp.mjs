@@ -1,0 +1,45 @@
+// node-gyp, building this addon for win32-x64: natively on Windows, with MinGW-w64 elsewhere.
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import { writeIfChanged } from '../lib/files.mjs'
+import { fromRoot, isWindows, root } from '../lib/paths.mjs'
+import { run } from '../lib/run.mjs'
+import { napiStub } from './napi-stub.mjs'
+
+/**
+ * Configures and builds in `folder`/build, where `folder` holds binding.gyp and native/. What has not changed is not
+ * compiled again. `compiler` is a pair of names for C and C++ (MinGW's GCC when not given).
+ */
+export async function buildAddon({ folder = root, fault = false, werror = false, compiler, arch = 'x64' }) {
+  const variables = [`-Diocp_werror=${werror ? 1 : 0}`, `-Diocp_fault=${fault ? 1 : 0}`]
+  const options = { cwd: folder, env: isWindows ? process.env : crossEnvironment(compiler) }
+  if (!isWindows) {
+    const stub = 'build/napi_stub.c'
+    writeIfChanged(path.join(folder, stub), napiStub())
+    variables.push('-DOS=win', `-Diocp_napi_stub=${stub}`)
+  }
+  const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
+  const quiet = process.env.IOCP_VERBOSE ? [] : ['--loglevel=warn']
+  await run(process.execPath, [gyp, 'configure', `--arch=${arch}`, ...quiet, '--', ...variables], options)
+  await run(process.execPath, [gyp, 'build', '-j', '2', ...quiet], options)
+}
+
+const triple = 'x86_64-w64-mingw32'
+
+function crossEnvironment(compiler = [`${triple}-gcc-posix`, `${triple}-g++-posix`]) {
+  const env = {
+    ...process.env,
+    // "posix" is the thread model whose libstdc++ has std::thread and std::mutex.
+    CC: compiler[0],
+    CXX: compiler[1],
+    LINK: compiler[1],
+    AR: `${triple}-ar`,
+    LC_ALL: 'C',
+    SOURCE_DATE_EPOCH: '0',
+    // npm exports a user's own `nodedir` setting, and node-gyp lets it win over --nodedir. This name wins over both.
+    npm_package_config_node_gyp_nodedir: fromRoot('tools', 'cross', 'nodedir')
+  }
+  // A user's flags would make other bytes out of the same sources.
+  for (const name of ['CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS']) delete env[name]
+  return env
+}

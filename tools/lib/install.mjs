@@ -1,0 +1,98 @@
+// Installing what a command needs: this project's node_modules, and Debian packages.
+import fs from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { readIfThere } from './files.mjs'
+import { withLock } from './lock.mjs'
+import { fromRoot, isWindows, root } from './paths.mjs'
+import { capture, commandLine, npm, run, say, Stop } from './run.mjs'
+
+/** Brings node_modules to what package-lock.json says; does nothing when it is there already. */
+export async function needNodeModules() {
+  if (nodeModulesAreFresh()) return
+  await withLock('npm', async () => {
+    if (nodeModulesAreFresh()) return
+    say('installing the development packages (npm ci)')
+    // The package's own install script looks for an addon; here the tools build or choose it.
+    await npm(['ci', '--ignore-scripts'], { cwd: root })
+  })
+}
+
+function nodeModulesAreFresh() {
+  const installedText = readIfThere(fromRoot('node_modules', '.package-lock.json'))
+  if (installedText === undefined) return false
+  const installed = JSON.parse(installedText).packages
+  const wanted = JSON.parse(fs.readFileSync(fromRoot('package-lock.json'), 'utf8')).packages
+  return Object.entries(wanted).every(
+    // Optional packages are those of other platforms.
+    ([name, { version, optional }]) => name === '' || optional || installed[name]?.version === version
+  )
+}
+
+// How to tell that something is there, and which package of Debian and Ubuntu brings it. Looking for the thing itself
+// serves people who have it from elsewhere.
+const debian = {
+  wine: { package: 'wine64', isThere: () => findProgram('wine64') !== undefined },
+  mingw: {
+    package: 'g++-mingw-w64-x86-64-posix',
+    isThere: () => findProgram('x86_64-w64-mingw32-g++-posix') !== undefined
+  },
+  make: { package: 'make', isThere: () => findProgram('make') !== undefined },
+  python: { package: 'python3', isThere: () => findProgram('python3') !== undefined },
+  gxx: { package: 'g++', isThere: () => findProgram('g++') !== undefined },
+  doctest: { package: 'doctest-dev', isThere: () => fs.existsSync('/usr/include/doctest/doctest.h') },
+  clang: { package: 'clang', isThere: () => findClang() !== undefined }
+}
+
+/** Installs the Debian packages that bring these things (keys of the table above), where they are missing. */
+export async function needDebian(...things) {
+  const missing = things.filter((thing) => !debian[thing].isThere()).map((thing) => debian[thing].package)
+  if (missing.length === 0) return
+  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing]
+  const asRoot = rootPrefix()
+  if (asRoot === undefined) {
+    throw new Stop(
+      `these packages are missing: ${missing.join(' ')}. On Debian or Ubuntu run this, then start again:\n\n` +
+        `  sudo apt-get update && sudo ${commandLine(install[0], install.slice(1))}\n`
+    )
+  }
+  say(`installing Debian packages: ${missing.join(' ')}`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = async (...words) => {
+    const line = [...asRoot, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', '-o', 'Dpkg::Use-Pty=0', ...words]
+    await run(line[0], line.slice(1), { env, stdio: [asRoot.length > 0 ? 'inherit' : 'ignore', 2, 2] })
+  }
+  await withLock('apt', async () => {
+    await apt('update')
+    await apt('install', '-y', '--no-install-recommends', ...missing)
+  })
+  const still = things.filter((thing) => !debian[thing].isThere())
+  if (still.length > 0) throw new Stop(`still missing after the installation: ${still.join(', ')}`)
+}
+
+/** What to put before apt-get: nothing for root, sudo where it can be used, undefined where neither is possible. */
+function rootPrefix() {
+  if (isWindows || findProgram('apt-get') === undefined) return undefined
+  if (process.getuid() === 0) return []
+  const sudo = findProgram('sudo')
+  if (sudo === undefined) return undefined
+  const mayAsk = process.stdin.isTTY && process.stderr.isTTY
+  return mayAsk || capture(sudo, ['-n', 'true']) !== undefined ? [sudo] : undefined
+}
+
+/** Full path of a program in the PATH; Debian keeps Wine's own programs beside it. */
+export function findProgram(name) {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/lib/wine']) {
+    const file = join(folder, isWindows ? `${name}.exe` : name)
+    if (folder !== '' && fs.existsSync(file)) return file
+  }
+  return undefined
+}
+
+/** The newest clang++ there is: Debian installs it under versioned names only, unless asked for `clang`. */
+export function findClang() {
+  for (const version of [21, 20, 19, 18, 17, 16, 15, 14]) {
+    const file = findProgram(`clang++-${version}`)
+    if (file !== undefined) return file
+  }
+  return findProgram('clang++')
+}

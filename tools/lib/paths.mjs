@@ -1,0 +1,17 @@
+// Where things are. All that the tools make lies in folders that git ignores: dist/, build/ and .cache/.
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/[\\/]$/, '')
+export const cache = path.join(root, '.cache')
+export const isWindows = process.platform === 'win32'
+
+export const fromRoot = (...parts) => path.join(root, ...parts)
+export const inCache = (...parts) => path.join(cache, ...parts)
+
+/** The addon that is in the repository and in the package. */
+export const prebuiltAddon = fromRoot('prebuilds', 'win32-x64', 'iocp.node')
+/** The addon that `npm run build:native` makes. */
+export const builtAddon = fromRoot('build', 'Release', 'iocp.node')
+/** Its test variant, laid out so that IOCP_PREBUILD=<this folder> makes node-gyp-build load it. */
+export const faultAddonFolder = fromRoot('build', 'fault')

@@ -1,0 +1,22 @@
+// Runs in the Windows Node.js: on Windows, or under Wine. `npm test` starts it (tools/test.mjs).
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  root: new URL('..', import.meta.url).pathname.replace(/^\/([A-Za-z]:)/, '$1'),
+  cacheDir: '.cache/vite',
+  test: {
+    include: ['test/{unit,integration,lifecycle}/**/*.test.ts'],
+    // Processes, not threads: the addon is loaded and left once for each test file, as in a user's program.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    // A test that passes at the second try has found something.
+    retry: 0,
+    allowOnly: process.env.CI !== 'true',
+    server: {
+      // The built library is loaded by Node itself, as users load it.
+      deps: { external: [/[\\/]dist[\\/]/] }
+    }
+  }
+})
