@@ -4,7 +4,7 @@
 // Any thread. The map does not own what it points to; whoever erases an entry may free the object
 // after erase() has returned, because no with() or for_each() can still be inside it then.
 // Lock order: the map's lock comes before that of an entry. So callbacks may lock the entry, and
-// insert() and erase() must not be called with an entry's lock held. Callbacks must not call the map.
+// insert() and erase() must not be called with an entry's lock held. Callbacks never call the map.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
