@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname.replace(/^\/([A-Za-z]:)/, '$1'),
   cacheDir: '.cache/vite',
+  // Vite's own pattern leaves out .cts.
+  oxc: { include: /\.[cm]?tsx?$/ },
   test: {
     include: ['test/{unit,integration,lifecycle}/**/*.test.ts'],
     // Processes, not threads: the addon is loaded and left once for each test file, as in a user's program.

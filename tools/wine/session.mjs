@@ -21,6 +21,7 @@ export function openWine() {
     fs.mkdirSync(users, { recursive: true })
     fs.writeFileSync(mine, '')
     process.once('exit', closeWine)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal)
     wineSync('wineserver', ['-p']) // exit code 2: one is running already
     preparePrefix()
   } finally {
@@ -43,52 +44,49 @@ export function closeWine() {
   }
 }
 
+const running = new Set()
+let lastInterrupt = -Infinity
+
 /**
- * Runs the Windows Node.js and resolves to its exit code.
- *
- * It gets a process group of its own: a Ctrl-C in the terminal would reach it directly and through us, and npm passes
- * on another one. We forward one SIGINT, which arrives as process.on('SIGINT') inside; SIGTERM and SIGHUP, for which
- * Windows programs have no handler that Wine would call, are forwarded as SIGINT too.
+ * The programs that run get one SIGINT, which arrives inside as process.on('SIGINT'); what they do then ends us too.
+ * SIGTERM and SIGHUP become SIGINT: Wine ends a program on them without asking it.
  */
-export function runWindowsNode(args, { env = {}, ...options } = {}) {
-  const terminal = process.stdout.isTTY
+function onSignal() {
+  if (running.size === 0) process.exit(130) // closes Wine on the way out
+  const now = performance.now()
+  // The same Ctrl-C comes from the terminal and from npm.
+  if (now - lastInterrupt < 500) return
+  lastInterrupt = now
+  for (const child of running) child.kill('SIGINT')
+}
+
+/**
+ * Runs the Windows Node.js and resolves to its exit code; after `limit` milliseconds it is killed. It gets a process
+ * group of its own, so that a Ctrl-C in the terminal reaches it through us only.
+ */
+export function runWindowsNode(args, { env = {}, limit, ...options } = {}) {
+  const [out, error] = [process.stdout, process.stderr].map((stream) => stream.isTTY === true)
   const child = spawn(wineProgram('wine64'), [nodeExe, ...args], {
     detached: true,
     // Never the terminal itself: Wine would start a console of its own on it.
-    stdio: [process.stdin.isTTY ? 'ignore' : 'inherit', ...[1, 2].map((fd) => (isTerminal(fd) ? 'pipe' : 'inherit'))],
+    stdio: [process.stdin.isTTY ? 'ignore' : 'inherit', out ? 'pipe' : 'inherit', error ? 'pipe' : 'inherit'],
     ...options,
     env: {
       ...wineEnvironment(),
-      ...(terminal && { IOCP_TERMINAL_COLUMNS: String(process.stdout.columns || 80) }),
+      ...(out && { IOCP_TERMINAL_COLUMNS: String(process.stdout.columns || 80) }),
       ...env
     }
   })
+  running.add(child)
   child.stdout?.pipe(process.stdout, { end: false })
   child.stderr?.pipe(process.stderr, { end: false })
-  const stopForwarding = forwardInterrupts(child)
+  const timer = limit === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), limit)
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status, signal) => {
-      stopForwarding()
+      clearTimeout(timer)
+      running.delete(child)
       resolve(signal === null ? status : 128)
     })
   })
-}
-
-const isTerminal = (fd) => (fd === 1 ? process.stdout : process.stderr).isTTY === true
-
-function forwardInterrupts(child) {
-  let last = -Infinity
-  const forward = () => {
-    const now = performance.now()
-    // The same Ctrl-C arrives from the terminal and from npm.
-    if (now - last < 500) return
-    last = now
-    child.kill('SIGINT')
-  }
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  for (const signal of signals) process.on(signal, forward)
-  return () => {
-    for (const signal of signals) process.removeListener(signal, forward)
-  }
 }

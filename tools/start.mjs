@@ -1,0 +1,42 @@
+// `npm start [-- arguments of the demo]`: installs what is missing, builds what is stale, and runs examples/demo in a
+// Windows Node.js: this one on Windows, one under Wine elsewhere.
+import { spawn } from 'node:child_process'
+import { buildDist } from './build-dist.mjs'
+import { buildNative } from './build-native.mjs'
+import { needNodeModules } from './lib/install.mjs'
+import { isWindows, root } from './lib/paths.mjs'
+import { main, say } from './lib/run.mjs'
+import { prebuildIsFresh } from './prebuild.mjs'
+import { needWindowsNode } from './wine/prefix.mjs'
+import { closeWine, openWine, runWindowsNode } from './wine/session.mjs'
+
+await main(async () => {
+  await needNodeModules()
+  await buildDist()
+  const env = await chooseAddon()
+  const words = ['examples/demo/main.js', ...process.argv.slice(2)]
+  if (isWindows) return runHere(words, env)
+  await needWindowsNode()
+  openWine()
+  const status = await runWindowsNode(words, { cwd: root, env })
+  closeWine()
+  return status
+})
+
+/** The prebuilt addon needs no compiler, but it must be that of these sources. */
+async function chooseAddon() {
+  if (prebuildIsFresh()) return { PREBUILDS_ONLY: '1' }
+  say('the prebuilt addon is missing or older than native/')
+  await buildNative()
+  return {}
+}
+
+function runHere(words, env) {
+  // Ctrl-C reaches both processes; the demo decides what it means.
+  process.on('SIGINT', () => {})
+  const child = spawn(process.execPath, words, { cwd: root, env: { ...process.env, ...env }, stdio: 'inherit' })
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (status) => resolve(status ?? 1))
+  })
+}

@@ -1,0 +1,127 @@
+// `npm test`: installs what is missing, builds what is stale, runs every test, and says on the last line how many
+// there were. `npm test -- native | types | package | windows [filters]` runs one kind only.
+import fs from 'node:fs'
+import path from 'node:path'
+import { run as runNodeTests } from 'node:test'
+import { buildDist } from './build-dist.mjs'
+import { buildNative } from './build-native.mjs'
+import { addCounts, noCounts, showCounts } from './lib/counts.mjs'
+import { filesBelow, readIfThere } from './lib/files.mjs'
+import { needDebian, needNodeModules } from './lib/install.mjs'
+import { builtAddon, faultAddonFolder, fromRoot, inCache, isWindows, prebuiltAddon, root } from './lib/paths.mjs'
+import { main, say, start, Stop } from './lib/run.mjs'
+import { nativeTests } from './native-tests.mjs'
+import { typeTests } from './type-tests.mjs'
+import { needWindowsModules, needWindowsNode, windowsPath } from './wine/prefix.mjs'
+import { closeWine, openWine, runWindowsNode } from './wine/session.mjs'
+
+const kinds = { types: typeTests, native: nativeTests, windows: windowsTests, package: packageTests }
+
+await main(async () => {
+  const [only, ...filters] = process.argv.slice(2)
+  if (only !== undefined && !(only in kinds)) {
+    throw new Stop(`"${only}" is no kind of test; there are: ${Object.keys(kinds).join(', ')}`)
+  }
+  await needNodeModules()
+  if (!isWindows) {
+    // All at once, so that somebody who has to install them by hand does it once.
+    await needDebian('wine', 'mingw', 'make', 'python', 'gxx', 'doctest')
+  }
+  await buildDist()
+  const results = {}
+  for (const [kind, body] of Object.entries(kinds)) {
+    if (only === undefined || only === kind) results[kind] = await runKind(kind, () => body(filters))
+  }
+  const total = Object.values(results).reduce(addCounts, { ...noCounts })
+  for (const [kind, counts] of Object.entries(results)) console.log(`${kind.padEnd(8)} ${showCounts(counts)}`)
+  console.log(showCounts(total))
+  if (total.passed + total.failed === 0) say('no test ran')
+  return total.failed === 0 && total.passed > 0 ? 0 : 1
+})
+
+/** A kind that cannot be built or started has failed, but the others still run. */
+async function runKind(kind, body) {
+  say(`--- ${kind}`)
+  try {
+    return await body()
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error
+    say(`${kind}: ${error.message}`)
+    return { ...noCounts, failed: 1 }
+  }
+}
+
+/** vitest, in a Windows Node.js, with the addon built from these sources where that is possible. */
+async function windowsTests(filters) {
+  const env = await addonUnderTest()
+  const report = inCache('reports', 'vitest.json')
+  fs.rmSync(report, { force: true })
+  const words = [path.join('node_modules', 'vitest', 'vitest.mjs'), 'run', '--config', 'tools/vitest.config.js']
+  words.push('--configLoader=native', '--reporter=default', '--reporter=json', '--outputFile.json=.cache/reports/vitest.json')
+  const status = await runInWindows([...words, ...filters], env)
+  return countVitest(readIfThere(report), status)
+}
+
+async function addonUnderTest() {
+  try {
+    await buildNative({ fault: true })
+    say(`addon under test: ${path.relative(root, builtAddon)}, built from source`)
+    return { IOCP_FAULT_ADDON: isWindows ? faultAddonFolder : windowsPath(faultAddonFolder) }
+  } catch (error) {
+    // On Windows somebody may have no compiler; then this is what their users get. Elsewhere we have installed one.
+    if (!(error instanceof Stop) || !isWindows || !fs.existsSync(prebuiltAddon)) throw error
+    say(`${error.message}; addon under test: ${path.relative(root, prebuiltAddon)}, the prebuilt one`)
+    return { PREBUILDS_ONLY: '1' }
+  }
+}
+
+async function runInWindows(words, env) {
+  if (isWindows) {
+    return (await start(process.execPath, words, { cwd: root, env: { ...process.env, ...env }, stdio: 'inherit' })).status
+  }
+  await needWindowsNode()
+  openWine()
+  try {
+    await needWindowsModules()
+    return await runWindowsNode(words, { cwd: root, env, limit: 15 * 60_000 })
+  } finally {
+    closeWine()
+  }
+}
+
+function countVitest(text, status) {
+  if (text === undefined) throw new Stop(`vitest wrote no report and ended with exit code ${status}`)
+  const report = JSON.parse(text)
+  const counts = {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests,
+    skipped: report.numPendingTests + report.numTodoTests
+  }
+  // A file that cannot be loaded has no tests that could fail.
+  counts.failed += report.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')
+  ).length
+  // Errors outside of any test.
+  if (status !== 0 && counts.failed === 0) counts.failed = 1
+  return counts
+}
+
+/** The package as it is published, on the machine that we are on. */
+async function packageTests() {
+  const counts = { ...noCounts }
+  const files = filesBelow('test/package', '.test.mjs').map((file) => fromRoot(file))
+  if (files.length === 0) return counts
+  for await (const { type, data } of runNodeTests({ files, concurrency: false, timeout: 10 * 60_000 })) {
+    if (type === 'test:stderr' || type === 'test:stdout') process.stderr.write(data.message)
+    // Some versions of Node report suites and files as tests too.
+    if (data?.details?.type === 'suite' || (type === 'test:pass' && files.includes(data.name))) continue
+    if (type === 'test:pass') {
+      counts[data.skip || data.todo ? 'skipped' : 'passed'] += 1
+      console.error(`${data.skip ? 'skip' : 'ok'}   ${data.name}`)
+    } else if (type === 'test:fail') {
+      counts.failed += 1
+      console.error(`FAIL ${data.name}\n`, data.details.error.cause ?? data.details.error)
+    }
+  }
+  return counts
+}
