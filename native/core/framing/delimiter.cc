@@ -31,15 +31,17 @@ bool DelimiterFraming::check(const FramingOptions& options, std::string* error) 
     return false;
   }
   for (size_t i = 0; i < all.size(); ++i) {
-    const std::string name = "delimiters[" + std::to_string(i) + "]";
-    if (all[i].empty() || all[i].size() > FramingOptions::max_delimiter) {
-      *error = name + " must have 1 to " + std::to_string(FramingOptions::max_delimiter) + " bytes";
-      return false;
-    }
+    if (!all[i].empty() && all[i].size() <= FramingOptions::max_delimiter) continue;
+    *error = "delimiters[" + std::to_string(i) + "] must have 1 to " +
+             std::to_string(FramingOptions::max_delimiter) + " bytes";
+    return false;
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
     for (size_t j = 0; j < all.size(); ++j) {
       const size_t at = all[i].find(all[j]);
       if (at == std::string::npos || at + all[j].size() == all[i].size()) continue;
-      *error = name + " can never be found: delimiters[" + std::to_string(j) + "] ends inside it";
+      *error = "delimiters[" + std::to_string(i) + "] can never be found: delimiters[" +
+               std::to_string(j) + "] ends inside it";
       return false;
     }
   }
