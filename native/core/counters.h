@@ -13,6 +13,7 @@ namespace iocp {
   X(accepts, "accepts")                                                             \
   X(accept_dry, "acceptDry") /* times no AcceptEx was outstanding */                \
   X(accept_failures, "acceptFailures")                                              \
+  X(refused, "refused") /* accepted and reset: over the limit */                    \
   X(connects, "connects")                                                           \
   X(connect_failures, "connectFailures")                                            \
   X(closes, "closes")                                                               \
@@ -47,12 +48,17 @@ constexpr const char* kCounterNames[] = {IOCP_COUNTERS(IOCP_COUNTER_NAME)};
 
 constexpr size_t kCounterCount = sizeof(kCounterNames) / sizeof(kCounterNames[0]);
 
-// One thread adds, any thread reads.
+// Any thread reads.
 class ThreadCounters {
  public:
+  // The one thread that these belong to.
   void add(Counter counter, uint64_t amount = 1) {
     std::atomic<uint64_t>& value = values_[static_cast<size_t>(counter)];
     value.store(value.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  // Any thread, where no thread uses add().
+  void add_shared(Counter counter, uint64_t amount = 1) {
+    values_[static_cast<size_t>(counter)].fetch_add(amount, std::memory_order_relaxed);
   }
   uint64_t read(Counter counter) const {
     return values_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
@@ -65,23 +71,33 @@ class ThreadCounters {
   [[maybe_unused]] uint8_t padding_[128] = {};
 };
 
-// The counters of a fixed set of threads.
+// The counters of a fixed set of threads, numbered from 1, and of all others together, number 0.
 class Counters {
  public:
-  explicit Counters(size_t threads)
-      : threads_(threads == 0 ? 1 : threads), counters_(new ThreadCounters[threads_]) {}
+  static constexpr size_t kOthers = 0;
 
-  size_t threads() const { return threads_; }
+  explicit Counters(size_t threads)
+      : count_(threads + 1), counters_(new ThreadCounters[count_]) {}
+
+  size_t threads() const { return count_ - 1; }
   ThreadCounters& of(size_t thread) { return counters_[thread]; }
+
+  void add(size_t thread, Counter counter, uint64_t amount = 1) {
+    if (thread == kOthers) {
+      counters_[kOthers].add_shared(counter, amount);
+    } else {
+      counters_[thread].add(counter, amount);
+    }
+  }
 
   uint64_t sum(Counter counter) const {
     uint64_t total = 0;
-    for (size_t i = 0; i < threads_; ++i) total += counters_[i].read(counter);
+    for (size_t i = 0; i < count_; ++i) total += counters_[i].read(counter);
     return total;
   }
 
  private:
-  const size_t threads_;
+  const size_t count_;
   const std::unique_ptr<ThreadCounters[]> counters_;
 };
 

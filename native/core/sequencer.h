@@ -74,6 +74,8 @@ class Sequencer {
     return true;
   }
 
+  // Would take() find something?
+  bool has_next() const { return has_turn_item_ || (early_ & bit(turn_)) != 0; }
   // Items that came before their turn and still wait.
   bool has_early() const { return early_ != 0; }
 

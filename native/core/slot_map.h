@@ -23,19 +23,18 @@ namespace iocp {
 template <class T, class Mutex>
 class SlotMap {
  public:
-  // Called once per segment, before an id of that segment is given out, with the map locked. Makes
-  // room for a table beside the map (segment = slot >> 10); must not call the map.
-  using SegmentHook = void (*)(void* context, uint32_t segment);
-
-  explicit SlotMap(SegmentHook hook = nullptr, void* context = nullptr,
-                   SlotBlocks& blocks = process_slot_blocks())
-      : hook_(hook), context_(context), blocks_(blocks) {}
+  explicit SlotMap(SlotBlocks& blocks = process_slot_blocks()) : blocks_(blocks) {}
   ~SlotMap();
   SlotMap(const SlotMap&) = delete;
   SlotMap& operator=(const SlotMap&) = delete;
 
   // An id that is not valid() when the process has no slot left.
-  ConnectionId insert(T* value);
+  ConnectionId insert(T* value) {
+    return insert(value, [](ConnectionId) {});
+  }
+  // Calls named(id) before anybody can find the entry.
+  template <class F>
+  ConnectionId insert(T* value, F&& named);
   // False when the id is stale.
   bool erase(ConnectionId id);
 
@@ -98,8 +97,6 @@ class SlotMap {
   uint32_t first_free_ = kNoSlot;
   uint32_t last_free_ = kNoSlot;
   std::atomic<size_t> size_{0};
-  const SegmentHook hook_;
-  void* const context_;
   SlotBlocks& blocks_;
 };
 
@@ -117,7 +114,8 @@ SlotMap<T, Mutex>::~SlotMap() {
 }
 
 template <class T, class Mutex>
-ConnectionId SlotMap<T, Mutex>::insert(T* value) {
+template <class F>
+ConnectionId SlotMap<T, Mutex>::insert(T* value, F&& named) {
   std::lock_guard<Mutex> guard(mutex_);
   if (first_free_ == kNoSlot && !add_segment()) return {};
   const uint32_t slot = first_free_;
@@ -126,7 +124,9 @@ ConnectionId SlotMap<T, Mutex>::insert(T* value) {
   if (first_free_ == kNoSlot) last_free_ = kNoSlot;
   entry.value = value;
   size_.store(size() + 1, std::memory_order_relaxed);
-  return {slot, entry.generation};
+  const ConnectionId id{slot, entry.generation};
+  std::forward<F>(named)(id);
+  return id;
 }
 
 template <class T, class Mutex>
@@ -167,7 +167,6 @@ bool SlotMap<T, Mutex>::add_segment() {
     entry.generation = generation;
     push_free((segment << kSegmentBits) | index);
   }
-  if (hook_ != nullptr) hook_(context_, segment);
   return true;
 }
 

@@ -36,8 +36,10 @@ TEST_CASE("sequencer: one read at a time passes straight through") {
     CHECK(sequencer.next_number() == i);
     CHECK_FALSE(sequencer.may_post());
     Read read;
+    CHECK_FALSE(sequencer.has_next());
     CHECK_FALSE(sequencer.take(&read));
     CHECK(sequencer.store(i, make_read(i)));
+    CHECK(sequencer.has_next());
     REQUIRE(sequencer.take(&read));
     CHECK(read.number == i);
     CHECK(sequencer.outstanding() == 0);

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -42,7 +41,7 @@ TEST_CASE("connection_id: numbers that are no ids are not valid") {
 
 TEST_CASE("slot_map: finds what was inserted, and nothing after it was erased") {
   SlotBlocks blocks;
-  Map map(nullptr, nullptr, blocks);
+  Map map(blocks);
   Item item;
   const ConnectionId id = map.insert(&item);
   REQUIRE(id.valid());
@@ -57,7 +56,7 @@ TEST_CASE("slot_map: finds what was inserted, and nothing after it was erased") 
 
 TEST_CASE("slot_map: ids that never were do not find or grow anything (facts 6)") {
   SlotBlocks blocks;
-  Map map(nullptr, nullptr, blocks);
+  Map map(blocks);
   Item item;
   const ConnectionId id = map.insert(&item);
   auto never = [](Item&) { FAIL("must not be called"); };
@@ -75,8 +74,8 @@ TEST_CASE("slot_map: an id is never given out twice, over several maps and lifet
   std::set<uint64_t> seen;
   Item item;
   for (int round = 0; round < 6; ++round) {
-    Map first(nullptr, nullptr, blocks);
-    Map second(nullptr, nullptr, blocks);
+    Map first(blocks);
+    Map second(blocks);
     for (int i = 0; i < 2500; ++i) {
       for (Map* map : {&first, &second}) {
         const ConnectionId id = map->insert(&item);
@@ -91,7 +90,7 @@ TEST_CASE("slot_map: an id is never given out twice, over several maps and lifet
 
 TEST_CASE("slot_map: a freed slot rests while others are free") {
   SlotBlocks blocks;
-  Map map(nullptr, nullptr, blocks);
+  Map map(blocks);
   Item item;
   const ConnectionId first = map.insert(&item);
   map.erase(first);
@@ -112,7 +111,7 @@ TEST_CASE("slot_map: a slot whose generation would wrap is retired, then its blo
   blocks.give_back(0, 0xFFFFFFFEu);
   Item item;
   {
-    Map map(nullptr, nullptr, blocks);
+    Map map(blocks);
     std::set<uint64_t> seen;
     for (uint32_t i = 0; i < 2 * kSegmentSlots; ++i) {
       const ConnectionId id = map.insert(&item);
@@ -134,7 +133,7 @@ TEST_CASE("slot_map: fails cleanly when the process has no slot left, and recove
   std::vector<uint32_t> taken;
   uint32_t generation = 0;
   for (uint32_t i = 0; i + 1 < kMaxSegments; ++i) taken.push_back(blocks.claim(&generation));
-  Map map(nullptr, nullptr, blocks);
+  Map map(blocks);
   std::vector<ConnectionId> ids;
   for (uint32_t i = 0; i < kSegmentSlots; ++i) ids.push_back(map.insert(&item));
   CHECK(ids.back().slot == kMaxSlots - 1);
@@ -147,25 +146,19 @@ TEST_CASE("slot_map: fails cleanly when the process has no slot left, and recove
   CHECK(map.insert(&item).slot == (taken[3] << kSegmentBits));
 }
 
-TEST_CASE("slot_map: the side table's segment exists before an id of it does") {
+TEST_CASE("slot_map: an entry knows its id before anybody can find it") {
   SlotBlocks blocks;
-  std::vector<uint32_t> segments;
-  Map map([](void* context, uint32_t segment) {
-            static_cast<std::vector<uint32_t>*>(context)->push_back(segment);
-          }, &segments, blocks);
-  CHECK(segments.empty());
+  Map map(blocks);
   Item item;
-  for (uint32_t i = 0; i < kSegmentSlots + 1; ++i) {
-    const ConnectionId id = map.insert(&item);
-    REQUIRE(std::count(segments.begin(), segments.end(), id.segment()) == 1);
-  }
-  CHECK(segments.size() == 2);
+  ConnectionId named;
+  const ConnectionId id = map.insert(&item, [&](ConnectionId given) { named = given; });
+  CHECK(named == id);
 }
 
 TEST_CASE("slot_map: a walk sees every entry once") {
   SlotBlocks blocks;
-  Map other(nullptr, nullptr, blocks);
-  Map map(nullptr, nullptr, blocks);
+  Map other(blocks);
+  Map map(blocks);
   Item item;
   std::set<uint64_t> expected;
   for (uint32_t i = 0; i < 3 * kSegmentSlots; ++i) {
@@ -205,7 +198,7 @@ TEST_CASE("slot_blocks: threads that claim at once get different blocks") {
 
 TEST_CASE("slot_map stress: threads insert, look up, erase and walk at once") {
   SlotBlocks blocks;
-  Map map(nullptr, nullptr, blocks);
+  Map map(blocks);
   constexpr int kRounds = 4000;
   std::vector<std::atomic<uint64_t>> published(64);
   std::atomic<bool> done{false};
