@@ -1,0 +1,17 @@
+// sources: native/core/framing test/native/framing_recorder.cc test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
+
+#include "framing_fuzz.h"
+
+using iocp::FramingKind;
+using iocp::FramingOptions;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  framing_fuzz::Choices choices(data, size);
+  FramingOptions options;
+  options.kind = FramingKind::fixed;
+  choose_limits(choices, &options);
+  options.stream_above = FramingOptions::never;
+  options.fixed_bytes = choices.size();
+  check_framing(options, choices);
+  return 0;
+}

@@ -1,0 +1,17 @@
+// sources: native/core/framing test/native/framing_recorder.cc test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
+
+#include "framing_fuzz.h"
+
+using iocp::FramingKind;
+using iocp::FramingOptions;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  framing_fuzz::Choices choices(data, size);
+  FramingOptions options;
+  options.kind = FramingKind::hp_socket_pack;
+  options.flag = choices.word() >> 21;
+  if (choices.flag()) options.flag &= 3;
+  choose_limits(choices, &options);
+  check_framing(options, choices);
+  return 0;
+}

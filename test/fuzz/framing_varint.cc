@@ -1,0 +1,16 @@
+// sources: native/core/framing test/native/framing_recorder.cc test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
+
+#include "framing_fuzz.h"
+
+using iocp::FramingKind;
+using iocp::FramingOptions;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  framing_fuzz::Choices choices(data, size);
+  FramingOptions options;
+  options.kind = FramingKind::varint;
+  options.varint_bytes = choices.flag() ? 10 : 5;
+  choose_limits(choices, &options);
+  check_framing(options, choices);
+  return 0;
+}
