@@ -64,7 +64,7 @@ DelimiterFraming::DelimiterFraming(const FramingOptions& options)
   }
 }
 
-uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, const Slice& in,
+uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, const FrameInput& in,
                                    size_t last) const {
   const size_t end = last + 1;
   for (const std::string& delimiter : by_length_) {
@@ -82,7 +82,7 @@ uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, co
   return 0;
 }
 
-bool DelimiterFraming::find(const uint8_t* before, size_t before_size, Slice in,
+bool DelimiterFraming::find(const uint8_t* before, size_t before_size, FrameInput in,
                             Match* out) const {
   const auto only = static_cast<uint8_t>(by_length_.front().back());
   for (size_t i = 0; i < in.left; ++i) {
@@ -104,16 +104,16 @@ bool DelimiterFraming::find(const uint8_t* before, size_t before_size, Slice in,
 DecodeResult DelimiterFraming::decode(FrameState& state, const uint8_t* data, size_t size,
                                       FrameSink& sink) const {
   if (state.phase() == FrameState::Phase::failed) return {0, state.error()};
-  Slice in{data, size};
-  Flow flow = Flow::go_on;
-  while (flow == Flow::go_on && in.left != 0) {
+  FrameInput in{data, size};
+  FrameFlow flow = FrameFlow::go_on;
+  while (flow == FrameFlow::go_on && in.left != 0) {
     flow = state.phase() == FrameState::Phase::discard ? go_on_discard(state, &in, sink)
                                                        : go_on_frame(state, &in, sink);
   }
-  return {size - in.left, flow == Flow::failed ? state.error() : FrameError::none};
+  return {size - in.left, flow == FrameFlow::failed ? state.error() : FrameError::none};
 }
 
-Flow DelimiterFraming::go_on_frame(FrameState& state, Slice* in, FrameSink& sink) const {
+FrameFlow DelimiterFraming::go_on_frame(FrameState& state, FrameInput* in, FrameSink& sink) const {
   // With this many bytes and no delimiter, whatever comes starts beyond max_packet.
   const uint64_t most = limits_.max_packet + longest_;
   const size_t held = state.held_size();
@@ -123,11 +123,11 @@ Flow DelimiterFraming::go_on_frame(FrameState& state, Slice* in, FrameSink& sink
     if (held + scanned == most) return oversize(state, in, nullptr, scanned, sink);
     if (!state.hold(in->at, scanned, most)) {
       state.fail(FrameError::out_of_memory, state.held(), std::min<size_t>(held, 16));
-      return Flow::failed;
+      return FrameFlow::failed;
     }
     state.enter(FrameState::Phase::body);
     in->take(scanned);
-    return Flow::go_on;
+    return FrameFlow::go_on;
   }
 
   const size_t frame = held + match.end;
@@ -138,20 +138,20 @@ Flow DelimiterFraming::go_on_frame(FrameState& state, Slice* in, FrameSink& sink
   if (held == 0) {
     const uint8_t* at = in->at;
     in->take(match.end);
-    return sink.on_packet(at, packet) ? Flow::go_on : Flow::stop;
+    return sink.on_packet(at, packet) ? FrameFlow::go_on : FrameFlow::stop;
   }
   // A stripped delimiter that began in the last slice leaves nothing to add.
   if (packet > held && !state.hold(in->at, packet - held, most)) {
     state.fail(FrameError::out_of_memory, state.held(), std::min<size_t>(held, 16));
-    return Flow::failed;
+    return FrameFlow::failed;
   }
   in->take(match.end);
   HeldBytes whole;
   state.release(&whole);
-  return sink.on_packet(whole.data(), packet) ? Flow::go_on : Flow::stop;
+  return sink.on_packet(whole.data(), packet) ? FrameFlow::go_on : FrameFlow::stop;
 }
 
-Flow DelimiterFraming::oversize(FrameState& state, Slice* in, const Match* match, size_t scanned,
+FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
                                 FrameSink& sink) const {
   uint8_t header[FramingOptions::max_header];
   const size_t header_size = shown_bytes(limits_.max_packet);
@@ -159,7 +159,7 @@ Flow DelimiterFraming::oversize(FrameState& state, Slice* in, const Match* match
   copy_front(header, header_size, state.held(), held, in->at);
   if (limits_.on_oversize == OnOversize::close) {
     state.fail(FrameError::too_large, header, header_size);
-    return Flow::failed;
+    return FrameFlow::failed;
   }
 
   const uint64_t gone = uint64_t{held} + scanned;
@@ -167,7 +167,7 @@ Flow DelimiterFraming::oversize(FrameState& state, Slice* in, const Match* match
     state.reset();
     in->take(scanned);
     sink.on_discarded(limits_.fail_fast ? limits_.max_packet + 1 : gone, header, header_size);
-    return Flow::go_on;
+    return FrameFlow::go_on;
   }
   // The end of what goes by is kept, since a delimiter may have begun in it.
   uint8_t tail[FramingOptions::max_delimiter];
@@ -179,23 +179,23 @@ Flow DelimiterFraming::oversize(FrameState& state, Slice* in, const Match* match
   state.keep_header(header, header_size);
   if (!state.keep_tail(tail, keep, keep)) {
     state.fail(FrameError::out_of_memory, header, header_size);
-    return Flow::failed;
+    return FrameFlow::failed;
   }
   state.enter(FrameState::Phase::discard);
   state.set_left(gone);
   in->take(scanned);
   if (limits_.fail_fast) sink.on_discarded(limits_.max_packet + 1, header, header_size);
-  return Flow::go_on;
+  return FrameFlow::go_on;
 }
 
 // left() counts the bytes of the frame that have gone by.
-Flow DelimiterFraming::go_on_discard(FrameState& state, Slice* in, FrameSink& sink) const {
+FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const {
   Match match;
   if (!find(state.held(), state.held_size(), *in, &match)) {
     state.keep_tail(in->at, in->left, longest_ - 1);
     state.set_left(state.left() + in->left);
     in->take(in->left);
-    return Flow::go_on;
+    return FrameFlow::go_on;
   }
   uint8_t header[FramingOptions::max_header];
   const size_t header_size = state.kept_header_size();
@@ -204,7 +204,7 @@ Flow DelimiterFraming::go_on_discard(FrameState& state, Slice* in, FrameSink& si
   state.reset();
   in->take(match.end);
   if (!limits_.fail_fast) sink.on_discarded(frame, header, header_size);
-  return Flow::go_on;
+  return FrameFlow::go_on;
 }
 
 bool DelimiterFraming::encode(uint64_t payload_size, FrameEnvelope* out) const {
@@ -229,7 +229,7 @@ bool DelimiterFraming::accepts(const uint8_t* payload, size_t size) const {
   if (found) return false;
   // The payload's end and the delimiter must not make an earlier or a longer one between them.
   const std::string& sent = delimiters_.front();
-  const Slice trailer{reinterpret_cast<const uint8_t*>(sent.data()), sent.size()};
+  const FrameInput trailer{reinterpret_cast<const uint8_t*>(sent.data()), sent.size()};
   return find(payload, size, trailer, &match) && match.end == sent.size() &&
          match.length == sent.size();
 }

@@ -39,9 +39,4 @@ bool FixedFraming::encode(uint64_t payload_size, FrameEnvelope* out) const {
   return true;
 }
 
-bool FixedFraming::accepts(const uint8_t* payload, size_t size) const {
-  (void)payload;
-  return size == limits_.max_packet;
-}
-
 }  // namespace iocp

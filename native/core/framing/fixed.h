@@ -15,7 +15,6 @@ class FixedFraming final : public Framing {
                       FrameSink& sink) const override;
   bool encode(uint64_t payload_size, FrameEnvelope* out) const override;
   uint64_t max_payload() const override { return limits_.max_packet; }
-  bool accepts(const uint8_t* payload, size_t size) const override;
 
   bool parse(const uint8_t* data, size_t size, FrameHeader* out) const;
 

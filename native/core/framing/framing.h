@@ -51,17 +51,18 @@ struct FrameEnvelope {
 class Framing {
  public:
   virtual ~Framing() = default;
-  // `size` may be 0, `data` then null.
+  // `size` may be 0, `data` then null. A sink that changes the framing keeps this one alive until
+  // the call has returned.
   virtual DecodeResult decode(FrameState& state, const uint8_t* data, size_t size,
                               FrameSink& sink) const = 0;
   // False when a payload of this size does not fit (the field, max_packet, a fixed size).
   virtual bool encode(uint64_t payload_size, FrameEnvelope* out) const = 0;
   // Largest payload that encode() accepts.
   virtual uint64_t max_payload() const = 0;
-  // False when these bytes, although their size fits, would not come out of decode() as this one
-  // packet: a delimiter inside, or a header kept by `strip` that says another length.
+  // False when encode() refuses the size, or when these bytes would not come out of decode() as
+  // this one packet: a delimiter inside, or a header kept by `strip` that says another length.
   virtual bool accepts(const uint8_t* payload, size_t size) const;
-  // False when accepts() says true to everything, so that a payload need not be at hand (a file).
+  // False when only the size counts, so that a payload need not be at hand (a file).
   virtual bool looks_inside() const { return false; }
   // The first byte of a packet is its type; an empty packet has none.
   bool type_byte() const { return type_byte_; }

@@ -12,7 +12,8 @@ namespace iocp {
 
 bool Framing::accepts(const uint8_t* payload, size_t size) const {
   (void)payload;
-  return size <= max_payload();
+  FrameEnvelope unused;
+  return encode(size, &unused);
 }
 
 namespace {

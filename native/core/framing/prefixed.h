@@ -22,7 +22,7 @@ struct FrameLimits {
   explicit FrameLimits(const FramingOptions& options);
 };
 
-struct Slice {
+struct FrameInput {
   const uint8_t* at;
   size_t left;
 
@@ -33,15 +33,15 @@ struct Slice {
   }
 };
 
-enum class Flow : uint8_t { go_on, stop, failed };
+enum class FrameFlow : uint8_t { go_on, stop, failed };
 
 // Goes on with the frame that the last slice left unfinished (body, stream, discard).
-Flow resume_frame(FrameState& state, Slice* in, FrameSink& sink);
+FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink);
 
 // A frame whose header has been read, and whose packet is not simply there in the slice. `in` is
 // right behind the header; `header` may lie in the slice or elsewhere, not in the state.
-Flow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                 FrameState& state, Slice* in, FrameSink& sink);
+FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
+                 FrameState& state, FrameInput* in, FrameSink& sink);
 
 // The decoder of everything that says a frame's length before the frame. A Parser has
 //   bool parse(const uint8_t* data, size_t size, FrameHeader* out) const;
@@ -49,12 +49,12 @@ Flow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint
 template <class Parser>
 DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, FrameState& state,
                              const uint8_t* data, size_t size, FrameSink& sink) {
-  Slice in{data, size};
-  Flow flow = Flow::go_on;
+  FrameInput in{data, size};
+  FrameFlow flow = FrameFlow::go_on;
   if (!state.at_rest() && state.phase() != FrameState::Phase::header) {
     flow = resume_frame(state, &in, sink);
   }
-  while (flow == Flow::go_on && in.left != 0) {
+  while (flow == FrameFlow::go_on && in.left != 0) {
     FrameHeader frame;
     if (state.at_rest()) {
       if (!parser.parse(in.at, in.left, &frame)) {
@@ -65,7 +65,7 @@ DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, Fr
       }
       if (frame.error != FrameError::none) {
         state.fail(frame.error, in.at, frame.header_size);
-        flow = Flow::failed;
+        flow = FrameFlow::failed;
         break;
       }
       const uint64_t packet = frame.frame_size - frame.strip;
@@ -73,7 +73,7 @@ DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, Fr
           packet <= limits.stream_above) {
         const uint8_t* at = in.at + frame.strip;
         in.take(static_cast<size_t>(frame.frame_size));
-        if (!sink.on_packet(at, static_cast<size_t>(packet))) flow = Flow::stop;
+        if (!sink.on_packet(at, static_cast<size_t>(packet))) flow = FrameFlow::stop;
         continue;
       }
       const uint8_t* header = in.at;
@@ -89,12 +89,12 @@ DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, Fr
     state.release(&header);
     if (frame.error != FrameError::none) {
       state.fail(frame.error, header.data(), frame.header_size);
-      flow = Flow::failed;
+      flow = FrameFlow::failed;
     } else {
       flow = begin_frame(limits, frame, header.data(), state, &in, sink);
     }
   }
-  return {size - in.left, flow == Flow::failed ? state.error() : FrameError::none};
+  return {size - in.left, flow == FrameFlow::failed ? state.error() : FrameError::none};
 }
 
 }  // namespace iocp

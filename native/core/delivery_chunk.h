@@ -1,0 +1,86 @@
+#pragma once
+// One batch in the making: records and the payload bytes that they point into.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "core/records.h"
+
+namespace iocp {
+
+// Owned by the delivery queue while it fills, by the draining thread afterwards. The payload block can
+// be handed over on its own (release_payload), so that a big batch reaches JavaScript without a copy.
+class DeliveryChunk {
+ public:
+  static constexpr uint32_t kMaxRecords = 2048;
+  static constexpr size_t kPayloadBytes = 64 * 1024;
+
+  explicit DeliveryChunk(size_t payload_bytes) { reserve_payload(payload_bytes); }
+  ~DeliveryChunk() { std::free(payload_); }
+  DeliveryChunk(const DeliveryChunk&) = delete;
+  DeliveryChunk& operator=(const DeliveryChunk&) = delete;
+
+  bool fits(size_t bytes) const {
+    return count_ < kMaxRecords && (bytes <= capacity_ - used_);
+  }
+
+  // The bytes stand at what payload_size() said before. The caller has asked fits().
+  void append(const Record& record, const void* data, size_t size) {
+    if (size != 0) {
+      std::memcpy(payload_ + used_, data, size);
+      used_ += size;
+    }
+    records_[count_++] = record;
+  }
+
+  const Record* records() const { return records_; }
+  uint32_t count() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  const uint8_t* payload() const { return payload_; }
+  size_t payload_size() const { return used_; }
+  size_t payload_capacity() const { return capacity_; }
+  // What the bound counts: payload and records.
+  size_t cost() const { return used_ + count_ * sizeof(Record); }
+
+  // The caller frees the block with std::free.
+  uint8_t* release_payload() {
+    uint8_t* block = payload_;
+    payload_ = nullptr;
+    capacity_ = used_ = 0;
+    return block;
+  }
+
+  // Takes a released block back.
+  void adopt_payload(uint8_t* block, size_t size) {
+    payload_ = block;
+    capacity_ = used_ = size;
+  }
+
+  void reuse() {
+    count_ = 0;
+    used_ = 0;
+    if (payload_ != nullptr && capacity_ < kPayloadBytes) {  // taken back with its contents only
+      std::free(payload_);
+      payload_ = nullptr;
+    }
+    if (payload_ == nullptr) reserve_payload(kPayloadBytes);
+  }
+
+  uint64_t sequence = 0;
+
+ private:
+  void reserve_payload(size_t bytes) {
+    payload_ = static_cast<uint8_t*>(std::malloc(bytes == 0 ? 1 : bytes));
+    if (payload_ == nullptr) std::abort();
+    capacity_ = bytes;
+  }
+
+  uint8_t* payload_ = nullptr;
+  size_t capacity_ = 0;
+  size_t used_ = 0;
+  uint32_t count_ = 0;
+  Record records_[kMaxRecords];
+};
+
+}  // namespace iocp

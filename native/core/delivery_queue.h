@@ -1,0 +1,203 @@
+#pragma once
+// The way from the I/O threads to JavaScript: bounded, in order, drained in batches.
+//
+// Any I/O thread appends; one thread (that of the JavaScript environment) drains. A connection's
+// records are appended by one thread at a time, so the order of appending is the order of its stream.
+// The bound is not enforced by refusing a record (nothing may be lost) but by telling the reader of a
+// connection to stop: it parks, and is named again by take_resumable() once there is room.
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/connection_id.h"
+#include "core/delivery_chunk.h"
+#include "core/records.h"
+
+namespace iocp {
+
+// A connection's share of what waits in the queue. Counting down record by record would cost the
+// draining thread a look-up per packet; instead the count starts anew as soon as every chunk that
+// holds bytes of this connection has been drained.
+struct DeliveryCredit {
+  uint64_t last_sequence = 0;
+  uint64_t bytes = 0;
+};
+
+struct DeliveryLimits {
+  uint64_t total = 16u * 1024 * 1024;
+  uint64_t per_connection = 1024u * 1024;
+};
+
+template <class Mutex>
+class DeliveryQueue {
+ public:
+  explicit DeliveryQueue(DeliveryLimits limits) : limits_(limits) {}
+
+  // I/O threads: appends while it lives, under the queue's lock. Short-lived; nothing is called out to.
+  class Writer {
+   public:
+    explicit Writer(DeliveryQueue& queue) : queue_(queue), guard_(queue.mutex_) {}
+    // `size` bytes are copied; the record's `a` and `b` then become their offset and length. `credit`
+    // (may be null) is the connection's and is guarded by this queue.
+    void append(Record record, const void* data, size_t size, DeliveryCredit* credit) {
+      queue_.append_locked(record, data, size, credit);
+    }
+
+   private:
+    DeliveryQueue& queue_;
+    std::lock_guard<Mutex> guard_;
+  };
+
+  void append(const Record& record, const void* data, size_t size, DeliveryCredit* credit) {
+    Writer(*this).append(record, data, size, credit);
+  }
+
+  // I/O threads, cheap: is there something that nobody has been woken for?
+  bool needs_wake() {
+    return has_records_.load(std::memory_order_acquire) &&
+           !wake_outstanding_.exchange(true, std::memory_order_acq_rel);
+  }
+
+  // I/O threads. True when the connection must stop reading; it is then parked under its id and will
+  // be named by take_resumable(). Checked and parked in one step, so that no drain falls in between.
+  bool park_if_full(ConnectionId id, DeliveryCredit* credit) {
+    // Only the connection's own reader adds to its credit, so far below the bound it can tell alone.
+    if (credit->bytes < limits_.per_connection &&
+        pending_bytes_.load(std::memory_order_relaxed) < limits_.total) {
+      return false;
+    }
+    std::lock_guard<Mutex> guard(mutex_);
+    if (credit->last_sequence <= drained_sequence_) credit->bytes = 0;
+    const bool over_own = credit->bytes >= limits_.per_connection;
+    const bool over_all = pending_bytes_ >= limits_.total;
+    if (!over_own && !over_all) return false;
+    parked_.push_back({id, over_own ? credit->last_sequence : 0});
+    ++times_parked_;
+    return true;
+  }
+
+  // Draining thread: begins a drain. Appends after this call ask for a wake-up of their own.
+  void begin_drain() {
+    wake_outstanding_.store(false, std::memory_order_release);
+  }
+
+  // Draining thread: the next batch, or null. Give it back with finish().
+  std::unique_ptr<DeliveryChunk> take() {
+    std::lock_guard<Mutex> guard(mutex_);
+    if (full_.empty()) {
+      has_records_.store(false, std::memory_order_release);
+      return nullptr;
+    }
+    std::unique_ptr<DeliveryChunk> chunk = std::move(full_.front());
+    full_.pop_front();
+    if (full_.empty()) has_records_.store(false, std::memory_order_release);
+    return chunk;
+  }
+
+  // Draining thread: JavaScript has seen the batch. `cost` is what cost() said before the payload was
+  // released. True when parked connections may go on.
+  bool finish(std::unique_ptr<DeliveryChunk> chunk, size_t cost) {
+    std::lock_guard<Mutex> guard(mutex_);
+    drained_sequence_ = chunk->sequence;
+    pending_bytes_ -= cost;
+    if (spare_.size() < kSpareChunks && chunk->payload_capacity() <= DeliveryChunk::kPayloadBytes) {
+      chunk->reuse();
+      spare_.push_back(std::move(chunk));
+    }
+    if (parked_.empty()) return false;
+    if (pending_bytes_ > limits_.total / 2) return false;
+    for (const Parked& parked : parked_) {
+      if (parked.sequence <= drained_sequence_) return true;
+    }
+    return false;
+  }
+
+  // I/O threads: connections that were parked and may read again, at most `most` of them.
+  void take_resumable(size_t most, std::vector<ConnectionId>* out) {
+    std::lock_guard<Mutex> guard(mutex_);
+    if (pending_bytes_ >= limits_.total) return;
+    size_t kept = 0;
+    for (size_t i = 0; i < parked_.size(); ++i) {
+      if (out->size() < most && parked_[i].sequence <= drained_sequence_) {
+        out->push_back(parked_[i].id);
+      } else {
+        parked_[kept++] = parked_[i];
+      }
+    }
+    parked_.resize(kept);
+    if (kept == 0) parked_.shrink_to_fit();
+  }
+
+  bool empty() const { return !has_records_.load(std::memory_order_acquire); }
+
+  struct Depth {
+    uint64_t bytes;
+    uint64_t peak_bytes;
+    uint64_t parked;
+    uint64_t times_parked;
+  };
+  Depth depth() {
+    std::lock_guard<Mutex> guard(mutex_);
+    return {pending_bytes_, peak_bytes_, parked_.size(), times_parked_};
+  }
+
+ private:
+  static constexpr size_t kSpareChunks = 4;
+  struct Parked {
+    ConnectionId id;
+    uint64_t sequence;  // may go on once this chunk is drained; 0: once the total allows
+  };
+
+  void append_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
+    DeliveryChunk* chunk = writable(size);
+    if (size != 0) {
+      record.a = static_cast<uint32_t>(chunk->payload_size());
+      record.b = static_cast<uint32_t>(size);
+    }
+    chunk->append(record, data, size);
+    const uint64_t cost = size + sizeof(Record);
+    pending_bytes_ += cost;
+    if (pending_bytes_ > peak_bytes_) peak_bytes_ = pending_bytes_;
+    if (credit != nullptr) {
+      if (credit->last_sequence <= drained_sequence_) credit->bytes = 0;
+      credit->bytes += cost;
+      credit->last_sequence = chunk->sequence;
+    }
+    has_records_.store(true, std::memory_order_release);
+  }
+
+  DeliveryChunk* writable(size_t size) {
+    if (!full_.empty() && full_.back()->fits(size)) return full_.back().get();
+    std::unique_ptr<DeliveryChunk> chunk;
+    if (size <= DeliveryChunk::kPayloadBytes && !spare_.empty()) {
+      chunk = std::move(spare_.back());
+      spare_.pop_back();
+    } else {
+      const size_t bytes =
+          size > DeliveryChunk::kPayloadBytes ? size : DeliveryChunk::kPayloadBytes;
+      chunk = std::make_unique<DeliveryChunk>(bytes);
+    }
+    chunk->sequence = ++last_sequence_;
+    full_.push_back(std::move(chunk));
+    return full_.back().get();
+  }
+
+  const DeliveryLimits limits_;
+  Mutex mutex_;
+  std::deque<std::unique_ptr<DeliveryChunk>> full_;  // the last one may still be filling
+  std::vector<std::unique_ptr<DeliveryChunk>> spare_;
+  std::vector<Parked> parked_;
+  uint64_t last_sequence_ = 0;
+  uint64_t drained_sequence_ = 0;
+  std::atomic<uint64_t> pending_bytes_{0};  // written under the lock
+  uint64_t peak_bytes_ = 0;
+  uint64_t times_parked_ = 0;
+  std::atomic<bool> has_records_{false};
+  std::atomic<bool> wake_outstanding_{false};
+};
+
+}  // namespace iocp

@@ -1,0 +1,83 @@
+#pragma once
+// The vocabulary of the boundary: what a batch tells JavaScript (records) and what a submission asks
+// for (operations). lib/batch.ts and lib/submission.ts speak the same words; a test compares both lists.
+#include <cstddef>
+#include <cstdint>
+
+namespace iocp {
+
+// [kind, slot, generation, a, b, c]
+constexpr size_t kRecordWords = 6;
+constexpr size_t kOperationWords = 6;
+
+// X(enumerator, number). The payload column of each record is described in docs/architecture.md.
+#define IOCP_RECORD_KINDS(X) \
+  X(connection, 1)           \
+  X(packet, 2)               \
+  X(close, 3)                \
+  X(drain, 4)                \
+  X(peer_end, 5)             \
+  X(listener_closed, 6)      \
+  X(listener_error, 7)       \
+  X(stopped, 8)              \
+  X(connected, 9)            \
+  X(connect_failed, 10)      \
+  X(sent, 11)                \
+  X(dropped, 12)             \
+  X(discarded, 13)           \
+  X(stream_begin, 14)        \
+  X(stream_data, 15)         \
+  X(stream_end, 16)          \
+  X(protocol_error, 17)
+
+#define IOCP_OPERATION_KINDS(X) \
+  X(send, 1)                    \
+  X(send_pinned, 2)             \
+  X(end, 3)                     \
+  X(destroy, 4)                 \
+  X(reset, 5)                   \
+  X(pause, 6)                   \
+  X(resume, 7)                  \
+  X(demand, 8)                  \
+  X(set_framing, 9)             \
+  X(group_join, 10)             \
+  X(group_leave, 11)            \
+  X(want_drain, 12)
+
+// Why a connection closed; one per connection, fixed by whoever closes it first.
+#define IOCP_CLOSE_CAUSES(X) \
+  X(local, 1)                \
+  X(peer_end, 2)             \
+  X(peer_reset, 3)           \
+  X(timeout, 4)              \
+  X(protocol_error, 5)       \
+  X(overflow, 6)             \
+  X(refused, 7)              \
+  X(server_closing, 8)       \
+  X(io_error, 9)
+
+// What became of a packet whose sender asked to be told.
+#define IOCP_SEND_OUTCOMES(X) \
+  X(sent, 0)                  \
+  X(dropped, 1)               \
+  X(closed, 2)
+
+#define IOCP_ENUMERATOR(name, number) name = number,
+enum class RecordKind : uint32_t { IOCP_RECORD_KINDS(IOCP_ENUMERATOR) };
+enum class OperationKind : uint32_t { IOCP_OPERATION_KINDS(IOCP_ENUMERATOR) };
+enum class SendOutcome : uint32_t { IOCP_SEND_OUTCOMES(IOCP_ENUMERATOR) };
+enum class CloseCause : uint32_t { none = 0, IOCP_CLOSE_CAUSES(IOCP_ENUMERATOR) };
+#undef IOCP_ENUMERATOR
+
+
+struct Record {
+  uint32_t kind;
+  uint32_t slot;
+  uint32_t generation;
+  uint32_t a;
+  uint32_t b;
+  uint32_t c;
+};
+static_assert(sizeof(Record) == kRecordWords * sizeof(uint32_t), "records are copied as words");
+
+}  // namespace iocp

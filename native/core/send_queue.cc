@@ -1,0 +1,220 @@
+#include "core/send_queue.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace iocp {
+
+SendBlock* SendBlock::create(size_t capacity) {
+  void* memory = std::malloc(sizeof(SendBlock) + capacity);
+  if (memory == nullptr) std::abort();
+  return new (memory) SendBlock(capacity);
+}
+
+void SendBlock::destroy() {
+  this->~SendBlock();
+  std::free(this);
+}
+
+SendQueue::~SendQueue() {
+  in_flight_ = 0;
+  clear(nullptr);
+}
+
+void SendQueue::push_copy(ByteSpan header, ByteSpan payload, ByteSpan trailer, uint32_t token) {
+  const size_t size = header.size + payload.size + trailer.size;
+  SendBlock* block = nullptr;
+  uint8_t* at = reserve_copy(size, &block);
+  for (const ByteSpan& part : {header, payload, trailer}) {
+    if (part.size == 0) continue;
+    std::memcpy(at, part.data, part.size);
+    at += part.size;
+  }
+  block->add_ref();
+  push_entry(at - size, size, block, token, true);
+}
+
+void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
+                           uint32_t token) {
+  if (header.size != 0) {
+    SendBlock* block = nullptr;
+    uint8_t* at = reserve_copy(header.size, &block);
+    std::memcpy(at, header.data, header.size);
+    block->add_ref();
+    push_entry(at, header.size, block, 0, false);
+  }
+  push_entry(payload.data, payload.size, owner, trailer.size == 0 ? token : 0, trailer.size == 0);
+  if (trailer.size != 0) {
+    SendBlock* block = nullptr;
+    uint8_t* at = reserve_copy(trailer.size, &block);
+    std::memcpy(at, trailer.data, trailer.size);
+    block->add_ref();
+    push_entry(at, trailer.size, block, token, true);
+  }
+}
+
+size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
+  size_t filled = 0;
+  size_t bytes = 0;
+  size_t index = 0;
+  for (; index < count_; ++index) {
+    const Entry& entry = at(index);
+    const size_t skip = index == 0 ? front_offset_ : 0;
+    const uint8_t* data = entry.data + skip;
+    const size_t size = entry.size - skip;
+    if (filled != 0 && bytes + size > max_bytes) break;
+    // Packets that were copied one behind the other leave as one span.
+    if (filled != 0 && spans[filled - 1].data + spans[filled - 1].size == data) {
+      spans[filled - 1].size += size;
+    } else {
+      if (filled == max_spans) break;
+      spans[filled++] = {data, size};
+    }
+    bytes += size;
+  }
+  in_flight_ = index;
+  return filled;
+}
+
+void SendQueue::complete(size_t bytes, Finished* finished) {
+  in_flight_ = 0;
+  totals_.bytes -= bytes;
+  while (count_ != 0) {
+    const size_t left = at(0).size - front_offset_;
+    if (bytes < left) {
+      front_offset_ += bytes;
+      return;
+    }
+    bytes -= left;
+    pop_front(finished, true);
+    // An entry of no bytes (an empty packet under raw framing) leaves with the one before it.
+    if (bytes == 0 && (count_ == 0 || at(0).size != 0)) break;
+  }
+  if (count_ == 0) release_memory();
+}
+
+void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished) {
+  // The first packet that no write has touched.
+  size_t first = in_flight_;
+  const bool inside = first == 0 ? (front_offset_ != 0 || front_started_)
+                                 : at(first - 1).ends_packet == 0;
+  if (inside) {
+    while (first < count_ && at(first).ends_packet == 0) ++first;
+    ++first;
+  }
+  if (first >= count_) return;
+  size_t last = first;
+  uint64_t gone_bytes = 0;
+  uint32_t gone_packets = 0;
+  while (last < count_ && (gone_bytes < bytes || gone_packets < packets)) {
+    gone_bytes += at(last).size;
+    gone_packets += at(last).ends_packet;
+    const bool ends = at(last).ends_packet != 0;
+    ++last;
+    if (!ends) {
+      while (last < count_ && at(last).ends_packet == 0) gone_bytes += at(last++).size;
+      gone_bytes += at(last).size;
+      ++gone_packets;
+      ++last;
+    }
+  }
+  remove_range(first, last, finished);
+}
+
+void SendQueue::clear(Finished* finished) {
+  remove_range(in_flight_, count_, finished);
+  if (count_ == 0) release_memory();
+}
+
+void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
+  if (first >= last) return;
+  for (size_t i = first; i < last; ++i) {
+    Entry& entry = at(i);
+    const size_t gone = i == 0 ? entry.size - front_offset_ : entry.size;
+    totals_.bytes -= gone;
+    totals_.packets -= entry.ends_packet;
+    if (finished != nullptr) {
+      finished->bytes += gone;
+      finished->packets += entry.ends_packet;
+      if (entry.token != 0) finished->tokens.push_back(entry.token);
+    }
+    entry.owner->release();
+  }
+  for (size_t i = last; i < count_; ++i) at(first + (i - last)) = at(i);
+  count_ -= last - first;
+  if (first == 0) {
+    front_offset_ = 0;
+    front_started_ = false;
+  }
+}
+
+void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token,
+                           bool ends) {
+  if (count_ == capacity_) grow();
+  Entry& entry = at(count_++);
+  entry.data = data;
+  entry.owner = owner;
+  entry.size = static_cast<uint32_t>(size);
+  entry.token = token & 0x7fffffffu;
+  entry.ends_packet = ends ? 1u : 0u;
+  totals_.bytes += size;
+  totals_.packets += ends ? 1u : 0u;
+}
+
+void SendQueue::pop_front(Finished* finished, bool report) {
+  Entry& entry = at(0);
+  if (entry.ends_packet != 0) {
+    --totals_.packets;
+    if (report && finished != nullptr) {
+      ++finished->packets;
+      if (entry.token != 0) finished->tokens.push_back(entry.token);
+    }
+  }
+  front_started_ = entry.ends_packet == 0;
+  if (finished != nullptr) finished->bytes += entry.size;
+  entry.owner->release();
+  head_ = (head_ + 1) & (capacity_ - 1);
+  --count_;
+  front_offset_ = 0;
+}
+
+uint8_t* SendQueue::reserve_copy(size_t size, SendBlock** block) {
+  if (tail_block_ == nullptr || tail_block_->room() < size) {
+    if (tail_block_ != nullptr) tail_block_->release();
+    // The first packet after silence gets a small block, a queue that builds up gets big ones.
+    const size_t usual = count_ == 0 ? kSmallBlock : kBigBlock;
+    tail_block_ = SendBlock::create((std::max)(usual, size));
+  }
+  *block = tail_block_;
+  return tail_block_->grow(size);
+}
+
+void SendQueue::grow() {
+  const size_t wider = capacity_ * 4;
+  Entry* entries = static_cast<Entry*>(std::malloc(wider * sizeof(Entry)));
+  if (entries == nullptr) std::abort();
+  for (size_t i = 0; i < count_; ++i) entries[i] = at(i);
+  if (entries_ != inline_) std::free(entries_);
+  entries_ = entries;
+  capacity_ = wider;
+  head_ = 0;
+}
+
+void SendQueue::release_memory() {
+  if (entries_ != inline_) {
+    std::free(entries_);
+    entries_ = inline_;
+    capacity_ = kInlineEntries;
+  }
+  head_ = 0;
+  front_offset_ = 0;
+  front_started_ = false;
+  if (tail_block_ != nullptr) {
+    tail_block_->release();
+    tail_block_ = nullptr;
+  }
+}
+
+}  // namespace iocp

@@ -1,0 +1,133 @@
+#pragma once
+// What one connection still has to send: packets in order, gathered into one write at a time.
+//
+// Externally synchronised (the connection's lock). Small payloads are copied into blocks that several
+// packets share; big ones stay where they are and are held by a counted owner. An idle queue owns no
+// heap memory.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace iocp {
+
+// Memory that queued packets point into. Counted, because several packets (and, in a broadcast, several
+// connections on several threads) share one. Freed by the one who drops the last count, on any thread.
+class SendOwner {
+ public:
+  void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+
+ protected:
+  SendOwner() = default;
+  ~SendOwner() = default;
+  SendOwner(const SendOwner&) = delete;
+  SendOwner& operator=(const SendOwner&) = delete;
+
+ private:
+  virtual void destroy() = 0;
+  std::atomic<uint32_t> refs_{1};
+};
+
+// A block that packets are copied into, one behind the other.
+class SendBlock final : public SendOwner {
+ public:
+  static SendBlock* create(size_t capacity);
+  uint8_t* data() { return reinterpret_cast<uint8_t*>(this + 1); }
+  size_t capacity() const { return capacity_; }
+  size_t used() const { return used_; }
+  size_t room() const { return capacity_ - used_; }
+  uint8_t* grow(size_t size) {
+    uint8_t* at = data() + used_;
+    used_ += size;
+    return at;
+  }
+
+ private:
+  explicit SendBlock(size_t capacity) : capacity_(capacity) {}
+  void destroy() override;
+  size_t capacity_;
+  size_t used_ = 0;
+};
+
+struct ByteSpan {
+  const uint8_t* data;
+  size_t size;
+};
+
+class SendQueue {
+ public:
+  struct Totals {
+    uint64_t bytes;    // framing included, bytes in flight included
+    uint32_t packets;  // a packet counts until its last byte has been taken by the system
+  };
+  // Packets that left the queue, for whoever asked to be told (token != 0).
+  struct Finished {
+    uint32_t packets = 0;
+    uint64_t bytes = 0;
+    std::vector<uint32_t> tokens;
+  };
+
+  SendQueue() = default;
+  ~SendQueue();
+  SendQueue(const SendQueue&) = delete;
+  SendQueue& operator=(const SendQueue&) = delete;
+
+  // A packet of up to three parts, copied.
+  void push_copy(ByteSpan header, ByteSpan payload, ByteSpan trailer, uint32_t token);
+  // The payload stays where it is; the queue takes one count of `owner` over.
+  void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
+                  uint32_t token);
+
+  bool empty() const { return totals_.packets == 0; }
+  Totals totals() const { return totals_; }
+  bool in_flight() const { return in_flight_ != 0; }
+
+  // Begins a write: fills `spans` with the next bytes in order, up to max_bytes (at least one span).
+  // They stay valid until complete(). One write at a time.
+  size_t gather(ByteSpan* spans, size_t max_spans, size_t max_bytes);
+  // Ends it: `bytes` were taken, possibly fewer than gathered.
+  void complete(size_t bytes, Finished* finished);
+
+  // Takes whole packets from the front, but none that a write has begun on, until `bytes` or more and
+  // `packets` or more have gone (drop-oldest).
+  void drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished);
+  // Everything that is not in the hands of the system; with in_flight() the rest stays until complete().
+  void clear(Finished* finished);
+
+ private:
+  struct Entry {
+    const uint8_t* data;
+    SendOwner* owner;
+    uint32_t size;
+    uint32_t token : 31;
+    uint32_t ends_packet : 1;
+  };
+  static constexpr size_t kInlineEntries = 2;
+  static constexpr size_t kSmallBlock = 1024;
+  static constexpr size_t kBigBlock = 8192;
+
+  Entry& at(size_t index) { return entries_[(head_ + index) & (capacity_ - 1)]; }
+  void push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends);
+  void pop_front(Finished* finished, bool report);
+  uint8_t* reserve_copy(size_t size, SendBlock** block);
+  void grow();
+  void release_memory();
+  void remove_range(size_t first, size_t last, Finished* finished);
+
+  Entry inline_[kInlineEntries];
+  Entry* entries_ = inline_;
+  size_t capacity_ = kInlineEntries;
+  size_t head_ = 0;
+  size_t count_ = 0;
+  size_t front_offset_ = 0;    // bytes of the front entry that have gone
+  size_t in_flight_ = 0;       // entries that the write in progress touches
+  bool front_started_ = false;  // bytes of the front packet have gone before the front entry
+  SendBlock* tail_block_ = nullptr;
+  Totals totals_{0, 0};
+};
+
+}  // namespace iocp

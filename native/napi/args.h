@@ -1,0 +1,46 @@
+#pragma once
+// Reads what the facade hands over. The facade has validated it for people; here a wrong type or range
+// is an error of the program and throws a TypeError that names the property.
+#include <cstdint>
+#include <string>
+
+#include <napi.h>
+
+#include "win/engine.h"
+#include "win/listener.h"
+#include "win/profile.h"
+
+namespace iocp {
+
+// Collects the first error instead of throwing: without C++ exceptions every read would need a check.
+class ArgumentReader {
+ public:
+  ArgumentReader(Napi::Env env, Napi::Value value);
+
+  bool ok() const { return error_.empty(); }
+  // Throws the first error, if there was one, into JavaScript; true when there was none.
+  bool finish() const;
+
+  uint64_t number(const char* name, uint64_t least, uint64_t most);
+  int64_t signed_number(const char* name, int64_t least, int64_t most);
+  bool boolean(const char* name);
+  std::string text(const char* name);
+  bool has(const char* name) const;
+  Napi::Value get(const char* name) const;
+  void fail(const std::string& what);
+  void adopt_error(const ArgumentReader& other);
+
+ private:
+  Napi::Env env_;
+  Napi::Object object_;
+  std::string error_;
+};
+
+bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out);
+bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
+bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
+                         ListenOptions* out);
+bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine,
+                          ConnectOptions* out);
+
+}  // namespace iocp

@@ -1,0 +1,156 @@
+#include "napi/delivery_bridge.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace iocp {
+namespace {
+
+// A drain that takes longer gives the event loop a turn and goes on in the next one.
+constexpr auto kDrainTime = std::chrono::milliseconds(8);
+constexpr size_t kDrainBytes = 8 * 1024 * 1024;
+// From here on handing the block over is cheaper than copying it.
+constexpr size_t kExternalBytes = 24 * 1024;
+
+void free_block(napi_env, void* data, void*) { std::free(data); }
+
+}  // namespace
+
+bool DeliveryBridge::open(Napi::Function on_batch, Napi::Uint32Array control) {
+  control_ = Napi::Persistent(control);
+  control_.SuppressDestruct();  // given back in close(), on the JavaScript thread
+  control_words_ = control.Data();
+  auto* self = new std::shared_ptr<DeliveryBridge>(shared_from_this());
+  const napi_status status = napi_create_threadsafe_function(
+      env_, on_batch, nullptr, Napi::String::New(env_, "iocp"), 0, 1, self, &finalize, self,
+      &call_js, &function_);
+  if (status == napi_ok) return true;
+  delete self;
+  return false;
+}
+
+void DeliveryBridge::close() {
+  engine_ = nullptr;
+  release_pins(env_);
+  control_.Reset();
+  if (function_ != nullptr) {
+    (void)napi_release_threadsafe_function(std::exchange(function_, nullptr), napi_tsfn_abort);
+  }
+}
+
+void DeliveryBridge::finalize(napi_env, void* data, void*) {
+  delete static_cast<std::shared_ptr<DeliveryBridge>*>(data);
+}
+
+void DeliveryBridge::keep_loop_alive(bool alive) {
+  if (function_ == nullptr) return;
+  (void)(alive ? napi_ref_threadsafe_function(env_, function_)
+               : napi_unref_threadsafe_function(env_, function_));
+}
+
+void DeliveryBridge::wake() {
+  // Its own queue has no bound, but at most one wake-up of ours is in it. napi_closing: the
+  // environment goes, and its cleanup hook waits for the engine. None after close().
+  if (function_ == nullptr) return;
+  (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
+}
+
+void DeliveryBridge::call_js(napi_env env, napi_value callback, void* context, void*) {
+  if (env == nullptr || callback == nullptr) return;
+  const std::shared_ptr<DeliveryBridge> self =
+      *static_cast<std::shared_ptr<DeliveryBridge>*>(context);
+  self->drain(env, callback);
+}
+
+void DeliveryBridge::drain(napi_env env, napi_value callback) {
+  release_pins(env);
+  if (engine_ == nullptr) return;
+  const auto begun = std::chrono::steady_clock::now();
+  size_t bytes = 0;
+  engine_->delivery().begin_drain();
+  engine_->count(Counter::wakes, 1);
+  while (engine_ != nullptr) {
+    std::unique_ptr<DeliveryChunk> chunk = engine_->delivery().take();
+    if (chunk == nullptr) return;
+    const size_t cost = chunk->cost();
+    bytes += cost;
+    engine_->count(Counter::batches, 1);
+    engine_->count(Counter::records, chunk->count());
+    const bool go_on = hand_over(env, callback, chunk.get());
+    if (engine_ == nullptr) return;  // the callback has seen STOPPED and has joined the engine
+    if (engine_->delivery().finish(std::move(chunk), cost)) engine_->resume_parked();
+    if (!go_on) return;  // the environment is being torn down
+    if (bytes >= kDrainBytes || std::chrono::steady_clock::now() - begun >= kDrainTime) {
+      engine_->wake_if_needed();
+      return;
+    }
+  }
+}
+
+// False when JavaScript cannot run any more.
+bool DeliveryBridge::hand_over(napi_env env, napi_value callback, DeliveryChunk* chunk) {
+  Napi::HandleScope scope(env);
+  std::memcpy(control_words_, chunk->records(), chunk->count() * sizeof(Record));
+  napi_value arguments[2];
+  napi_value receiver = nullptr;
+  if (napi_get_undefined(env, &receiver) != napi_ok ||
+      napi_create_uint32(env, chunk->count(), &arguments[0]) != napi_ok) {
+    return false;
+  }
+  arguments[1] = payload_of(env, chunk);
+  const napi_status status =
+      napi_call_function(env, receiver, callback, 2, arguments, nullptr);
+  if (status == napi_ok) return true;
+  // What a user's handler threw is an ordinary uncaught exception; the facade goes on with the rest
+  // of the batch by itself.
+  napi_value error = nullptr;
+  if (status != napi_pending_exception || napi_get_and_clear_last_exception(env, &error) != napi_ok) {
+    return false;
+  }
+  return napi_fatal_exception(env, error) == napi_ok;
+}
+
+napi_value DeliveryBridge::payload_of(napi_env env, DeliveryChunk* chunk) {
+  napi_value payload = nullptr;
+  const size_t size = chunk->payload_size();
+  if (size == 0) {
+    (void)napi_get_undefined(env, &payload);
+    return payload;
+  }
+  if (external_buffers_ && size >= kExternalBytes) {
+    uint8_t* block = chunk->release_payload();
+    const napi_status status =
+        napi_create_external_arraybuffer(env, block, size, &free_block, nullptr, &payload);
+    if (status == napi_ok) return payload;
+    external_buffers_ = false;  // Electron; a copy does everywhere
+    chunk->adopt_payload(block, size);
+  }
+  void* data = nullptr;
+  if (napi_create_arraybuffer(env, size, &data, &payload) == napi_ok) {
+    std::memcpy(data, chunk->payload(), size);
+  }
+  return payload;
+}
+
+void DeliveryBridge::release_pin(napi_ref pin) {
+  bool first = false;
+  {
+    std::lock_guard<SrwLock> guard(pins_lock_);
+    first = free_pins_.empty();
+    free_pins_.push_back(pin);
+  }
+  if (first) wake();
+}
+
+void DeliveryBridge::release_pins(napi_env env) {
+  std::vector<napi_ref> pins;
+  {
+    std::lock_guard<SrwLock> guard(pins_lock_);
+    pins.swap(free_pins_);
+  }
+  for (napi_ref pin : pins) (void)napi_delete_reference(env, pin);
+}
+
+}  // namespace iocp

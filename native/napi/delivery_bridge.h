@@ -1,0 +1,53 @@
+#pragma once
+// The last step of the delivery queue: batches into the facade's callback.
+//
+// One wake-up is scheduled at most. Created and drained on the JavaScript thread; wake() runs on any
+// thread. The thread-safe function holds it, so that it outlives the last wake-up.
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <napi.h>
+
+#include "win/engine.h"
+
+namespace iocp {
+
+class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge> {
+ public:
+  explicit DeliveryBridge(napi_env env) : env_(env) {}
+  DeliveryBridge(const DeliveryBridge&) = delete;
+  DeliveryBridge& operator=(const DeliveryBridge&) = delete;
+
+  // `control` receives the records of each batch just before the call.
+  bool open(Napi::Function on_batch, Napi::Uint32Array control);
+  void set_engine(Engine* engine) { engine_ = engine; }
+  void keep_loop_alive(bool alive);
+  // The engine's threads have ended. Further wake-ups do nothing.
+  void close();
+
+  // Any thread, without locks.
+  void wake();
+  // Any thread: a pinned payload is free again; its reference belongs to the JavaScript thread.
+  void release_pin(napi_ref pin);
+
+ private:
+  static void call_js(napi_env env, napi_value callback, void* context, void* data);
+  static void finalize(napi_env env, void* data, void* hint);
+  void drain(napi_env env, napi_value callback);
+  bool hand_over(napi_env env, napi_value callback, DeliveryChunk* chunk);
+  napi_value payload_of(napi_env env, DeliveryChunk* chunk);
+  void release_pins(napi_env env);
+
+  napi_env const env_;
+  Engine* engine_ = nullptr;  // null once closed
+  napi_threadsafe_function function_ = nullptr;
+  Napi::Reference<Napi::Uint32Array> control_;
+  uint32_t* control_words_ = nullptr;
+  bool external_buffers_ = true;  // until a host refuses them
+  SrwLock pins_lock_;
+  std::vector<napi_ref> free_pins_;
+};
+
+}  // namespace iocp

@@ -1,0 +1,218 @@
+#include "napi/engine_wrap.h"
+
+#include <string>
+#include <utility>
+
+#include "napi/args.h"
+#include "napi/errors.h"
+#include "napi/stats.h"
+
+namespace iocp {
+namespace {
+
+ConnectionId id_of(const Napi::CallbackInfo& info) {
+  return {info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value()};
+}
+
+}  // namespace
+
+Napi::Function EngineWrap::define(Napi::Env env) {
+  return DefineClass(env, "Engine",
+                     {
+                         InstanceMethod<&EngineWrap::submit>("submit"),
+                         InstanceMethod<&EngineWrap::add_profile>("addProfile"),
+                         InstanceMethod<&EngineWrap::listen>("listen"),
+                         InstanceMethod<&EngineWrap::listener_address>("listenerAddress"),
+                         InstanceMethod<&EngineWrap::close_listener>("closeListener"),
+                         InstanceMethod<&EngineWrap::connect>("connect"),
+                         InstanceMethod<&EngineWrap::cancel_connect>("cancelConnect"),
+                         InstanceMethod<&EngineWrap::queued>("queued"),
+                         InstanceMethod<&EngineWrap::queued_packets>("queuedPackets"),
+                         InstanceMethod<&EngineWrap::connection_info>("connectionInfo"),
+                         InstanceMethod<&EngineWrap::stats>("stats"),
+                         InstanceMethod<&EngineWrap::stop>("stop"),
+                         InstanceMethod<&EngineWrap::join>("join"),
+                         InstanceMethod<&EngineWrap::keep_alive>("ref"),
+                         InstanceMethod<&EngineWrap::let_go>("unref"),
+                     });
+}
+
+EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {
+  const Napi::Env env = info.Env();
+  EngineOptions options;
+  if (!read_engine_options(env, info[0], &options)) return;
+  if (!info[1].IsFunction()) {
+    Napi::TypeError::New(env, "iocp addon: wrong argument: onBatch").ThrowAsJavaScriptException();
+    return;
+  }
+  auto delivery = std::make_shared<DeliveryBridge>(env);
+  const Napi::Uint32Array control =
+      Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
+  if (!delivery->open(info[1].As<Napi::Function>(), control)) {
+    Napi::Error::New(env, "iocp addon: no thread-safe function").ThrowAsJavaScriptException();
+    return;
+  }
+  auto engine = std::make_unique<Engine>(options, &wake, delivery.get());
+  const uint32_t error = engine->start();
+  if (error != 0) {
+    delivery->close();
+    throw_system_error(env, "CreateIoCompletionPort", error);
+    return;
+  }
+  delivery->set_engine(engine.get());
+  delivery_ = std::move(delivery);
+  engine_ = std::move(engine);
+  submission_ = std::make_unique<SubmissionBridge>(env, delivery_);
+  Napi::Object self = info.This().As<Napi::Object>();
+  self.Set("batchControl", control);
+  self.Set("submitControl", submission_->control());
+  self.Set("submitPayload", submission_->payload());
+  Ref();
+  napi_add_env_cleanup_hook(env, &on_environment_cleanup, this);
+}
+
+EngineWrap::~EngineWrap() = default;
+
+void EngineWrap::on_environment_cleanup(void* self) {
+  EngineWrap* wrap = static_cast<EngineWrap*>(self);
+  wrap->engine_->abandon();
+  wrap->end();
+}
+
+// The threads have ended: nothing native is left but this object.
+void EngineWrap::end() {
+  delivery_->close();
+  submission_->close();
+  engine_.reset();
+}
+
+Engine* EngineWrap::running(const Napi::CallbackInfo& info) {
+  if (engine_ != nullptr) return engine_.get();
+  Napi::Error::New(info.Env(), "iocp addon: the engine has ended").ThrowAsJavaScriptException();
+  return nullptr;
+}
+
+Napi::Value EngineWrap::submit(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  if (engine == nullptr) return info.Env().Undefined();
+  if (!submission_->submit(info.Env(), engine, info[0].ToNumber().Uint32Value(), info[1])) {
+    Napi::TypeError::New(info.Env(), "iocp addon: malformed operation")
+        .ThrowAsJavaScriptException();
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value EngineWrap::add_profile(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  Profile profile;
+  if (engine == nullptr || !read_profile(info.Env(), info[0], &profile)) {
+    return info.Env().Undefined();
+  }
+  return Napi::Number::New(info.Env(), engine->add_profile(std::move(profile)));
+}
+
+Napi::Value EngineWrap::listen(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Engine* engine = running(info);
+  ListenOptions options;
+  if (engine == nullptr || !read_listen_options(env, info[0], *engine, &options)) {
+    return env.Undefined();
+  }
+  uint32_t index = 0;
+  const char* syscall = "";
+  const uint32_t error = engine->listen(options, &index, &syscall);
+  if (error == 0) return Napi::Number::New(env, index);
+  throw_system_error(env, syscall, error);
+  return env.Undefined();
+}
+
+Napi::Value EngineWrap::listener_address(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Engine* engine = running(info);
+  if (engine == nullptr) return env.Undefined();
+  const Listener* listener = engine->listener(info[0].ToNumber().Uint32Value());
+  if (listener == nullptr) return env.Undefined();
+  const Address& address = listener->address();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("address", address.host());
+  result.Set("family", address.family() == AF_INET ? "IPv4" : "IPv6");
+  result.Set("port", Napi::Number::New(env, address.port()));
+  return result;
+}
+
+void EngineWrap::close_listener(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  if (engine == nullptr) return;
+  if (Listener* listener = engine->listener(info[0].ToNumber().Uint32Value())) listener->close();
+}
+
+void EngineWrap::connect(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  ConnectOptions options;
+  if (engine == nullptr || !read_connect_options(info.Env(), info[0], *engine, &options)) return;
+  engine->connect(options);
+}
+
+void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  if (engine != nullptr) engine->cancel_connect(info[0].ToNumber().Uint32Value());
+}
+
+Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
+  double bytes = -1;
+  if (engine_ != nullptr) {
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      bytes = static_cast<double>(connection.queued().bytes);
+    });
+  }
+  return Napi::Number::New(info.Env(), bytes);
+}
+
+Napi::Value EngineWrap::queued_packets(const Napi::CallbackInfo& info) {
+  double packets = -1;
+  if (engine_ != nullptr) {
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      packets = connection.queued().packets;
+    });
+  }
+  return Napi::Number::New(info.Env(), packets);
+}
+
+Napi::Value EngineWrap::connection_info(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (engine_ == nullptr) return env.Undefined();
+  Napi::Value result = env.Undefined();
+  engine_->with_connection(id_of(info), [&](Connection& connection) {
+    result = describe_connection(env, connection);
+  });
+  return result;
+}
+
+Napi::Value EngineWrap::stats(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  if (engine == nullptr) return info.Env().Undefined();
+  return describe_engine(info.Env(), *engine);
+}
+
+void EngineWrap::stop(const Napi::CallbackInfo& info) {
+  Engine* engine = running(info);
+  if (engine != nullptr) engine->stop(info[0].ToNumber().Uint32Value());
+}
+
+void EngineWrap::join(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  napi_remove_env_cleanup_hook(info.Env(), &on_environment_cleanup, this);
+  engine_->abandon();  // waits for what is pending, when STOPPED has not been seen yet
+  end();
+  Unref();
+}
+
+void EngineWrap::keep_alive(const Napi::CallbackInfo&) {
+  if (engine_ != nullptr) delivery_->keep_loop_alive(true);
+}
+
+void EngineWrap::let_go(const Napi::CallbackInfo&) {
+  if (engine_ != nullptr) delivery_->keep_loop_alive(false);
+}
+
+}  // namespace iocp

@@ -1,0 +1,49 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include <napi.h>
+
+#include "napi/delivery_bridge.h"
+#include "napi/submission_bridge.h"
+#include "win/engine.h"
+
+namespace iocp {
+
+// The JavaScript class Engine. Keeps itself alive from its construction until join(), and ends
+// everything when its environment (the process's or a Worker's) is torn down before that.
+class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit EngineWrap(const Napi::CallbackInfo& info);
+  ~EngineWrap() override;
+
+ private:
+  static void on_environment_cleanup(void* self);
+  static void wake(void* bridge) { static_cast<DeliveryBridge*>(bridge)->wake(); }
+  // Null, and an exception, when the engine has been joined.
+  Engine* running(const Napi::CallbackInfo& info);
+
+  Napi::Value submit(const Napi::CallbackInfo& info);
+  Napi::Value add_profile(const Napi::CallbackInfo& info);
+  Napi::Value listen(const Napi::CallbackInfo& info);
+  Napi::Value listener_address(const Napi::CallbackInfo& info);
+  void close_listener(const Napi::CallbackInfo& info);
+  void connect(const Napi::CallbackInfo& info);
+  void cancel_connect(const Napi::CallbackInfo& info);
+  Napi::Value queued(const Napi::CallbackInfo& info);
+  Napi::Value queued_packets(const Napi::CallbackInfo& info);
+  Napi::Value connection_info(const Napi::CallbackInfo& info);
+  Napi::Value stats(const Napi::CallbackInfo& info);
+  void stop(const Napi::CallbackInfo& info);
+  void join(const Napi::CallbackInfo& info);
+  void keep_alive(const Napi::CallbackInfo& info);
+  void let_go(const Napi::CallbackInfo& info);
+  void end();
+
+  std::shared_ptr<DeliveryBridge> delivery_;
+  std::unique_ptr<SubmissionBridge> submission_;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace iocp

@@ -1,0 +1,11 @@
+#pragma once
+#include <cstdint>
+
+#include <napi.h>
+
+namespace iocp {
+
+// Throws an Error with `syscall` and `winCode`; the facade makes the user's error of it.
+void throw_system_error(Napi::Env env, const char* syscall, uint32_t win_code);
+
+}  // namespace iocp

@@ -1,0 +1,89 @@
+#include "napi/stats.h"
+
+namespace iocp {
+namespace {
+
+Napi::Number number(Napi::Env env, uint64_t value) {
+  return Napi::Number::New(env, static_cast<double>(value));
+}
+
+Napi::Object describe_pool(Napi::Env env, const PoolStats& stats) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("inUse", number(env, stats.in_use));
+  result.Set("free", number(env, stats.free));
+  result.Set("peak", number(env, stats.peak));
+  result.Set("allocations", number(env, stats.allocations));
+  return result;
+}
+
+Napi::Object describe_counters(Napi::Env env, const Counters& counters) {
+  Napi::Object result = Napi::Object::New(env);
+  for (size_t i = 0; i < kCounterCount; ++i) {
+    result.Set(kCounterNames[i], number(env, counters.sum(static_cast<Counter>(i))));
+  }
+  return result;
+}
+
+void set_address(Napi::Object object, const char* prefix, const Address& address) {
+  const std::string name = prefix;
+  object.Set(name + "Address", address.host());
+  object.Set(name + "Family", address.family() == AF_INET ? "IPv4" : "IPv6");
+  object.Set(name + "Port", number(object.Env(), address.port()));
+}
+
+}  // namespace
+
+Napi::Object describe_engine(Napi::Env env, Engine& engine) {
+  Napi::Object result = Napi::Object::New(env);
+  const Engine::Totals totals = engine.totals();
+  Napi::Object connections = Napi::Object::New(env);
+  connections.Set("now", number(env, totals.connections));
+  connections.Set("peak", number(env, totals.peak_connections));
+  connections.Set("total", number(env, totals.total_connections));
+  result.Set("connections", connections);
+
+  Napi::Array listeners = Napi::Array::New(env);
+  for (uint32_t i = 0; const Listener* listener = engine.listener(i); ++i) {
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("acceptsOutstanding", number(env, listener->outstanding()));
+    item.Set("acceptPool", number(env, listener->pool_size()));
+    listeners.Set(i, item);
+  }
+  result.Set("listeners", listeners);
+
+  const Delivery::Depth depth = engine.delivery().depth();
+  Napi::Object delivery = Napi::Object::New(env);
+  delivery.Set("bytes", number(env, depth.bytes));
+  delivery.Set("peakBytes", number(env, depth.peak_bytes));
+  delivery.Set("parked", number(env, depth.parked));
+  delivery.Set("timesParked", number(env, depth.times_parked));
+  result.Set("delivery", delivery);
+
+  Napi::Object pools = Napi::Object::New(env);
+  pools.Set("readBuffers", describe_pool(env, engine.read_buffer_stats()));
+  pools.Set("waitBuffers", describe_pool(env, engine.wait_buffer_stats()));
+  pools.Set("contexts", describe_pool(env, engine.context_stats()));
+  result.Set("pools", pools);
+
+  result.Set("objectsActive", number(env, totals.active));
+  result.Set("directReadsPending", number(env, totals.direct_reads));
+  result.Set("skipOnSuccess", Napi::Boolean::New(env, engine.skips_on_success()));
+  result.Set("counters", describe_counters(env, engine.counters()));
+  return result;
+}
+
+Napi::Object describe_connection(Napi::Env env, Connection& connection) {
+  Napi::Object result = Napi::Object::New(env);
+  const ConnectionStats stats = connection.stats();
+  set_address(result, "remote", connection.remote());
+  set_address(result, "local", connection.local());
+  result.Set("bytesRead", number(env, stats.bytes_read));
+  result.Set("bytesWritten", number(env, stats.bytes_written));
+  result.Set("packetsRead", number(env, stats.packets_read));
+  result.Set("packetsWritten", number(env, stats.packets_written));
+  result.Set("queuedBytes", number(env, stats.queued_bytes));
+  result.Set("queuedPackets", number(env, stats.queued_packets));
+  return result;
+}
+
+}  // namespace iocp

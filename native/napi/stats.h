@@ -1,0 +1,12 @@
+#pragma once
+#include <napi.h>
+
+#include "win/engine.h"
+
+namespace iocp {
+
+// What stats() and connectionInfo() tell; read only when somebody asks.
+Napi::Object describe_engine(Napi::Env env, Engine& engine);
+Napi::Object describe_connection(Napi::Env env, Connection& connection);
+
+}  // namespace iocp

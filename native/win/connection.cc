@@ -1,0 +1,214 @@
+#include "win/connection.h"
+
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "win/engine.h"
+#include "win/socket_calls.h"
+
+namespace iocp {
+
+ReadOperation::ReadOperation(Connection* owner)
+    : Operation(&Connection::on_read_complete), connection(owner) {}
+
+SendOperation::SendOperation(Connection* owner)
+    : Operation(&Connection::on_send_complete), connection(owner) {}
+
+bool ConnectionTimer::hold() { return connection->try_add_ref(); }
+
+void ConnectionTimer::fire() {
+  connection->request(bits);
+  connection->release();
+}
+
+Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket socket,
+                       const Address& local, const Address& remote, Listener* listener)
+    : engine_(engine),
+      profile_(profile),
+      listener_(listener),
+      receive_framing_(profile->receive.get()),
+      send_framing_(profile->send.get()),
+      socket_(std::move(socket)),
+      sequencer_(profile->pending_reads),
+      read_(this),
+      write_(this),
+      retry_timer_(this, kSend | kReceive),
+      deadline_timer_(this, kCut),
+      cool_timer_(this, kCool),
+      local_(local),
+      remote_(remote) {}
+
+Connection::~Connection() = default;
+
+bool Connection::try_add_ref() {
+  uint32_t refs = refs_.load(std::memory_order_relaxed);
+  while (refs != 0) {
+    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+void Connection::release() {
+  if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) finalize();
+}
+
+// The one place where a connection ends: it is closing and nothing of it is pending any more.
+void Connection::finalize() {
+  engine_->cancel(retry_timer_);
+  engine_->cancel(deadline_timer_);
+  engine_->cancel(cool_timer_);
+  SendQueue::Finished unsent;
+  send_.complete(0, &unsent);  // a write that failed leaves its packets behind
+  send_.clear(&unsent);
+  report_finished(unsent, SendOutcome::closed);
+  report_dropped();
+  if (outstanding_ != 0) forget_reads();
+  const size_t discarded = frame_.buffered() + (current_size_ - current_offset_);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::close), id_.slot, id_.generation,
+                    static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded)},
+                   nullptr, 0, nullptr);
+  engine_->forget(this);  // frees this
+}
+
+bool Connection::enter_locked() {
+  if (closing_) return false;
+  ++users_;
+  return true;
+}
+
+void Connection::leave_locked(UniqueSocket* to_close) {
+  if (--users_ == 0 && closing_) *to_close = std::move(socket_);
+}
+
+void Connection::leave() {
+  UniqueSocket to_close;
+  bool abortive = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    leave_locked(&to_close);
+    abortive = abortive_;
+  }
+  close_socket(std::move(to_close), abortive);
+}
+
+void Connection::close_socket(UniqueSocket socket, bool abortive) {
+  if (!socket) return;
+  if (abortive) calls::make_close_abortive(socket.get());
+  socket.reset();  // operations in the kernel now end, each with its packet
+}
+
+void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
+  UniqueSocket to_close;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (closing_) return;
+    closing_ = true;
+    cause_ = cause;
+    detail_ = detail;
+    abortive_ = abortive;
+    if (users_ == 0) to_close = std::move(socket_);
+  }
+  close_socket(std::move(to_close), abortive);
+  release();  // the count of being open
+}
+
+void Connection::request(uint32_t bits) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    requests_ |= bits;
+    if (scheduled_) return;
+    scheduled_ = true;
+  }
+  add_ref();  // the caller holds a count, so this cannot be the first
+  engine_->schedule(this);
+}
+
+void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (closing_) return;
+    end_locked(cause, deadline_ms);
+  }
+  request(kEnd);
+}
+
+void Connection::request_close(CloseCause cause, uint32_t how) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (closing_) return;
+    if ((requests_ & (kDestroy | kReset)) == 0) requested_cause_ = cause;
+  }
+  request(how);
+}
+
+void Connection::end_locked(CloseCause cause, uint32_t deadline_ms) {
+  if (end_requested_) return;
+  end_requested_ = true;
+  end_cause_ = peer_ended_ && cause == CloseCause::local ? CloseCause::peer_end : cause;
+  end_deadline_ms_ = deadline_ms;
+}
+
+void Connection::service() {
+  uint32_t bits = 0;
+  uint32_t deadline_ms = 0;
+  CloseCause end_cause = CloseCause::none;
+  CloseCause requested = CloseCause::local;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    bits = std::exchange(requests_, 0);
+    scheduled_ = false;
+    if (closing_) return;
+    deadline_ms = end_deadline_ms_;
+    end_cause = end_cause_;
+    requested = requested_cause_;
+  }
+  if ((bits & kDropped) != 0) report_dropped();
+  if ((bits & kDestroy) != 0) return close(requested, 0, false);
+  if ((bits & kReset) != 0) return close(requested, 0, true);
+  if ((bits & kCut) != 0) {
+    const bool stopping = end_cause == CloseCause::server_closing;
+    return close(stopping ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
+  }
+  if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(deadline_timer_, deadline_ms);
+  if ((bits & (kSend | kEnd)) != 0) run_send();
+  if ((bits & kCool) != 0) {
+    std::lock_guard<SrwLock> guard(lock_);
+    cool_check_ = true;
+  }
+  if ((bits & (kReceive | kCool)) != 0) run_receive();
+}
+
+void Connection::unpark() {
+  parked_.store(false, std::memory_order_release);
+  request(kReceive);
+}
+
+void Connection::resume() {
+  paused_.store(false, std::memory_order_release);
+  request(kReceive);
+}
+
+void Connection::demand(uint32_t packets) {
+  demand_.fetch_add(packets, std::memory_order_acq_rel);
+  request(kReceive);
+}
+
+void Connection::set_framing(const Profile* profile) {
+  send_framing_ = profile->send.get();
+  next_receive_framing_.store(profile->receive.get(), std::memory_order_release);
+}
+
+ConnectionStats Connection::stats() {
+  ConnectionStats stats{};
+  stats.bytes_read = bytes_read_.load(std::memory_order_relaxed);
+  stats.bytes_written = bytes_written_.load(std::memory_order_relaxed);
+  stats.packets_read = packets_read_.load(std::memory_order_relaxed);
+  stats.packets_written = packets_written_.load(std::memory_order_relaxed);
+  std::lock_guard<SrwLock> guard(lock_);
+  stats.queued_bytes = send_.totals().bytes;
+  stats.queued_packets = send_.totals().packets;
+  return stats;
+}
+
+}  // namespace iocp

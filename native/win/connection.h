@@ -1,0 +1,252 @@
+#pragma once
+// One TCP connection: its socket, its operations, its order.
+//
+// Lifetime: one count while the connection is open, one for every operation in the kernel, one for
+// every thread that has looked it up. Whoever brings the count to 0 reports the close and frees it.
+//
+// Threads: the JavaScript thread looks up, queues sends and leaves requests; I/O threads do the rest.
+// Receiving is a strand: at most one thread at a time posts reads, takes their results in order and
+// decodes. Sending is a strand likewise. Both call the socket without the lock; `users_` tells that a
+// thread may be in such a call, and the socket is closed only when there is none, so that no call can
+// meet a handle value that the system has given to somebody else.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "core/buffer_pool.h"
+#include "core/connection_id.h"
+#include "core/delivery_queue.h"
+#include "core/framing/frame_state.h"
+#include "core/records.h"
+#include "core/send_queue.h"
+#include "core/sequencer.h"
+#include "win/address.h"
+#include "win/engine_timer.h"
+#include "win/handles.h"
+#include "win/operation.h"
+#include "win/profile.h"
+#include "win/srw_lock.h"
+
+namespace iocp {
+
+class Connection;
+class Engine;
+class Listener;
+
+struct ReadOperation final : Operation {
+  explicit ReadOperation(Connection* owner);
+  Connection* connection;
+  uint64_t number = 0;
+  PooledBuffer<SrwLock> buffer;  // empty: a zero-byte read
+  bool busy = false;             // receiving strand: posted and not yet taken
+};
+
+// Leaves a request when it is due.
+struct ConnectionTimer final : EngineTimer {
+  ConnectionTimer(Connection* owner, uint32_t request) : connection(owner), bits(request) {}
+  bool hold() override;
+  void fire() override;
+  Connection* connection;
+  uint32_t bits;
+};
+
+struct SendOperation final : Operation {
+  explicit SendOperation(Connection* owner);
+  Connection* connection;
+};
+
+// Where an engine or a listener wants to know of its connections.
+struct ConnectionStats {
+  uint64_t bytes_read;
+  uint64_t bytes_written;
+  uint64_t packets_read;
+  uint64_t packets_written;
+  uint64_t queued_bytes;
+  uint32_t queued_packets;
+  bool direct_reads;
+};
+
+class Connection final {
+ public:
+  // What the JavaScript thread (or a timer) wants an I/O thread to do.
+  enum Request : uint32_t {
+    kSend = 1,
+    kReceive = 2,
+    kEnd = 4,
+    kDestroy = 8,
+    kReset = 16,
+    kCut = 32,   // a deadline has passed: reset with the cause that end() left
+    kCool = 64,      // has been quiet: back to zero-byte reads
+    kDropped = 128,  // packets were dropped: say so
+  };
+
+  Connection(Engine* engine, const Profile* profile, UniqueSocket socket, const Address& local,
+             const Address& remote, Listener* listener);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // -- any thread -------------------------------------------------------------------------------
+  void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  // False when the last count is already gone.
+  bool try_add_ref();
+  // May free the connection. No lock of the connection or of the map may be held.
+  void release();
+
+  ConnectionId id() const { return id_; }
+  const Address& local() const { return local_; }
+  const Address& remote() const { return remote_; }
+  // Leaves a request for an I/O thread.
+  void request(uint32_t bits);
+  // `cause` is what 'close' will say unless something else closes the connection first.
+  void request_end(CloseCause cause, uint32_t deadline_ms);
+  // Leaves `how` (kDestroy or kReset) as a request; `cause` is what 'close' will say.
+  void request_close(CloseCause cause, uint32_t how);
+  void close(CloseCause cause, uint32_t detail, bool abortive);
+  ConnectionStats stats();
+
+  // -- JavaScript thread ------------------------------------------------------------------------
+  enum class PushResult { accepted, dropped, closed, overflow };
+  // Copies the payload, or with `owner` takes one count of what keeps it in place.
+  PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token);
+  SendQueue::Totals queued();
+  void pause() { paused_.store(true, std::memory_order_release); }
+  void resume();
+  void demand(uint32_t packets);
+  void set_framing(const Profile* profile);
+  // One DRAIN record as soon as the queue is at the low-water mark, at once if it is already.
+  void want_drain();
+
+  // -- I/O threads ------------------------------------------------------------------------------
+  // Sets the id, before anybody can look the connection up.
+  void set_id(ConnectionId id) { id_ = id; }
+  // Reads and decodes, unless another thread is at it, which then goes on.
+  void run_receive();
+  void service();
+  // There is room in the delivery queue again.
+  void unpark();
+  Listener* listener() const { return listener_; }  // null: this side connected
+  bool was_cut() const { return cause_ == CloseCause::server_closing && detail_ != 0; }
+
+ private:
+  friend struct ReadOperation;
+  friend struct SendOperation;
+  friend class PacketSink;
+  struct ReadItem {
+    ReadOperation* operation = nullptr;
+    uint32_t bytes = 0;
+    uint32_t error = 0;
+  };
+  enum class Turn { again, leave };
+
+  // connection.cc
+  void finalize();
+  bool enter_locked();  // false when closing
+  void leave();
+  void leave_locked(UniqueSocket* to_close);
+  void close_socket(UniqueSocket socket, bool abortive);
+  void fail(uint32_t error);
+  void end_locked(CloseCause cause, uint32_t deadline_ms);
+
+  // connection_receive.cc
+  void receive_strand();
+  bool leave_receive();
+  bool may_deliver() const;
+  void take_item(ReadItem item);
+  bool decode_current();
+  void protocol_error(FrameError error);
+  bool read_now(uint32_t* inline_rounds);
+  bool post_reads(uint32_t* inline_rounds);
+  uint32_t post_read(bool zero_byte, bool* completed);
+  void read_failed(uint32_t error, bool zero_byte);
+  void on_peer_end();
+  void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
+  void note_arrival();
+  bool over_delivery_bound();
+  void cool();
+  void forget_reads();
+  ReadOperation* free_read_operation();
+  static void on_read_complete(Operation* self, uint32_t error, uint32_t bytes);
+
+  // connection_send.cc
+  void run_send();
+  void send_strand();
+  PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
+  void after_write(uint32_t bytes, const SendQueue::Finished& finished);
+  void write_failed(uint32_t error);
+  void send_end();
+  void report_finished(const SendQueue::Finished& finished, SendOutcome outcome);
+  void report_drain(uint64_t queued);
+  void note_dropped(const SendQueue::Finished& dropped);
+  void report_dropped();
+  static void on_send_complete(Operation* self, uint32_t error, uint32_t bytes);
+
+  Engine* const engine_;
+  const Profile* const profile_;
+  Listener* const listener_;
+  const Framing* receive_framing_;               // receiving strand
+  const Framing* send_framing_;                  // JavaScript thread
+  std::atomic<const Framing*> next_receive_framing_{nullptr};
+  ConnectionId id_;
+  std::atomic<uint32_t> refs_{1};
+  SrwLock lock_;
+
+  // Under lock_.
+  UniqueSocket socket_;
+  uint32_t users_ = 0;     // strands that may be in a call on the socket
+  uint32_t requests_ = 0;
+  CloseCause cause_ = CloseCause::none;
+  CloseCause end_cause_ = CloseCause::none;
+  CloseCause requested_cause_ = CloseCause::local;  // of kDestroy and kReset
+  uint32_t detail_ = 0;
+  uint32_t end_deadline_ms_ = 0;
+  bool closing_ = false;
+  bool abortive_ = false;
+  bool scheduled_ = false;      // in the engine's list of connections to serve
+  bool end_requested_ = false;
+  bool shut_down_ = false;      // our FIN is out
+  bool peer_ended_ = false;
+  bool receiving_ = false;      // a thread is in the receiving strand
+  bool receive_again_ = false;  // somebody asked for a run meanwhile
+  bool cool_check_ = false;     // the strand shall see whether it is still busy
+  bool sending_ = false;        // a thread is in the sending strand, or a write is in the kernel
+  bool drain_wanted_ = false;
+  uint8_t send_retries_ = 0;
+  uint32_t dropped_packets_ = 0;
+  uint64_t dropped_bytes_ = 0;
+  SendQueue send_;
+  Sequencer<ReadItem> sequencer_;
+
+  // Receiving strand.
+  FrameState frame_;
+  DeliveryCredit credit_;
+  PooledBuffer<SrwLock> current_;  // bytes that have been read and not yet decoded
+  uint32_t current_offset_ = 0;
+  uint32_t current_size_ = 0;
+  uint32_t outstanding_ = 0;       // reads posted and not yet taken
+  uint32_t last_arrival_ms_ = 0;
+  uint8_t streak_ = 0;             // arrivals in quick succession
+  uint8_t read_retries_ = 0;
+  bool readable_ = false;          // there may be something to read without waiting
+  bool hot_ = false;               // busy: reads are posted with buffers
+  bool eof_ = false;
+  ReadOperation read_;
+  std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due
+
+  SendOperation write_;
+  ConnectionTimer retry_timer_;  // after a shortage of memory
+  ConnectionTimer deadline_timer_;
+  ConnectionTimer cool_timer_;
+
+  std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait
+  std::atomic<bool> paused_{false};
+  std::atomic<int64_t> demand_{0};
+  std::atomic<uint64_t> bytes_read_{0};
+  std::atomic<uint64_t> bytes_written_{0};
+  std::atomic<uint64_t> packets_read_{0};
+  std::atomic<uint64_t> packets_written_{0};
+  Address local_;
+  Address remote_;
+};
+
+}  // namespace iocp

@@ -1,0 +1,447 @@
+// The receiving strand: reads are posted, taken in the order of posting, decoded and delivered by one
+// thread at a time, whichever I/O thread that is.
+//
+// Idle, a connection has one zero-byte read pending: no memory is locked for it. When that completes
+// the bytes are fetched without waiting into a pooled buffer. While packets come in quick succession
+// (`hot_`) the wait is a read with a buffer instead, which saves the second call.
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "win/connection.h"
+#include "win/engine.h"
+#include "win/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+// Reads that are there at once: after so many the thread turns to other connections.
+constexpr uint32_t kMaxInlineRounds = 16;
+constexpr uint8_t kMaxRetries = 6;
+constexpr uint8_t kHotStreak = 4;          // so many arrivals...
+constexpr uint32_t kQuickMs = 100;         // ...each within this time of the one before
+constexpr uint32_t kCoolCheckMs = 2000;    // a hot connection without arrivals for so long is idle
+
+}  // namespace
+
+// Passes decoded packets on to the delivery queue, whose lock it holds meanwhile.
+class PacketSink final : public FrameSink {
+ public:
+  PacketSink(Connection* connection, Delivery::Writer* writer)
+      : connection_(connection), writer_(writer) {}
+
+  bool on_packet(const uint8_t* data, size_t size) override {
+    ++packets_;
+    write(RecordKind::packet, data, size);
+    return allow_next();
+  }
+  bool on_stream_begin(uint64_t length) override {
+    writer_->append({static_cast<uint32_t>(RecordKind::stream_begin), connection_->id_.slot,
+                     connection_->id_.generation, static_cast<uint32_t>(length),
+                     static_cast<uint32_t>(length >> 32), 0},
+                    nullptr, 0, &connection_->credit_);
+    return !connection_->paused_.load(std::memory_order_acquire);
+  }
+  bool on_stream_data(const uint8_t* data, size_t size) override {
+    write(RecordKind::stream_data, data, size);
+    return !connection_->paused_.load(std::memory_order_acquire);
+  }
+  bool on_stream_end() override {
+    ++packets_;
+    write(RecordKind::stream_end, nullptr, 0);
+    return allow_next();
+  }
+  void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
+    uint8_t blob[8 + FramingOptions::max_delimiter];
+    for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
+    if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;
+    if (header_size != 0) std::memcpy(blob + 8, header, header_size);
+    write(RecordKind::discarded, blob, 8 + header_size);
+  }
+
+  uint32_t packets() const { return packets_; }
+
+ private:
+  void write(RecordKind kind, const uint8_t* data, size_t size) {
+    writer_->append({static_cast<uint32_t>(kind), connection_->id_.slot,
+                     connection_->id_.generation, 0, 0, 0},
+                    data, size, &connection_->credit_);
+  }
+  bool allow_next() {
+    if (connection_->profile_->demand &&
+        connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
+      return false;
+    }
+    return !connection_->paused_.load(std::memory_order_acquire);
+  }
+
+  Connection* connection_;
+  Delivery::Writer* writer_;
+  uint32_t packets_ = 0;
+};
+
+void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t bytes) {
+  ReadOperation* operation = static_cast<ReadOperation*>(self);
+  Connection* connection = operation->connection;
+  bool run = false;
+  {
+    std::lock_guard<SrwLock> guard(connection->lock_);
+    connection->sequencer_.store(operation->number, ReadItem{operation, bytes, error});
+    // A strand that is running will take it before it leaves.
+    run = !connection->receiving_ && connection->enter_locked();
+    if (run) connection->receiving_ = true;
+  }
+  if (run) connection->receive_strand();
+  connection->release();
+}
+
+void Connection::run_receive() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (receiving_) {
+      receive_again_ = true;
+      return;
+    }
+    if (!enter_locked()) return;
+    receiving_ = true;
+  }
+  receive_strand();
+}
+
+// Entered as the receiving strand, with a count on the connection and as a user of the socket.
+void Connection::receive_strand() {
+  uint32_t inline_rounds = 0;
+  for (;;) {
+    bool stop = false;
+    cool();
+    if (current_size_ != current_offset_) {
+      stop = !may_deliver() || !decode_current();
+    } else {
+      ReadItem item;
+      bool closing = false;
+      {
+        std::lock_guard<SrwLock> guard(lock_);
+        closing = closing_;
+        if (!closing && !eof_ && may_deliver()) sequencer_.take(&item);
+      }
+      if (item.operation != nullptr) {
+        take_item(item);
+      } else if (closing || eof_ || !may_deliver() || over_delivery_bound()) {
+        stop = true;
+      } else if (readable_ && outstanding_ == 0) {
+        stop = !read_now(&inline_rounds);
+      } else {
+        stop = !post_reads(&inline_rounds);
+      }
+    }
+    if (stop && leave_receive()) return;
+  }
+}
+
+bool Connection::may_deliver() const {
+  if (paused_.load(std::memory_order_acquire)) return false;
+  return !profile_->demand || demand_.load(std::memory_order_acquire) > 0;
+}
+
+// False when something came in meanwhile that this thread has to look at.
+bool Connection::leave_receive() {
+  UniqueSocket to_close;
+  bool abortive = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (!closing_ && std::exchange(receive_again_, false)) return false;
+    if (!closing_ && !eof_ && sequencer_.has_next() && current_size_ == current_offset_ &&
+        may_deliver() && !parked_.load(std::memory_order_acquire)) {
+      return false;
+    }
+    receiving_ = false;
+    leave_locked(&to_close);
+    abortive = abortive_;
+  }
+  close_socket(std::move(to_close), abortive);
+  return true;
+}
+
+// A read has completed, and it is its turn.
+void Connection::take_item(ReadItem item) {
+  ReadOperation* operation = item.operation;
+  operation->busy = false;
+  --outstanding_;
+  PooledBuffer<SrwLock> buffer = std::move(operation->buffer);
+  const bool zero_byte = !buffer;
+  if (!zero_byte) engine_->direct_read_ended();
+  if (item.error != 0) {
+    if (item.error == kErrorOperationAborted) return;  // cancelled by cool(): nothing was read
+    return read_failed(item.error, zero_byte);
+  }
+  if (zero_byte) {
+    readable_ = true;  // or the end of the stream; only a real read tells
+    return;
+  }
+  if (item.bytes == 0) {
+    eof_ = true;
+    return on_peer_end();
+  }
+  received(std::move(buffer), item.bytes);
+}
+
+void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
+  readable_ = bytes == buffer.size();  // a full buffer means that more may be there already
+  current_ = std::move(buffer);
+  current_offset_ = 0;
+  current_size_ = bytes;
+  bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
+  engine_->count(Counter::bytes_in, bytes);
+  note_arrival();
+}
+
+// Decodes what has been read. False when the strand has to stop.
+bool Connection::decode_current() {
+  if (over_delivery_bound()) return false;
+  if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
+    if (frame_.at_rest()) {
+      receive_framing_ = next;
+      next_receive_framing_.store(nullptr, std::memory_order_release);
+    }
+  }
+  DecodeResult result{};
+  uint32_t packets = 0;
+  {
+    Delivery::Writer writer(engine_->delivery());
+    PacketSink sink(this, &writer);
+    result = receive_framing_->decode(frame_, current_.data() + current_offset_,
+                                      current_size_ - current_offset_, sink);
+    packets = sink.packets();
+  }
+  packets_read_.fetch_add(packets, std::memory_order_relaxed);
+  engine_->count(Counter::packets_in, packets);
+  if (result.error != FrameError::none) {
+    protocol_error(result.error);
+    return false;
+  }
+  current_offset_ += static_cast<uint32_t>(result.consumed);
+  if (current_offset_ == current_size_) {
+    current_ = PooledBuffer<SrwLock>();
+    current_offset_ = current_size_ = 0;
+  }
+  return true;
+}
+
+void Connection::protocol_error(FrameError error) {
+  size_t size = 0;
+  const uint8_t* header = frame_.header(&size);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0,
+                    0, static_cast<uint32_t>(error)},
+                   header, size, &credit_);
+  close(CloseCause::protocol_error, static_cast<uint32_t>(error), true);
+}
+
+// The system has said that something is there: fetch it without waiting. False when the strand has
+// to stop.
+bool Connection::read_now(uint32_t* inline_rounds) {
+  PooledBuffer<SrwLock> buffer = engine_->read_buffers().get();
+  if (!buffer) {
+    read_failed(kWsaEnobufs, false);
+    return false;
+  }
+  DWORD bytes = 0;
+  engine_->count(Counter::recv_calls, 1);
+  const uint32_t error = calls::receive_now(socket_.get(), buffer.data(), buffer.size(), &bytes);
+  if (error == WSAEWOULDBLOCK) {
+    readable_ = false;
+    return true;
+  }
+  if (error != 0) {
+    read_failed(error, false);
+    return false;
+  }
+  if (bytes == 0) {
+    eof_ = true;
+    on_peer_end();
+    return false;
+  }
+  received(std::move(buffer), bytes);
+  if (++*inline_rounds < kMaxInlineRounds) return true;
+  *inline_rounds = 0;
+  request(kReceive);
+  return false;
+}
+
+// Nothing is at hand: wait for the peer. False when the strand has to stop, because reads are in the
+// kernel; true when one of them is done already.
+bool Connection::post_reads(uint32_t* inline_rounds) {
+  const bool direct = (profile_->read_mode == ReadMode::direct || hot_) &&
+                      engine_->may_read_directly();
+  const uint32_t wanted = direct ? profile_->pending_reads : 1;
+  bool completed = false;
+  while (outstanding_ < wanted && !completed) {
+    // A zero-byte read among others would say nothing about what they leave.
+    if (!direct && outstanding_ != 0) break;
+    const uint32_t error = post_read(!direct, &completed);
+    if (error != 0) {
+      read_failed(error, !direct);
+      return false;
+    }
+  }
+  if (!completed) return false;
+  if (++*inline_rounds < kMaxInlineRounds) return true;
+  *inline_rounds = 0;
+  request(kReceive);
+  return false;
+}
+
+// Numbers and posts one read. Only the strand does this, so both are one step. 0 unless it failed at
+// once; *completed when its result is here already and no packet will come.
+uint32_t Connection::post_read(bool zero_byte, bool* completed) {
+  ReadOperation* operation = free_read_operation();
+  if (!zero_byte) {
+    operation->buffer = engine_->wait_buffers().get();
+    if (!operation->buffer) return kWsaEnobufs;
+  }
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    operation->number = sequencer_.next_number();
+  }
+  operation->busy = true;
+  ++outstanding_;
+  add_ref();  // the read's own count; its packet may be handled before the call returns
+  DWORD bytes = 0;
+  uint32_t error = 0;
+  if (zero_byte) {
+    engine_->count(Counter::zero_reads, 1);
+    error = calls::await_readable(socket_.get(), operation->prepare());
+  } else {
+    engine_->count(Counter::direct_reads, 1);
+    engine_->direct_read_began();
+    error = calls::receive(socket_.get(), operation->buffer.data(), operation->buffer.size(),
+                           &bytes, operation->prepare());
+  }
+  if (error == WSA_IO_PENDING) return 0;
+  if (error == 0) {
+    if (!engine_->skips_on_success()) return 0;
+    engine_->count(Counter::skip_success, 1);
+    {
+      std::lock_guard<SrwLock> guard(lock_);
+      sequencer_.store(operation->number, ReadItem{operation, bytes, 0});
+    }
+    release();
+    *completed = true;
+    return 0;
+  }
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    sequencer_.take_back(operation->number);
+  }
+  operation->busy = false;
+  operation->buffer = PooledBuffer<SrwLock>();
+  --outstanding_;
+  if (!zero_byte) engine_->direct_read_ended();
+  release();
+  return error;
+}
+
+void Connection::read_failed(uint32_t error, bool zero_byte) {
+  if (is_resource_shortage(error)) {
+    engine_->count(Counter::enobufs, 1);
+    if (!zero_byte) engine_->shed_direct_reads();  // fewer locked pages from now on
+    hot_ = false;
+    if (read_retries_ < kMaxRetries) {
+      ++read_retries_;
+      return engine_->arm(retry_timer_, 10u << read_retries_);
+    }
+  }
+  fail(error);
+}
+
+// The peer has half-closed and everything before it has been delivered. Whether this side ends too is
+// decided in JavaScript, after the packets before it have been seen there and answered.
+void Connection::on_peer_end() {
+  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0},
+                   nullptr, 0, nullptr);
+  bool both = false;
+  CloseCause cause = CloseCause::none;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    peer_ended_ = true;
+    both = shut_down_;
+    cause = end_cause_;
+  }
+  if (both) close(cause, 0, false);
+}
+
+// Quick successions make a connection hot; a pause makes it idle again (cool()).
+void Connection::note_arrival() {
+  read_retries_ = 0;
+  if (profile_->read_mode != ReadMode::adaptive) return;
+  const uint32_t now = engine_->coarse_ms();
+  const bool quick = now - last_arrival_ms_ <= kQuickMs;
+  last_arrival_ms_ = now;
+  if (!quick) {
+    streak_ = 0;
+    hot_ = false;
+    return;
+  }
+  if (hot_ || ++streak_ < kHotStreak) return;
+  hot_ = true;
+  engine_->arm(cool_timer_, kCoolCheckMs);
+}
+
+// Is a hot connection still busy? If not, its reads with a buffer are taken back. Cancelling is
+// advice only: the packet says what came of it, and a read that was faster counts as a read.
+void Connection::cool() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (!std::exchange(cool_check_, false)) return;
+  }
+  if (!hot_) return;
+  if (engine_->coarse_ms() - last_arrival_ms_ < kCoolCheckMs / 2) {
+    return engine_->arm(cool_timer_, kCoolCheckMs);
+  }
+  hot_ = false;
+  streak_ = 0;
+  const auto cancel = [&](ReadOperation& operation) {
+    if (operation.busy && operation.buffer) CancelIoEx(socket_.handle(), &operation);
+  };
+  cancel(read_);
+  for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
+    if (more_reads_[i] != nullptr) cancel(*more_reads_[i]);
+  }
+}
+
+// With the last count: reads whose results nobody has taken give back what they held.
+void Connection::forget_reads() {
+  const auto forget = [&](ReadOperation& operation) {
+    if (operation.busy && operation.buffer) engine_->direct_read_ended();
+  };
+  forget(read_);
+  for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
+    if (more_reads_[i] != nullptr) forget(*more_reads_[i]);
+  }
+}
+
+// True when this connection has to wait until JavaScript has caught up; unpark() then comes.
+bool Connection::over_delivery_bound() {
+  if (parked_.exchange(true, std::memory_order_acq_rel)) return true;
+  if (engine_->delivery().park_if_full(id_, &credit_)) {
+    engine_->count(Counter::parks, 1);
+    return true;
+  }
+  parked_.store(false, std::memory_order_release);
+  return false;
+}
+
+ReadOperation* Connection::free_read_operation() {
+  if (!read_.busy) return &read_;
+  const uint32_t others = profile_->pending_reads - 1;
+  if (more_reads_ == nullptr) {
+    more_reads_.reset(new std::unique_ptr<ReadOperation>[others]);
+  }
+  for (uint32_t i = 0; i < others; ++i) {
+    if (more_reads_[i] == nullptr) more_reads_[i] = std::make_unique<ReadOperation>(this);
+    if (!more_reads_[i]->busy) return more_reads_[i].get();
+  }
+  return nullptr;  // not reached: no more reads are outstanding than operations exist
+}
+
+}  // namespace iocp

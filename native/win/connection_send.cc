@@ -1,0 +1,290 @@
+// The sending strand: one write in the kernel at a time, the next gathers behind it.
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "win/connection.h"
+#include "win/engine.h"
+#include "win/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+constexpr size_t kMaxSpans = 64;
+constexpr size_t kMaxWrite = 256 * 1024;
+// Writes that succeed at once and skip the port: after so many the thread turns to other connections.
+constexpr uint32_t kMaxInlineWrites = 16;
+constexpr uint8_t kMaxRetries = 6;
+
+}  // namespace
+
+Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token) {
+  FrameEnvelope envelope;
+  SendQueue::Finished dropped;
+  PushResult result = PushResult::accepted;
+  bool schedule = false;
+  if (!send_framing_->encode(payload.size, &envelope)) {
+    result = PushResult::dropped;  // the facade has refused it already
+  } else {
+    const ByteSpan header{envelope.header, envelope.header_size};
+    const ByteSpan trailer{envelope.trailer, envelope.trailer_size};
+    const uint64_t size = header.size + payload.size + trailer.size;
+    std::lock_guard<SrwLock> guard(lock_);
+    if (closing_ || end_requested_) {
+      result = PushResult::closed;
+    } else {
+      result = make_room_locked(size, &dropped);
+      if (result == PushResult::accepted) {
+        if (owner != nullptr) {
+          send_.push_owned(header, payload, trailer, owner, token);
+          owner = nullptr;
+        } else {
+          send_.push_copy(header, payload, trailer, token);
+        }
+        if (!sending_) {
+          requests_ |= kSend;
+          schedule = !scheduled_;
+          scheduled_ = true;
+        }
+      }
+    }
+  }
+  if (owner != nullptr) owner->release();
+  if (result == PushResult::dropped) {
+    ++dropped.packets;
+    dropped.bytes += payload.size;
+  }
+  if (dropped.packets != 0) note_dropped(dropped);
+  if (result != PushResult::accepted && token != 0) {
+    engine_->deliver_sent(id_, token,
+                          result == PushResult::dropped ? SendOutcome::dropped
+                                                        : SendOutcome::closed);
+  }
+  if (result == PushResult::overflow) close(CloseCause::overflow, 0, true);
+  if (schedule) {
+    add_ref();
+    engine_->schedule(this);
+  }
+  return result;
+}
+
+// What the overflow policy says about one more packet of `size` bytes. With `queue` the mark is the
+// cap, with the others it is the high-water mark, which one packet on an empty queue may pass. The cap
+// is never passed.
+Connection::PushResult Connection::make_room_locked(uint64_t size, SendQueue::Finished* dropped) {
+  const OverflowPolicy policy = profile_->on_overflow;
+  const uint64_t mark =
+      policy == OverflowPolicy::queue ? profile_->hard_cap : profile_->high_water;
+  const auto fits = [&] {
+    const SendQueue::Totals totals = send_.totals();
+    if (totals.packets >= profile_->hard_cap_packets) return false;
+    return totals.bytes + size <= (totals.packets == 0 ? profile_->hard_cap : mark);
+  };
+  if (fits()) return PushResult::accepted;
+  if (policy == OverflowPolicy::close) return PushResult::overflow;
+  if (policy == OverflowPolicy::drop_oldest && size <= profile_->hard_cap) {
+    const SendQueue::Totals totals = send_.totals();
+    const uint64_t over = totals.bytes + size > mark ? totals.bytes + size - mark : 0;
+    send_.drop_oldest(over, totals.packets >= profile_->hard_cap_packets ? 1u : 0u, dropped);
+    if (fits()) return PushResult::accepted;
+  }
+  return PushResult::dropped;
+}
+
+SendQueue::Totals Connection::queued() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return send_.totals();
+}
+
+void Connection::run_send() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (sending_ || !enter_locked()) return;
+    sending_ = true;
+  }
+  send_strand();
+}
+
+// Entered as the sending strand, with a count on the connection and as a user of the socket.
+void Connection::send_strand() {
+  for (uint32_t round = 0;; ++round) {
+    ByteSpan spans[kMaxSpans];
+    size_t count = 0;
+    bool end_of_stream = false;
+    bool yield = false;
+    {
+      std::lock_guard<SrwLock> guard(lock_);
+      if (!closing_) {
+        count = send_.empty() ? 0 : send_.gather(spans, kMaxSpans, kMaxWrite);
+        if (count == 0) {
+          sending_ = false;
+          end_of_stream = end_requested_ && !shut_down_;
+          shut_down_ = shut_down_ || end_of_stream;
+        } else if (round == kMaxInlineWrites) {
+          SendQueue::Finished none;
+          send_.complete(0, &none);  // nothing of what was gathered has been written
+          sending_ = false;
+          yield = true;
+        }
+      }
+    }
+    if (yield) {
+      request(kSend);
+      return leave();
+    }
+    if (count == 0) {
+      if (end_of_stream) send_end();
+      return leave();
+    }
+
+    WSABUF buffers[kMaxSpans];
+    for (size_t i = 0; i < count; ++i) {
+      buffers[i].buf = reinterpret_cast<char*>(const_cast<uint8_t*>(spans[i].data));
+      buffers[i].len = static_cast<ULONG>(spans[i].size);
+    }
+    add_ref();  // the write's own count; its packet may be handled before the call returns
+    DWORD bytes = 0;
+    engine_->count(Counter::send_calls, 1);
+    const uint32_t error = calls::send(socket_.get(), buffers, static_cast<DWORD>(count), &bytes,
+                                       write_.prepare());
+    if (error == WSA_IO_PENDING || (error == 0 && !engine_->skips_on_success())) return leave();
+    release();  // no packet will come
+    if (error != 0) {
+      write_failed(error);
+      return leave();
+    }
+    SendQueue::Finished finished;
+    {
+      std::lock_guard<SrwLock> guard(lock_);
+      send_.complete(bytes, &finished);
+    }
+    after_write(bytes, finished);
+  }
+}
+
+void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t bytes) {
+  Connection* connection = static_cast<SendOperation*>(self)->connection;
+  SendQueue::Finished finished;
+  bool run = false;
+  {
+    std::lock_guard<SrwLock> guard(connection->lock_);
+    connection->send_.complete(error == 0 ? bytes : 0, &finished);
+    run = error == 0 && connection->enter_locked();
+  }
+  connection->after_write(error == 0 ? bytes : 0, finished);
+  if (error != 0) connection->write_failed(error);
+  if (run) connection->send_strand();
+  connection->release();
+}
+
+// What was written is reported; the queue may have fallen to the low-water mark.
+void Connection::after_write(uint32_t bytes, const SendQueue::Finished& finished) {
+  uint64_t queued = 0;
+  bool drained = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    send_retries_ = 0;
+    queued = send_.totals().bytes;
+    drained = drain_wanted_ && queued <= profile_->low_water && !closing_;
+    if (drained) drain_wanted_ = false;
+  }
+  bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
+  packets_written_.fetch_add(finished.packets, std::memory_order_relaxed);
+  engine_->count(Counter::bytes_out, bytes);
+  engine_->count(Counter::packets_out, finished.packets);
+  report_finished(finished, SendOutcome::sent);
+  if (drained) report_drain(queued);
+}
+
+void Connection::want_drain() {
+  uint64_t queued = 0;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (closing_) return;
+    queued = send_.totals().bytes;
+    drain_wanted_ = queued > profile_->low_water;
+    if (drain_wanted_) return;
+  }
+  report_drain(queued);
+}
+
+void Connection::report_drain(uint64_t queued) {
+  engine_->deliver({static_cast<uint32_t>(RecordKind::drain), id_.slot, id_.generation,
+                    static_cast<uint32_t>((std::min)(queued, uint64_t{UINT32_MAX})), 0, 0},
+                   nullptr, 0, nullptr);
+}
+
+// The sending strand is over after this, unless a retry is due.
+void Connection::write_failed(uint32_t error) {
+  bool retry = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    SendQueue::Finished none;
+    send_.complete(0, &none);
+    sending_ = false;
+    retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !closing_;
+    if (retry) ++send_retries_;
+  }
+  if (retry) {
+    engine_->count(Counter::enobufs, 1);
+    return engine_->arm(retry_timer_, 10u << send_retries_);
+  }
+  fail(error);
+}
+
+// Everything that was queued has gone: our FIN follows.
+void Connection::send_end() {
+  const uint32_t error = calls::shutdown_send(socket_.get());
+  if (error != 0) return fail(error);
+  bool both = false;
+  CloseCause cause = CloseCause::local;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    both = peer_ended_;
+    cause = end_cause_;
+  }
+  if (both) close(cause, 0, false);
+}
+
+// A call or an operation on an open connection failed for good.
+void Connection::fail(uint32_t error) {
+  const uint32_t code = established_connection_error(error, false);
+  const CloseCause cause = code == kWsaEconnreset || code == kWsaEconnaborted
+                               ? CloseCause::peer_reset
+                               : code == kWsaEtimedout ? CloseCause::timeout
+                                                       : CloseCause::io_error;
+  close(cause, code, true);
+}
+
+void Connection::report_finished(const SendQueue::Finished& finished, SendOutcome outcome) {
+  for (const uint32_t token : finished.tokens) engine_->deliver_sent(id_, token, outcome);
+}
+
+// Summed up until an I/O thread serves the connection: a flood of drops is one record per turn.
+void Connection::note_dropped(const SendQueue::Finished& dropped) {
+  engine_->count(Counter::drops, dropped.packets);
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    dropped_packets_ += dropped.packets;
+    dropped_bytes_ += dropped.bytes;
+  }
+  report_finished(dropped, SendOutcome::dropped);
+  request(kDropped);
+}
+
+void Connection::report_dropped() {
+  uint32_t packets = 0;
+  uint64_t bytes = 0;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    packets = std::exchange(dropped_packets_, 0);
+    bytes = std::exchange(dropped_bytes_, 0);
+  }
+  if (packets == 0) return;
+  engine_->deliver({static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, packets,
+                    static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX})), 0},
+                   nullptr, 0, nullptr);
+}
+
+}  // namespace iocp

@@ -1,0 +1,227 @@
+#pragma once
+// One completion port with its I/O threads, its connections and its way to JavaScript.
+//
+// Belongs to one JavaScript environment. Everything that lives in the kernel on its behalf is counted
+// in `active_`; the engine has stopped when that is 0, and only then may its threads end.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/buffer_pool.h"
+#include "core/counters.h"
+#include "core/delivery_queue.h"
+#include "core/free_list.h"
+#include "core/records.h"
+#include "core/slot_map.h"
+#include "core/timer_wheel.h"
+#include "win/completion_port.h"
+#include "win/connection.h"
+#include "win/connector.h"
+#include "win/delivery.h"
+#include "win/engine_timer.h"
+#include "win/io_thread.h"
+#include "win/listener.h"
+#include "win/profile.h"
+
+namespace iocp {
+
+struct EngineOptions {
+  uint32_t io_threads = 1;  // 1..64
+  DeliveryLimits delivery;
+  int64_t max_free_buffers = 0;   // 0: unlimited, -1: keep none
+  int64_t max_free_contexts = 0;
+  bool skip_on_success = true;
+};
+
+class Engine final {
+ public:
+  // Called when records wait and nobody has been told; on any thread, without locks; must not block.
+  using Wake = void (*)(void* context);
+
+  Engine(const EngineOptions& options, Wake wake, void* wake_context);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // -- JavaScript thread ------------------------------------------------------------------------
+  // 0, or the Win32 number; then nothing is left behind.
+  uint32_t start();
+  uint32_t add_profile(Profile profile);
+  const Profile* profile(uint32_t index) const;
+  // 0 and *index, or the number and in *syscall the call that failed; then nothing is left behind.
+  uint32_t listen(const ListenOptions& options, uint32_t* index, const char** syscall);
+  Listener* listener(uint32_t index) const;
+  // CONNECTED or CONNECT_FAILED follows, exactly one, with the token.
+  void connect(const ConnectOptions& options);
+  // Advisory: the record follows all the same.
+  void cancel_connect(uint32_t token);
+  // Ends everything, connections gracefully within the deadline; the record STOPPED is the last.
+  void stop(uint32_t deadline_ms);
+  // After STOPPED: waits for the threads.
+  void join();
+  // At any moment: ends everything at once and waits until the kernel has let go of all memory.
+  void abandon();
+
+  // Calls f(Connection&) with a count held, so that f may do anything. False when the id is stale.
+  template <class F>
+  bool with_connection(ConnectionId id, F&& f) {
+    Connection* found = nullptr;
+    connections_.with(id, [&](Connection& connection) {
+      if (connection.try_add_ref()) found = &connection;
+    });
+    if (found == nullptr) return false;
+    f(*found);
+    found->release();
+    return true;
+  }
+
+  // -- any thread -------------------------------------------------------------------------------
+  Delivery& delivery() { return delivery_; }
+  void deliver(const Record& record, const void* data, size_t size, DeliveryCredit* credit) {
+    delivery_.append(record, data, size, credit);
+  }
+  void deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome);
+  // Wakes the draining thread if there is something new. I/O threads do so once per turn.
+  void wake_if_needed() {
+    if (delivery_.needs_wake()) wake_(wake_context_);
+  }
+  // Takes the count of the caller over.
+  void schedule(Connection* connection);
+  void post(Operation* operation);
+  void arm(EngineTimer& timer, uint32_t delay_ms);
+  void cancel(EngineTimer& timer);
+  void count(Counter counter, uint64_t n) { counters_.of(thread_index()).add(counter, n); }
+  static uint64_t now_ms() { return GetTickCount64(); }
+  static uint32_t coarse_ms() { return static_cast<uint32_t>(GetTickCount64()); }
+  bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+  bool skips_on_success() const { return skip_on_success_; }
+  // Parked connections may read again.
+  void resume_parked();
+
+  // -- I/O threads ------------------------------------------------------------------------------
+  BufferPool<SrwLock>& read_buffers() { return read_buffers_; }
+  BufferPool<SrwLock>& wait_buffers() { return wait_buffers_; }
+  // Reads that wait with a buffer lock pages: their number is bounded.
+  bool may_read_directly() const {
+    return direct_reads_.load(std::memory_order_relaxed) <
+           direct_limit_.load(std::memory_order_relaxed);
+  }
+  void direct_read_began() { direct_reads_.fetch_add(1, std::memory_order_relaxed); }
+  void direct_read_ended() { direct_reads_.fetch_sub(1, std::memory_order_relaxed); }
+  void shed_direct_reads();
+  const CompletionPort& port() const { return port_; }
+  // Makes a connected socket a connection, announces it and lets it read. False when that failed.
+  bool adopt(UniqueSocket socket, const Profile* profile, const Address& local,
+             const Address& remote, Listener* listener, const Record& announcement);
+  void forget(Connection* connection);
+  void forget_attempt(ConnectAttempt* attempt);
+  void active_add() { active_.fetch_add(1, std::memory_order_relaxed); }
+  void active_release();
+
+  // An I/O thread says who it is, first thing.
+  void enter_thread(uint32_t index);
+  // Called by every I/O thread between two waits.
+  void end_turn();
+  // How long the thread may sleep; *wake_at goes back to end_wait().
+  uint32_t begin_wait(uint64_t* wake_at);
+  void end_wait(uint64_t wake_at);
+  void run_timers();
+
+  struct Totals {
+    uint64_t connections;
+    uint64_t peak_connections;
+    uint64_t total_connections;
+    uint64_t active;
+    uint64_t direct_reads;
+  };
+  Totals totals() const;
+  PoolStats context_stats() const { return contexts_.stats(); }
+  PoolStats read_buffer_stats() const { return read_buffers_.stats(); }
+  PoolStats wait_buffer_stats() const { return wait_buffers_.stats(); }
+  Counters& counters() { return counters_; }
+
+ private:
+  class StopTimer final : public EngineTimer {
+   public:
+    explicit StopTimer(Engine* engine) : engine_(engine) {}
+    bool hold() override { return true; }  // cancelled before the engine goes
+    void fire() override { engine_->cut_all(); }
+
+   private:
+    Engine* engine_;
+  };
+
+  void begin_stop();  // I/O thread
+  void cut_all();
+  void cancel_all_attempts();
+  void nudged() { nudge_posted_.store(false); }  // what it is for happens when the turn ends
+  void serve_ready();
+  void serve_unposted();
+  void resume_some();
+  size_t thread_index() const;
+  void end_threads();
+  template <class F>
+  void for_each_held(F&& f);
+
+  const EngineOptions options_;
+  const Wake wake_;
+  void* const wake_context_;
+  bool skip_on_success_ = false;
+  CompletionPort port_;
+  Delivery delivery_;
+  Counters counters_;
+  BufferPool<SrwLock> read_buffers_;
+  BufferPool<SrwLock> wait_buffers_;
+  FreeList<Connection, SrwLock> contexts_;
+  SlotMap<Connection, SrwLock> connections_;
+  std::vector<std::unique_ptr<Profile>> profiles_;    // JavaScript thread
+  std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
+  std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
+  std::unique_ptr<std::atomic<DWORD>[]> thread_ids_;  // each written by its thread, once
+
+  SrwLock attempts_lock_;
+  std::unordered_map<uint32_t, ConnectAttempt*> attempts_;  // by token: those that have not reported
+
+  mutable SrwLock timers_lock_;
+  TimerWheel timers_;
+  uint64_t next_housekeeping_ms_ = 0;  // under timers_lock_
+  std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
+  std::atomic<bool> nudge_posted_{false};
+  PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
+
+  SrwLock ready_lock_;
+  std::vector<Connection*> ready_;  // each with a count of the list
+  bool ready_posted_ = false;
+  std::atomic<bool> has_ready_{false};
+  PostedOperation<Engine, &Engine::serve_ready> ready_operation_{this};
+
+  SrwLock unposted_lock_;
+  Operation* unposted_ = nullptr;
+  std::atomic<bool> has_unposted_{false};
+
+  std::atomic<bool> resume_posted_{false};
+  PostedOperation<Engine, &Engine::resume_some> resume_operation_{this};
+
+  PostedOperation<Engine, &Engine::begin_stop> stop_operation_{this};
+  PostedOperation<Engine, &Engine::cut_all> cut_operation_{this};
+  StopTimer stop_timer_{this};
+  uint32_t stop_deadline_ms_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint32_t> drained_{0};
+  std::atomic<uint32_t> cut_{0};
+
+  std::atomic<uint64_t> active_{1};  // 1: the engine itself, until it is told to stop
+  SrwLock stopped_lock_;
+  Condition stopped_changed_;
+  bool stopped_ = false;
+
+  std::atomic<uint32_t> direct_reads_{0};
+  std::atomic<uint32_t> direct_limit_;
+  std::atomic<uint64_t> open_connections_{0};
+  std::atomic<uint64_t> peak_connections_{0};
+  std::atomic<uint64_t> total_connections_{0};
+};
+
+}  // namespace iocp

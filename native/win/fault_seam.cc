@@ -1,0 +1,96 @@
+#include "win/fault_seam.h"
+
+#ifdef IOCP_FAULT_SEAM
+#include <mutex>
+
+#include "win/srw_lock.h"
+
+namespace iocp {
+namespace fault {
+namespace {
+
+struct Slot {
+  Rule rule;
+  bool active = false;
+  uint32_t seen = 0;
+  uint32_t hit = 0;
+};
+
+// Constant-initialised and trivially destructible: I/O threads may still ask while the process exits.
+SrwLock g_lock;
+Slot g_slots[static_cast<uint32_t>(Call::count)];
+uint32_t g_random = 0x9e3779b9u;
+
+uint32_t next_random() {
+  g_random ^= g_random << 13;
+  g_random ^= g_random >> 17;
+  g_random ^= g_random << 5;
+  return g_random;
+}
+
+bool hit(Slot& slot) {
+  if (!slot.active) return false;
+  const uint32_t index = slot.seen++;
+  if (index < slot.rule.skip) return false;
+  if (slot.rule.count != 0 && slot.hit >= slot.rule.count) return false;
+  if (next_random() % 1000 >= slot.rule.per_mille) return false;
+  ++slot.hit;
+  return true;
+}
+
+Slot& slot_of(Call call) { return g_slots[static_cast<uint32_t>(call)]; }
+
+}  // namespace
+
+const char* call_name(Call call) {
+  static const char* const names[] = {
+#define IOCP_FAULT_NAME(name) #name,
+      IOCP_FAULT_CALLS(IOCP_FAULT_NAME)
+#undef IOCP_FAULT_NAME
+  };
+  return names[static_cast<uint32_t>(call)];
+}
+
+void set_rule(Call call, const Rule& rule) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  slot = Slot{};
+  slot.rule = rule;
+  slot.active = true;
+}
+
+void clear_rules() {
+  std::lock_guard<SrwLock> guard(g_lock);
+  for (Slot& slot : g_slots) slot.active = false;
+}
+
+uint32_t hits(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  return slot_of(call).hit;
+}
+
+bool passes(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  if (slot.rule.error == 0 || !hit(slot)) return true;
+  WSASetLastError(static_cast<int>(slot.rule.error));
+  return false;
+}
+
+ULONG shorten(Call call, ULONG size) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  if (slot.rule.short_to == 0 || size <= slot.rule.short_to || !hit(slot)) return size;
+  return slot.rule.short_to;
+}
+
+uint32_t delay(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  if (slot.rule.delay_ms == 0 || !hit(slot)) return 0;
+  return next_random() % (slot.rule.delay_ms + 1);
+}
+
+}  // namespace fault
+}  // namespace iocp
+#endif

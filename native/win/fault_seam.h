@@ -1,0 +1,57 @@
+#pragma once
+// Test builds only (IOCP_FAULT_SEAM): makes any call under the engine fail, come short or come late.
+#ifdef IOCP_FAULT_SEAM
+#include <cstdint>
+
+#include "win/win.h"
+
+namespace iocp {
+
+#define IOCP_FAULT_CALLS(X) \
+  X(socket)                 \
+  X(bind)                   \
+  X(listen)                 \
+  X(associate)              \
+  X(accept)                 \
+  X(accept_context)         \
+  X(connect)                \
+  X(connect_context)        \
+  X(zero_read)              \
+  X(receive)                \
+  X(receive_now)            \
+  X(send)                   \
+  X(shutdown)               \
+  X(post)                   \
+  X(completion)
+
+namespace fault {
+
+#define IOCP_FAULT_ENUMERATOR(name) name,
+enum class Call : uint32_t { IOCP_FAULT_CALLS(IOCP_FAULT_ENUMERATOR) count };
+#undef IOCP_FAULT_ENUMERATOR
+
+// One rule per call. All counts are of calls since the rule was set.
+struct Rule {
+  uint32_t error = 0;        // the Winsock/Win32 number to fail with; 0: do not fail
+  uint32_t skip = 0;         // let this many calls through first
+  uint32_t count = 0;        // then hit this many (0: no end)
+  uint32_t per_mille = 1000;  // of those, how many per thousand
+  uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole
+  uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
+};
+
+const char* call_name(Call call);
+void set_rule(Call call, const Rule& rule);
+void clear_rules();
+// How often a rule has hit since it was set.
+uint32_t hits(Call call);
+
+// Asked by the wrappers in socket_calls.h. False and the last error set when the call is to fail.
+bool passes(Call call);
+ULONG shorten(Call call, ULONG size);
+// For each packet dequeued: milliseconds to hold it back.
+uint32_t delay(Call call);
+
+}  // namespace fault
+}  // namespace iocp
+#endif

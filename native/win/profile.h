@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "core/framing/framing.h"
+
+namespace iocp {
+
+enum class ReadMode : uint8_t { adaptive, zero_byte, direct };
+enum class OverflowPolicy : uint8_t { queue, drop_newest, drop_oldest, close };
+
+// How connections behave. Immutable once added to an engine, which keeps it for its whole life; any
+// number of connections point to one.
+struct Profile {
+  std::shared_ptr<const Framing> receive;
+  std::shared_ptr<const Framing> send;
+
+  ReadMode read_mode = ReadMode::adaptive;
+  uint32_t pending_reads = 1;  // 1..64
+
+  uint64_t high_water = 1024 * 1024;
+  uint64_t low_water = 256 * 1024;
+  uint64_t hard_cap = 64u * 1024 * 1024;  // bytes queued, never exceeded
+  uint32_t hard_cap_packets = UINT32_MAX;
+  OverflowPolicy on_overflow = OverflowPolicy::queue;
+
+  bool no_delay = true;
+  bool demand = false;
+  uint32_t keep_alive_ms = 0;  // 0: off
+  uint32_t keep_alive_interval_ms = 1000;
+  uint32_t keep_alive_count = 10;
+  uint32_t receive_buffer = 0;  // 0: the system's
+  uint32_t send_buffer = 0;
+  uint32_t type_of_service = 0;
+};
+
+}  // namespace iocp

@@ -1,0 +1,140 @@
+#pragma once
+// Every socket call that the engine makes, in one place: the seam under which test builds inject
+// failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
+#include <cstdint>
+
+#include "win/completion_port.h"
+#include "win/extension_functions.h"
+#include "win/fault_seam.h"
+#include "win/handles.h"
+#include "win/win.h"
+
+#ifdef IOCP_FAULT_SEAM
+#define IOCP_FAULT_POINT(call) \
+  if (!fault::passes(fault::Call::call)) return static_cast<uint32_t>(WSAGetLastError())
+#define IOCP_FAULT_SHORTEN(call, size) fault::shorten(fault::Call::call, (size))
+#else
+#define IOCP_FAULT_POINT(call) (void)0
+#define IOCP_FAULT_SHORTEN(call, size) (size)
+#endif
+
+namespace iocp {
+namespace calls {
+
+inline uint32_t last_error() { return static_cast<uint32_t>(WSAGetLastError()); }
+
+inline uint32_t open_stream(int family, UniqueSocket* out) {
+  IOCP_FAULT_POINT(socket);
+  const SOCKET socket = WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, nullptr, 0,
+                                   WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  if (socket == INVALID_SOCKET) return last_error();
+  *out = UniqueSocket(socket);
+  return 0;
+}
+
+inline uint32_t bind_to(SOCKET socket, const sockaddr* address, int size) {
+  IOCP_FAULT_POINT(bind);
+  return ::bind(socket, address, size) == 0 ? 0 : last_error();
+}
+
+inline uint32_t start_listening(SOCKET socket, int backlog) {
+  IOCP_FAULT_POINT(listen);
+  return ::listen(socket, backlog) == 0 ? 0 : last_error();
+}
+
+inline uint32_t accept_into(SOCKET listener, SOCKET accepted, void* addresses, DWORD address_size,
+                            OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(accept);
+  DWORD received = 0;
+  // No first data (length 0): a silent client would hold the accept.
+  const BOOL ok = extension_functions().accept_ex(listener, accepted, addresses, 0, address_size,
+                                                  address_size, &received, operation);
+  return ok ? 0 : last_error();
+}
+
+inline uint32_t update_accept_context(SOCKET accepted, SOCKET listener) {
+  IOCP_FAULT_POINT(accept_context);
+  const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
+                            reinterpret_cast<const char*>(&listener), sizeof(listener));
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t connect_to(SOCKET socket, const sockaddr* address, int size,
+                           OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(connect);
+  const BOOL ok = extension_functions().connect_ex(socket, address, size, nullptr, 0, nullptr,
+                                                   operation);
+  return ok ? 0 : last_error();
+}
+
+inline uint32_t update_connect_context(SOCKET socket) {
+  IOCP_FAULT_POINT(connect_context);
+  const int rc = setsockopt(socket, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, nullptr, 0);
+  return rc == 0 ? 0 : last_error();
+}
+
+// Completes when there is something to read; no memory is locked meanwhile.
+inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(zero_read);
+  WSABUF nothing{0, nullptr};
+  DWORD flags = 0;
+  DWORD bytes = 0;
+  const int rc = WSARecv(socket, &nothing, 1, &bytes, &flags, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes,
+                        OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(receive);
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive, static_cast<ULONG>(size)),
+                reinterpret_cast<char*>(data)};
+  DWORD flags = 0;
+  const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+// The socket is non-blocking: WSAEWOULDBLOCK when nothing is there.
+inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes) {
+  IOCP_FAULT_POINT(receive_now);
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive_now, static_cast<ULONG>(size)),
+                reinterpret_cast<char*>(data)};
+  DWORD flags = 0;
+  const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, nullptr, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
+                     OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(send);
+#ifdef IOCP_FAULT_SEAM
+  const ULONG first = IOCP_FAULT_SHORTEN(send, buffers[0].len);
+  if (first < buffers[0].len) {
+    buffers[0].len = first;
+    count = 1;
+  }
+#endif
+  const int rc = WSASend(socket, buffers, count, bytes, 0, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t shutdown_send(SOCKET socket) {
+  IOCP_FAULT_POINT(shutdown);
+  return ::shutdown(socket, SD_SEND) == 0 ? 0 : last_error();
+}
+
+inline bool post(const CompletionPort& port, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::post)) return false;
+#endif
+  return port.post(operation);
+}
+
+// Makes the next closesocket send RST and drop what was not sent.
+inline void make_close_abortive(SOCKET socket) {
+  const linger abortive{1, 0};
+  (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive),
+                   sizeof(abortive));
+}
+
+}  // namespace calls
+}  // namespace iocp

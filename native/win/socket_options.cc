@@ -1,0 +1,52 @@
+#include "win/socket_options.h"
+
+namespace iocp {
+namespace {
+
+template <class Value>
+bool set_option(SOCKET socket, int level, int name, Value value) {
+  return setsockopt(socket, level, name, reinterpret_cast<const char*>(&value),
+                    static_cast<int>(sizeof(value))) == 0;
+}
+
+// Idle time, interval and count each have an option since Windows 10 1709, in seconds. Before, one
+// call sets the first two, in milliseconds, and the count is the system's (10).
+void apply_keep_alive(SOCKET socket, const Profile& profile) {
+  const auto seconds = [](uint32_t ms) { return static_cast<DWORD>((ms + 999) / 1000); };
+  if (!set_option<DWORD>(socket, SOL_SOCKET, SO_KEEPALIVE, 1)) return;
+  const bool modern =
+      set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds(profile.keep_alive_ms)) &&
+      set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, seconds(profile.keep_alive_interval_ms)) &&
+      set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, static_cast<DWORD>(profile.keep_alive_count));
+  if (modern) return;
+  tcp_keepalive values{1, profile.keep_alive_ms, profile.keep_alive_interval_ms};
+  DWORD bytes = 0;
+  (void)WSAIoctl(socket, SIO_KEEPALIVE_VALS, &values, sizeof(values), nullptr, 0, &bytes, nullptr,
+                 nullptr);
+}
+
+}  // namespace
+
+void apply_socket_options(SOCKET socket, const Profile& profile) {
+  // Calls without an OVERLAPPED then never wait; those with one are not affected.
+  u_long non_blocking = 1;
+  (void)ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking);
+  if (profile.no_delay) set_option<DWORD>(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
+  if (profile.receive_buffer != 0) {
+    set_option(socket, SOL_SOCKET, SO_RCVBUF, static_cast<int>(profile.receive_buffer));
+  }
+  if (profile.send_buffer != 0) {
+    set_option(socket, SOL_SOCKET, SO_SNDBUF, static_cast<int>(profile.send_buffer));
+  }
+  if (profile.type_of_service != 0) {
+    set_option(socket, IPPROTO_IP, IP_TOS, static_cast<DWORD>(profile.type_of_service));
+  }
+}
+
+bool skip_port_on_success(HANDLE socket) {
+  return SetFileCompletionNotificationModes(
+             socket, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) != FALSE;
+}
+
+}  // namespace iocp
