@@ -1,4 +1,5 @@
-// sources: native/core/framing test/native/framing_recorder.cc test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
+// sources: native/core/framing test/native/framing_recorder.cc
+// sources: test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
 
 // The framing changes behind packets that the fuzzer chooses: the outcome must not depend on cuts.
 

@@ -1,4 +1,5 @@
-// sources: native/core/framing test/native/framing_recorder.cc test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
+// sources: native/core/framing test/native/framing_recorder.cc
+// sources: test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
 
 #include "framing_fuzz.h"
 

@@ -2,8 +2,8 @@
 //
 //   node test/fuzz/run.mjs [--seconds 20] [--jobs 2] [--list] [target ...]
 //
-// A target is a .cc file here that defines LLVMFuzzerTestOneInput; the line "// sources:" at its
-// top names the files and folders it needs besides itself. Objects, programs, corpora and crashes
+// A target is a .cc file here that defines LLVMFuzzerTestOneInput; the lines "// sources:" at
+// its top name the files and folders it needs besides itself. Objects, programs, corpora and crashes
 // lie in .cache/fuzz. Exit code: 0 when nothing was found, 1 when something was, 2 when it could
 // not be built or run. Nothing is installed.
 
@@ -48,7 +48,7 @@ function findTargets() {
     if (!file.endsWith('.cc')) continue
     const text = fs.readFileSync(path.join(here, file), 'utf8')
     if (!text.includes('LLVMFuzzerTestOneInput')) continue
-    const named = /^\/\/ sources:(.*)$/m.exec(text)?.[1].trim().split(/\s+/) ?? []
+    const named = [...text.matchAll(/^\/\/ sources:(.*)$/gm)].flatMap((line) => line[1].trim().split(/\s+/))
     const sources = named.flatMap((name) => {
       const full = path.join(root, name)
       if (!fs.statSync(full).isDirectory()) return [full]

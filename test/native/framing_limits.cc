@@ -213,6 +213,15 @@ TEST_CASE("framing: envelope sizes that are refused leave no doubt") {
     o.kind = FramingKind::raw;
     CHECK(make(o)->encode(size, &envelope));
   }
+  FramingOptions o = delimited({"\n", "\r\n"});
+  o.strip_delimiter = false;
+  CHECK_FALSE(make(o)->encode(0, &envelope));
+  CHECK(make(o)->encode(1, &envelope));
+  o = FramingOptions();
+  o.kind = FramingKind::fixed;
+  o.fixed_bytes = 4;
+  for (const uint64_t size : {0u, 3u, 5u}) CHECK_FALSE(make(o)->encode(size, &envelope));
+  CHECK(make(o)->encode(4, &envelope));
 }
 
 TEST_CASE("framing: which of them look into the payload") {
@@ -316,6 +325,16 @@ TEST_CASE("framing: a packet that is whole in a slice is not copied") {
   framing->decode(state, data, next.size(), sink);
   CHECK(sink.at == std::vector<const uint8_t*>{data + 1});
 
+  // Nor does a kept header, up to the very end of the slice.
+  o.strip = 0;
+  o.stream_above = FramingOptions::never;
+  const std::string kept("\0\2ab\0\0", 6);
+  sink.at.clear();
+  data = reinterpret_cast<const uint8_t*>(kept.data());
+  FrameState fresh;
+  make(o)->decode(fresh, data, kept.size(), sink);
+  CHECK(sink.at == std::vector<const uint8_t*>{data, data + 4});
+
   const auto lines = make(delimited({"\n"}));
   const std::string text("one\ntwo\nthr");
   sink.at.clear();
@@ -341,6 +360,41 @@ TEST_CASE("framing: discarding holds no more than the end of what went by") {
   REQUIRE(sink.events.size() == 2);
   CHECK(sink.events[1].bytes == "ok");
   CHECK(state.heap_bytes() == 0);
+}
+
+TEST_CASE("framing: the longest delimiter, discarding byte by byte") {
+  const std::string end = std::string(63, '=') + "!";
+  FramingOptions o = delimited({end});
+  o.max_packet = 0;
+  o.on_oversize = OnOversize::discard;
+  o.fail_fast = false;
+  const std::string input = std::string(200, '=') + end + end + "x" + end;
+  Outcome wanted;
+  wanted.events = {{Event::Kind::discarded, "=", 264},
+                   {Event::Kind::packet, ""},
+                   {Event::Kind::discarded, "x", 65}};
+  std::vector<size_t> cuts;
+  for (size_t i = 1; i < input.size(); ++i) {
+    cuts.push_back(i);
+    CHECK(decode_cut(*make(o), input, {i}) == wanted);
+  }
+  CHECK(decode_cut(*make(o), input, cuts) == wanted);
+}
+
+TEST_CASE("framing: the longest header needs no heap") {
+  FramingOptions o = length_field(8);
+  o.offset = 24;
+  const auto framing = make(o);
+  FrameState state;
+  Recorder sink(state);
+  feed(*framing, state, std::string(31, '\0'), sink);
+  CHECK(state.heap_bytes() == 0);
+  feed(*framing, state, "\5", sink);
+  CHECK(state.buffered() == 32);
+  CHECK(state.heap_bytes() == 0);
+  feed(*framing, state, "abcde", sink);
+  REQUIRE(sink.events.size() == 1);
+  CHECK(sink.events[0].bytes == "abcde");
 }
 
 TEST_CASE("framing: changed between two packets of one slice") {

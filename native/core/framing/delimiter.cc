@@ -151,8 +151,8 @@ FrameFlow DelimiterFraming::go_on_frame(FrameState& state, FrameInput* in, Frame
   return sink.on_packet(whole.data(), packet) ? FrameFlow::go_on : FrameFlow::stop;
 }
 
-FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
-                                FrameSink& sink) const {
+FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Match* match,
+                                     size_t scanned, FrameSink& sink) const {
   uint8_t header[FramingOptions::max_header];
   const size_t header_size = shown_bytes(limits_.max_packet);
   const size_t held = state.held_size();
@@ -189,7 +189,8 @@ FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Ma
 }
 
 // left() counts the bytes of the frame that have gone by.
-FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const {
+FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in,
+                                          FrameSink& sink) const {
   Match match;
   if (!find(state.held(), state.held_size(), *in, &match)) {
     state.keep_tail(in->at, in->left, longest_ - 1);

@@ -31,12 +31,13 @@ class DelimiterFraming final : public Framing {
   // Looks at each byte of the slice once; `before` are the bytes of the same frame in front of it.
   bool find(const uint8_t* before, size_t before_size, FrameInput in, Match* out) const;
   // Length of the longest delimiter that ends with in.at[last]; 0: none.
-  uint32_t ends_at(const uint8_t* before, size_t before_size, const FrameInput& in, size_t last) const;
+  uint32_t ends_at(const uint8_t* before, size_t before_size, const FrameInput& in,
+                   size_t last) const;
 
   FrameFlow go_on_frame(FrameState& state, FrameInput* in, FrameSink& sink) const;
   FrameFlow go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const;
   FrameFlow oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
-                FrameSink& sink) const;
+                     FrameSink& sink) const;
 
   const FrameLimits limits_;
   const std::vector<std::string> delimiters_;  // as given; the first one is sent

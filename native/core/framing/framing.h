@@ -20,7 +20,7 @@ class FrameSink {
  public:
   // One whole packet; `data` is valid only during the call. The FrameState is at rest during it.
   virtual bool on_packet(const uint8_t* data, size_t size) = 0;
-  // A packet above stream_above: its length, then its bytes in pieces (none is empty), then the end.
+  // A packet above stream_above: its length, then its bytes in pieces (none empty), then the end.
   virtual bool on_stream_begin(uint64_t length) = 0;
   virtual bool on_stream_data(const uint8_t* data, size_t size) = 0;
   virtual bool on_stream_end() = 0;

@@ -30,7 +30,7 @@ struct FramingOptions {
   OnOversize on_oversize = OnOversize::close;
   // With discard: report an oversize frame at once, or when its last byte has gone by.
   bool fail_fast = true;
-  // The first byte of a packet is its type. Says nothing about the wire: an empty packet stays legal.
+  // The first byte of a packet is its type. Nothing changes on the wire: an empty packet is legal.
   bool type_byte = false;
 
   // length_field

@@ -46,15 +46,15 @@ LengthFieldFraming::LengthFieldFraming(const FramingOptions& options)
       strip_(options.strip == FramingOptions::whole_header ? header_size_ : options.strip),
       big_endian_(options.endian == Endian::big),
       max_payload_(0) {
-  // value = packet + strip - header - adjustment <= largest; none of it leaves 64 signed bits but
-  // the sum of two large ones, which max_packet then bounds anyway.
+  // field = packet + strip - header - adjustment, so packet = field + rest.
   const int64_t rest = int64_t{header_size_} + adjustment_ - int64_t{strip_};
   const uint64_t largest = largest_value(bytes_);
-  const uint64_t fits = rest >= 0 ? largest + static_cast<uint64_t>(rest)
-                        : largest >= static_cast<uint64_t>(-rest)
-                            ? largest - static_cast<uint64_t>(-rest)
-                            : 0;
-  max_payload_ = std::min(fits, limits_.max_packet);
+  if (rest >= 0) {
+    max_payload_ = largest + static_cast<uint64_t>(rest);
+  } else {
+    max_payload_ = largest - std::min(largest, static_cast<uint64_t>(-rest));
+  }
+  max_payload_ = std::min(max_payload_, limits_.max_packet);
 }
 
 bool LengthFieldFraming::parse(const uint8_t* data, size_t size, FrameHeader* out) const {

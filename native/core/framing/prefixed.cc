@@ -15,7 +15,8 @@ FrameFlow emit_held(FrameState& state, FrameSink& sink) {
   const size_t skip = state.skip();
   HeldBytes packet;
   state.release(&packet);
-  return sink.on_packet(packet.data() + skip, packet.size() - skip) ? FrameFlow::go_on : FrameFlow::stop;
+  const bool go_on = sink.on_packet(packet.data() + skip, packet.size() - skip);
+  return go_on ? FrameFlow::go_on : FrameFlow::stop;
 }
 
 FrameFlow go_on_body(FrameState& state, FrameInput* in, FrameSink& sink) {
@@ -68,7 +69,7 @@ FrameFlow go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) {
 }
 
 FrameFlow begin_discard(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                   FrameState& state, FrameInput* in, FrameSink& sink) {
+                        FrameState& state, FrameInput* in, FrameSink& sink) {
   if (limits.on_oversize == OnOversize::close) {
     state.fail(FrameError::too_large, header, frame.header_size);
     return FrameFlow::failed;
@@ -84,8 +85,8 @@ FrameFlow begin_discard(const FrameLimits& limits, const FrameHeader& frame, con
   return go_on_discard(state, in, sink);
 }
 
-FrameFlow begin_stream(const FrameHeader& frame, const uint8_t* header, FrameState& state, FrameInput* in,
-                  FrameSink& sink) {
+FrameFlow begin_stream(const FrameHeader& frame, const uint8_t* header, FrameState& state,
+                       FrameInput* in, FrameSink& sink) {
   const uint32_t in_header = std::min(frame.strip, frame.header_size);
   state.enter(FrameState::Phase::stream);
   state.set_skip(frame.strip - in_header);
@@ -125,7 +126,7 @@ FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink) {
 }
 
 FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                 FrameState& state, FrameInput* in, FrameSink& sink) {
+                      FrameState& state, FrameInput* in, FrameSink& sink) {
   const uint64_t packet = frame.frame_size - frame.strip;
   if (packet > limits.max_packet) return begin_discard(limits, frame, header, state, in, sink);
   if (packet > limits.stream_above) return begin_stream(frame, header, state, in, sink);

@@ -41,7 +41,7 @@ FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink);
 // A frame whose header has been read, and whose packet is not simply there in the slice. `in` is
 // right behind the header; `header` may lie in the slice or elsewhere, not in the state.
 FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                 FrameState& state, FrameInput* in, FrameSink& sink);
+                      FrameState& state, FrameInput* in, FrameSink& sink);
 
 // The decoder of everything that says a frame's length before the frame. A Parser has
 //   bool parse(const uint8_t* data, size_t size, FrameHeader* out) const;
