@@ -1,0 +1,425 @@
+#include "core/send_queue.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace iocp;
+
+namespace {
+
+// A payload that is not copied; tells when nobody holds it any more.
+class TestOwner final : public SendOwner {
+ public:
+  TestOwner(std::string text, std::atomic<int>* alive) : text_(std::move(text)), alive_(alive) {
+    alive_->fetch_add(1);
+  }
+  ByteSpan span() const {
+    return {reinterpret_cast<const uint8_t*>(text_.data()), text_.size()};
+  }
+
+ private:
+  void destroy() override {
+    alive_->fetch_sub(1);
+    delete this;
+  }
+  std::string text_;
+  std::atomic<int>* alive_;
+};
+
+ByteSpan span_of(const std::string& text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+void push(SendQueue& queue, const std::string& text, uint32_t token = 0) {
+  queue.push_copy({nullptr, 0}, span_of(text), {nullptr, 0}, token);
+}
+
+// Begins a write and returns what the system would see.
+std::string gather(SendQueue& queue, size_t max_spans = 64, size_t max_bytes = 1u << 20) {
+  std::vector<ByteSpan> spans(max_spans);
+  const size_t count = queue.gather(spans.data(), max_spans, max_bytes);
+  REQUIRE(count <= max_spans);
+  std::string out;
+  for (size_t i = 0; i < count; ++i) {
+    out.append(reinterpret_cast<const char*>(spans[i].data), spans[i].size);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("send_queue: packets of one tick leave as one span") {
+  SendQueue queue;
+  for (int i = 0; i < 10; ++i) {
+    queue.push_copy(span_of("head"), span_of("payload"), span_of("t"), 0);
+  }
+  ByteSpan spans[4];
+  CHECK(queue.gather(spans, 4, 1u << 20) == 1);
+  CHECK(spans[0].size == 120);
+  CHECK(queue.in_flight());
+  SendQueue::Finished finished;
+  queue.complete(120, &finished);
+  CHECK(finished.packets == 10);
+  CHECK(finished.bytes == 120);
+  CHECK(queue.empty());
+  CHECK_FALSE(queue.in_flight());
+}
+
+TEST_CASE("send_queue: a short write goes on where it stopped (facts 5)") {
+  SendQueue queue;
+  push(queue, "hello", 1);
+  push(queue, "world", 2);
+  SendQueue::Finished finished;
+  CHECK(gather(queue) == "helloworld");
+  queue.complete(3, &finished);
+  CHECK(finished.packets == 0);
+  CHECK(queue.totals().bytes == 7);
+  CHECK(queue.totals().packets == 2);
+  CHECK(gather(queue) == "loworld");
+  queue.complete(4, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1});
+  CHECK(gather(queue) == "rld");
+  queue.complete(0, &finished);
+  CHECK(gather(queue) == "rld");
+  queue.complete(3, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1, 2});
+  CHECK(queue.totals().bytes == 0);
+}
+
+TEST_CASE("send_queue: what is pushed during a write waits for the next one") {
+  SendQueue queue;
+  push(queue, "a");
+  CHECK(gather(queue) == "a");
+  push(queue, "b");
+  CHECK(queue.totals().bytes == 2);
+  queue.complete(1, nullptr);
+  CHECK(gather(queue) == "b");
+  queue.complete(1, nullptr);
+  CHECK(queue.empty());
+}
+
+TEST_CASE("send_queue: empty packets are told too") {
+  SendQueue queue;
+  push(queue, "", 1);
+  SendQueue::Finished finished;
+  CHECK_FALSE(queue.empty());
+  gather(queue);
+  CHECK(queue.in_flight());
+  queue.complete(0, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1});
+  CHECK(queue.empty());
+  push(queue, "x", 2);
+  push(queue, "", 3);
+  push(queue, "", 4);
+  push(queue, "y", 5);
+  CHECK(gather(queue) == "xy");
+  queue.complete(1, &finished);
+  queue.complete(1, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("send_queue: a pinned payload is let go when it has left, and on every other way out") {
+  std::atomic<int> alive{0};
+  const std::string text(100000, 'p');
+  SendQueue::Finished finished;
+  {
+    SendQueue queue;
+    auto pin = [&](uint32_t token) {
+      auto* owner = new TestOwner(text, &alive);
+      queue.push_owned(span_of("h"), owner->span(), span_of("t"), owner, token);
+    };
+    pin(1);
+    CHECK(gather(queue) == "h" + text + "t");
+    queue.complete(50000, &finished);
+    CHECK(alive == 1);
+    gather(queue);
+    queue.complete(50002, &finished);
+    CHECK(alive == 0);
+    CHECK(finished.tokens == std::vector<uint32_t>{1});
+
+    pin(2);
+    pin(3);
+    queue.drop_oldest(1, 1, &finished);
+    CHECK(alive == 1);
+    CHECK(finished.tokens == std::vector<uint32_t>{1, 2});
+    queue.clear(&finished);
+    CHECK(alive == 0);
+    CHECK(finished.tokens == std::vector<uint32_t>{1, 2, 3});
+    pin(4);
+    gather(queue);
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("send_queue: drop-oldest takes no packet of which a byte has gone or is going") {
+  SendQueue queue;
+  SendQueue::Finished finished;
+  push(queue, "first", 1);
+  push(queue, "second", 2);
+  push(queue, "third", 3);
+  CHECK(gather(queue, 64, 5) == "first");
+  queue.drop_oldest(1, 0, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2});
+  queue.complete(2, nullptr);
+  queue.drop_oldest(100, 100, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2, 3});
+  CHECK(queue.totals().bytes == 3);
+  CHECK(queue.totals().packets == 1);
+  CHECK(gather(queue) == "rst");
+}
+
+TEST_CASE("send_queue: drop-oldest spares a packet whose header went alone") {
+  std::atomic<int> alive{0};
+  SendQueue queue;
+  SendQueue::Finished finished;
+  for (uint32_t token = 1; token <= 2; ++token) {
+    auto* owner = new TestOwner("payload", &alive);
+    queue.push_owned(span_of("head"), owner->span(), {nullptr, 0}, owner, token);
+  }
+  CHECK(gather(queue, 1) == "head");
+  SUBCASE("while it is in flight") {
+    queue.drop_oldest(1, 1, &finished);
+    queue.complete(4, &finished);
+  }
+  SUBCASE("after it has gone") {
+    queue.complete(4, &finished);
+    queue.drop_oldest(1, 1, &finished);
+  }
+  CHECK(finished.tokens == std::vector<uint32_t>{2});
+  CHECK(gather(queue) == "payload");
+  queue.complete(7, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2, 1});
+  CHECK(alive == 0);
+}
+
+TEST_CASE("send_queue: clear leaves what is in the hands of the system") {
+  SendQueue queue;
+  SendQueue::Finished finished;
+  push(queue, std::string(3000, 'a'), 1);
+  push(queue, std::string(9000, 'b'), 2);
+  const std::string going = gather(queue, 1, 3000);
+  REQUIRE(going.size() == 3000);
+  queue.clear(&finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2});
+  CHECK(queue.totals().bytes == 3000);
+  queue.complete(3000, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2, 1});
+  CHECK(queue.empty());
+  CHECK(queue.totals().bytes == 0);
+}
+
+namespace {
+
+struct ModelPacket {
+  std::string bytes;
+  uint32_t token;
+  size_t sent = 0;
+};
+
+// The queue as a plain list of packets.
+class Model {
+ public:
+  void push(std::string bytes, uint32_t token) { packets.push_back({std::move(bytes), token}); }
+
+  std::string head(size_t size) const {
+    std::string out;
+    for (const ModelPacket& packet : packets) {
+      if (out.size() >= size) break;
+      out.append(packet.bytes, packet.sent, size - out.size());
+    }
+    return out;
+  }
+  void complete(size_t size, std::vector<uint32_t>* tokens) {
+    in_flight = 0;
+    while (!packets.empty()) {
+      ModelPacket& front = packets.front();
+      const size_t step = std::min(size, front.bytes.size() - front.sent);
+      front.sent += step;
+      size -= step;
+      if (front.sent < front.bytes.size()) return;
+      if (front.token != 0) tokens->push_back(front.token);
+      packets.pop_front();
+      if (size == 0) return;
+    }
+  }
+  size_t first_untouched() const {
+    size_t reach = 0;
+    for (size_t i = 0; i < packets.size(); ++i) {
+      if (packets[i].sent == 0 && reach >= in_flight) return i;
+      reach += packets[i].bytes.size() - packets[i].sent;
+    }
+    return packets.size();
+  }
+  void drop_oldest(uint64_t bytes, uint32_t count, std::vector<uint32_t>* tokens) {
+    const size_t at = first_untouched();
+    uint64_t gone_bytes = 0;
+    uint32_t gone = 0;
+    while (at < packets.size() && (gone_bytes < bytes || gone < count)) {
+      gone_bytes += packets[at].bytes.size();
+      ++gone;
+      if (packets[at].token != 0) tokens->push_back(packets[at].token);
+      packets.erase(packets.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+  }
+  uint64_t bytes() const {
+    uint64_t sum = 0;
+    for (const ModelPacket& packet : packets) sum += packet.bytes.size() - packet.sent;
+    return sum;
+  }
+
+  std::deque<ModelPacket> packets;
+  size_t in_flight = 0;
+};
+
+std::string random_text(std::mt19937& random, size_t size) {
+  std::string text(size, '\0');
+  for (char& c : text) c = static_cast<char>(random() & 0xff);
+  return text;
+}
+
+void compare_with_model(unsigned seed) {
+  std::mt19937 random(seed);
+  std::atomic<int> alive{0};
+  {
+    SendQueue queue;
+    Model model;
+    uint32_t next_token = 1;
+    std::vector<ByteSpan> spans(8);
+    size_t span_count = 0;
+    for (int step = 0; step < 3000; ++step) {
+      SendQueue::Finished finished;
+      std::vector<uint32_t> tokens;
+      const auto choice = random() % 100;
+      if (choice < 40) {
+        const size_t size = 1 + random() % (random() % 10 == 0 ? 20000 : 200);
+        const std::string header = random_text(random, random() % 3 == 0 ? 0 : 4);
+        const std::string trailer = random_text(random, random() % 4 == 0 ? 2 : 0);
+        const std::string payload = random_text(random, size);
+        const uint32_t token = random() % 2 == 0 ? next_token++ : 0;
+        if (random() % 3 == 0) {
+          auto* owner = new TestOwner(payload, &alive);
+          queue.push_owned(span_of(header), owner->span(), span_of(trailer), owner, token);
+        } else {
+          queue.push_copy(span_of(header), span_of(payload), span_of(trailer), token);
+        }
+        model.push(header + payload + trailer, token);
+      } else if (choice < 65) {
+        if (!queue.in_flight() && !queue.empty()) {
+          const size_t most_bytes = 1 + random() % 30000;
+          const size_t most_spans = 1 + random() % spans.size();
+          span_count = queue.gather(spans.data(), most_spans, most_bytes);
+          REQUIRE(span_count > 0);
+          REQUIRE(span_count <= most_spans);
+          for (size_t i = 0; i < span_count; ++i) model.in_flight += spans[i].size;
+          if (span_count > 1) REQUIRE(model.in_flight <= most_bytes);
+        }
+      } else if (choice < 92) {
+        if (queue.in_flight()) {
+          // Only now, so that everything that was done meanwhile must have left the spans alone.
+          std::string seen;
+          for (size_t i = 0; i < span_count; ++i) {
+            seen.append(reinterpret_cast<const char*>(spans[i].data), spans[i].size);
+          }
+          REQUIRE(seen == model.head(model.in_flight));
+          const size_t taken = random() % 3 == 0 ? random() % (seen.size() + 1) : seen.size();
+          queue.complete(taken, &finished);
+          model.complete(taken, &tokens);
+        }
+      } else if (choice < 99) {
+        const uint64_t bytes = random() % 2000;
+        const uint32_t count = static_cast<uint32_t>(random() % 4);
+        queue.drop_oldest(bytes, count, &finished);
+        model.drop_oldest(bytes, count, &tokens);
+      } else if (!queue.in_flight()) {
+        queue.clear(&finished);
+        for (const ModelPacket& packet : model.packets) {
+          if (packet.token != 0) tokens.push_back(packet.token);
+        }
+        model.packets.clear();
+      }
+      REQUIRE(finished.tokens == tokens);
+      REQUIRE(queue.totals().bytes == model.bytes());
+      REQUIRE(queue.totals().packets == model.packets.size());
+      REQUIRE(queue.empty() == model.packets.empty());
+    }
+  }
+  CHECK(alive == 0);
+}
+
+}  // namespace
+
+TEST_CASE("send_queue: agrees with a plain list of packets under random use") {
+  for (unsigned seed = 1; seed <= 30; ++seed) {
+    CAPTURE(seed);
+    compare_with_model(seed);
+  }
+}
+
+TEST_CASE("send_queue stress: a broadcast's payload is shared by queues on several threads") {
+  std::atomic<int> alive{0};
+  constexpr int kThreads = 4;
+  for (int round = 0; round < 200; ++round) {
+    auto* owner = new TestOwner(std::string(500, 'b'), &alive);
+    for (int i = 1; i < kThreads; ++i) owner->add_ref();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([owner, t] {
+        SendQueue queue;
+        queue.push_owned(span_of("hd"), owner->span(), {nullptr, 0}, owner, 0);
+        ByteSpan spans[4];
+        queue.gather(spans, 4, 1u << 20);
+        if (t % 2 == 0) queue.complete(502, nullptr);
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(alive == 0);
+  }
+}
+
+TEST_CASE("send_queue stress: pushed on one thread, sent on another, under the connection's lock") {
+  std::mutex mutex;
+  SendQueue queue;
+  constexpr uint32_t kPackets = 3000;
+  std::vector<uint32_t> finished_tokens;
+  std::thread sender([&] {
+    std::mt19937 random(1);
+    while (finished_tokens.size() < kPackets) {
+      ByteSpan spans[8];
+      size_t size = 0;
+      {
+        std::lock_guard<std::mutex> guard(mutex);
+        const size_t count = queue.empty() ? 0 : queue.gather(spans, 8, 5000);
+        for (size_t i = 0; i < count; ++i) size += spans[i].size;
+      }
+      if (size == 0) {
+        std::this_thread::yield();
+        continue;
+      }
+      // The spans are read without the lock, as the system does.
+      uint8_t sum = 0;
+      for (size_t at = 0; at < spans[0].size; ++at) {
+        sum = static_cast<uint8_t>(sum + spans[0].data[at]);
+      }
+      SendQueue::Finished finished;
+      std::lock_guard<std::mutex> guard(mutex);
+      queue.complete(sum % 5 == 0 ? random() % (size + 1) : size, &finished);
+      for (uint32_t token : finished.tokens) finished_tokens.push_back(token);
+    }
+  });
+  for (uint32_t token = 1; token <= kPackets; ++token) {
+    const std::string text(1 + token % 700, static_cast<char>(token));
+    std::lock_guard<std::mutex> guard(mutex);
+    queue.push_copy(span_of("h"), span_of(text), {nullptr, 0}, token);
+  }
+  sender.join();
+  for (uint32_t i = 0; i < kPackets; ++i) REQUIRE(finished_tokens[i] == i + 1);
+  CHECK(queue.empty());
+}
