@@ -1,0 +1,106 @@
+/** Socket addresses as native code writes them: compact while nobody asks, text when somebody does. */
+
+import { networkInterfaces } from 'node:os'
+
+/** One end of a connection. */
+export interface SocketAddress {
+  /** IPv4 in dots or IPv6 in its shortest form, with `%scope` where it has one. */
+  readonly address: string
+  readonly family: 'IPv4' | 'IPv6'
+  readonly port: number
+}
+
+/**
+ * Both ends take at most this: family 1, port 2, address 16 and scope 4 bytes each.
+ */
+export const ADDRESSES_BYTES = 48
+
+/**
+ * An address at an offset: `[u8 family 4|6][u16 BE port][4 or 16 address bytes][u32 BE scope id only for 6]`.
+ * Undefined when the family is neither.
+ */
+function parse(bytes: Uint8Array, at: number): (SocketAddress & { size: number }) | undefined {
+  const byte = (index: number): number => bytes[at + index] ?? 0
+  const port = (byte(1) << 8) | byte(2)
+  if (byte(0) === 4) {
+    return { address: `${byte(3)}.${byte(4)}.${byte(5)}.${byte(6)}`, family: 'IPv4', port, size: 7 }
+  }
+  if (byte(0) !== 6) return undefined
+  const groups = Array.from({ length: 8 }, (_, i) => (byte(3 + 2 * i) << 8) | byte(4 + 2 * i))
+  const scope = ((byte(19) << 24) | (byte(20) << 16) | (byte(21) << 8) | byte(22)) >>> 0
+  return { address: formatIPv6(groups) + (scope === 0 ? '' : `%${scope}`), family: 'IPv6', port, size: 23 }
+}
+
+/** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups shortened. */
+function formatIPv6(groups: readonly number[]): string {
+  let best = { start: -1, length: 1 }
+  for (let start = 0; start < 8; start++) {
+    let length = 0
+    while (start + length < 8 && groups[start + length] === 0) length++
+    if (length > best.length) best = { start, length }
+  }
+  const hex = groups.map((group) => group.toString(16))
+  if (best.start === -1) return hex.join(':')
+  return `${hex.slice(0, best.start).join(':')}::${hex.slice(best.start + best.length).join(':')}`
+}
+
+/** The peer's end in an address block. */
+export function remoteOf(block: Uint8Array, at: number): SocketAddress | undefined {
+  return parse(block, at)
+}
+
+/** This side's end in an address block. */
+export function localOf(block: Uint8Array, at: number): SocketAddress | undefined {
+  const remote = parse(block, at)
+  return remote && parse(block, at + remote.size)
+}
+
+const SEGMENT = 1024
+
+/**
+ * The address blocks of all open connections by slot, in segments that come as they are needed. Bytes in a shared
+ * block cost a tenth of the strings they stand for, which most programs never look at.
+ */
+export class AddressTable {
+  readonly #segments: (Uint8Array | undefined)[] = []
+
+  /** Keeps the block of a connection that has just been opened. */
+  set(slot: number, payload: ArrayBuffer, offset: number, length: number): void {
+    const index = Math.floor(slot / SEGMENT)
+    const segment = (this.#segments[index] ??= new Uint8Array(SEGMENT * ADDRESSES_BYTES))
+    segment.set(new Uint8Array(payload, offset, Math.min(length, ADDRESSES_BYTES)), (slot % SEGMENT) * ADDRESSES_BYTES)
+  }
+
+  /** A copy for a connection that gives its slot back. */
+  copy(slot: number): Uint8Array | undefined {
+    const at = (slot % SEGMENT) * ADDRESSES_BYTES
+    return this.#segments[Math.floor(slot / SEGMENT)]?.slice(at, at + ADDRESSES_BYTES)
+  }
+
+  remote(slot: number): SocketAddress | undefined {
+    const segment = this.#segments[Math.floor(slot / SEGMENT)]
+    return segment && remoteOf(segment, (slot % SEGMENT) * ADDRESSES_BYTES)
+  }
+
+  local(slot: number): SocketAddress | undefined {
+    const segment = this.#segments[Math.floor(slot / SEGMENT)]
+    return segment && localOf(segment, (slot % SEGMENT) * ADDRESSES_BYTES)
+  }
+}
+
+/** An address of this machine. */
+export interface HostAddress {
+  readonly address: string
+  readonly family: 'IPv4' | 'IPv6'
+  /** Name of the network interface. */
+  readonly interface: string
+  /** Whether only this machine itself can reach it. */
+  readonly internal: boolean
+}
+
+/** The addresses under which peers may reach this machine, loopback included. */
+export function hostAddresses(): HostAddress[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, list]) =>
+    (list ?? []).map(({ address, family, internal }) => ({ address, family, interface: name, internal })),
+  )
+}

@@ -1,0 +1,119 @@
+/** Walks the batches that native code hands over. Hot path. */
+
+import type { Connection } from './connection.js'
+import { deliver } from './receiving.js'
+import { RECORD_WORDS, record } from './vocabulary.js'
+
+/** What the records of batches go to. */
+export interface BatchSink {
+  /** Open connections by slot. */
+  readonly connections: readonly (Connection | undefined)[]
+  /** A batch, or a part of one, begins. */
+  beginBatch(): void
+  /** It ends, also when a handler threw. */
+  endBatch(records: number, payloadBytes: number): void
+  /** Any record but a packet. */
+  record(
+    kind: number,
+    slot: number,
+    generation: number,
+    a: number,
+    b: number,
+    c: number,
+    payload: ArrayBuffer | undefined,
+  ): void
+}
+
+/**
+ * The class behind Buffer's prototype: `new PacketBuffer(batch, offset, length)` costs a third of what
+ * `Buffer.from(batch, offset, length)` does and gives the same object.
+ */
+export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species] as new (
+  memory: ArrayBuffer,
+  offset: number,
+  length: number,
+) => Buffer
+
+const NO_MEMORY = new ArrayBuffer(0)
+
+/**
+ * Hands the records of each batch to a sink, in order.
+ *
+ * When a handler throws, the error goes on to become an ordinary uncaught exception. The records behind it are kept:
+ * they are handed over as soon as the event loop turns again, and before any later batch.
+ */
+export class BatchReader {
+  readonly #control: Uint32Array
+  readonly #sink: BatchSink
+  readonly #rest: { words: Uint32Array; payload: ArrayBuffer | undefined }[] = []
+  #scheduled = false
+
+  constructor(control: Uint32Array, sink: BatchSink) {
+    this.#control = control
+    this.#sink = sink
+  }
+
+  /** Called by native code, once per batch. */
+  readonly onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
+    const words = records * RECORD_WORDS
+    if (this.#rest.length === 0) {
+      this.#walk(this.#control, words, payload)
+    } else {
+      this.#rest.push({ words: this.#control.slice(0, words), payload })
+      this.#goOn()
+    }
+  }
+
+  #goOn(): void {
+    try {
+      for (let rest = this.#rest.shift(); rest !== undefined; rest = this.#rest.shift()) {
+        this.#walk(rest.words, rest.words.length, rest.payload)
+      }
+    } finally {
+      if (this.#rest.length > 0) this.#schedule()
+    }
+  }
+
+  #walk(words: Uint32Array, end: number, payload: ArrayBuffer | undefined): void {
+    const sink = this.#sink
+    const connections = sink.connections
+    const memory = payload ?? NO_MEMORY
+    let at = 0
+    sink.beginBatch()
+    try {
+      while (at < end) {
+        const here = at
+        at += RECORD_WORDS
+        // Every index is below `end`, so that the words are there.
+        const kind = words[here] as number
+        const slot = words[here + 1] as number
+        const generation = words[here + 2] as number
+        const a = words[here + 3] as number
+        const b = words[here + 4] as number
+        if (kind === record.packet) {
+          const connection = connections[slot]
+          if (connection !== undefined && connection._generation === generation) {
+            deliver(connection, new PacketBuffer(memory, a, b))
+          }
+        } else {
+          sink.record(kind, slot, generation, a, b, words[here + 5] as number, payload)
+        }
+      }
+    } finally {
+      if (at < end) {
+        this.#rest.unshift({ words: words.slice(at, end), payload })
+        this.#schedule()
+      }
+      sink.endBatch(at / RECORD_WORDS, memory.byteLength)
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#goOn()
+    })
+  }
+}

@@ -1,0 +1,225 @@
+/** The native addon as JavaScript sees it, and how it is found. */
+
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
+import { IocpError } from './errors.js'
+import type { NativeFraming } from './framing.js'
+import { cause, frameError, op, outcome, record } from './vocabulary.js'
+
+/** How a completion port is made. */
+export interface NativeEngineOptions {
+  ioThreads: number
+  /** Bytes that may wait for JavaScript, all connections together. */
+  deliveryBytes: number
+  /** The same for one connection. */
+  deliveryPerConnection: number
+  /** Free buffers and contexts to keep: 0 all, -1 none. */
+  maxFreeBuffers: number
+  maxFreeContexts: number
+  skipOnSuccess: boolean
+}
+
+/** How connections behave. Sizes in bytes, times in milliseconds, 0 for "as the system has it" or "off". */
+export interface NativeProfile {
+  receive: NativeFraming
+  send: NativeFraming
+  readMode: 'adaptive' | 'zero-byte' | 'direct'
+  pendingReads: number
+  highWater: number
+  lowWater: number
+  hardCap: number
+  hardCapPackets: number
+  onOverflow: 'queue' | 'drop-newest' | 'drop-oldest' | 'close'
+  noDelay: boolean
+  keepAlive: number
+  keepAliveInterval: number
+  keepAliveCount: number
+  receiveBuffer: number
+  sendBuffer: number
+  typeOfService: number
+  endDeadline: number
+  demand: boolean
+}
+
+/** A listener to be opened. */
+export interface NativeListen {
+  address: string
+  port: number
+  family: 4 | 6
+  dualStack: boolean
+  backlog: number
+  accepts: number
+  maxConnections: number
+  profile: number
+}
+
+/** A connection to be made; the answer is one record CONNECTED or CONNECT_FAILED with the token. */
+export interface NativeConnect {
+  token: number
+  address: string
+  port: number
+  family: 4 | 6
+  localAddress?: string
+  localPort?: number
+  timeout: number
+  profile: number
+}
+
+/** Figures of one connection. Bytes are those on the wire. */
+export interface ConnectionStats {
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly packetsRead: number
+  readonly packetsWritten: number
+  readonly queuedBytes: number
+  readonly queuedPackets: number
+}
+
+/** A store of memory for reuse. */
+export interface PoolStats {
+  readonly inUse: number
+  readonly free: number
+  readonly peak: number
+  readonly allocations: number
+}
+
+/** Figures of a completion port. */
+export interface NativeStats {
+  readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
+  readonly listeners: readonly { readonly acceptsOutstanding: number; readonly acceptPool: number }[]
+  /** What waits for JavaScript. `parked`: connections that are not read from because of it. */
+  readonly delivery: {
+    readonly bytes: number
+    readonly peakBytes: number
+    readonly parked: number
+    readonly timesParked: number
+  }
+  readonly pools: Readonly<Record<'readBuffers' | 'waitBuffers' | 'contexts', PoolStats>>
+  /** Everything that keeps the completion port from ending. */
+  readonly objectsActive: number
+  readonly directReadsPending: number
+  readonly skipOnSuccess: boolean
+  /** Events since the start, by name. */
+  readonly counters: Readonly<Record<string, number>>
+}
+
+/** One completion port and its I/O threads. */
+export interface NativeEngine {
+  /** Records of a batch; written by native code just before it calls onBatch. */
+  readonly batchControl: Uint32Array
+  /** Operations for the next submit(). */
+  readonly submitControl: Uint32Array
+  /** Payloads of those operations. */
+  readonly submitPayload: Uint8Array
+  submit(operations: number, pinned?: readonly Uint8Array[]): void
+  /** Bytes that a connection has to send, headers and what is in flight included; -1 when it is gone. */
+  queued(slot: number, generation: number): number
+  /** The same in packets. */
+  queuedPackets(slot: number, generation: number): number
+  addProfile(profile: NativeProfile): number
+  listen(options: NativeListen): number
+  listenerAddress(listener: number): { address: string; family: 'IPv4' | 'IPv6'; port: number }
+  closeListener(listener: number): void
+  connect(options: NativeConnect): void
+  cancelConnect(token: number): void
+  connectionInfo(slot: number, generation: number): ConnectionStats | undefined
+  stats(): NativeStats
+  /** Ends everything; the record STOPPED is the last one. */
+  stop(deadline: number): void
+  /** After STOPPED: waits for the threads and releases everything. */
+  join(): void
+  ref(): void
+  unref(): void
+}
+
+/** What the addon exports. */
+export interface NativeBinding {
+  Engine: new (
+    options: NativeEngineOptions,
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+  ) => NativeEngine
+  errorInfo(winCode: number): { code: string; message: string }
+  constants: {
+    record: Readonly<Record<string, number>>
+    op: Readonly<Record<string, number>>
+    cause: Readonly<Record<string, number>>
+    outcome?: Readonly<Record<string, number>>
+    frameError: Readonly<Record<string, number>>
+  }
+}
+
+let loaded: NativeBinding | undefined
+
+/**
+ * The addon; loaded once per environment, on first use.
+ * @throws IocpError ERR_IOCP_UNSUPPORTED_PLATFORM off Windows, ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_MISMATCH
+ */
+export function binding(): NativeBinding {
+  return (loaded ??= load())
+}
+
+/**
+ * Throws unless the platform has completion ports.
+ * @throws IocpError ERR_IOCP_UNSUPPORTED_PLATFORM
+ */
+export function requireWindows(): void {
+  if (process.platform === 'win32') return
+  throw new IocpError(
+    'ERR_IOCP_UNSUPPORTED_PLATFORM',
+    `I/O completion ports exist on Windows only and this is ${process.platform}: run the program on Windows, ` +
+      "or use node:net where process.platform is not 'win32'",
+  )
+}
+
+function load(): NativeBinding {
+  requireWindows()
+  const require = createRequire(__filename)
+  let addon: NativeBinding
+  try {
+    // The variable is for tests: it names the one addon file to load, whatever else is built.
+    const file = process.env['IOCP_ADDON']
+    addon = (
+      file === undefined || file === ''
+        ? (require('node-gyp-build') as (directory: string) => unknown)(packageRoot(__dirname))
+        : require(resolve(file))
+    ) as NativeBinding
+  } catch (error) {
+    throw new IocpError(
+      'ERR_IOCP_ADDON_NOT_FOUND',
+      `No native addon for ${process.platform} ${process.arch} could be loaded; ` +
+        "'npm rebuild iocp' builds one where Visual Studio's C++ tools and Python are installed",
+      { cause: error },
+    )
+  }
+  compare(addon.constants)
+  return addon
+}
+
+/** The nearest directory above that holds this package's package.json. */
+function packageRoot(start: string): string {
+  for (let at = start; ; at = dirname(at)) {
+    const file = join(at, 'package.json')
+    if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown }).name === 'iocp') return at
+    if (dirname(at) === at) return start
+  }
+}
+
+/** JavaScript and native code must mean the same by every number, or bytes would be taken for something else. */
+function compare(constants: NativeBinding['constants']): void {
+  const plain = (name: string): string => name.replaceAll('_', '').toLowerCase()
+  for (const [kind, words] of Object.entries({ record, op, cause, outcome, frameError })) {
+    const native = (constants as Readonly<Record<string, Readonly<Record<string, number>> | undefined>>)[kind]
+    if (native === undefined) continue
+    const numbers = new Map(Object.entries(native).map(([name, number]) => [plain(name), number]))
+    for (const [name, number] of Object.entries(words)) {
+      const theirs = numbers.get(plain(name))
+      if (theirs !== undefined && theirs !== number) {
+        throw new IocpError(
+          'ERR_IOCP_ADDON_MISMATCH',
+          `The addon has number ${theirs} for ${kind} '${name}' where ${number} is expected; reinstall iocp`,
+        )
+      }
+    }
+  }
+}

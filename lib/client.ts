@@ -1,0 +1,139 @@
+/** Connections that this program makes. */
+
+import { requireWindows } from './binding.js'
+import type { Connection } from './connection.js'
+import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
+import { IocpError } from './errors.js'
+import { Host, type CloseReport, type HostOwner } from './host.js'
+import {
+  knowing,
+  readEngine,
+  readProfile,
+  readReconnect,
+  readTarget,
+  type ClientOptions,
+  type ConnectOptions,
+  type Profile,
+  type ReconnectOptions,
+  type Target,
+} from './options.js'
+import { race } from './racing.js'
+import { ReconnectingConnection } from './reconnect.js'
+import type { NativeEngineOptions } from './binding.js'
+
+/**
+ * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs
+ * that need no more than `connect` have one without seeing it.
+ */
+export class Client extends Endpoint<EndpointEvents> implements HostOwner {
+  readonly #options: ClientOptions
+  readonly #engine: NativeEngineOptions
+  #attempts = 0
+  #closing: Promise<CloseReport> | undefined
+
+  /** @internal */
+  constructor(options: ClientOptions) {
+    super()
+    const reader = knowing(options, 'connection', 'engine')
+    reader.done()
+    this.#engine = readEngine(options)
+    readProfile(options)
+    this.#options = options
+  }
+
+  /**
+   * Connects. A name's addresses are tried as RFC 8305 says: the families take turns, a slow one is not waited for.
+   * Connection options that are not given are the client's.
+   *
+   * Packets that come before anybody listens are kept.
+   *
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ECONNREFUSED, ETIMEDOUT, ENOTFOUND and others of the
+   *   system, IocpAttemptsError when several addresses failed, the signal's reason, ERR_IOCP_CLOSING
+   */
+  connect(options: ConnectOptions & { reconnect: true | ReconnectOptions }): Promise<ReconnectingConnection>
+  connect(options: ConnectOptions & { reconnect?: false | undefined }): Promise<Connection>
+  connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection>
+  connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection> {
+    const reader = knowing(options, 'connection', 'target')
+    const plan = readReconnect(reader.raw('reconnect'))
+    reader.done()
+    const target = readTarget(options)
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    const profile = readProfile({ ...this.#options, ...Object.fromEntries(given) })
+    const connect = (): Promise<Connection> => this.#connect(target, profile)
+    return plan === undefined ? connect() : new ReconnectingConnection(connect, plan, target.signal)._start()
+  }
+
+  async #connect(target: Target, profile: Profile): Promise<Connection> {
+    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
+    const host = this.#open()
+    this.#attempts++
+    try {
+      const connection = await race(host, target, profile)
+      this.emit('connection', connection)
+      return connection
+    } finally {
+      this.#attempts--
+    }
+  }
+
+  #open(): Host {
+    if (this._host === undefined) {
+      this._host = new Host(this, this.#engine, false)
+      this._host.keepAlive(this._isReferenced)
+    }
+    return this._host
+  }
+
+  override close(options?: CloseOptions): Promise<CloseReport> {
+    const deadline = readDeadline(options)
+    return (this.#closing ??= this.#close(deadline).finally(() => {
+      this.#closing = undefined
+    }))
+  }
+
+  async #close(deadline: number): Promise<CloseReport> {
+    const host = this._host
+    if (host === undefined) return { drained: 0, cut: 0 }
+    const report = await host.stop(deadline)
+    this._host = undefined
+    this.emit('close', report)
+    return report
+  }
+
+  /** @internal Clients do not listen. */
+  _accepted(): void {
+    throw new Error('A client accepts no connections')
+  }
+
+  /** @internal */
+  _acceptFailed(error: Error): void {
+    throw error
+  }
+}
+
+/**
+ * Makes a client: a completion port of its own for connections that this program makes. It opens with the first
+ * `connect`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function createClient(options: ClientOptions = {}): Client {
+  const client = new Client(options)
+  requireWindows()
+  return client
+}
+
+let common: Client | undefined
+
+/**
+ * Connects, on a completion port that all such connections of this thread share. See {@link Client.connect}.
+ * @throws as {@link Client.connect}; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function connect(options: ConnectOptions & { reconnect: true | ReconnectOptions }): Promise<ReconnectingConnection>
+export function connect(options: ConnectOptions & { reconnect?: false | undefined }): Promise<Connection>
+export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection>
+export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection> {
+  requireWindows()
+  common ??= new Client({})
+  return common.connect(options)
+}

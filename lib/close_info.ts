@@ -1,0 +1,106 @@
+/** Why a connection closed, as programs see it. */
+
+import { binding } from './binding.js'
+import { IocpError, type IocpErrorCode, type IocpFrameError, errorCodes } from './errors.js'
+import { systemError } from './system_error.js'
+import { cause, frameError } from './vocabulary.js'
+
+/**
+ * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on
+ * the way broke it off; `'timeout'` a time limit passed; `'protocol-error'` the peer sent what the framing cannot
+ * accept; `'overflow'` too much waited to be sent; `'refused'` a rule of this server; `'server-closing'` the server or
+ * client was closed; `'io-error'` any other failure.
+ */
+export type CloseCause =
+  | 'local'
+  | 'peer-end'
+  | 'peer-reset'
+  | 'timeout'
+  | 'protocol-error'
+  | 'overflow'
+  | 'refused'
+  | 'server-closing'
+  | 'io-error'
+
+const names: Readonly<Record<number, CloseCause>> = {
+  [cause.local]: 'local',
+  [cause.peerEnd]: 'peer-end',
+  [cause.peerReset]: 'peer-reset',
+  [cause.timeout]: 'timeout',
+  [cause.protocolError]: 'protocol-error',
+  [cause.overflow]: 'overflow',
+  [cause.refused]: 'refused',
+  [cause.serverClosing]: 'server-closing',
+  [cause.ioError]: 'io-error',
+}
+
+const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
+  [frameError.tooLarge]: 'ERR_IOCP_FRAME_TOO_LARGE',
+  [frameError.negativeLength]: 'ERR_IOCP_FRAME_NEGATIVE_LENGTH',
+  [frameError.shorterThanHeader]: 'ERR_IOCP_FRAME_SHORTER_THAN_HEADER',
+  [frameError.shorterThanStrip]: 'ERR_IOCP_FRAME_SHORTER_THAN_STRIP',
+  [frameError.badFlag]: 'ERR_IOCP_FRAME_BAD_FLAG',
+  [frameError.badVarint]: 'ERR_IOCP_FRAME_BAD_VARINT',
+  [frameError.outOfMemory]: 'ERR_IOCP_FRAME_NO_MEMORY',
+  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH',
+}
+
+/** The code for a number of native code's FrameError. */
+export function frameErrorCode(number: number): IocpErrorCode {
+  return frameCodes[number] ?? 'ERR_IOCP_FRAME_CORRUPT'
+}
+
+/** How a connection ended. Given to 'close' and 'disconnect'. */
+export class CloseInfo {
+  readonly cause: CloseCause
+  /** Bytes that had arrived and were thrown away: an unfinished packet, packets nobody took. */
+  readonly discardedBytes: number
+  readonly #detail: number
+  readonly #frameError: IocpFrameError | undefined
+  #error: IocpError | undefined
+
+  /** @internal */
+  constructor(cause: number, detail: number, discardedBytes: number, frameError: IocpFrameError | undefined) {
+    this.cause = names[cause] ?? 'io-error'
+    this.discardedBytes = discardedBytes
+    this.#detail = detail
+    this.#frameError = frameError
+  }
+
+  /**
+   * The error behind it. Undefined for 'local', 'peer-end' and 'server-closing'. Made when it is first asked for:
+   * a thousand resets at once should not cost a thousand stack traces that nobody reads.
+   */
+  get error(): IocpError | undefined {
+    return (this.#error ??= this.#makeError())
+  }
+
+  #makeError(): IocpError | undefined {
+    switch (this.cause) {
+      case 'local':
+      case 'peer-end':
+      case 'server-closing':
+        return undefined
+      case 'protocol-error': {
+        const code = frameErrorCode(this.#detail)
+        return this.#frameError ?? new IocpError(code, errorCodes[code])
+      }
+      case 'overflow':
+        return new IocpError('ERR_IOCP_OVERFLOW', errorCodes.ERR_IOCP_OVERFLOW)
+      case 'refused':
+        return new IocpError('ERR_IOCP_REFUSED', errorCodes.ERR_IOCP_REFUSED)
+      case 'timeout':
+        if (this.#detail !== 0) return this.#systemError()
+        return new IocpError('ETIMEDOUT', 'The connection was closed because a time limit passed')
+      case 'peer-reset':
+        if (this.#detail !== 0) return this.#systemError()
+        return new IocpError('ECONNRESET', 'The peer reset the connection')
+      case 'io-error':
+        return this.#systemError()
+    }
+  }
+
+  #systemError(): IocpError {
+    return systemError(binding(), { winCode: this.#detail })
+  }
+}

@@ -1,0 +1,388 @@
+/** One TCP connection, accepted or made. */
+
+import { inspect } from 'node:util'
+import { localOf, remoteOf, type SocketAddress } from './addresses.js'
+import type { ConnectionStats } from './binding.js'
+import type { CloseInfo } from './close_info.js'
+import { abort } from './closing.js'
+import { NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
+import { invalidArgument, type IocpFrameError } from './errors.js'
+import { LazyEmitter } from './events.js'
+import { bothDirections, type FramingOption } from './framing.js'
+import { type Intake, hold, type Item } from './intake.js'
+import { iterate } from './iteration.js'
+import { withFraming, type Profile } from './options.js'
+import { checkContent, checkSize } from './outgoing.js'
+import type { PacketStream } from './packet_stream.js'
+import { handOver, intakeOf, reading } from './receiving.js'
+import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
+import type { SendCallback, SendOutcome } from './submission.js'
+import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
+import { SLOTS, op } from './vocabulary.js'
+
+/**
+ * What `send` did: `'sent'` the packet was taken over, go on; `'queued'` it was taken over, but more than `highWater`
+ * bytes wait, so stop until 'drain'; `'dropped'` it was not taken over, because too much waits; `'closed'` it was not
+ * taken over, because the connection is closed or ending.
+ */
+export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
+
+/** Packets that an overflow policy threw away since the last such event. */
+export interface DropInfo {
+  readonly packets: number
+  readonly bytes: number
+}
+
+/** Events of a connection. */
+export interface ConnectionEvents {
+  /** A whole packet. It is a view on a batch of packets: copy it to keep a small one for long. */
+  packet: [packet: Buffer]
+  /** A packet larger than the framing's `streamAbove`. */
+  stream: [stream: PacketStream]
+  /** The peer has ended its side; no packet will come after it. */
+  end: []
+  /** After `send` said 'queued' or 'dropped': no more than `lowWater` bytes wait. */
+  drain: []
+  /** Packets were thrown away by the overflow policy. */
+  drop: [info: DropInfo]
+  /** The peer sent what the framing cannot accept. The connection closes, unless `error.discarded` is true. */
+  frameError: [error: IocpFrameError]
+  /** The same error as in 'close', just before it. Nothing happens when nobody listens. */
+  error: [error: Error]
+  /** The connection is over; the last event of it. */
+  close: [info: CloseInfo]
+}
+
+/** The same events of any connection of a server or client; 'close' is called 'disconnect' there. */
+export interface ConnectionOwnerEvents {
+  packet: [packet: Buffer, connection: Connection]
+  stream: [stream: PacketStream, connection: Connection]
+  end: [connection: Connection]
+  drain: [connection: Connection]
+  drop: [info: DropInfo, connection: Connection]
+  frameError: [error: IocpFrameError, connection: Connection]
+  disconnect: [info: CloseInfo, connection: Connection]
+}
+
+/**
+ * One TCP connection. Made by a server ('connection' event) or by `connect`.
+ *
+ * It is an EventEmitter whose state comes with the first listener; a server's own events tell the same for all its
+ * connections without any.
+ */
+export class Connection extends LazyEmitter<ConnectionEvents> {
+  /** Anything that the program wants to keep with the connection. */
+  data: unknown = undefined
+
+  // Not private to the language, since batches and servers work on them; the declarations leave them out.
+  /** @internal */
+  readonly _host: ConnectionHost
+  /** @internal */
+  readonly _slot: number
+  /** @internal */
+  readonly _generation: number
+  /** @internal */
+  _flags: number
+  /** @internal */
+  _profile: Profile
+  /** @internal The submission in which it has sent last. */
+  _epoch = 0
+  /** @internal Bytes that wait to be sent, at most. */
+  _waitingBytes = 0
+  /** @internal Packets that wait to be sent, at most. */
+  _waitingPackets = 0
+  /** @internal */
+  _intake: Intake | undefined = undefined
+  /** @internal */
+  _extra: Extra | undefined = undefined
+
+  /** @internal */
+  constructor(host: ConnectionHost, slot: number, generation: number, profile: Profile, accepted: boolean) {
+    super()
+    this._host = host
+    this._slot = slot
+    this._generation = generation
+    this._profile = profile
+    this._flags = accepted ? flag.accepted : 0
+  }
+
+  /** Unique for the life of the process; a safe integer. */
+  get id(): number {
+    return this._generation * SLOTS + this._slot
+  }
+
+  /** The peer's address. Still there after 'close'. */
+  get remoteAddress(): string | undefined {
+    return this.#remote()?.address
+  }
+
+  get remotePort(): number | undefined {
+    return this.#remote()?.port
+  }
+
+  get remoteFamily(): 'IPv4' | 'IPv6' | undefined {
+    return this.#remote()?.family
+  }
+
+  /** This side's address. Still there after 'close'. */
+  get localAddress(): string | undefined {
+    return this.#local()?.address
+  }
+
+  get localPort(): number | undefined {
+    return this.#local()?.port
+  }
+
+  get localFamily(): 'IPv4' | 'IPv6' | undefined {
+    return this.#local()?.family
+  }
+
+  /** `'open'`; `'ending'` after `end()`; `'closing'` after `destroy()` or `reset()`; `'closed'` since 'close'. */
+  get state(): 'open' | 'ending' | 'closing' | 'closed' {
+    if ((this._flags & flag.closed) !== 0) return 'closed'
+    if ((this._flags & flag.destroyed) !== 0) return 'closing'
+    return (this._flags & flag.ended) !== 0 ? 'ending' : 'open'
+  }
+
+  /** Whether `send` still takes packets: neither `end` nor `destroy` was called, and 'close' has not come. */
+  get writable(): boolean {
+    return (this._flags & NOT_WRITABLE) === 0
+  }
+
+  /** Bytes that wait to be sent, headers and what the system is just taking included. Asks native code. */
+  get queuedBytes(): number {
+    return waitingBytes(this)
+  }
+
+  /** How the connection ended; undefined before 'close'. */
+  get closeInfo(): CloseInfo | undefined {
+    return (this._flags & flag.closed) === 0 ? undefined : this._extra?.info
+  }
+
+  /** Resolves with what 'close' says, at once when that has been. Never rejects. */
+  get closed(): Promise<CloseInfo> {
+    const { closeInfo } = this
+    if (closeInfo !== undefined) return Promise.resolve(closeInfo)
+    return (extraOf(this).closed ??= new Promise((resolve) => {
+      this.once('close', resolve)
+    }))
+  }
+
+  /**
+   * Sends one packet; the framing puts its header on. All sends of a tick leave together.
+   *
+   * A payload larger than the option `copyThreshold` is not copied: leave it unchanged until `onSent` is called.
+   *
+   * @param data the payload; text is sent as UTF-8
+   * @param onSent called once, later, with what became of the packet
+   * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT when the framing cannot carry the payload;
+   *   ERR_INVALID_ARG_TYPE
+   */
+  send(data: Uint8Array | string, onSent?: SendCallback): SendState {
+    const { copyThreshold, rules } = this._profile
+    let payload = data
+    let size: number
+    if (typeof data === 'string') {
+      if (rules.accepts !== undefined) payload = Buffer.from(data)
+      size = Buffer.byteLength(payload)
+    } else {
+      if (!((data as unknown) instanceof Uint8Array)) {
+        throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+      }
+      size = data.byteLength
+    }
+    if (onSent !== undefined && typeof onSent !== 'function') throw invalidArgument('onSent', onSent, 'a function')
+    if (size < rules.minPayload || size > rules.maxPayload) checkSize(rules, size)
+    if (rules.accepts !== undefined && typeof payload !== 'string') checkContent(rules, payload)
+
+    const { submission } = this._host
+    submission.reserve(size, copyThreshold)
+    const answer = admit(this, size + rules.overhead)
+    if (answer === DROPPED || answer === CLOSED) {
+      const state = answer === DROPPED ? 'dropped' : 'closed'
+      if (onSent !== undefined) process.nextTick(onSent, state)
+      return state
+    }
+    const token = onSent === undefined ? 0 : submission.token(onSent)
+    submission.send(this._slot, this._generation, payload, size, copyThreshold, token)
+    if (answer === TAKEN) return 'sent'
+    wantDrain(this)
+    return 'queued'
+  }
+
+  /**
+   * Sends one packet and tells what became of it.
+   * @throws as `send`, by rejecting
+   */
+  sendAsync(data: Uint8Array | string): Promise<SendOutcome> {
+    return new Promise((resolve) => {
+      this.send(data, resolve)
+    })
+  }
+
+  /** Hands over now what was sent in this tick, by all connections of this server or client. */
+  flush(): void {
+    this._host.submission.flush()
+  }
+
+  /**
+   * Sends what is queued, then ends this side; what the peer still says is received. When the peer has not ended its
+   * side after the deadline, the connection is reset.
+   * @param options.deadline 0 for none; default the option `endDeadline`
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  end(options?: { deadline?: Duration | undefined }): this {
+    const deadline = toDuration(options?.deadline ?? this._profile.native.endDeadline, 'deadline', {
+      min: 0,
+      max: MAX_DURATION,
+    })
+    if ((this._flags & NOT_WRITABLE) === 0) {
+      this._flags |= flag.ended
+      this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+    }
+    return this
+  }
+
+  /** Closes at once; what is queued is not sent. After this call only 'close' is emitted. */
+  destroy(): this {
+    abort(this, op.destroy)
+    return this
+  }
+
+  /** Closes at once with a reset (RST), so that the peer sees an error. After this call only 'close' is emitted. */
+  reset(): this {
+    abort(this, op.reset)
+    return this
+  }
+
+  /** Stops the packets. What has arrived already is kept, and TCP slows the peer down. */
+  pause(): this {
+    if ((this._flags & SILENT) === 0) intakeOf(this).add(hold.paused)
+    return this
+  }
+
+  /** Lets the packets come again. From now on they are thrown away when nobody listens to them. */
+  resume(): this {
+    this._flags |= flag.discarding
+    this._intake?.remove(hold.paused)
+    this._intake?.remove(hold.unclaimed)
+    return this
+  }
+
+  /** Whether `pause()` is in force. */
+  isPaused(): boolean {
+    return this._intake?.has(hold.paused) === true
+  }
+
+  /**
+   * With the option `receive` as a number: lets more packets come.
+   * @param packets 1 to 2^31 - 1; default 1
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  demand(packets = 1): this {
+    toInteger(packets, 'packets', { min: 1, max: 2 ** 31 - 1 })
+    if ((this._flags & SILENT) === 0) {
+      this._host.submission.operation(op.demand, this._slot, this._generation, packets)
+    }
+    return this
+  }
+
+  /**
+   * Changes the framing. What is sent from now on has the new one; what comes in has it from the next packet on that
+   * native code has not cut yet. Where the peer does not wait for an answer before it changes, receive on demand
+   * (option `receive`), so that no packet is cut too early.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  setFraming(framing: FramingOption): this {
+    const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
+    const index = this._host.profileIndex(profile)
+    this._profile = profile
+    if ((this._flags & SILENT) === 0) {
+      this._host.submission.operation(op.setFraming, this._slot, this._generation, index)
+    }
+    return this
+  }
+
+  /** Joins a group; `broadcast` can send to all of it. The connection leaves by itself when it closes. */
+  join(group: string): this {
+    if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
+    if ((this._flags & SILENT) === 0) this._host.groups.join(this, group)
+    return this
+  }
+
+  /** Leaves a group. */
+  leave(group: string): this {
+    this._host.groups.leave(this, group)
+    return this
+  }
+
+  /** Figures of this connection; undefined when it is closed. */
+  stats(): ConnectionStats | undefined {
+    return this._host.connectionInfo(this._slot, this._generation)
+  }
+
+  /**
+   * The packets, one by one; the connection is read no faster than they are taken. While an iteration runs, packets go
+   * to it and not to listeners. Leaving the loop early keeps the connection open. The iteration ends with the
+   * connection, by an error when that ended by one.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+    return iterate(this)
+  }
+
+  /** Ends the connection in order and waits until it is closed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end()
+    // Nobody will take what has not been taken yet, and it must not keep the peer's end from being seen.
+    if (this._intake !== undefined) this.resume()
+    await this.closed
+  }
+
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    const { id, state, remoteAddress, remotePort, data } = this
+    return { connection: id, state, remoteAddress, remotePort, data }
+  }
+
+  // What intakes and packet streams ask of their connection.
+
+  /** @internal */
+  _handOver(item: Item): boolean {
+    return handOver(this, item)
+  }
+
+  /** @internal */
+  _reading(on: boolean): void {
+    reading(this, on)
+  }
+
+  /** @internal */
+  _intakeEmpty(): void {
+    this._intake = undefined
+  }
+
+  /** @internal */
+  _streamFull(stream: PacketStream): void {
+    if (this._extra?.stream === stream) intakeOf(this).add(hold.stream)
+  }
+
+  /** @internal */
+  _streamReady(stream: PacketStream): void {
+    if (this._extra?.stream === stream) this._intake?.remove(hold.stream)
+  }
+
+  /** @internal */
+  override _listened(event: string): void {
+    if (event === 'packet' || event === 'stream') this._intake?.remove(hold.unclaimed)
+  }
+
+  #remote(): SocketAddress | undefined {
+    const block = this._extra?.addresses
+    return block === undefined ? this._host.addresses.remote(this._slot) : remoteOf(block, 0)
+  }
+
+  #local(): SocketAddress | undefined {
+    const block = this._extra?.addresses
+    return block === undefined ? this._host.addresses.local(this._slot) : localOf(block, 0)
+  }
+}

@@ -1,0 +1,77 @@
+/** The parts of a connection that only the library itself looks at. */
+
+import type { AddressTable } from './addresses.js'
+import type { ConnectionStats } from './binding.js'
+import type { CloseInfo } from './close_info.js'
+import type { Connection, ConnectionOwnerEvents } from './connection.js'
+import type { IocpFrameError } from './errors.js'
+import type { Emitter } from './events.js'
+import type { GroupTable } from './groups.js'
+import type { Profile } from './options.js'
+import type { PacketStream } from './packet_stream.js'
+import type { Submission } from './submission.js'
+
+/** What a connection needs of the completion port that it belongs to. */
+export interface ConnectionHost {
+  readonly submission: Submission
+  readonly addresses: AddressTable
+  readonly groups: GroupTable
+  /** Where the events of all connections go. */
+  readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  /** Bytes that native code has to send, -1 when the connection is gone. */
+  queued(slot: number, generation: number): number
+  /** Packets that it has to send, -1 when the connection is gone. */
+  queuedPackets(slot: number, generation: number): number
+  profileIndex(profile: Profile): number
+  connectionInfo(slot: number, generation: number): ConnectionStats | undefined
+  /** Asks for a 'drop' event in a tick of its own. */
+  reportDrops(connection: Connection): void
+}
+
+/** Bits of a connection's flags. */
+export const flag = {
+  /** `end()` was called. */
+  ended: 1,
+  /** `destroy()` or `reset()` was called: nothing but 'close' is emitted any more. */
+  destroyed: 2,
+  /** 'close' was emitted. */
+  closed: 4,
+  /** Somebody waits for 'drain'. */
+  wantsDrain: 8,
+  /** Packets that nobody listens for are thrown away: `resume()` was called. */
+  discarding: 16,
+  /** Accepted by a server, as against made by `connect`. */
+  accepted: 32,
+} as const
+
+/** After any of these no packet can be sent. */
+export const NOT_WRITABLE = flag.ended | flag.destroyed | flag.closed
+
+/** After any of these no event but 'close' is emitted. */
+export const SILENT = flag.destroyed | flag.closed
+
+/** What most connections never need, or only at their end. */
+export interface Extra {
+  /** The address block, once the slot is given back. */
+  addresses?: Uint8Array | undefined
+  /** The packet that is being received as a stream. */
+  stream?: PacketStream | undefined
+  /** What the peer did wrong, until 'close' tells it. */
+  frameError?: IocpFrameError | undefined
+  /** How it ended. */
+  info?: CloseInfo
+  /** A cause that JavaScript knows better than native code does. */
+  cause?: number
+  /** Bytes that were thrown away in JavaScript. */
+  discarded?: number
+  droppedPackets?: number
+  droppedBytes?: number
+  /** Names of the groups that it is in. */
+  groups?: Set<string>
+  closed?: Promise<CloseInfo>
+}
+
+/** The rarely needed part of a connection, made when it is first needed. */
+export function extraOf(connection: Connection): Extra {
+  return (connection._extra ??= {})
+}

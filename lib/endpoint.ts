@@ -1,0 +1,205 @@
+/** What servers and clients have in common. */
+
+import type { NativeStats } from './binding.js'
+import { broadcast, type BroadcastResult } from './broadcast.js'
+import type { Connection, ConnectionOwnerEvents } from './connection.js'
+import { hold } from './intake.js'
+import { publishStats } from './diagnostics.js'
+import { invalidArgument } from './errors.js'
+import { LazyEmitter, type Emitter, type EventMap } from './events.js'
+import { whichConnection, type CloseReport, type Host } from './host.js'
+import { OptionReader, toDuration, MAX_DURATION, type Duration } from './validate.js'
+
+/** Events of a server or client. Those of connections name the connection last. */
+export interface EndpointEvents extends ConnectionOwnerEvents {
+  /** A connection was accepted or made. */
+  connection: [connection: Connection]
+  /** Everything has ended: all connections, all threads. */
+  close: [report: CloseReport]
+}
+
+/** The open connections of a server or client. */
+export interface ConnectionList extends Iterable<Connection> {
+  /** How many there are. */
+  readonly size: number
+  /** The one with an id, if it is still open. */
+  get(id: number): Connection | undefined
+  has(id: number): boolean
+}
+
+/** To whom a broadcast goes. */
+export interface BroadcastOptions {
+  /** The members of this group only. */
+  group?: string
+  /** These only. */
+  to?: Iterable<Connection>
+  /** All but this one. */
+  except?: Connection
+}
+
+/** How connections are ended. */
+export interface DisconnectOptions {
+  /** True (default): send what is queued and end in order. False: close at once. */
+  graceful?: boolean
+}
+
+/** How a server or client is ended. */
+export interface CloseOptions {
+  /** Connections that have not ended in order by then are reset. 0 to 24 days; default 10 s. */
+  deadline?: Duration
+}
+
+/** Figures of a server or client. They are counted in any case; asking for them is the only cost. */
+export type EndpointStats = NativeStats
+
+const DEFAULT_DEADLINE = 10_000
+
+/** What servers and clients have in common: a completion port with connections. */
+export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends LazyEmitter<E> {
+  /** @internal There while the completion port is. */
+  _host: Host | undefined = undefined
+  /** @internal */
+  _isReferenced = true
+
+  /** The open connections. */
+  readonly connections: ConnectionList
+
+  /** @internal */
+  constructor() {
+    super()
+    const host = (): Host | undefined => this._host
+    this.connections = {
+      get size() {
+        return host()?.size ?? 0
+      },
+      get: (id) => host()?.find(id),
+      has: (id) => host()?.find(id) !== undefined,
+      *[Symbol.iterator]() {
+        for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection
+      },
+    }
+  }
+
+  /** @internal The same object, for those who only know the common events. */
+  get _events(): Emitter<EndpointEvents> {
+    return this as unknown as Emitter<EndpointEvents>
+  }
+
+  /**
+   * Ends one connection.
+   * @param which it or its id
+   * @returns false when it is closed already
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
+   */
+  disconnect(which: number | Connection, options?: DisconnectOptions): boolean {
+    const isGraceful = readGraceful(options)
+    const connection = whichConnection(this._host, which)
+    if (connection === undefined) return false
+    if (isGraceful) connection.end()
+    else connection.destroy()
+    return true
+  }
+
+  /**
+   * Ends all connections; a server goes on to listen.
+   * @returns how many there were
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  disconnectAll(options?: DisconnectOptions): number {
+    const isGraceful = readGraceful(options)
+    let count = 0
+    for (const connection of this.connections) {
+      count++
+      if (isGraceful) connection.end()
+      else connection.destroy()
+    }
+    return count
+  }
+
+  /**
+   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied:
+   * leave it unchanged until it has been sent.
+   * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
+   */
+  broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
+    const reader = new OptionReader(options, '').skip('to', 'except')
+    const group = reader.text('group')
+    reader.done()
+    if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
+      throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+    }
+    const host = this._host
+    if (host === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
+    const all = options.to ?? (group === undefined ? this.connections : host.groups.members(group))
+    const targets = [...all].filter((one) => one !== options.except && one._host === host)
+    return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)
+  }
+
+  /** The members of a group, in the order in which they joined. */
+  group(name: string): readonly Connection[] {
+    return [...(this._host?.groups.members(name) ?? [])]
+  }
+
+  /** Hands over now what was sent in this tick. */
+  flush(): void {
+    this._host?.submission.flush()
+  }
+
+  /** Figures; undefined while nothing is open. */
+  stats(): EndpointStats | undefined {
+    const stats = this._host?.stats()
+    if (stats !== undefined) publishStats(this, stats)
+    return stats
+  }
+
+  /** Keeps the process alive while there is something to wait for. This is the default. */
+  ref(): this {
+    this._isReferenced = true
+    this._host?.keepAlive(true)
+    return this
+  }
+
+  /** Lets the process end although there is something to wait for. */
+  unref(): this {
+    this._isReferenced = false
+    this._host?.keepAlive(false)
+    return this
+  }
+
+  /**
+   * Ends everything: sends what is queued, ends all connections in order, and resets those that have not ended when
+   * the deadline comes. Calling it again gives the same promise; when nothing is open it resolves at once.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  abstract close(options?: CloseOptions): Promise<CloseReport>
+
+  /** Ends everything in order. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal Somebody listens for packets: those that waited for it go out. */
+  override _listened(event: string): void {
+    if (event !== 'packet' && event !== 'stream') return
+    for (const connection of this.connections) connection._intake?.remove(hold.unclaimed)
+  }
+}
+
+function readGraceful(options: unknown): boolean {
+  const reader = new OptionReader(options, '')
+  const isGraceful = reader.boolean('graceful', true)
+  reader.done()
+  return isGraceful
+}
+
+/**
+ * The deadline of `close`, in milliseconds.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readDeadline(options: unknown): number {
+  const reader = new OptionReader(options, '')
+  const deadline = toDuration(reader.raw('deadline') ?? DEFAULT_DEADLINE, 'deadline', { min: 0, max: MAX_DURATION })
+  reader.done()
+  return deadline
+}
+

@@ -1,0 +1,165 @@
+/** Every error that the library makes itself or passes on from Windows. */
+
+/**
+ * The codes of the library's own, each with the sentence that `docs/errors.md` explains further. Errors of the
+ * operating system carry Node's names instead (`ECONNRESET`, `EADDRINUSE`, ...).
+ */
+export const errorCodes = {
+  ERR_IOCP_UNSUPPORTED_PLATFORM: 'I/O completion ports exist on Windows only',
+  ERR_IOCP_ADDON_NOT_FOUND: 'The native addon could not be loaded',
+  ERR_IOCP_ADDON_MISMATCH: 'The native addon is of another version than the JavaScript that loads it',
+  ERR_IOCP_INVALID_OPTION: 'An option has a value that is not allowed',
+  ERR_IOCP_NOT_LISTENING: 'The server is not listening',
+  ERR_IOCP_CLOSING: 'The server or client is closing',
+  ERR_IOCP_PACKET_SIZE: 'The framing cannot carry a packet of this size',
+  ERR_IOCP_PACKET_CONTENT: 'The framing cannot carry these bytes as one packet',
+  ERR_IOCP_FRAME_TOO_LARGE: 'The peer sent a packet larger than the limit',
+  ERR_IOCP_FRAME_NEGATIVE_LENGTH: 'The peer sent a negative length',
+  ERR_IOCP_FRAME_SHORTER_THAN_HEADER: 'The peer sent a length that does not even cover the header',
+  ERR_IOCP_FRAME_SHORTER_THAN_STRIP: 'The peer sent a packet shorter than the bytes to strip from it',
+  ERR_IOCP_FRAME_BAD_FLAG: 'The peer sent a header with the wrong flag',
+  ERR_IOCP_FRAME_BAD_LENGTH: 'The peer sent a length that its protocol does not allow',
+  ERR_IOCP_FRAME_BAD_VARINT: 'The peer sent a length prefix that is no base-128 number',
+  ERR_IOCP_FRAME_NO_MEMORY: 'There was not enough memory to put a packet together',
+  ERR_IOCP_FRAME_CORRUPT: 'The peer sent bytes that the framing cannot read',
+  ERR_IOCP_OVERFLOW: 'More bytes waited to be sent than the limit allows',
+  ERR_IOCP_REFUSED: 'The connection was refused by a rule of this server',
+  ERR_IOCP_CLOSED: 'The connection is closed',
+  ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
+  ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',
+  ERR_IOCP_READER_BOUNDS: 'A packet ended before the value that was to be read from it',
+  ERR_IOCP_READER_STRING: 'A string in a packet has no end',
+} as const
+
+/** The codes of the library's own errors. */
+export type IocpErrorCode = keyof typeof errorCodes
+
+/** What an {@link IocpError} tells besides its code and message. */
+export interface IocpErrorDetails {
+  /** The call that failed, for example `'bind'` or `'connect'`. */
+  syscall?: string | undefined
+  /** Node's negative number of an operating system error, where it has one. */
+  errno?: number | undefined
+  /** The number that Windows gave (Winsock or Win32). */
+  winCode?: number | undefined
+  /** The address concerned. */
+  address?: string | undefined
+  /** The port concerned. */
+  port?: number | undefined
+  /** The option or argument that was wrong. */
+  option?: string | undefined
+  /** The value that the option had. */
+  value?: unknown
+  /** What led to this error. */
+  cause?: unknown
+}
+
+/**
+ * An error of the library. `code` says which: Node's name where Node has one (`ECONNRESET`, `EADDRINUSE`,
+ * `ETIMEDOUT`), else one of the `ERR_IOCP_*` codes, each of which has a section in `docs/errors.md`.
+ */
+export class IocpError extends Error {
+  readonly code: string
+  declare readonly syscall?: string
+  declare readonly errno?: number
+  declare readonly winCode?: number
+  declare readonly address?: string
+  declare readonly port?: number
+  declare readonly option?: string
+  declare readonly value?: unknown
+
+  constructor(code: string, message: string, details: IocpErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    this.code = code
+    const { syscall, errno, winCode, address, port, option } = details
+    // Only what is known becomes a property, so that a printed error shows no empty lines.
+    Object.assign(
+      this,
+      syscall !== undefined && { syscall },
+      errno !== undefined && { errno },
+      winCode !== undefined && { winCode },
+      address !== undefined && { address },
+      port !== undefined && { port },
+      option !== undefined && { option, value: details.value },
+    )
+  }
+}
+
+/** Several attempts, each of which failed, as one error: `errors` has them in order. */
+export class IocpAttemptsError extends IocpError {
+  readonly errors: readonly Error[]
+
+  constructor(message: string, errors: readonly Error[], details: IocpErrorDetails = {}) {
+    super(commonCode(errors), message, details)
+    this.errors = errors
+  }
+}
+
+/**
+ * What a peer sent that the framing cannot accept. `discarded` is true when only that packet was skipped (framing
+ * option `onOversize: 'discard'`) and the connection goes on; otherwise the connection is being closed.
+ */
+export class IocpFrameError extends IocpError {
+  /** The first bytes of what was wrong, as far as they are known. At most 64. */
+  readonly header: Buffer
+  /** Bytes of the whole frame on the wire, when they are known. */
+  readonly frameSize: number | undefined
+  readonly discarded: boolean
+
+  constructor(code: IocpErrorCode, header: Buffer, discarded: boolean, frameSize?: number) {
+    const size = frameSize === undefined ? '' : `; the frame has ${frameSize} bytes`
+    const bytes = header.length === 0 ? '' : `; it began with ${header.toString('hex', 0, 16)}`
+    super(code, `${errorCodes[code]}${size}${bytes}`)
+    this.header = header
+    this.frameSize = frameSize
+    this.discarded = discarded
+  }
+}
+
+// On the prototypes, as with JavaScript's own errors: so the name stands in the stack and not among the properties.
+for (const [constructor, name] of [
+  [IocpError, 'IocpError'],
+  [IocpAttemptsError, 'IocpAttemptsError'],
+  [IocpFrameError, 'IocpFrameError'],
+] as const) {
+  Object.defineProperty(constructor.prototype, 'name', { value: name, configurable: true, writable: true })
+}
+
+/** The code of a set of errors: their own when they agree. */
+function commonCode(errors: readonly Error[]): string {
+  const codes = new Set(errors.map((error) => (error as { code?: unknown }).code))
+  const [first] = codes
+  return codes.size === 1 && typeof first === 'string' ? first : 'ERR_IOCP_ATTEMPTS'
+}
+
+/**
+ * An option that is wrong.
+ * @param option its name with the path to it, for example `framing.bytes`
+ * @param value what it was
+ * @param allowed what it may be, as the end of a sentence that begins with "must be"
+ */
+export function invalidOption(option: string, value: unknown, allowed: string): IocpError {
+  return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${show(value)}`, {
+    option,
+    value,
+  })
+}
+
+/** An argument of the wrong type; the code is Node's. */
+export function invalidArgument(name: string, value: unknown, allowed: string): IocpError {
+  return new IocpError('ERR_INVALID_ARG_TYPE', `Argument '${name}' must be ${allowed}; it is ${show(value)}`, {
+    option: name,
+    value,
+  })
+}
+
+/** A value as an error message shows it: short, and never by calling code of the value's own. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 60)}...'` : `'${value}'`
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'symbol') return 'a symbol'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}

@@ -1,0 +1,69 @@
+/** Event emitters whose events have types. */
+
+import { EventEmitter } from 'node:events'
+
+/** Names of events and the arguments that their listeners get. */
+export type EventMap<E> = { [K in keyof E]: unknown[] }
+
+/** A listener for one of some events. */
+export type Listener<E extends EventMap<E>, K extends keyof E> = (...args: E[K]) => void
+
+/** The methods of Node's EventEmitter, for a fixed set of events. */
+export interface Emitter<E extends EventMap<E>> {
+  on<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  once<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  off<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  addListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  removeListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  removeAllListeners(event?: keyof E): this
+  prependListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  prependOnceListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  emit<K extends keyof E>(event: K, ...args: E[K]): boolean
+  listeners<K extends keyof E>(event: K): Listener<E, K>[]
+  rawListeners<K extends keyof E>(event: K): Listener<E, K>[]
+  listenerCount<K extends keyof E>(event: K, listener?: Listener<E, K>): number
+  eventNames(): (string | symbol)[]
+  setMaxListeners(n: number): this
+  getMaxListeners(): number
+}
+
+/** Calls a method of Node's EventEmitter on an object that need not have run its constructor. */
+function addListener(emitter: LazyBase, method: 'on' | 'prependListener', event: string, listener: () => void): void {
+  EventEmitter.prototype[method].call(emitter as unknown as EventEmitter, event, listener)
+  emitter._listened(event)
+}
+
+/** The methods that add listeners: Node's own, and then they say so. All others come from Node's prototype. */
+class LazyBase {
+  on(event: string, listener: () => void): this {
+    addListener(this, 'on', event, listener)
+    return this
+  }
+
+  addListener(event: string, listener: () => void): this {
+    addListener(this, 'on', event, listener)
+    return this
+  }
+
+  prependListener(event: string, listener: () => void): this {
+    addListener(this, 'prependListener', event, listener)
+    return this
+  }
+
+  /** @internal A listener was added. */
+  _listened(_event: string): void {
+    // Only some emitters want to know.
+  }
+}
+
+Object.setPrototypeOf(LazyBase.prototype, EventEmitter.prototype as object)
+
+/**
+ * Node's EventEmitter with typed events, and without any state until somebody listens: Node's methods work on an object
+ * that never ran the constructor, and make its fields with the first listener. One idle connection is paid for ten
+ * thousand times, so this matters (a test watches that it stays so).
+ */
+export const LazyEmitter = LazyBase as unknown as new <E extends EventMap<E>>() => Emitter<E> & {
+  /** @internal */
+  _listened(event: string): void
+}

@@ -1,0 +1,377 @@
+/**
+ * One completion port and everything that belongs to it in JavaScript: its connections, its way in and its way out.
+ * A server or client has one while it is in use.
+ */
+
+import { AddressTable } from './addresses.js'
+import { BatchReader, PacketBuffer, type BatchSink } from './batch.js'
+import {
+  binding,
+  type NativeBinding,
+  type NativeConnect,
+  type ConnectionStats,
+  type NativeEngine,
+  type NativeEngineOptions,
+  type NativeListen,
+  type NativeStats,
+} from './binding.js'
+import { closed } from './closing.js'
+import { Connection, type ConnectionOwnerEvents } from './connection.js'
+import { SILENT, type ConnectionHost } from './connection_state.js'
+import { BatchReport, publishConnection } from './diagnostics.js'
+import { invalidArgument, type IocpError } from './errors.js'
+import type { Emitter } from './events.js'
+import { GroupTable } from './groups.js'
+import type { Profile } from './options.js'
+import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
+import { drained, dropped, reportDrops } from './sending.js'
+import { Submission } from './submission.js'
+import { fromNative, systemError } from './system_error.js'
+import { SLOTS, frameError, op, record } from './vocabulary.js'
+
+/** How an end went. */
+export interface CloseReport {
+  /** Connections that ended in order. */
+  readonly drained: number
+  /** Connections that were cut off when the deadline came. */
+  readonly cut: number
+}
+
+/** The server or client that a host works for. */
+export interface HostOwner {
+  readonly _events: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  /** A connection was accepted. */
+  _accepted(connection: Connection): void
+  /** Accepting failed for the moment. */
+  _acceptFailed(error: Error): void
+  stats(): unknown
+}
+
+/** An attempt to connect that native code is busy with. */
+export interface Attempt {
+  readonly profile: Profile
+  /** False once nobody waits for it any more: a connection that comes all the same is closed unseen. */
+  isWanted: boolean
+  connected(connection: Connection): void
+  failed(winCode: number): void
+}
+
+export class Host implements ConnectionHost, BatchSink {
+  readonly submission: Submission
+  readonly addresses = new AddressTable()
+  readonly groups = new GroupTable()
+  readonly connections: (Connection | undefined)[] = []
+  /** Open connections. */
+  size = 0
+
+  readonly #binding: NativeBinding
+  readonly #native: NativeEngine
+  readonly #owner: HostOwner
+  readonly #profiles = new Map<string, number>()
+  readonly #known = new WeakMap<Profile, number>()
+  readonly #listeners: Profile[] = []
+  readonly #attempts = new Map<number, Attempt>()
+  readonly #report = new BatchReport()
+  readonly #staysForIdle: boolean
+  #nextToken = 1
+  #withDrops: Connection[] = []
+  #stopping: Promise<CloseReport> | undefined
+  #reportStop: (report: CloseReport) => void = () => undefined
+  #isWanted = true
+  #isReferenced = true
+
+  /**
+   * @param staysForIdle whether the process is kept alive without any connection, as by a server that listens
+   * @throws IocpError when the completion port or its threads cannot be made
+   */
+  constructor(owner: HostOwner, options: NativeEngineOptions, staysForIdle: boolean) {
+    this.#owner = owner
+    this.#staysForIdle = staysForIdle
+    this.#binding = binding()
+    // The reader needs the engine's words and the engine needs the reader's callback.
+    let onBatch: BatchReader['onBatch'] = () => undefined
+    try {
+      this.#native = new this.#binding.Engine(options, (records, payload) => {
+        onBatch(records, payload)
+      })
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
+    this.submission = new Submission(this.#native)
+    onBatch = new BatchReader(this.#native.batchControl, this).onBatch
+    this.#adjustReference()
+  }
+
+  get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit'> {
+    return this.#owner._events
+  }
+
+  queued(slot: number, generation: number): number {
+    return this.#native.queued(slot, generation)
+  }
+
+  queuedPackets(slot: number, generation: number): number {
+    return this.#native.queuedPackets(slot, generation)
+  }
+
+  /** The number under which native code knows a behaviour; equal ones have the same. */
+  profileIndex(profile: Profile): number {
+    let index = this.#known.get(profile)
+    if (index !== undefined) return index
+    const key = JSON.stringify(profile.native)
+    index = this.#profiles.get(key)
+    if (index === undefined) {
+      index = this.#native.addProfile(profile.native)
+      this.#profiles.set(key, index)
+    }
+    this.#known.set(profile, index)
+    return index
+  }
+
+  connectionInfo(slot: number, generation: number): ConnectionStats | undefined {
+    return this.#native.connectionInfo(slot, generation)
+  }
+
+  stats(): NativeStats {
+    return this.#native.stats()
+  }
+
+  /** The open connection with an id. */
+  find(id: number): Connection | undefined {
+    const connection = this.connections[id % SLOTS]
+    return connection?.id === id ? connection : undefined
+  }
+
+  /**
+   * Opens a listener.
+   * @throws IocpError EADDRINUSE and the like
+   */
+  listen(options: Omit<NativeListen, 'profile'>, profile: Profile): number {
+    try {
+      const listener = this.#native.listen({ ...options, profile: this.profileIndex(profile) })
+      this.#listeners[listener] = profile
+      return listener
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
+  }
+
+  listenerAddress(listener: number): { address: string; family: 'IPv4' | 'IPv6'; port: number } {
+    return this.#native.listenerAddress(listener)
+  }
+
+  /**
+   * Begins an attempt to connect; the attempt is told how it went, in a later tick.
+   * @returns how to give it up
+   * @throws IocpError when it cannot even begin
+   */
+  connect(options: Omit<NativeConnect, 'token' | 'profile'>, attempt: Attempt): () => void {
+    const token = this.#nextToken
+    this.#nextToken = (token % 0x7fff_ffff) + 1
+    try {
+      this.#native.connect({ ...options, token, profile: this.profileIndex(attempt.profile) })
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
+    this.#attempts.set(token, attempt)
+    this.#adjustReference()
+    return () => {
+      attempt.isWanted = false
+      if (this.#attempts.has(token)) this.#native.cancelConnect(token)
+    }
+  }
+
+  /** The error for a number of Windows. */
+  error(winCode: number, syscall: string, address?: string, port?: number): IocpError {
+    return systemError(this.#binding, { winCode, syscall, address, port })
+  }
+
+  /** Whether this keeps the process alive. */
+  keepAlive(isWanted: boolean): void {
+    this.#isWanted = isWanted
+    this.#adjustReference()
+  }
+
+  /** Ends all connections within the deadline, in milliseconds, and then the threads. */
+  stop(deadline: number): Promise<CloseReport> {
+    return (this.#stopping ??= new Promise((resolve) => {
+      this.#reportStop = resolve
+      this.submission.flush()
+      this.#native.stop(deadline)
+      // The end is waited for, whether or not the rest keeps the process alive.
+      this.#isWanted = true
+      this.#adjustReference(true)
+    }))
+  }
+
+  reportDrops(connection: Connection): void {
+    if (this.#withDrops.push(connection) > 1) return
+    process.nextTick(() => {
+      const connections = this.#withDrops
+      this.#withDrops = []
+      for (const one of connections) reportDrops(one)
+    })
+  }
+
+  beginBatch(): void {
+    this.submission.beginBatch()
+  }
+
+  endBatch(records: number, payloadBytes: number): void {
+    this.submission.endBatch()
+    this.#report.report(this.#owner, records, payloadBytes)
+  }
+
+  record(
+    kind: number,
+    slot: number,
+    generation: number,
+    a: number,
+    b: number,
+    c: number,
+    payload: ArrayBuffer | undefined,
+  ): void {
+    switch (kind) {
+      case record.connection: {
+        const profile = this.#listeners[c]
+        if (profile !== undefined) this.#owner._accepted(this.#open(slot, generation, profile, payload, a, b, true))
+        return
+      }
+      case record.connected:
+        this.#connected(slot, generation, c, payload, a, b)
+        return
+      case record.connectFailed:
+        this.#take(c)?.failed(a)
+        return
+      case record.sent:
+        this.submission.settle(a, b)
+        return
+      case record.listenerError:
+        this.#owner._acceptFailed(this.error(a, 'accept'))
+        return
+      case record.stopped:
+        this.#stopped({ drained: a, cut: b })
+        return
+    }
+    const connection = this.connections[slot]
+    if (connection?._generation === generation) this.#connectionRecord(connection, kind, a, b, c, payload)
+  }
+
+  #connectionRecord(
+    connection: Connection,
+    kind: number,
+    a: number,
+    b: number,
+    c: number,
+    payload: ArrayBuffer | undefined,
+  ): void {
+    switch (kind) {
+      case record.close:
+        this.connections[connection._slot] = undefined
+        this.size--
+        this.#adjustReference()
+        closed(connection, a, b, c)
+        return
+      case record.peerEnd:
+        peerEnded(connection)
+        return
+      case record.drain:
+        drained(connection)
+        return
+      case record.dropped:
+        dropped(connection, a, b)
+        return
+      case record.streamBegin:
+        streamBegins(connection, b * 2 ** 32 + a)
+        return
+      case record.streamEnd:
+        streamEnds(connection)
+        return
+    }
+    if (payload === undefined) return
+    const bytes = new PacketBuffer(payload, a, b)
+    switch (kind) {
+      case record.streamData:
+        streamGoesOn(connection, bytes)
+        return
+      case record.discarded:
+        // A copy: an error may be kept for long, and a view would keep the whole batch.
+        frameProblem(connection, frameError.none, Buffer.from(bytes.subarray(8)), Number(bytes.readBigUInt64LE()))
+        return
+      case record.protocolError:
+        frameProblem(connection, c, Buffer.from(bytes))
+        return
+    }
+  }
+
+  #open(
+    slot: number,
+    generation: number,
+    profile: Profile,
+    payload: ArrayBuffer | undefined,
+    at: number,
+    length: number,
+    accepted: boolean,
+  ): Connection {
+    const connection = new Connection(this, slot, generation, profile, accepted)
+    if (payload !== undefined) this.addresses.set(slot, payload, at, length)
+    this.connections[slot] = connection
+    this.size++
+    this.#adjustReference()
+    if (profile.receive > 0) this.submission.operation(op.demand, slot, generation, profile.receive)
+    publishConnection(this.#owner, connection)
+    return connection
+  }
+
+  #connected(
+    slot: number,
+    generation: number,
+    token: number,
+    payload: ArrayBuffer | undefined,
+    at: number,
+    length: number,
+  ): void {
+    const attempt = this.#take(token)
+    if (attempt?.isWanted === true) {
+      attempt.connected(this.#open(slot, generation, attempt.profile, payload, at, length, false))
+    } else {
+      // Another address was faster, or it was given up: nobody will ever see this one.
+      this.submission.operation(op.destroy, slot, generation)
+    }
+  }
+
+  #take(token: number): Attempt | undefined {
+    const attempt = this.#attempts.get(token)
+    this.#attempts.delete(token)
+    this.#adjustReference()
+    return attempt
+  }
+
+  #stopped(report: CloseReport): void {
+    // Not in the batch that told: join() gives back the memory that the batch lies in.
+    setImmediate(() => {
+      this.#native.join()
+      this.submission.settleAll()
+      this.#reportStop(report)
+    })
+  }
+
+  #adjustReference(isStopping = this.#stopping !== undefined): void {
+    const isBusy = this.#staysForIdle || this.size > 0 || this.#attempts.size > 0 || isStopping
+    const isReferenced = this.#isWanted && isBusy
+    if (isReferenced === this.#isReferenced) return
+    this.#isReferenced = isReferenced
+    if (isReferenced) this.#native.ref()
+    else this.#native.unref()
+  }
+}
+
+/**
+ * The open connection that is meant.
+ * @throws IocpError ERR_INVALID_ARG_TYPE
+ */
+export function whichConnection(host: Host | undefined, which: number | Connection): Connection | undefined {
+  if (typeof which === 'number') return host?.find(which)
+  if (!((which as unknown) instanceof Connection)) throw invalidArgument('which', which, 'a connection or its id')
+  return (which._flags & SILENT) === 0 && host?.find(which.id) === which ? which : undefined
+}

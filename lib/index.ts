@@ -1,0 +1,58 @@
+/** TCP servers and clients on Windows I/O completion ports. */
+
+export { hostAddresses, type HostAddress, type SocketAddress } from './addresses.js'
+export type { ConnectionStats, PoolStats } from './binding.js'
+export type { BroadcastResult } from './broadcast.js'
+export { connect, createClient, type Client } from './client.js'
+export type { CloseCause, CloseInfo } from './close_info.js'
+export type { Connection, ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection.js'
+export type {
+  BroadcastOptions,
+  CloseOptions,
+  ConnectionList,
+  DisconnectOptions,
+  EndpointEvents,
+  EndpointStats,
+} from './endpoint.js'
+export {
+  IocpAttemptsError,
+  IocpError,
+  IocpFrameError,
+  errorCodes,
+  type IocpErrorCode,
+  type IocpErrorDetails,
+} from './errors.js'
+export type { Emitter, EventMap, Listener } from './events.js'
+export {
+  framing,
+  type DelimiterOptions,
+  type FixedOptions,
+  type Framing,
+  type FramingOption,
+  type HpSocketPackOptions,
+  type LengthFieldOptions,
+  type LineOptions,
+  type PacketLimits,
+  type StreamLimits,
+} from './framing.js'
+export type { CloseReport } from './host.js'
+export type {
+  BackpressureOptions,
+  ClientOptions,
+  ConnectOptions,
+  ConnectTarget,
+  ConnectionOptions,
+  EngineOptions,
+  KeepAliveOptions,
+  ListenOptions,
+  Lookup,
+  ReconnectOptions,
+  ServerOptions,
+} from './options.js'
+export { PacketReader, type Endian, type StringEnd } from './packet_reader.js'
+export type { PacketStream } from './packet_stream.js'
+export { PacketWriter, iocpsPackage } from './packet_writer.js'
+export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './reconnect.js'
+export { createServer, type Server, type ServerEvents } from './server.js'
+export type { SendCallback, SendOutcome } from './submission.js'
+export type { Duration, Size } from './validate.js'

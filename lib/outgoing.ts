@@ -1,0 +1,140 @@
+/**
+ * What a framing lets a program send. Native code puts the header and the delimiter round a payload; here is decided,
+ * before anything is queued, whether it can: a send that cannot work has to throw at the place that called it.
+ */
+
+import { IocpError } from './errors.js'
+import type { NativeFraming } from './framing.js'
+
+/** The rules of one framing for payloads. */
+export interface SendRules {
+  /** Smallest and largest payload, in bytes. */
+  readonly minPayload: number
+  readonly maxPayload: number
+  /** Bytes that the framing adds at most. */
+  readonly overhead: number
+  /** Whether these bytes would reach the peer as this one packet; undefined when only the size matters. */
+  readonly accepts: ((payload: Uint8Array) => boolean) | undefined
+}
+
+/** The largest send at all: lengths are 32-bit words with room to spare. */
+const MAX_SEND = 2 ** 31 - 1
+
+/** The rules of a framing. */
+export function sendRules(framing: NativeFraming): SendRules {
+  const any = { minPayload: 0, accepts: undefined }
+  switch (framing.kind) {
+    case 'raw':
+      return { ...any, maxPayload: MAX_SEND, overhead: 0 }
+    case 'fixed':
+      return { ...any, minPayload: framing.bytes, maxPayload: framing.bytes, overhead: 0 }
+    case 'varint':
+      return { ...any, maxPayload: Math.min(framing.maxPacket, MAX_SEND), overhead: 10 }
+    case 'hpSocketPack':
+      return { ...any, minPayload: 1, maxPayload: Math.min(framing.maxPacket, 2 ** 22 - 1), overhead: 4 }
+    case 'lengthField':
+      return lengthFieldRules(framing)
+    case 'delimiter':
+      return delimiterRules(framing)
+  }
+}
+
+function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): SendRules {
+  const { adjustment, bytes, maxPacket, offset, strip } = framing
+  // What decoding strips is what encoding puts in front; the rest of the header, if any, is in the payload already.
+  // value = payload + strip - header - adjustment has to be a number that the field can hold.
+  const header = offset + bytes
+  const largest = bytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * bytes) - 1
+  const rules = {
+    minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
+    maxPayload: Math.min(Math.max(0, largest + header + adjustment - strip), maxPacket, MAX_SEND),
+    overhead: strip,
+  }
+  if (strip >= header) return { ...rules, accepts: undefined }
+  const from = Math.max(offset, strip)
+  return {
+    ...rules,
+    accepts(payload) {
+      const value = BigInt(payload.length + strip - header - adjustment)
+      for (let at = from; at < header; at++) {
+        const place = framing.endian === 'big' ? header - 1 - at : at - offset
+        if (payload[at - strip] !== Number((value >> BigInt(8 * place)) & 0xffn)) return false
+      }
+      return true
+    },
+  }
+}
+
+function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): SendRules {
+  const delimiters = framing.delimiters.map((one) => Buffer.from(one.buffer, one.byteOffset, one.byteLength))
+  const [sent = Buffer.alloc(0)] = delimiters
+  const longest = Math.max(...delimiters.map((one) => one.length))
+  const shortest = Math.min(...delimiters.map((one) => one.length))
+  if (framing.strip) {
+    return {
+      minPayload: 0,
+      maxPayload: framing.maxPacket,
+      overhead: sent.length,
+      accepts(payload) {
+        const bytes = asBuffer(payload)
+        if (delimiters.some((one) => bytes.includes(one))) return false
+        // The payload's last bytes and the delimiter behind them must not make an earlier or a longer one.
+        const tail = Buffer.concat([bytes.subarray(Math.max(0, bytes.length - longest)), sent])
+        const match = firstMatch(delimiters, tail)
+        return match !== undefined && match.end === tail.length && match.length === sent.length
+      },
+    }
+  }
+  return {
+    minPayload: shortest,
+    maxPayload: framing.maxPacket + longest,
+    overhead: 0,
+    accepts(payload) {
+      const match = firstMatch(delimiters, asBuffer(payload))
+      return match !== undefined && match.end === payload.length && payload.length - match.length <= framing.maxPacket
+    },
+  }
+}
+
+/** The delimiter that ends first, and of those that end there the longest, because it gives the shortest packet. */
+function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number; length: number } | undefined {
+  let best: { end: number; length: number } | undefined
+  for (const one of delimiters) {
+    const at = bytes.indexOf(one)
+    if (at === -1) continue
+    const end = at + one.length
+    if (best === undefined || end < best.end || (end === best.end && one.length > best.length)) {
+      best = { end, length: one.length }
+    }
+  }
+  return best
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/**
+ * Throws unless the framing can carry the payload as one packet.
+ * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT
+ */
+export function checkSize(rules: SendRules, size: number): void {
+  if (size >= rules.minPayload && size <= rules.maxPayload) return
+  const range =
+    rules.minPayload === rules.maxPayload
+      ? `exactly ${rules.minPayload} bytes`
+      : `${rules.minPayload} to ${rules.maxPayload} bytes`
+  throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
+}
+
+/**
+ * Throws unless the payload would come out at the peer as this one packet.
+ * @throws IocpError ERR_IOCP_PACKET_CONTENT
+ */
+export function checkContent(rules: SendRules, payload: Uint8Array): void {
+  if (rules.accepts === undefined || rules.accepts(payload)) return
+  throw new IocpError(
+    'ERR_IOCP_PACKET_CONTENT',
+    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length',
+  )
+}

@@ -1,0 +1,118 @@
+/** The way of packets into JavaScript: straight to the listeners, or held until somebody takes them. Hot path. */
+
+import type { Connection } from './connection.js'
+import { SILENT, extraOf, flag } from './connection_state.js'
+import { finish } from './closing.js'
+import { frameErrorCode } from './close_info.js'
+import { IocpFrameError } from './errors.js'
+import { END, Intake, hold, type Item } from './intake.js'
+import { PacketStream } from './packet_stream.js'
+import { frameError, op } from './vocabulary.js'
+
+/** A packet has arrived. */
+export function deliver(connection: Connection, packet: Buffer): void {
+  if (connection._intake !== undefined) {
+    if ((connection._flags & SILENT) === 0) connection._intake.push(packet)
+  } else if (!emitPacket(connection, packet)) {
+    const intake = intakeOf(connection)
+    intake.push(packet)
+    intake.add(hold.unclaimed)
+  }
+}
+
+/** The connection's own listeners first, then its server's or client's. False when there is neither. */
+function emitPacket(connection: Connection, packet: Buffer): boolean {
+  if ((connection._flags & SILENT) !== 0) return true
+  const own = connection.emit('packet', packet)
+  if ((connection._flags & SILENT) !== 0) return true
+  const others = connection._host.owner.emit('packet', packet, connection)
+  return own || others || (connection._flags & flag.discarding) !== 0
+}
+
+/** What holds packets back, made when it is first needed. */
+export function intakeOf(connection: Connection): Intake {
+  return (connection._intake ??= new Intake(connection))
+}
+
+/** Hands over what was held. False when nobody listens for it. */
+export function handOver(connection: Connection, item: Item): boolean {
+  if (item instanceof Uint8Array) return emitPacket(connection, item)
+  if (item instanceof PacketStream) return emitStream(connection, item)
+  if (item === END) emitEnd(connection)
+  else finish(connection, item)
+  return true
+}
+
+/** The peer has ended its side. */
+export function peerEnded(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  if (connection._intake === undefined) emitEnd(connection)
+  else connection._intake.push(END)
+}
+
+function emitEnd(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  try {
+    connection.emit('end')
+    if ((connection._flags & SILENT) === 0) connection._host.owner.emit('end', connection)
+  } finally {
+    // Behind whatever the handlers have sent, so that an answer to the last packet still goes out.
+    if (!connection._profile.allowHalfOpen) connection.end()
+  }
+}
+
+/** A packet begins that is too large for one Buffer. */
+export function streamBegins(connection: Connection, size: number): void {
+  if ((connection._flags & SILENT) !== 0) return
+  const stream = new PacketStream(connection, size)
+  extraOf(connection).stream = stream
+  if (connection._intake !== undefined) {
+    connection._intake.push(stream)
+  } else if (!emitStream(connection, stream)) {
+    const intake = intakeOf(connection)
+    intake.push(stream)
+    intake.add(hold.unclaimed)
+  }
+}
+
+function emitStream(connection: Connection, stream: PacketStream): boolean {
+  if ((connection._flags & SILENT) !== 0) return true
+  const own = connection.emit('stream', stream)
+  if ((connection._flags & SILENT) !== 0) return true
+  const others = connection._host.owner.emit('stream', stream, connection)
+  if (own || others) return true
+  if ((connection._flags & flag.discarding) === 0) return false
+  stream.destroy()
+  return true
+}
+
+/** A piece of that packet. */
+export function streamGoesOn(connection: Connection, bytes: Buffer): void {
+  connection._extra?.stream?._feed(bytes)
+}
+
+/** Its last piece has come. */
+export function streamEnds(connection: Connection): void {
+  const extra = connection._extra
+  if (extra?.stream === undefined) return
+  const { stream } = extra
+  extra.stream = undefined
+  stream._finish()
+}
+
+/** The peer sent what the framing cannot accept: native code skips that packet, or closes the connection. */
+export function frameProblem(connection: Connection, number: number, header: Buffer, size?: number): void {
+  const discarded = number === frameError.none
+  const code = discarded ? 'ERR_IOCP_FRAME_TOO_LARGE' : frameErrorCode(number)
+  const error = new IocpFrameError(code, header, discarded, size)
+  if (!discarded) extraOf(connection).frameError = error
+  if ((connection._flags & SILENT) !== 0) return
+  connection.emit('frameError', error)
+  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('frameError', error, connection)
+}
+
+/** Starts or stops reading. */
+export function reading(connection: Connection, on: boolean): void {
+  if ((connection._flags & SILENT) !== 0) return
+  connection._host.submission.operation(on ? op.resume : op.pause, connection._slot, connection._generation)
+}

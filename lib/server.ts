@@ -1,0 +1,166 @@
+/** A TCP server on a completion port of its own. */
+
+import { isIP } from 'node:net'
+import type { SocketAddress } from './addresses.js'
+import { requireWindows } from './binding.js'
+import type { Connection } from './connection.js'
+import { publishListening } from './diagnostics.js'
+import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
+import { IocpError, invalidArgument } from './errors.js'
+import { Host, type CloseReport, type HostOwner } from './host.js'
+import { readListen, readServerOptions, type ListenOptions, type ServerOptions, type ServerSettings } from './options.js'
+import { resolveHost } from './resolve.js'
+
+/** Events of a server. */
+export interface ServerEvents extends EndpointEvents {
+  /** `listen` has succeeded. */
+  listening: []
+  /** `listen` has failed; it also rejects. Nothing happens when nobody listens. */
+  error: [error: Error]
+  /** A connection could not be accepted; the server goes on. */
+  acceptError: [error: Error]
+}
+
+/** Windows says that there is no IPv6, in one of these ways. */
+const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
+
+/** A TCP server. Made by {@link createServer}. */
+export class Server extends Endpoint<ServerEvents> implements HostOwner {
+  readonly #settings: ServerSettings
+  #address: SocketAddress | undefined
+  #starting: Promise<SocketAddress> | undefined
+  #closing: Promise<CloseReport> | undefined
+
+  /** @internal */
+  constructor(settings: ServerSettings) {
+    super()
+    this.#settings = settings
+  }
+
+  /** Whether the server accepts connections. */
+  get listening(): boolean {
+    return this.#address !== undefined
+  }
+
+  /** Where the server listens; null when it does not. */
+  address(): SocketAddress | null {
+    return this.#address ?? null
+  }
+
+  /**
+   * Starts. Either all of it succeeds or nothing is left behind. After `close` a server can start again.
+   *
+   * @param options.port 0 to 65535; 0 (default) lets the system choose
+   * @param options.host address or name, of which the first address is taken. Default `'::'`, which takes IPv4 too;
+   *   where there is no IPv6, `'0.0.0.0'`
+   * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 511
+   * @returns where the server listens
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_SERVER_ALREADY_LISTEN; by rejecting: EADDRINUSE, EACCES,
+   *   EADDRNOTAVAIL, ERR_IOCP_NO_ADDRESS, ERR_IOCP_CLOSING and others of the system
+   */
+  listen(options?: ListenOptions): Promise<SocketAddress>
+  listen(port: number, host?: string): Promise<SocketAddress>
+  listen(first: ListenOptions | number = {}, host?: string): Promise<SocketAddress> {
+    if (typeof first !== 'number' && host !== undefined) throw invalidArgument('options', first, 'a port before a host')
+    const options = readListen(typeof first === 'number' ? { port: first, host } : first)
+    if (this.#starting !== undefined || this._host !== undefined) {
+      throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
+    }
+    const starting = this.#start(options).finally(() => {
+      this.#starting = undefined
+    })
+    this.#starting = starting
+    // Who listens for 'error' has been told, and need not look at the promise too.
+    if (this.listenerCount('error') > 0) starting.catch(() => undefined)
+    return starting
+  }
+
+  async #start(options: ReturnType<typeof readListen>): Promise<SocketAddress> {
+    try {
+      const address = await this.#open(options)
+      this.#address = address
+      publishListening(this, address)
+      this.emit('listening')
+      return address
+    } catch (error) {
+      const host = this._host
+      this._host = undefined
+      await host?.stop(0)
+      if (this.listenerCount('error') > 0) this.emit('error', error as Error)
+      throw error
+    }
+  }
+
+  async #open({ port, host, backlog }: ReturnType<typeof readListen>): Promise<SocketAddress> {
+    const { accepts, engine, maxConnections, profile } = this.#settings
+    const addresses = host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
+    // Never in the tick of the call, so that there is time to add listeners.
+    await Promise.resolve()
+    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
+    const opened = new Host(this, engine, true)
+    this._host = opened
+    opened.keepAlive(this._isReferenced)
+    for (const [index, address] of addresses.entries()) {
+      const family = isIP(address) === 6 ? 6 : 4
+      const options = { address, port, family, dualStack: address === '::', backlog, accepts, maxConnections } as const
+      try {
+        return opened.listenerAddress(opened.listen(options, profile))
+      } catch (error) {
+        const isLast = index === addresses.length - 1
+        if (isLast || !(error instanceof IocpError) || !NO_IPV6.has(error.code)) throw error
+      }
+    }
+    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name '${host ?? ''}' has no address`)
+  }
+
+  override close(options?: CloseOptions): Promise<CloseReport> {
+    const deadline = readDeadline(options)
+    return (this.#closing ??= this.#close(deadline).finally(() => {
+      this.#closing = undefined
+    }))
+  }
+
+  async #close(deadline: number): Promise<CloseReport> {
+    // A start that is under way sees that the server closes, and fails.
+    await Promise.resolve()
+    await this.#starting?.catch(() => undefined)
+    const host = this._host
+    if (host === undefined) return { drained: 0, cut: 0 }
+    this.#address = undefined
+    const report = await host.stop(deadline)
+    this._host = undefined
+    this.emit('close', report)
+    return report
+  }
+
+  /** @internal */
+  _accepted(connection: Connection): void {
+    this.emit('connection', connection)
+  }
+
+  /** @internal */
+  _acceptFailed(error: Error): void {
+    this.emit('acceptError', error)
+  }
+}
+
+/**
+ * Makes a server. It does nothing before `listen`.
+ * @param connectionListener a listener for 'connection'
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function createServer(
+  options?: ServerOptions,
+  connectionListener?: (connection: Connection) => void,
+): Server {
+  const settings = readServerOptions(options)
+  requireWindows()
+  const server = new Server(settings)
+  if (connectionListener !== undefined) {
+    if (typeof connectionListener !== 'function') {
+      throw invalidArgument('connectionListener', connectionListener, 'a function')
+    }
+    server.on('connection', connectionListener)
+  }
+  return server
+}

@@ -1,0 +1,156 @@
+/** Reading options: types, ranges, units, and names that do not exist. */
+
+import { IocpError, invalidOption } from './errors.js'
+
+/** Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000. */
+export type Size = number | string
+
+/** Time: milliseconds, or text such as `'250ms'`, `'10s'`, `'5m'`, `'2h'`. */
+export type Duration = number | string
+
+const sizeUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1000,
+  mb: 1000 ** 2,
+  gb: 1000 ** 3,
+  kib: 1024,
+  mib: 1024 ** 2,
+  gib: 1024 ** 3,
+}
+
+const durationUnits: Readonly<Record<string, number>> = { '': 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** What a number may be. Both ends are included. */
+export interface Range {
+  min: number
+  max: number
+}
+
+function parse(value: unknown, units: Readonly<Record<string, number>>): number | undefined {
+  if (typeof value === 'number') return value
+  if (typeof value !== 'string') return undefined
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(value)
+  const unit = units[match?.[2]?.toLowerCase() ?? '-']
+  return match === null || unit === undefined ? undefined : Math.round(Number(match[1]) * unit)
+}
+
+function checked(parsed: number | undefined, given: unknown, option: string, kind: string, range: Range): number {
+  if (parsed === undefined || !Number.isSafeInteger(parsed) || parsed < range.min || parsed > range.max) {
+    throw invalidOption(option, given, `${kind} from ${range.min} to ${range.max}`)
+  }
+  return parsed
+}
+
+/** A whole number within a range. */
+export function toInteger(value: unknown, option: string, range: Range): number {
+  return checked(typeof value === 'number' ? value : undefined, value, option, 'a whole number', range)
+}
+
+/** A number of bytes within a range; text has a unit. */
+export function toSize(value: unknown, option: string, range: Range): number {
+  return checked(parse(value, sizeUnits), value, option, "a number of bytes (or text like '64KiB')", range)
+}
+
+/** A number of milliseconds within a range; text has a unit. */
+export function toDuration(value: unknown, option: string, range: Range): number {
+  return checked(parse(value, durationUnits), value, option, "a number of milliseconds (or text like '10s')", range)
+}
+
+/** The longest time a timer can run. */
+export const MAX_DURATION = 2 ** 31 - 1
+
+/**
+ * Reads one object of options. Every name that is asked for is remembered; {@link OptionReader.done} throws for a
+ * name that nobody asked for, because a misspelt option that is silently left out costs somebody an afternoon.
+ */
+export class OptionReader {
+  readonly #source: Readonly<Record<string, unknown>>
+  readonly #path: string
+  readonly #asked = new Set<string>()
+
+  /**
+   * @param source what the user gave; undefined means no options
+   * @param path name of the option that holds these, '' for the outermost
+   */
+  constructor(source: unknown, path: string) {
+    if (source !== undefined && (typeof source !== 'object' || source === null || Array.isArray(source))) {
+      throw invalidOption(path === '' ? 'options' : path, source, 'an object')
+    }
+    this.#source = (source ?? {}) as Readonly<Record<string, unknown>>
+    this.#path = path
+  }
+
+  /** An option's name with the path to it. */
+  name(name: string): string {
+    return this.#path === '' ? name : `${this.#path}.${name}`
+  }
+
+  /** An option as it was given. */
+  raw(name: string): unknown {
+    this.#asked.add(name)
+    return this.#source[name]
+  }
+
+  /** Marks names as known that somebody else reads. */
+  skip(...names: string[]): this {
+    for (const name of names) this.#asked.add(name)
+    return this
+  }
+
+  integer(name: string, range: Range, fallback: number): number {
+    const value = this.raw(name)
+    return value === undefined ? fallback : toInteger(value, this.name(name), range)
+  }
+
+  size(name: string, range: Range, fallback: number): number {
+    const value = this.raw(name)
+    return value === undefined ? fallback : toSize(value, this.name(name), range)
+  }
+
+  duration(name: string, range: Range, fallback: number): number {
+    const value = this.raw(name)
+    return value === undefined ? fallback : toDuration(value, this.name(name), range)
+  }
+
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.raw(name)
+    if (value === undefined) return fallback
+    if (typeof value !== 'boolean') throw invalidOption(this.name(name), value, 'true or false')
+    return value
+  }
+
+  oneOf<const T extends string | number>(name: string, allowed: readonly T[], fallback: T): T {
+    const value = this.raw(name)
+    if (value === undefined) return fallback
+    const found = allowed.find((one) => one === value)
+    if (found !== undefined) return found
+    const list = allowed.map((one) => (typeof one === 'string' ? `'${one}'` : String(one)))
+    throw invalidOption(this.name(name), value, `one of ${list.join(', ')}`)
+  }
+
+  text(name: string): string | undefined {
+    const value = this.raw(name)
+    if (value === undefined) return undefined
+    if (typeof value !== 'string') throw invalidOption(this.name(name), value, 'text')
+    return value
+  }
+
+  /** A function that the caller of the library gave; only that it is one can be checked. */
+  callback<T>(name: string): T | undefined {
+    const value = this.raw(name)
+    if (value === undefined) return undefined
+    if (typeof value !== 'function') throw invalidOption(this.name(name), value, 'a function')
+    return value as T
+  }
+
+  /** Throws when there is an option that nobody has asked for. */
+  done(): void {
+    for (const [name, value] of Object.entries(this.#source)) {
+      if (value === undefined || this.#asked.has(name)) continue
+      const known = [...this.#asked].toSorted().join(', ')
+      const message = `There is no option '${this.name(name)}'; known are ${known}`
+      throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: this.name(name), value })
+    }
+  }
+}

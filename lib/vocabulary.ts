@@ -1,0 +1,79 @@
+/**
+ * The words that native code and JavaScript exchange: what a batch tells, what a submission asks for.
+ * The native side keeps the same list (native/core/records.h); the binding compares both when it loads.
+ */
+
+/** 32-bit words per record of a batch: `[kind, slot, generation, a, b, c]`. */
+export const RECORD_WORDS = 6
+
+/** 32-bit words per operation of a submission: `[op, slot, generation, a, b, c]`. */
+export const OPERATION_WORDS = 6
+
+/** A connection's id is `generation * SLOTS + slot`. */
+export const SLOTS = 2 ** 21
+
+/** Kinds of records in a batch. */
+export const record = {
+  connection: 1,
+  packet: 2,
+  close: 3,
+  drain: 4,
+  peerEnd: 5,
+  listenerClosed: 6,
+  listenerError: 7,
+  stopped: 8,
+  connected: 9,
+  connectFailed: 10,
+  sent: 11,
+  dropped: 12,
+  discarded: 13,
+  streamBegin: 14,
+  streamData: 15,
+  streamEnd: 16,
+  protocolError: 17,
+} as const
+
+/** Kinds of operations in a submission. */
+export const op = {
+  send: 1,
+  sendPinned: 2,
+  end: 3,
+  destroy: 4,
+  reset: 5,
+  pause: 6,
+  resume: 7,
+  demand: 8,
+  setFraming: 9,
+  groupJoin: 10,
+  groupLeave: 11,
+  wantDrain: 12,
+} as const
+
+/** Why a connection closed. */
+export const cause = {
+  local: 1,
+  peerEnd: 2,
+  peerReset: 3,
+  timeout: 4,
+  protocolError: 5,
+  overflow: 6,
+  refused: 7,
+  serverClosing: 8,
+  ioError: 9,
+} as const
+
+/** What became of a send whose completion was asked for. */
+export const outcome = { sent: 0, dropped: 1, closed: 2 } as const
+
+/** What was wrong with the bytes of a peer. */
+export const frameError = {
+  none: 0,
+  tooLarge: 1,
+  negativeLength: 2,
+  shorterThanHeader: 3,
+  shorterThanStrip: 4,
+  badFlag: 5,
+  badVarint: 6,
+  outOfMemory: 7,
+  badLength: 8,
+} as const
