@@ -18,6 +18,7 @@ await main(async () => {
   if (isWindows) return runHere(words, env)
   await needWindowsNode()
   openWine()
+  endWithNpm()
   const status = await runWindowsNode(words, { cwd: root, env })
   closeWine()
   return status
@@ -29,6 +30,18 @@ async function chooseAddon() {
   say('the prebuilt addon is missing or older than native/')
   await buildNative()
   return {}
+}
+
+/** An npm that was killed cannot pass on anything; the demo must not stay behind. */
+function endWithNpm() {
+  if (process.env.npm_lifecycle_event !== 'start') return
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    process.kill(process.pid, 'SIGTERM')
+  }, 500)
+  timer.unref()
 }
 
 function runHere(words, env) {
