@@ -243,6 +243,9 @@ void Engine::cancel(EngineTimer& timer) {
 
 // One sleeper at a time wakes for the timers and the housekeeping: the one that wakes first.
 uint32_t Engine::begin_wait(uint64_t* wake_at) {
+  *wake_at = 0;
+  // Serving connections has left requests behind (their turn was over): look at the port and go on.
+  if (has_ready_.load(std::memory_order_acquire)) return 0;
   const uint64_t now = now_ms();
   uint32_t delay = kHousekeepingMs;
   {
@@ -256,7 +259,6 @@ uint32_t Engine::begin_wait(uint64_t* wake_at) {
       return delay;
     }
   }
-  *wake_at = 0;
   return INFINITE;
 }
 
@@ -411,11 +413,14 @@ void Engine::abandon() {
 }
 
 void Engine::end_threads() {
-  for (size_t i = 0; i < threads_.size(); ++i) {
-    while (!port_.post_quit()) Sleep(10);  // the kernel is short of memory; nobody else can end them
-  }
+  for (size_t i = 0; i < threads_.size(); ++i) post_quit();
   for (const auto& thread : threads_) thread->join();
   threads_.clear();
+}
+
+void Engine::post_quit() {
+  // Nobody else can end the threads: while the kernel is short of memory this waits.
+  while (!port_.post_quit()) Sleep(10);
 }
 
 Engine::Totals Engine::totals() const {

@@ -128,6 +128,7 @@ class Engine final {
   uint32_t begin_wait(uint64_t* wake_at);
   void end_wait(uint64_t wake_at);
   void run_timers();
+  void post_quit();
 
   struct Totals {
     uint64_t connections;

@@ -37,8 +37,8 @@ unsigned __stdcall IoThread::entry(void* self) {
 void IoThread::run() {
   engine_->enter_thread(index_);
   OVERLAPPED_ENTRY entries[kBatch];
-  bool quit = false;
-  while (!quit) {
+  uint32_t quits = 0;
+  while (quits == 0) {
     uint64_t wake_at = 0;
     const uint32_t timeout = engine_->begin_wait(&wake_at);
     ULONG count = 0;
@@ -51,7 +51,7 @@ void IoThread::run() {
     }
     for (ULONG i = 0; i < count; ++i) {
       if (entries[i].lpCompletionKey == CompletionPort::kQuitKey) {
-        quit = true;  // sent once per thread, when nothing is pending any more
+        ++quits;  // sent once per thread, when nothing is pending any more
         continue;
       }
       Operation* operation = static_cast<Operation*>(entries[i].lpOverlapped);
@@ -63,6 +63,8 @@ void IoThread::run() {
     engine_->run_timers();
     engine_->end_turn();
   }
+  // One dequeue may bring the quit packets of other threads too.
+  while (--quits != 0) engine_->post_quit();
 }
 
 }  // namespace iocp
