@@ -88,6 +88,18 @@ TEST_CASE("slot_map: an id is never given out twice, over several maps and lifet
   CHECK(blocks.claimed() == 0);
 }
 
+TEST_CASE("slot_map: an entry that outlives its map does not lend its id to the next one") {
+  SlotBlocks blocks;
+  Item item;
+  ConnectionId last;
+  for (int round = 0; round < 3; ++round) {
+    Map map(blocks);
+    const ConnectionId id = map.insert(&item);
+    CHECK(id != last);
+    last = id;
+  }
+}
+
 TEST_CASE("slot_map: a freed slot rests while others are free") {
   SlotBlocks blocks;
   Map map(blocks);
