@@ -177,7 +177,7 @@ def decode_delimited(o, data):
                 raise corrupt
             fast = o.get("failFast", True)
             if fast or content is not None:
-                events.append({"discarded": largest + 1 if fast else content + size, "header": shown})
+                events.append({"discarded": 0 if fast else content + size, "header": shown})
             if content is None:
                 return events, 0, True
         else:

@@ -144,7 +144,7 @@ Outcome delimited(const FramingOptions& o, std::string input) {
           input.substr(0, static_cast<size_t>(std::min<uint64_t>(32, o.max_packet + 1)));
       if (o.on_oversize == iocp::OnOversize::close) return stop(out, FrameError::too_large, header);
       if (o.fail_fast || complete) {
-        const uint64_t frame = o.fail_fast ? o.max_packet + 1 : content + size;
+        const uint64_t frame = o.fail_fast ? 0 : content + size;
         out.events.push_back({Event::Kind::discarded, header, frame});
       }
       out.at_rest = complete;

@@ -7,6 +7,10 @@ namespace iocp {
 
 namespace {
 
+// With fail_fast nobody knows yet where the frame ends. Said even when this slice has the end, so
+// that a report does not depend on cuts.
+constexpr uint64_t size_not_known = 0;
+
 // How much of an oversize frame is shown. No more than max_packet + 1 bytes are certain to be
 // there when it is found out.
 size_t shown_bytes(uint64_t max_packet) {
@@ -166,7 +170,7 @@ FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Ma
   if (match != nullptr) {
     state.reset();
     in->take(scanned);
-    sink.on_discarded(limits_.fail_fast ? limits_.max_packet + 1 : gone, header, header_size);
+    sink.on_discarded(limits_.fail_fast ? size_not_known : gone, header, header_size);
     return FrameFlow::go_on;
   }
   // The end of what goes by is kept, since a delimiter may have begun in it.
@@ -184,7 +188,7 @@ FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Ma
   state.enter(FrameState::Phase::discard);
   state.set_left(gone);
   in->take(scanned);
-  if (limits_.fail_fast) sink.on_discarded(limits_.max_packet + 1, header, header_size);
+  if (limits_.fail_fast) sink.on_discarded(size_not_known, header, header_size);
   return FrameFlow::go_on;
 }
 

@@ -25,7 +25,7 @@ class FrameSink {
   virtual bool on_stream_data(const uint8_t* data, size_t size) = 0;
   virtual bool on_stream_end() = 0;
   // An oversize frame under OnOversize::discard, once per frame. `frame_size` is the whole frame on
-  // the wire; for a delimiter with fail_fast it is not known yet and is max_packet + 1.
+  // the wire; 0 when it is not known (a delimiter with fail_fast).
   virtual void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) = 0;
 
  protected:
