@@ -43,9 +43,10 @@ const debian = {
   clang: { package: 'clang', isThere: () => findClang() !== undefined }
 }
 
-/** Installs the Debian packages that bring these things (keys of the table above), where they are missing. */
-export async function needDebian(...things) {
-  const missing = things.filter((thing) => !debian[thing].isThere()).map((thing) => debian[thing].package)
+/** Installs the Debian packages that bring these things (keys of the table above, or entries like its), where missing. */
+export async function needDebian(...names) {
+  const things = names.map((name) => debian[name] ?? name)
+  const missing = things.filter((thing) => !thing.isThere()).map((thing) => thing.package)
   if (missing.length === 0) return
   const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing]
   const asRoot = rootPrefix()
@@ -65,8 +66,8 @@ export async function needDebian(...things) {
     await apt('update')
     await apt('install', '-y', '--no-install-recommends', ...missing)
   })
-  const still = things.filter((thing) => !debian[thing].isThere())
-  if (still.length > 0) throw new Stop(`still missing after the installation: ${still.join(', ')}`)
+  const still = things.filter((thing) => !thing.isThere())
+  if (still.length > 0) throw new Stop(`not usable after the installation: ${still.map((t) => t.package).join(' ')}`)
 }
 
 /** What to put before apt-get: nothing for root, sudo where it can be used, undefined where neither is possible. */

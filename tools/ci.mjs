@@ -1,0 +1,65 @@
+// Everything that has to be true of a commit (.ci/run and the workflow on Linux run it). Every step runs, whatever
+// became of the ones before; one that fails counts as a failure beside those of the tests.
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { buildNative } from './build-native.mjs'
+import { showCounts } from './lib/counts.mjs'
+import { needNodeModules } from './lib/install.mjs'
+import { root } from './lib/paths.mjs'
+import { npm, say, Stop } from './lib/run.mjs'
+import { checkWarnings } from './warnings.mjs'
+
+// Warnings are errors in everything that is compiled from here on.
+process.env.IOCP_WERROR = '1'
+
+const steps = [
+  ['the addon builds without warnings (GCC)', () => buildNative({ fault: true })],
+  ['the addon has no warnings (clang)', checkWarnings],
+  ['the prebuilt addon is fresh', () => npmScript('check:prebuild')],
+  ['types', () => npmScript('check:types')],
+  ['lint', () => npmScript('lint')],
+  ['fuzzing, for a short time', () => npmScript('fuzz', '--seconds', '5')]
+]
+
+const npmScript = (name, ...args) => npm(['run', '--silent', name, '--', ...args], { cwd: root })
+
+await needNodeModules()
+const failed = []
+for (const [name, body] of steps) {
+  const begun = Date.now()
+  say(`=== ${name}`)
+  try {
+    await body()
+    say(`=== ${name}: ${Math.round((Date.now() - begun) / 1000)} s`)
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error
+    say(`=== ${name}: FAILED: ${error.message}`)
+    failed.push(name)
+  }
+}
+say('=== npm test')
+const counts = await runTests()
+counts.failed += failed.length
+for (const name of failed) say(`FAILED: ${name}`)
+console.log(showCounts(counts))
+process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1
+
+/** The README's test command. Its last line says what it counted, and is left to us. */
+function runTests() {
+  return new Promise((resolve, reject) => {
+    const options = { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], shell: process.platform === 'win32' }
+    const child = spawn('npm', ['test'], options)
+    let last = ''
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (last !== '') console.log(last)
+      last = line
+    })
+    child.on('error', reject)
+    child.on('close', (status) => {
+      const [, passed, failed, skipped = 0] = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/.exec(last) ?? [0, 0, 0]
+      const counts = { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) }
+      if (counts.failed === 0 && status !== 0) counts.failed = 1
+      resolve(counts)
+    })
+  })
+}
