@@ -13,8 +13,9 @@ namespace iocp {
 // be handed over on its own (release_payload), so that a big batch reaches JavaScript without a copy.
 class DeliveryChunk {
  public:
-  static constexpr uint32_t kMaxRecords = 2048;
+  static constexpr uint32_t kMaxRecords = 1024;
   static constexpr size_t kPayloadBytes = 64 * 1024;
+  static constexpr size_t kSharedBytes = 16 * 1024;  // larger packets may get a chunk of their own
 
   explicit DeliveryChunk(size_t payload_bytes) { reserve_payload(payload_bytes); }
   ~DeliveryChunk() { std::free(payload_); }
@@ -39,7 +40,7 @@ class DeliveryChunk {
   bool empty() const { return count_ == 0; }
   const uint8_t* payload() const { return payload_; }
   size_t payload_size() const { return used_; }
-  size_t payload_capacity() const { return capacity_; }
+  bool may_be_reused() const { return payload_ == nullptr || capacity_ == kPayloadBytes; }
   // What the bound counts: payload and records.
   size_t cost() const { return used_ + count_ * sizeof(Record); }
 
@@ -60,10 +61,6 @@ class DeliveryChunk {
   void reuse() {
     count_ = 0;
     used_ = 0;
-    if (payload_ != nullptr && capacity_ < kPayloadBytes) {  // taken back with its contents only
-      std::free(payload_);
-      payload_ = nullptr;
-    }
     if (payload_ == nullptr) reserve_payload(kPayloadBytes);
   }
 

@@ -104,7 +104,7 @@ class DeliveryQueue {
     std::lock_guard<Mutex> guard(mutex_);
     drained_sequence_ = chunk->sequence;
     pending_bytes_ -= cost;
-    if (spare_.size() < kSpareChunks && chunk->payload_capacity() <= DeliveryChunk::kPayloadBytes) {
+    if (spare_.size() < kSpareChunks && chunk->may_be_reused()) {
       chunk->reuse();
       spare_.push_back(std::move(chunk));
     }
@@ -173,13 +173,13 @@ class DeliveryQueue {
   DeliveryChunk* writable(size_t size) {
     if (!full_.empty() && full_.back()->fits(size)) return full_.back().get();
     std::unique_ptr<DeliveryChunk> chunk;
-    if (size <= DeliveryChunk::kPayloadBytes && !spare_.empty()) {
+    // A big packet that fits nowhere gets a chunk of its size: two of 40 KiB must not take 128 KiB.
+    if (size <= DeliveryChunk::kSharedBytes && !spare_.empty()) {
       chunk = std::move(spare_.back());
       spare_.pop_back();
     } else {
-      const size_t bytes =
-          size > DeliveryChunk::kPayloadBytes ? size : DeliveryChunk::kPayloadBytes;
-      chunk = std::make_unique<DeliveryChunk>(bytes);
+      chunk = std::make_unique<DeliveryChunk>(
+          size <= DeliveryChunk::kSharedBytes ? DeliveryChunk::kPayloadBytes : size);
     }
     chunk->sequence = ++last_sequence_;
     full_.push_back(std::move(chunk));

@@ -125,29 +125,32 @@ void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished
 
 void SendQueue::clear(Finished* finished) {
   remove_range(in_flight_, count_, finished);
-  if (count_ == 0) release_memory();
 }
 
 void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
   if (first >= last) return;
   for (size_t i = first; i < last; ++i) {
     Entry& entry = at(i);
-    const size_t gone = i == 0 ? entry.size - front_offset_ : entry.size;
-    totals_.bytes -= gone;
+    const size_t left = i == 0 ? entry.size - front_offset_ : entry.size;
+    totals_.bytes -= left;
     totals_.packets -= entry.ends_packet;
     if (finished != nullptr) {
-      finished->bytes += gone;
+      finished->bytes += left;
       finished->packets += entry.ends_packet;
       if (entry.token != 0) finished->tokens.push_back(entry.token);
     }
     entry.owner->release();
   }
-  for (size_t i = last; i < count_; ++i) at(first + (i - last)) = at(i);
-  count_ -= last - first;
+  // The side in front is short (what a write has begun on), so that is the one that moves.
+  const size_t gone = last - first;
+  for (size_t i = first; i-- > 0;) at(i + gone) = at(i);
+  head_ = (head_ + gone) & (capacity_ - 1);
+  count_ -= gone;
   if (first == 0) {
     front_offset_ = 0;
     front_started_ = false;
   }
+  if (count_ == 0) release_memory();
 }
 
 void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token,

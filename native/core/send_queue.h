@@ -82,7 +82,7 @@ class SendQueue {
   void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                   uint32_t token);
 
-  bool empty() const { return totals_.packets == 0; }
+  bool empty() const { return count_ == 0; }
   Totals totals() const { return totals_; }
   bool in_flight() const { return in_flight_ != 0; }
 

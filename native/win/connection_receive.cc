@@ -123,7 +123,8 @@ void Connection::receive_strand() {
       {
         std::lock_guard<SrwLock> guard(lock_);
         closing = closing_;
-        if (!closing && !eof_ && may_deliver()) sequencer_.take(&item);
+        // After the end of the stream the other reads only give their buffers back.
+        if (!closing && (eof_ || may_deliver())) sequencer_.take(&item);
       }
       if (item.operation != nullptr) {
         take_item(item);
@@ -151,8 +152,8 @@ bool Connection::leave_receive() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (!closing_ && std::exchange(receive_again_, false)) return false;
-    if (!closing_ && !eof_ && sequencer_.has_next() && current_size_ == current_offset_ &&
-        may_deliver() && !parked_.load(std::memory_order_acquire)) {
+    if (!closing_ && sequencer_.has_next() && current_size_ == current_offset_ &&
+        (eof_ || (may_deliver() && !parked_.load(std::memory_order_acquire)))) {
       return false;
     }
     receiving_ = false;
@@ -172,7 +173,7 @@ void Connection::take_item(ReadItem item) {
   const bool zero_byte = !buffer;
   if (!zero_byte) engine_->direct_read_ended();
   if (item.error != 0) {
-    if (item.error == kErrorOperationAborted) return;  // cancelled by cool(): nothing was read
+    if (item.error == kErrorOperationAborted || eof_) return;  // cancelled by cool(): nothing was read
     return read_failed(item.error, zero_byte);
   }
   if (zero_byte) {
@@ -180,8 +181,8 @@ void Connection::take_item(ReadItem item) {
     return;
   }
   if (item.bytes == 0) {
-    eof_ = true;
-    return on_peer_end();
+    if (!std::exchange(eof_, true)) on_peer_end();
+    return;
   }
   received(std::move(buffer), item.bytes);
 }

@@ -25,7 +25,7 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
       wake_(wake),
       wake_context_(wake_context),
       delivery_(options.delivery),
-      counters_(options.io_threads + 1),
+      counters_(options.io_threads),
       read_buffers_(kReadBuffer, options.max_free_buffers),
       wait_buffers_(kWaitBuffer, options.max_free_buffers),
       contexts_(options.max_free_contexts),

@@ -92,7 +92,7 @@ class Engine final {
   void post(Operation* operation);
   void arm(EngineTimer& timer, uint32_t delay_ms);
   void cancel(EngineTimer& timer);
-  void count(Counter counter, uint64_t n) { counters_.of(thread_index()).add(counter, n); }
+  void count(Counter counter, uint64_t n) { counters_.add(thread_index(), counter, n); }
   static uint64_t now_ms() { return GetTickCount64(); }
   static uint32_t coarse_ms() { return static_cast<uint32_t>(GetTickCount64()); }
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
