@@ -52,6 +52,7 @@ bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations
     std::memcpy(&operation, words_ + i * kOperationWords, sizeof(operation));
     ok = carry_out(env, engine, operation, pinned);
   }
+  forget_shared();
   engine->wake_if_needed();  // outcomes that were known at once
   return ok;
 }
@@ -64,16 +65,9 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
     return true;
   };
   switch (static_cast<OperationKind>(operation.kind)) {
-    case OperationKind::send: {
-      if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return false;
-      const bool found = engine->with_connection(id, [&](Connection& connection) {
-        connection.push({bytes_ + operation.a, operation.b}, nullptr, operation.c);
-      });
-      if (!found && operation.c != 0) engine->deliver_sent(id, operation.c, SendOutcome::closed);
-      return true;
-    }
+    case OperationKind::send:
     case OperationKind::send_pinned:
-      return send_pinned(env, engine, operation, pinned);
+      return send(env, engine, operation, pinned);
     case OperationKind::end:
       return with([&](Connection& c) { c.request_end(CloseCause::local, operation.a); });
     case OperationKind::destroy:
@@ -105,24 +99,78 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
   return false;
 }
 
-bool SubmissionBridge::send_pinned(Napi::Env env, Engine* engine, const Operation& operation,
-                                   Napi::Value pinned) {
-  if (!pinned.IsArray()) return false;
-  const Napi::Value item = pinned.As<Napi::Array>().Get(operation.a);
-  if (!item.IsTypedArray()) return false;
-  const Napi::Uint8Array bytes = item.As<Napi::Uint8Array>();
-  if (operation.b > bytes.ByteLength()) return false;
-  napi_ref pin = nullptr;
-  if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return false;
+bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& operation,
+                            Napi::Value pinned) {
+  const bool repeated = shared_.kind == operation.kind && shared_.place == operation.a &&
+                        shared_.size == operation.b;
+  if (!locate(env, operation, pinned, repeated)) return false;
   const ConnectionId id{operation.slot, operation.generation};
-  SendOwner* owner = new PinnedOwner(delivery_, pin);
+  const bool copied = static_cast<OperationKind>(operation.kind) == OperationKind::send;
+  const ByteSpan payload{copied ? bytes_ + operation.a : shared_.bytes.data, operation.b};
   const bool found = engine->with_connection(id, [&](Connection& connection) {
-    connection.push({bytes.Data(), operation.b}, owner, operation.c);
+    if (!copied) {
+      shared_.owner->add_ref();
+      connection.push(payload, shared_.owner, operation.c);
+    } else if (repeated && encode_shared(connection.send_framing(), payload)) {
+      shared_.owner->add_ref();
+      connection.push_encoded(shared_.bytes, shared_.owner, operation.c);
+    } else {
+      connection.push(payload, nullptr, operation.c);
+    }
   });
-  if (found) return true;
-  owner->release();
-  if (operation.c != 0) engine->deliver_sent(id, operation.c, SendOutcome::closed);
+  if (!found && operation.c != 0) engine->deliver_sent(id, operation.c, SendOutcome::closed);
   return true;
+}
+
+// Makes shared_ what this send refers to.
+bool SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::Value pinned,
+                              bool repeated) {
+  if (repeated) return true;
+  forget_shared();
+  if (static_cast<OperationKind>(operation.kind) == OperationKind::send) {
+    if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return false;
+  } else {
+    if (!pinned.IsArray()) return false;
+    const Napi::Value item = pinned.As<Napi::Array>().Get(operation.a);
+    if (!item.IsTypedArray()) return false;
+    const Napi::Uint8Array bytes = item.As<Napi::Uint8Array>();
+    if (operation.b > bytes.ByteLength()) return false;
+    napi_ref pin = nullptr;
+    if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return false;
+    shared_.owner = new PinnedOwner(delivery_, pin);
+    shared_.bytes = {bytes.Data(), operation.b};
+  }
+  shared_.kind = operation.kind;
+  shared_.place = operation.a;
+  shared_.size = operation.b;
+  return true;
+}
+
+// Makes shared_.bytes the payload as `framing` puts it on the wire. False when it does not fit.
+bool SubmissionBridge::encode_shared(const Framing* framing, ByteSpan payload) {
+  if (shared_.owner != nullptr && shared_.framing == framing) return true;
+  FrameEnvelope envelope;
+  if (!framing->encode(payload.size, &envelope)) return false;
+  if (shared_.owner != nullptr) shared_.owner->release();
+  const size_t size = envelope.header_size + payload.size + envelope.trailer_size;
+  SendBlock* block = SendBlock::create(size);
+  uint8_t* at = block->grow(size);
+  const auto put = [&at](const uint8_t* data, size_t bytes) {
+    if (bytes != 0) std::memcpy(at, data, bytes);
+    at += bytes;
+  };
+  put(envelope.header, envelope.header_size);
+  put(payload.data, payload.size);
+  put(envelope.trailer, envelope.trailer_size);
+  shared_.framing = framing;
+  shared_.bytes = {block->data(), size};
+  shared_.owner = block;
+  return true;
+}
+
+void SubmissionBridge::forget_shared() {
+  if (shared_.owner != nullptr) shared_.owner->release();
+  shared_ = Shared{};
 }
 
 }  // namespace iocp

@@ -27,14 +27,28 @@ class SubmissionBridge final {
   struct Operation {
     uint32_t kind, slot, generation, a, b, c;
   };
+  // What the last send referred to. Sends in a row of one place and size are one payload for many
+  // connections: it is encoded once per framing, or pinned once, and counted.
+  struct Shared {
+    uint32_t kind = 0;
+    uint32_t place = 0;
+    uint32_t size = 0;
+    const Framing* framing = nullptr;
+    ByteSpan bytes{nullptr, 0};
+    SendOwner* owner = nullptr;  // one count is ours
+  };
   bool carry_out(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
-  bool send_pinned(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
+  bool send(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
+  bool locate(Napi::Env env, const Operation& operation, Napi::Value pinned, bool repeated);
+  bool encode_shared(const Framing* framing, ByteSpan payload);
+  void forget_shared();
 
   const std::shared_ptr<DeliveryBridge> delivery_;
   Napi::Reference<Napi::Uint32Array> control_;
   Napi::Reference<Napi::Uint8Array> payload_;
   const uint32_t* words_;
   const uint8_t* bytes_;
+  Shared shared_;
 };
 
 }  // namespace iocp

@@ -109,6 +109,9 @@ class Connection final {
   enum class PushResult { accepted, dropped, closed, overflow };
   // Copies the payload, or with `owner` takes one count of what keeps it in place.
   PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token);
+  // The same for bytes that stand as this connection's framing wants them on the wire.
+  PushResult push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token);
+  const Framing* send_framing() const { return send_framing_; }
   SendQueue::Totals queued();
   void pause() { paused_.store(true, std::memory_order_release); }
   void resume();
@@ -171,6 +174,8 @@ class Connection final {
   // connection_send.cc
   void run_send();
   void send_strand();
+  PushResult push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
+                        uint32_t token);
   PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
   void after_write(uint32_t bytes, const SendQueue::Finished& finished);
   void write_failed(uint32_t error);

@@ -21,34 +21,45 @@ constexpr uint8_t kMaxRetries = 6;
 
 Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token) {
   FrameEnvelope envelope;
-  SendQueue::Finished dropped;
-  PushResult result = PushResult::accepted;
-  bool schedule = false;
   if (!send_framing_->encode(payload.size, &envelope)) {
-    result = PushResult::dropped;  // the facade has refused it already
-  } else {
-    const ByteSpan header{envelope.header, envelope.header_size};
-    const ByteSpan trailer{envelope.trailer, envelope.trailer_size};
-    const uint64_t size = header.size + payload.size + trailer.size;
+    // The facade has refused it already; what native code cannot frame must not go out bare.
+    if (owner != nullptr) owner->release();
+    if (token != 0) engine_->deliver_sent(id_, token, SendOutcome::dropped);
+    return PushResult::dropped;
+  }
+  return push_parts({envelope.header, envelope.header_size}, payload,
+                    {envelope.trailer, envelope.trailer_size}, owner, token);
+}
+
+Connection::PushResult Connection::push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token) {
+  return push_parts({nullptr, 0}, bytes, {nullptr, 0}, owner, token);
+}
+
+Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer,
+                                              SendOwner* owner, uint32_t token) {
+  SendQueue::Finished dropped;
+  PushResult result = PushResult::closed;
+  bool schedule = false;
+  {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_ || end_requested_) {
-      result = PushResult::closed;
-    } else {
-      result = make_room_locked(size, &dropped);
-      if (result == PushResult::accepted) {
-        if (owner != nullptr) {
-          send_.push_owned(header, payload, trailer, owner, token);
-          owner = nullptr;
-        } else {
-          send_.push_copy(header, payload, trailer, token);
-        }
-        if (!sending_) {
-          requests_ |= kSend;
-          schedule = !scheduled_;
-          scheduled_ = true;
-        }
+    if (!closing_ && !end_requested_) {
+      result = make_room_locked(header.size + payload.size + trailer.size, &dropped);
+    }
+    if (result == PushResult::accepted) {
+      if (owner != nullptr) {
+        send_.push_owned(header, payload, trailer, std::exchange(owner, nullptr), token);
+      } else {
+        send_.push_copy(header, payload, trailer, token);
+      }
+      if (!sending_) {
+        requests_ |= kSend;
+        schedule = !std::exchange(scheduled_, true);
       }
     }
+  }
+  if (schedule) {
+    add_ref();
+    engine_->schedule(this);
   }
   if (owner != nullptr) owner->release();
   if (result == PushResult::dropped) {
@@ -62,10 +73,6 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
                                                         : SendOutcome::closed);
   }
   if (result == PushResult::overflow) close(CloseCause::overflow, 0, true);
-  if (schedule) {
-    add_ref();
-    engine_->schedule(this);
-  }
   return result;
 }
 

@@ -56,7 +56,8 @@ uint32_t ConnectAttempt::open() {
       options_.local.known() ? options_.local : Address::any(options_.remote.family(), 0);
   error = calls::bind_to(socket.get(), local.get(), local.size());
   if (error != 0) return error;
-  if (!engine_->port().associate(socket.handle())) return GetLastError();
+  error = calls::associate(engine_->port(), socket.handle());
+  if (error != 0) return error;
   const SOCKET raw = socket.get();
   {
     std::lock_guard<SrwLock> guard(lock_);

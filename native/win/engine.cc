@@ -176,8 +176,10 @@ void Engine::serve_ready() {
     std::lock_guard<SrwLock> guard(ready_lock_);
     ready_posted_ = false;
     count = (std::min)(kMost, ready_.size());
-    std::copy_n(ready_.begin(), count, batch);
-    ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(count));
+    for (size_t i = 0; i < count; ++i) {
+      batch[i] = ready_.front();
+      ready_.pop_front();
+    }
     more = !ready_.empty();
     if (more) ready_posted_ = true;
     has_ready_.store(more, std::memory_order_release);
@@ -301,7 +303,8 @@ void Engine::run_timers() {
 bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
   apply_socket_options(socket.get(), *profile);
-  if (!port_.associate(socket.handle())) return false;
+  // A socket that this side connected is with the port since before its ConnectEx.
+  if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;
   if (skip_on_success_ && !skip_port_on_success(socket.handle())) return false;
   Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote,
                                             listener);

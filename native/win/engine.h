@@ -5,6 +5,7 @@
 // in `active_`; the engine has stopped when that is 0, and only then may its threads end.
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -193,7 +194,7 @@ class Engine final {
   PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
 
   SrwLock ready_lock_;
-  std::vector<Connection*> ready_;  // each with a count of the list
+  std::deque<Connection*> ready_;  // each with a count of the list
   bool ready_posted_ = false;
   std::atomic<bool> has_ready_{false};
   PostedOperation<Engine, &Engine::serve_ready> ready_operation_{this};

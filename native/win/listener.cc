@@ -55,7 +55,8 @@ uint32_t Listener::open(const char** syscall) {
   error = calls::start_listening(socket.get(), backlog_argument(options_.backlog));
   if (error != 0) return error;
   *syscall = "CreateIoCompletionPort";
-  if (!engine_->port().associate(socket.handle())) return GetLastError();
+  error = calls::associate(engine_->port(), socket.handle());
+  if (error != 0) return error;
   *syscall = "getsockname";
   if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
   socket_ = std::move(socket);

@@ -122,6 +122,11 @@ inline uint32_t shutdown_send(SOCKET socket) {
   return ::shutdown(socket, SD_SEND) == 0 ? 0 : last_error();
 }
 
+inline uint32_t associate(const CompletionPort& port, HANDLE handle) {
+  IOCP_FAULT_POINT(associate);
+  return port.associate(handle) ? 0 : GetLastError();
+}
+
 inline bool post(const CompletionPort& port, OVERLAPPED* operation) {
 #ifdef IOCP_FAULT_SEAM
   if (!fault::passes(fault::Call::post)) return false;
