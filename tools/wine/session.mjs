@@ -64,9 +64,9 @@ function onSignal() {
  * Runs the Windows Node.js and resolves to its exit code; after `limit` milliseconds it is killed. It gets a process
  * group of its own, so that a Ctrl-C in the terminal reaches it through us only.
  */
-export function runWindowsNode(args, { env = {}, limit, ...options } = {}) {
+export function runWindowsNode(args, { env = {}, executable = nodeExe, limit, ...options } = {}) {
   const [out, error] = [process.stdout, process.stderr].map((stream) => stream.isTTY === true)
-  const child = spawn(wineProgram('wine64'), [nodeExe, ...args], {
+  const child = spawn(wineProgram('wine64'), [executable, ...args], {
     detached: true,
     // Never the terminal itself: Wine would start a console of its own on it.
     stdio: [process.stdin.isTTY ? 'ignore' : 'inherit', out ? 'pipe' : 'inherit', error ? 'pipe' : 'inherit'],
