@@ -1,5 +1,6 @@
 #pragma once
 // One batch in the making: records and the payload bytes that they point into.
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -65,6 +66,7 @@ class DeliveryChunk {
   }
 
   uint64_t sequence = 0;
+  std::chrono::steady_clock::time_point opened;  // when its first record came
 
  private:
   void reserve_payload(size_t bytes) {

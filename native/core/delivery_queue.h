@@ -6,6 +6,7 @@
 // The bound is not enforced by refusing a record (nothing may be lost) but by telling the reader of a
 // connection to stop: it parks, and is named again by take_resumable() once there is room.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -182,6 +183,7 @@ class DeliveryQueue {
           size <= DeliveryChunk::kSharedBytes ? DeliveryChunk::kPayloadBytes : size);
     }
     chunk->sequence = ++last_sequence_;
+    chunk->opened = std::chrono::steady_clock::now();
     full_.push_back(std::move(chunk));
     return full_.back().get();
   }

@@ -78,6 +78,10 @@ void DeliveryBridge::drain(napi_env env, napi_value callback) {
     bytes += cost;
     engine_->count(Counter::batches, 1);
     engine_->count(Counter::records, chunk->count());
+    engine_->batch_records().add(chunk->count());
+    engine_->delivery_latency_us().add(static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - chunk->opened)
+            .count()));
     const bool go_on = hand_over(env, callback, chunk.get());
     if (engine_ == nullptr) return;  // the callback has seen STOPPED and has joined the engine
     if (engine_->delivery().finish(std::move(chunk), cost)) engine_->resume_parked();

@@ -16,6 +16,19 @@ Napi::Object describe_pool(Napi::Env env, const PoolStats& stats) {
   return result;
 }
 
+Napi::Object describe_histogram(Napi::Env env, const Histogram& histogram) {
+  HistogramSnapshot snapshot;
+  histogram.merge_into(&snapshot);
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("count", number(env, snapshot.count));
+  result.Set("mean", Napi::Number::New(env, snapshot.mean()));
+  result.Set("p50", number(env, snapshot.percentile(50)));
+  result.Set("p90", number(env, snapshot.percentile(90)));
+  result.Set("p99", number(env, snapshot.percentile(99)));
+  result.Set("max", number(env, snapshot.max));
+  return result;
+}
+
 Napi::Object describe_counters(Napi::Env env, const Counters& counters) {
   Napi::Object result = Napi::Object::New(env);
   for (size_t i = 0; i < kCounterCount; ++i) {
@@ -57,7 +70,15 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   delivery.Set("peakBytes", number(env, depth.peak_bytes));
   delivery.Set("parked", number(env, depth.parked));
   delivery.Set("timesParked", number(env, depth.times_parked));
+  delivery.Set("batchRecords", describe_histogram(env, engine.batch_records()));
+  delivery.Set("latencyMicroseconds", describe_histogram(env, engine.delivery_latency_us()));
   result.Set("delivery", delivery);
+
+  const SendQueue::Totals queued = engine.queued();
+  Napi::Object sending = Napi::Object::New(env);
+  sending.Set("queuedBytes", number(env, queued.bytes));
+  sending.Set("queuedPackets", number(env, queued.packets));
+  result.Set("sending", sending);
 
   Napi::Object pools = Napi::Object::New(env);
   pools.Set("readBuffers", describe_pool(env, engine.read_buffer_stats()));

@@ -5,6 +5,7 @@
 // the bytes are fetched without waiting into a pooled buffer. While packets come in quick succession
 // (`hot_`) the wait is a read with a buffer instead, which saves the second call.
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -25,31 +26,30 @@ constexpr uint32_t kCoolCheckMs = 2000;    // a hot connection without arrivals 
 
 }  // namespace
 
-// Passes decoded packets on to the delivery queue, whose lock it holds meanwhile.
+// Passes what is decoded on to the delivery queue, many packets under one hold of its lock. A packet in
+// the bytes that have been read stays there until flush(); any other is valid during its call only.
 class PacketSink final : public FrameSink {
  public:
-  PacketSink(Connection* connection, Delivery::Writer* writer)
-      : connection_(connection), writer_(writer) {}
+  PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
+      : connection_(connection), begin_(begin), end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
     ++packets_;
-    write(RecordKind::packet, data, size);
+    add(RecordKind::packet, data, size);
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
-    writer_->append({static_cast<uint32_t>(RecordKind::stream_begin), connection_->id_.slot,
-                     connection_->id_.generation, static_cast<uint32_t>(length),
-                     static_cast<uint32_t>(length >> 32), 0},
-                    nullptr, 0, &connection_->credit_);
+    add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length),
+        static_cast<uint32_t>(length >> 32));
     return !connection_->paused_.load(std::memory_order_acquire);
   }
   bool on_stream_data(const uint8_t* data, size_t size) override {
-    write(RecordKind::stream_data, data, size);
+    add(RecordKind::stream_data, data, size);
     return !connection_->paused_.load(std::memory_order_acquire);
   }
   bool on_stream_end() override {
     ++packets_;
-    write(RecordKind::stream_end, nullptr, 0);
+    add(RecordKind::stream_end, nullptr, 0);
     return allow_next();
   }
   void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
@@ -57,16 +57,33 @@ class PacketSink final : public FrameSink {
     for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
     if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;
     if (header_size != 0) std::memcpy(blob + 8, header, header_size);
-    write(RecordKind::discarded, blob, 8 + header_size);
+    add(RecordKind::discarded, blob, 8 + header_size);
   }
 
+  void flush() {
+    if (count_ == 0) return;
+    Delivery::Writer writer(connection_->engine_->delivery());
+    for (size_t i = 0; i < count_; ++i) {
+      writer.append(staged_[i].record, staged_[i].data, staged_[i].size, &connection_->credit_);
+    }
+    count_ = 0;
+  }
   uint32_t packets() const { return packets_; }
 
  private:
-  void write(RecordKind kind, const uint8_t* data, size_t size) {
-    writer_->append({static_cast<uint32_t>(kind), connection_->id_.slot,
-                     connection_->id_.generation, 0, 0, 0},
-                    data, size, &connection_->credit_);
+  struct Staged {
+    Record record;
+    const uint8_t* data;
+    size_t size;
+  };
+  static constexpr size_t kStaged = 128;
+
+  void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
+    const ConnectionId id = connection_->id_;
+    staged_[count_++] = {{static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0}, data, size};
+    const std::less<const uint8_t*> before;
+    const bool stays = size == 0 || (!before(data, begin_) && before(data, end_));
+    if (!stays || count_ == kStaged) flush();
   }
   bool allow_next() {
     if (connection_->profile_->demand &&
@@ -77,8 +94,11 @@ class PacketSink final : public FrameSink {
   }
 
   Connection* connection_;
-  Delivery::Writer* writer_;
+  const uint8_t* const begin_;
+  const uint8_t* const end_;
   uint32_t packets_ = 0;
+  size_t count_ = 0;
+  Staged staged_[kStaged];
 };
 
 void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t bytes) {
@@ -206,15 +226,12 @@ bool Connection::decode_current() {
       next_receive_framing_.store(nullptr, std::memory_order_release);
     }
   }
-  DecodeResult result{};
-  uint32_t packets = 0;
-  {
-    Delivery::Writer writer(engine_->delivery());
-    PacketSink sink(this, &writer);
-    result = receive_framing_->decode(frame_, current_.data() + current_offset_,
-                                      current_size_ - current_offset_, sink);
-    packets = sink.packets();
-  }
+  const uint8_t* const begin = current_.data() + current_offset_;
+  const size_t size = current_size_ - current_offset_;
+  PacketSink sink(this, begin, begin + size);
+  const DecodeResult result = receive_framing_->decode(frame_, begin, size, sink);
+  sink.flush();
+  const uint32_t packets = sink.packets();
   packets_read_.fetch_add(packets, std::memory_order_relaxed);
   engine_->count(Counter::packets_in, packets);
   if (result.error != FrameError::none) {

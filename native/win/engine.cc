@@ -426,6 +426,16 @@ void Engine::post_quit() {
   while (!port_.post_quit()) Sleep(10);
 }
 
+SendQueue::Totals Engine::queued() {
+  SendQueue::Totals sum{0, 0};
+  connections_.for_each([&](ConnectionId, Connection& connection) {
+    const SendQueue::Totals own = connection.queued();
+    sum.bytes += own.bytes;
+    sum.packets += own.packets;
+  });
+  return sum;
+}
+
 Engine::Totals Engine::totals() const {
   return {open_connections_.load(std::memory_order_relaxed),
           peak_connections_.load(std::memory_order_relaxed),

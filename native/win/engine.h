@@ -14,6 +14,7 @@
 #include "core/counters.h"
 #include "core/delivery_queue.h"
 #include "core/free_list.h"
+#include "core/histogram.h"
 #include "core/records.h"
 #include "core/slot_map.h"
 #include "core/timer_wheel.h"
@@ -143,6 +144,10 @@ class Engine final {
   PoolStats read_buffer_stats() const { return read_buffers_.stats(); }
   PoolStats wait_buffer_stats() const { return wait_buffers_.stats(); }
   Counters& counters() { return counters_; }
+  // Sums over all connections, read only when somebody asks.
+  SendQueue::Totals queued();
+  Histogram& batch_records() { return batch_records_; }
+  Histogram& delivery_latency_us() { return delivery_latency_us_; }
 
  private:
   class StopTimer final : public EngineTimer {
@@ -174,6 +179,8 @@ class Engine final {
   CompletionPort port_;
   Delivery delivery_;
   Counters counters_;
+  Histogram batch_records_;
+  Histogram delivery_latency_us_;  // from a batch's first record to its call
   BufferPool<SrwLock> read_buffers_;
   BufferPool<SrwLock> wait_buffers_;
   FreeList<Connection, SrwLock> contexts_;
