@@ -81,7 +81,7 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
   }
 
   /** @internal The same object, for those who only know the common events. */
-  get _events(): Emitter<EndpointEvents> {
+  get _common(): Emitter<EndpointEvents> {
     return this as unknown as Emitter<EndpointEvents>
   }
 

@@ -9,7 +9,6 @@ export const errorCodes = {
   ERR_IOCP_ADDON_NOT_FOUND: 'The native addon could not be loaded',
   ERR_IOCP_ADDON_MISMATCH: 'The native addon is of another version than the JavaScript that loads it',
   ERR_IOCP_INVALID_OPTION: 'An option has a value that is not allowed',
-  ERR_IOCP_NOT_LISTENING: 'The server is not listening',
   ERR_IOCP_CLOSING: 'The server or client is closing',
   ERR_IOCP_PACKET_SIZE: 'The framing cannot carry a packet of this size',
   ERR_IOCP_PACKET_CONTENT: 'The framing cannot carry these bytes as one packet',

@@ -39,7 +39,7 @@ export interface CloseReport {
 
 /** The server or client that a host works for. */
 export interface HostOwner {
-  readonly _events: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
   /** A connection was accepted. */
   _accepted(connection: Connection): void
   /** Accepting failed for the moment. */
@@ -103,7 +103,7 @@ export class Host implements ConnectionHost, BatchSink {
   }
 
   get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit'> {
-    return this.#owner._events
+    return this.#owner._common
   }
 
   queued(slot: number, generation: number): number {

@@ -26,7 +26,7 @@ export interface BackpressureOptions {
    * What happens to a packet that would take the queue above `highWater`:
    * `'queue'` (default) it waits, up to `hardCap`, then it is dropped; `'drop-newest'` it is dropped; `'drop-oldest'`
    * older packets are dropped in its favour; `'close'` the connection closes with cause 'overflow'. An empty queue
-   * takes a packet larger than `highWater`, except with `'drop-oldest'`.
+   * takes a packet larger than `highWater`.
    */
   onOverflow?: 'queue' | 'drop-newest' | 'drop-oldest' | 'close'
 }
@@ -278,8 +278,6 @@ export function readProfile(options: unknown): Profile {
       readMode: reader.oneOf('readMode', ['adaptive', 'zero-byte', 'direct'], 'adaptive'),
       pendingReads: reader.integer('pendingReads', { min: 1, max: 64 }, 1),
       ...marks,
-      // Only native code can drop what is queued already, and it does so where its cap is.
-      hardCap: marks.onOverflow === 'drop-oldest' ? marks.highWater : marks.hardCap,
       noDelay: reader.boolean('noDelay', true),
       ...readKeepAlive(reader.raw('keepAlive')),
       receiveBuffer: reader.size('receiveBuffer', buffer, 0),

@@ -9,6 +9,9 @@ import type { Attempt, Host } from './host.js'
 import type { Profile, Target } from './options.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
+/** The part of a host that makes connections. */
+export type ConnectingHost = Pick<Host, 'connect' | 'error'>
+
 /** Windows gives these when all local ports are in use. */
 const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
 
@@ -17,14 +20,14 @@ const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
  * @throws IocpError ETIMEDOUT, ECONNREFUSED and others of the system; IocpAttemptsError when several addresses failed;
  *   the signal's reason when that was aborted
  */
-export function race(host: Host, target: Target, profile: Profile): Promise<Connection> {
+export function race(host: ConnectingHost, target: Target, profile: Profile): Promise<Connection> {
   return new Promise((resolve, reject) => {
     new Race(host, target, profile, resolve, reject).start()
   })
 }
 
 class Race {
-  readonly #host: Host
+  readonly #host: ConnectingHost
   readonly #target: Target
   readonly #profile: Profile
   readonly #resolve: (connection: Connection) => void
@@ -37,7 +40,7 @@ class Race {
   #isOver = false
 
   constructor(
-    host: Host,
+    host: ConnectingHost,
     target: Target,
     profile: Profile,
     resolve: (connection: Connection) => void,

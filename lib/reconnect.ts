@@ -61,7 +61,8 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #lastDelay = 0
-  #connectedAt = 0
+  /** When there was a connection last. */
+  #connectedAt: number | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
   #error: Error | undefined
   /** Events of the present connection that are passed on. */
@@ -144,7 +145,7 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
 
   readonly #onAbort = (): void => {
     // The first connection is waited for: then whoever waits gets the reason. Later it is just the end.
-    this.#error = this.#connectedAt === 0 ? (this.#signal?.reason as Error) : undefined
+    this.#error = this.#connectedAt === undefined ? (this.#signal?.reason as Error) : undefined
     this.destroy()
   }
 
@@ -167,7 +168,8 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
       return
     }
     this.#current = connection
-    this.#connectedAt = performance.now()
+    const connectedAt = performance.now()
+    this.#connectedAt = connectedAt
     connection.once('close', (info) => {
       this.#current = undefined
       const isWanted = this.#state === 'open' && info.cause !== 'local' && info.cause !== 'server-closing'
@@ -175,7 +177,7 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
         this.emit('disconnect', info, connection)
       } finally {
         // A connection that held as long as the last wait counts as a success; one that broke at once does not.
-        if (performance.now() - this.#connectedAt >= this.#lastDelay) this.#failures = 0
+        if (performance.now() - connectedAt >= this.#lastDelay) this.#failures = 0
         if (isWanted) this.#lost(info.error)
         else this.#close()
       }

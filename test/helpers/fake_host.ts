@@ -1,0 +1,119 @@
+/** A connection's surroundings without a completion port: what is submitted can be looked at. */
+
+import { EventEmitter } from 'node:events'
+import { AddressTable } from '../../lib/addresses.js'
+import type { ConnectionStats } from '../../lib/binding.js'
+import { Connection, type ConnectionOwnerEvents } from '../../lib/connection.js'
+import type { ConnectionHost } from '../../lib/connection_state.js'
+import type { Emitter } from '../../lib/events.js'
+import { GroupTable } from '../../lib/groups.js'
+import { readProfile, type Profile } from '../../lib/options.js'
+import { reportDrops } from '../../lib/sending.js'
+import { Submission, type SubmissionEngine } from '../../lib/submission.js'
+import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
+
+/** An operation as native code would read it. */
+export interface Operation {
+  op: string
+  slot: number
+  generation: number
+  a: number
+  b: number
+  c: number
+  /** What is to be sent. */
+  payload?: Buffer
+}
+
+const names = new Map<number, string>(Object.entries(op).map(([name, number]) => [number, name]))
+
+/** The native side of a submission: keeps everything that it is given. */
+export class FakeEngine implements SubmissionEngine {
+  readonly submitControl: Uint32Array
+  readonly submitPayload: Uint8Array
+  /** One list of operations for each call. */
+  readonly calls: Operation[][] = []
+
+  constructor(operations = 4096, payloadBytes = 1024 * 1024) {
+    this.submitControl = new Uint32Array(operations * OPERATION_WORDS)
+    this.submitPayload = new Uint8Array(payloadBytes)
+  }
+
+  submit(operations: number, pinned: readonly Uint8Array[] = []): void {
+    const call = Array.from({ length: operations }, (_, index): Operation => {
+      const at = index * OPERATION_WORDS
+      const [kind = 0, slot = 0, generation = 0, a = 0, b = 0, c = 0] = this.submitControl.subarray(
+        at,
+        at + OPERATION_WORDS,
+      )
+      const operation = { op: names.get(kind) ?? `unknown ${kind}`, slot, generation, a, b, c }
+      if (kind === op.send) return { ...operation, payload: Buffer.from(this.submitPayload.subarray(a, a + b)) }
+      if (kind === op.sendPinned) return { ...operation, payload: Buffer.from(pinned[a]?.subarray(0, b) ?? []) }
+      return operation
+    })
+    this.calls.push(call)
+  }
+
+  /** All operations so far. */
+  get operations(): Operation[] {
+    return this.calls.flat()
+  }
+
+  /** Names of all operations so far. */
+  get names(): string[] {
+    return this.operations.map((operation) => operation.op)
+  }
+}
+
+/** A host whose native queue is what a test says. */
+export class FakeHost implements ConnectionHost {
+  readonly engine: FakeEngine
+  readonly submission: Submission
+  readonly addresses = new AddressTable()
+  readonly groups = new GroupTable()
+  readonly owner = new EventEmitter() as unknown as Emitter<ConnectionOwnerEvents>
+  readonly profiles: Profile[] = []
+  /** What native code has to send. */
+  queuedBytes = 0
+  packetsQueued = 0
+  /** How many times it was asked. */
+  questions = 0
+  #slots = 0
+
+  constructor(engine = new FakeEngine()) {
+    this.engine = engine
+    this.submission = new Submission(engine)
+  }
+
+  queued(): number {
+    this.questions++
+    return this.queuedBytes
+  }
+
+  queuedPackets(): number {
+    return this.packetsQueued
+  }
+
+  profileIndex(profile: Profile): number {
+    return this.profiles.push(profile) - 1
+  }
+
+  connectionInfo(): ConnectionStats | undefined {
+    return undefined
+  }
+
+  reportDrops(connection: Connection): void {
+    process.nextTick(reportDrops, connection)
+  }
+
+  /** A connection of this host. */
+  connection(options: unknown = {}, accepted = true): Connection {
+    return new Connection(this, this.#slots++, 1, readProfile(options), accepted)
+  }
+}
+
+/** The next tick, and everything that is due before it. */
+export function nextTick(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}
