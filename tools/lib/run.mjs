@@ -38,11 +38,11 @@ export function capture(command, args, options = {}) {
 
 /** The npm that runs us, else the one in the PATH. */
 export function npm(args, options = {}) {
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
+  const words = ['--no-audit', '--no-fund', '--loglevel=error', ...args]
   const env = { ...process.env, npm_config_update_notifier: 'false', ...options.env }
   const cli = process.env.npm_execpath
-  if (cli?.endsWith('.js')) return run(process.execPath, [cli, ...args, ...quiet], { ...options, env })
-  return run('npm', [...args, ...quiet], { shell: process.platform === 'win32', ...options, env })
+  if (cli?.endsWith('.js')) return run(process.execPath, [cli, ...words], { ...options, env })
+  return run('npm', words, { shell: process.platform === 'win32', ...options, env })
 }
 
 export function commandLine(command, args) {
