@@ -67,6 +67,9 @@ std::shared_ptr<const Framing> read_framing(Napi::Env env, Napi::Value value,
     options.max_packet = FramingOptions::max_whole_packet;
   } else if (kind == "varint") {
     options.kind = FramingKind::varint;
+    if (reader.has("bytes")) {
+      options.varint_bytes = static_cast<uint32_t>(reader.number("bytes", 5, 10));
+    }
     read_bounded(reader, &options);
   } else if (kind == "hpSocketPack") {
     options.kind = FramingKind::hp_socket_pack;

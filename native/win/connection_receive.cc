@@ -41,11 +41,11 @@ class PacketSink final : public FrameSink {
   bool on_stream_begin(uint64_t length) override {
     add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length),
         static_cast<uint32_t>(length >> 32));
-    return !connection_->paused_.load(std::memory_order_acquire);
+    return goes_on();
   }
   bool on_stream_data(const uint8_t* data, size_t size) override {
     add(RecordKind::stream_data, data, size);
-    return !connection_->paused_.load(std::memory_order_acquire);
+    return goes_on();
   }
   bool on_stream_end() override {
     ++packets_;
@@ -90,7 +90,12 @@ class PacketSink final : public FrameSink {
         connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
       return false;
     }
-    return !connection_->paused_.load(std::memory_order_acquire);
+    return goes_on();
+  }
+  // The decoder stops at the first packet boundary after a pause or a change of framing.
+  bool goes_on() const {
+    return !connection_->paused_.load(std::memory_order_acquire) &&
+           connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
   }
 
   Connection* connection_;
