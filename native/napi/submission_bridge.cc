@@ -53,6 +53,7 @@ bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations
     ok = carry_out(env, engine, operation, pinned);
   }
   forget_shared();
+  engine->schedule_all(&ready_);
   engine->wake_if_needed();  // outcomes that were known at once
   return ok;
 }
@@ -110,12 +111,12 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   const bool found = engine->with_connection(id, [&](Connection& connection) {
     if (!copied) {
       shared_.owner->add_ref();
-      connection.push(payload, shared_.owner, operation.c);
+      connection.push(payload, shared_.owner, operation.c, &ready_);
     } else if (repeated && encode_shared(connection.send_framing(), payload)) {
       shared_.owner->add_ref();
-      connection.push_encoded(shared_.bytes, shared_.owner, operation.c);
+      connection.push_encoded(shared_.bytes, shared_.owner, operation.c, &ready_);
     } else {
-      connection.push(payload, nullptr, operation.c);
+      connection.push(payload, nullptr, operation.c, &ready_);
     }
   });
   if (!found && operation.c != 0) engine->deliver_sent(id, operation.c, SendOutcome::closed);

@@ -49,6 +49,7 @@ class SubmissionBridge final {
   const uint32_t* words_;
   const uint8_t* bytes_;
   Shared shared_;
+  ReadyList ready_;  // connections that this submission has given something to send
 };
 
 }  // namespace iocp

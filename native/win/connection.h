@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/buffer_pool.h"
 #include "core/connection_id.h"
@@ -32,6 +33,7 @@ namespace iocp {
 class Connection;
 class Engine;
 class Listener;
+using ReadyList = std::vector<Connection*>;
 
 struct ReadOperation final : Operation {
   explicit ReadOperation(Connection* owner);
@@ -107,10 +109,12 @@ class Connection final {
 
   // -- JavaScript thread ------------------------------------------------------------------------
   enum class PushResult { accepted, dropped, closed, overflow };
-  // Copies the payload, or with `owner` takes one count of what keeps it in place.
-  PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token);
+  // Copies the payload, or with `owner` takes one count of what keeps it in place. A connection that
+  // an I/O thread has to serve now is added to `ready`, with a count: Engine::schedule_all() it when
+  // everything has been pushed, so that the packets of one submission leave in one write.
+  PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready);
   // The same for bytes that stand as this connection's framing wants them on the wire.
-  PushResult push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token);
+  PushResult push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token, ReadyList* ready);
   const Framing* send_framing() const { return send_framing_; }
   SendQueue::Totals queued();
   void pause() { paused_.store(true, std::memory_order_release); }
@@ -175,7 +179,7 @@ class Connection final {
   void run_send();
   void send_strand();
   PushResult push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
-                        uint32_t token);
+                        uint32_t token, ReadyList* ready);
   PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
   void after_write(uint32_t bytes, const SendQueue::Finished& finished);
   void write_failed(uint32_t error);

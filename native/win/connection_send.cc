@@ -19,7 +19,8 @@ constexpr uint8_t kMaxRetries = 6;
 
 }  // namespace
 
-Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token) {
+Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token,
+                                        ReadyList* ready) {
   FrameEnvelope envelope;
   if (!send_framing_->encode(payload.size, &envelope)) {
     // The facade has refused it already; what native code cannot frame must not go out bare.
@@ -28,15 +29,17 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
     return PushResult::dropped;
   }
   return push_parts({envelope.header, envelope.header_size}, payload,
-                    {envelope.trailer, envelope.trailer_size}, owner, token);
+                    {envelope.trailer, envelope.trailer_size}, owner, token, ready);
 }
 
-Connection::PushResult Connection::push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token) {
-  return push_parts({nullptr, 0}, bytes, {nullptr, 0}, owner, token);
+Connection::PushResult Connection::push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token,
+                                                ReadyList* ready) {
+  return push_parts({nullptr, 0}, bytes, {nullptr, 0}, owner, token, ready);
 }
 
 Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer,
-                                              SendOwner* owner, uint32_t token) {
+                                              SendOwner* owner, uint32_t token,
+                                              ReadyList* ready) {
   SendQueue::Finished dropped;
   PushResult result = PushResult::closed;
   bool schedule = false;
@@ -59,7 +62,7 @@ Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload,
   }
   if (schedule) {
     add_ref();
-    engine_->schedule(this);
+    ready->push_back(this);
   }
   if (owner != nullptr) owner->release();
   if (result == PushResult::dropped) {

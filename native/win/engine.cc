@@ -167,6 +167,19 @@ void Engine::schedule(Connection* connection) {
   if (post_now) post(&ready_operation_);
 }
 
+void Engine::schedule_all(ReadyList* ready) {
+  if (ready->empty()) return;
+  bool post_now = false;
+  {
+    std::lock_guard<SrwLock> guard(ready_lock_);
+    ready_.insert(ready_.end(), ready->begin(), ready->end());
+    has_ready_.store(true, std::memory_order_release);
+    post_now = !std::exchange(ready_posted_, true);
+  }
+  ready->clear();
+  if (post_now) post(&ready_operation_);
+}
+
 void Engine::serve_ready() {
   constexpr size_t kMost = 64;
   Connection* batch[kMost];

@@ -91,6 +91,7 @@ class Engine final {
   }
   // Takes the count of the caller over.
   void schedule(Connection* connection);
+  void schedule_all(ReadyList* ready);
   void post(Operation* operation);
   void arm(EngineTimer& timer, uint32_t delay_ms);
   void cancel(EngineTimer& timer);
