@@ -334,7 +334,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     // Nobody will take what has not been taken yet, and it must not keep the peer's end from being seen.
-    if (this._intake !== undefined) this.resume()
+    this.resume()
     await this.closed
   }
 

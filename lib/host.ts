@@ -152,7 +152,7 @@ export class Host implements ConnectionHost, BatchSink {
       this.#listeners[listener] = profile
       return listener
     } catch (error) {
-      throw fromNative(this.#binding, error)
+      throw fromNative(this.#binding, error, options)
     }
   }
 

@@ -61,8 +61,7 @@ export class Server extends Endpoint<ServerEvents> implements HostOwner {
   listen(options?: ListenOptions): Promise<SocketAddress>
   listen(port: number, host?: string): Promise<SocketAddress>
   listen(first: ListenOptions | number = {}, host?: string): Promise<SocketAddress> {
-    if (typeof first !== 'number' && host !== undefined) throw invalidArgument('options', first, 'a port before a host')
-    const options = readListen(typeof first === 'number' ? { port: first, host } : first)
+    const options = readListen(typeof first === 'object' ? first : { port: first, host })
     if (this.#starting !== undefined || this._host !== undefined) {
       throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
     }

@@ -31,9 +31,13 @@ export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: F
 }
 
 /** An error that native code threw: a system error when it carries a Windows number, else itself. */
-export function fromNative(native: Pick<NativeBinding, 'errorInfo'>, error: unknown): Error {
+export function fromNative(
+  native: Pick<NativeBinding, 'errorInfo'>,
+  error: unknown,
+  place: { address?: string; port?: number } = {},
+): Error {
   if (!(error instanceof Error)) return new Error(String(error))
-  const { winCode, syscall, address, port } = error as Error & Partial<Failure>
+  const { winCode, syscall, address = place.address, port = place.port } = error as Error & Partial<Failure>
   if (typeof winCode !== 'number') return error
   return systemError(native, { winCode, syscall, address, port })
 }
