@@ -323,6 +323,8 @@ bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& l
                                             listener);
   if (connection == nullptr) return false;
   active_add();
+  // From the insertion on others find it and may close it: it stays until this function is done.
+  connection->add_ref();
   const ConnectionId id =
       connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
   if (!id.valid()) {
@@ -342,7 +344,6 @@ bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& l
   size_t size = remote.write_blob(blob);
   size += local.write_blob(blob + size);
   deliver(record, blob, size, nullptr);
-  connection->add_ref();
   // Too late for the walk over all connections that ends them.
   if (stopping()) connection->close(CloseCause::server_closing, 0, true);
   connection->run_receive();
