@@ -142,8 +142,7 @@ Napi::Value EngineWrap::listener_address(const Napi::CallbackInfo& info) {
 
 void EngineWrap::close_listener(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
-  if (engine == nullptr) return;
-  if (Listener* listener = engine->listener(info[0].ToNumber().Uint32Value())) listener->close();
+  if (engine != nullptr) engine->close_listener(info[0].ToNumber().Uint32Value());
 }
 
 void EngineWrap::connect(const Napi::CallbackInfo& info) {

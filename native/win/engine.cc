@@ -88,6 +88,13 @@ Listener* Engine::listener(uint32_t index) const {
   return index < listeners_.size() ? listeners_[index].get() : nullptr;
 }
 
+void Engine::close_listener(uint32_t index) {
+  Listener* found = listener(index);
+  if (found == nullptr) return;
+  found->close();
+  wake_if_needed();  // nothing was pending: it has reported already, on this thread
+}
+
 void Engine::connect(const ConnectOptions& options) {
   auto* attempt = new ConnectAttempt(this, options);
   {
@@ -107,6 +114,7 @@ void Engine::cancel_connect(uint32_t token) {
   if (attempt == nullptr) return;
   attempt->cancel(kErrorOperationAborted);
   attempt->release();
+  wake_if_needed();
 }
 
 void Engine::cancel_all_attempts() {

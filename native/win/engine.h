@@ -55,6 +55,8 @@ class Engine final {
   // 0 and *index, or the number and in *syscall the call that failed; then nothing is left behind.
   uint32_t listen(const ListenOptions& options, uint32_t* index, const char** syscall);
   Listener* listener(uint32_t index) const;
+  // LISTENER_CLOSED follows.
+  void close_listener(uint32_t index);
   // CONNECTED or CONNECT_FAILED follows, exactly one, with the token.
   void connect(const ConnectOptions& options);
   // Advisory: the record follows all the same.
@@ -66,7 +68,8 @@ class Engine final {
   // At any moment: ends everything at once and waits until the kernel has let go of all memory.
   void abandon();
 
-  // Calls f(Connection&) with a count held, so that f may do anything. False when the id is stale.
+  // Calls f(Connection&) with a count held, so that f may do anything. False when the id is stale. The
+  // count may have become the last one, and giving it back then reports the close: hence the wake-up.
   template <class F>
   bool with_connection(ConnectionId id, F&& f) {
     Connection* found = nullptr;
@@ -76,6 +79,7 @@ class Engine final {
     if (found == nullptr) return false;
     f(*found);
     found->release();
+    wake_if_needed();
     return true;
   }
 
