@@ -188,24 +188,32 @@ void Engine::schedule_all(ReadyList* ready) {
   if (post_now) post(&ready_operation_);
 }
 
+void Engine::serve_posted_ready() {
+  {
+    std::lock_guard<SrwLock> guard(ready_lock_);
+    ready_posted_ = false;
+  }
+  serve_ready();
+}
+
 void Engine::serve_ready() {
   constexpr size_t kMost = 64;
   Connection* batch[kMost];
   size_t count = 0;
   bool more = false;
+  bool post_now = false;
   {
     std::lock_guard<SrwLock> guard(ready_lock_);
-    ready_posted_ = false;
     count = (std::min)(kMost, ready_.size());
     for (size_t i = 0; i < count; ++i) {
       batch[i] = ready_.front();
       ready_.pop_front();
     }
     more = !ready_.empty();
-    if (more) ready_posted_ = true;
+    post_now = more && !std::exchange(ready_posted_, true);
     has_ready_.store(more, std::memory_order_release);
   }
-  if (more) post(&ready_operation_);  // for another thread, if one is idle
+  if (post_now) post(&ready_operation_);  // for another thread, if one is idle
   for (size_t i = 0; i < count; ++i) {
     batch[i]->service();
     batch[i]->release();

@@ -170,6 +170,7 @@ class Engine final {
   void cancel_all_attempts();
   void nudged() { nudge_posted_.store(false); }  // what it is for happens when the turn ends
   void serve_ready();
+  void serve_posted_ready();
   void serve_unposted();
   void resume_some();
   size_t thread_index() const;
@@ -207,9 +208,9 @@ class Engine final {
 
   SrwLock ready_lock_;
   std::deque<Connection*> ready_;  // each with a count of the list
-  bool ready_posted_ = false;
+  bool ready_posted_ = false;  // ready_operation_ is on its way: it must not be posted twice
   std::atomic<bool> has_ready_{false};
-  PostedOperation<Engine, &Engine::serve_ready> ready_operation_{this};
+  PostedOperation<Engine, &Engine::serve_posted_ready> ready_operation_{this};
 
   SrwLock unposted_lock_;
   Operation* unposted_ = nullptr;
