@@ -149,7 +149,8 @@ void EngineWrap::connect(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
   ConnectOptions options;
   if (engine == nullptr || !read_connect_options(info.Env(), info[0], *engine, &options)) return;
-  engine->connect(options);
+  if (engine->connect(options)) return;
+  Napi::Error::New(info.Env(), "iocp addon: the engine has ended").ThrowAsJavaScriptException();
 }
 
 void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {

@@ -29,7 +29,6 @@ void ConnectAttempt::release() {
 }
 
 void ConnectAttempt::start() {
-  engine_->active_add();
   refs_.fetch_add(1, std::memory_order_relaxed);
   engine_->post(&begin_operation_);
 }
@@ -44,6 +43,8 @@ void ConnectAttempt::begin() {
 
 // 0 when the operation is in the kernel.
 uint32_t ConnectAttempt::open() {
+  // Asked for after the walk over all attempts that cancels them.
+  if (engine_->stopping()) return kErrorOperationAborted;
   UniqueSocket socket;
   uint32_t error = calls::open_stream(options_.remote.family(), &socket);
   if (error != 0) return error;

@@ -31,7 +31,7 @@ class ConnectAttempt final {
   ConnectAttempt(const ConnectAttempt&) = delete;
   ConnectAttempt& operator=(const ConnectAttempt&) = delete;
 
-  // Any thread. Has an I/O thread begin.
+  // Any thread. Has an I/O thread begin. The engine has counted the attempt among what is active.
   void start();
   // Any thread, with a count or under the engine's list of attempts. Advisory: the packet decides.
   void cancel(uint32_t reason);

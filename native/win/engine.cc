@@ -74,6 +74,9 @@ const Profile* Engine::profile(uint32_t index) const {
 }
 
 uint32_t Engine::listen(const ListenOptions& options, uint32_t* index, const char** syscall) {
+  // An I/O thread may be walking over the listeners to close them.
+  *syscall = "listen";
+  if (stopping()) return kErrorOperationAborted;
   auto listener = std::make_unique<Listener>(this, options,
                                              static_cast<uint32_t>(listeners_.size()));
   const uint32_t error = listener->open(syscall);
@@ -95,13 +98,15 @@ void Engine::close_listener(uint32_t index) {
   wake_if_needed();  // nothing was pending: it has reported already, on this thread
 }
 
-void Engine::connect(const ConnectOptions& options) {
+bool Engine::connect(const ConnectOptions& options) {
+  if (!try_active_add()) return false;
   auto* attempt = new ConnectAttempt(this, options);
   {
     std::lock_guard<SrwLock> guard(attempts_lock_);
     attempts_[options.token] = attempt;
   }
   attempt->start();
+  return true;
 }
 
 void Engine::cancel_connect(uint32_t token) {
@@ -420,6 +425,14 @@ void Engine::cut_all() {
   for_each_held([](Connection& connection) {
     connection.close(CloseCause::server_closing, kWsaEtimedout, true);
   });
+}
+
+bool Engine::try_active_add() {
+  uint64_t active = active_.load(std::memory_order_relaxed);
+  while (active != 0) {
+    if (active_.compare_exchange_weak(active, active + 1, std::memory_order_relaxed)) return true;
+  }
+  return false;
 }
 
 void Engine::active_release() {

@@ -57,8 +57,9 @@ class Engine final {
   Listener* listener(uint32_t index) const;
   // LISTENER_CLOSED follows.
   void close_listener(uint32_t index);
-  // CONNECTED or CONNECT_FAILED follows, exactly one, with the token.
-  void connect(const ConnectOptions& options);
+  // CONNECTED or CONNECT_FAILED follows, exactly one, with the token. False when the engine has ended and
+  // nothing can follow.
+  bool connect(const ConnectOptions& options);
   // Advisory: the record follows all the same.
   void cancel_connect(uint32_t token);
   // Ends everything, connections gracefully within the deadline; the record STOPPED is the last.
@@ -125,6 +126,8 @@ class Engine final {
   void forget(Connection* connection);
   void forget_attempt(ConnectAttempt* attempt);
   void active_add() { active_.fetch_add(1, std::memory_order_relaxed); }
+  // False when the engine has ended: what has become 0 stays so.
+  bool try_active_add();
   void active_release();
 
   // An I/O thread says who it is, first thing.
