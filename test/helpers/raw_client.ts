@@ -1,0 +1,115 @@
+/** A plain TCP client of Node's own: writes and reads bytes, knows nothing of packets. */
+
+import { connect, type Socket } from 'node:net'
+import { onTestFinished } from 'vitest'
+
+export class RawClient {
+  readonly socket: Socket
+  /** Set once the connection is over: 'end' in order, otherwise the code of the error. */
+  over: string | undefined
+  #received = Buffer.alloc(0)
+  #waiting: (() => void) | undefined
+
+  private constructor(socket: Socket) {
+    this.socket = socket
+    socket.on('data', (bytes) => {
+      this.#received = Buffer.concat([this.#received, bytes])
+      this.#wake()
+    })
+    socket.on('end', () => {
+      this.over ??= 'end'
+      this.#wake()
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.over ??= error.code ?? 'error'
+      this.#wake()
+    })
+    socket.on('close', () => {
+      this.over ??= 'close'
+      this.#wake()
+    })
+  }
+
+  /** Connects; the connection is cut when the test is over. */
+  static async open(port: number, options: { host?: string; allowHalfOpen?: boolean } = {}): Promise<RawClient> {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true, ...options })
+    const client = new RawClient(socket)
+    onTestFinished(() => {
+      socket.destroy()
+    })
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
+    return client
+  }
+
+  /** Resolves when the system has taken the bytes. */
+  write(bytes: Uint8Array | string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.socket.write(bytes, (error) => {
+        if (error) reject(error)
+        else resolve()
+      })
+    })
+  }
+
+  /** Ends our side. */
+  end(): void {
+    this.socket.end()
+  }
+
+  /** Breaks the connection off with a reset. */
+  reset(): void {
+    this.socket.resetAndDestroy()
+  }
+
+  /** Exactly so many bytes. */
+  async read(length: number): Promise<Buffer> {
+    while (this.#received.length < length) {
+      if (this.over !== undefined) {
+        throw new Error(`${this.over} after ${this.#received.length} of ${length} bytes`)
+      }
+      await this.#more()
+    }
+    const bytes = this.#received.subarray(0, length)
+    this.#received = this.#received.subarray(length)
+    return bytes
+  }
+
+  /** Everything up to the end of the connection. */
+  async readToEnd(): Promise<Buffer> {
+    while (this.over === undefined) await this.#more()
+    const bytes = this.#received
+    this.#received = Buffer.alloc(0)
+    return bytes
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting = resolve
+    })
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.()
+  }
+}
+
+/** A packet with a length before it. */
+export function frame(payload: Uint8Array | string, bytes: 1 | 2 | 3 | 4 | 8 = 4, endian: 'big' | 'little' = 'big'): Buffer {
+  const body = Buffer.from(payload)
+  const header = Buffer.alloc(8)
+  header.writeBigUInt64BE(BigInt(body.length))
+  const length = header.subarray(8 - bytes)
+  return Buffer.concat([endian === 'big' ? length : Buffer.from(length).reverse(), body])
+}
+
+/** Bytes that are easy to recognise: each says where it is. */
+export function pattern(length: number, seed = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(length)
+  for (let at = 0; at < length; at++) bytes[at] = (at * 31 + (at >> 8) * 7 + seed) & 255
+  return bytes
+}
