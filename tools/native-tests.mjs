@@ -58,7 +58,9 @@ async function runTests(name, program, options) {
   fs.rmSync(report, { force: true })
   fs.mkdirSync(path.dirname(report), { recursive: true })
   const words = ['--reporters=xml', `--out=${report}`, ...options]
-  const collected = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] }
+  // A deadlock must not hold up everything for ever.
+  const limit = { timeout: 10 * 60_000, killSignal: 'SIGKILL' }
+  const collected = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...limit }
   let result = await start(program, words, collected)
   if (result.stderr.includes('unexpected memory mapping')) {
     // The thread sanitizer cannot live with a wide randomisation of addresses.

