@@ -59,8 +59,8 @@ class DeliveryQueue {
 
   // I/O threads, cheap: is there something that nobody has been woken for?
   bool needs_wake() {
-    return has_records_.load(std::memory_order_acquire) &&
-           !wake_outstanding_.exchange(true, std::memory_order_acq_rel);
+    return has_records_.load() &&
+           !wake_outstanding_.exchange(true);
   }
 
   // I/O threads. True when the connection must stop reading; it is then parked under its id and will
@@ -81,22 +81,31 @@ class DeliveryQueue {
     return true;
   }
 
-  // Draining thread: begins a drain. Appends after this call ask for a wake-up of their own.
-  void begin_drain() {
-    wake_outstanding_.store(false, std::memory_order_release);
+  // Draining thread: take() has found nothing. True when something came meanwhile: drain on. False: the
+  // next record asks for a wake-up again. While a drain goes on, or is to go on, nobody asks.
+  bool end_drain() {
+    wake_outstanding_.store(false);
+    return needs_wake();
   }
 
   // Draining thread: the next batch, or null. Give it back with finish().
   std::unique_ptr<DeliveryChunk> take() {
     std::lock_guard<Mutex> guard(mutex_);
     if (full_.empty()) {
-      has_records_.store(false, std::memory_order_release);
+      has_records_.store(false);
       return nullptr;
     }
     std::unique_ptr<DeliveryChunk> chunk = std::move(full_.front());
     full_.pop_front();
-    if (full_.empty()) has_records_.store(false, std::memory_order_release);
+    if (full_.empty()) has_records_.store(false);
     return chunk;
+  }
+
+  // Draining thread: this batch, taken last, is for a later drain.
+  void put_back(std::unique_ptr<DeliveryChunk> chunk) {
+    std::lock_guard<Mutex> guard(mutex_);
+    full_.push_front(std::move(chunk));
+    has_records_.store(true);
   }
 
   // Draining thread: JavaScript has seen the batch. `cost` is what cost() said before the payload was
@@ -133,7 +142,7 @@ class DeliveryQueue {
     if (kept == 0) parked_.shrink_to_fit();
   }
 
-  bool empty() const { return !has_records_.load(std::memory_order_acquire); }
+  bool empty() const { return !has_records_.load(); }
 
   struct Depth {
     uint64_t bytes;
@@ -168,7 +177,7 @@ class DeliveryQueue {
       credit->bytes += cost;
       credit->last_sequence = chunk->sequence;
     }
-    has_records_.store(true, std::memory_order_release);
+    has_records_.store(true);
   }
 
   DeliveryChunk* writable(size_t size) {
@@ -198,6 +207,8 @@ class DeliveryQueue {
   std::atomic<uint64_t> pending_bytes_{0};  // written under the lock
   uint64_t peak_bytes_ = 0;
   uint64_t times_parked_ = 0;
+  // Sequentially consistent: an appender writes the first and reads the second, the end of a drain does
+  // it the other way round, and one of them has to see the other.
   std::atomic<bool> has_records_{false};
   std::atomic<bool> wake_outstanding_{false};
 };

@@ -63,8 +63,10 @@ size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
     const Entry& entry = at(index);
     const size_t skip = index == 0 ? front_offset_ : 0;
     const uint8_t* data = entry.data + skip;
-    const size_t size = entry.size - skip;
+    size_t size = entry.size - skip;
     if (filled != 0 && bytes + size > max_bytes) break;
+    // One huge payload goes in pieces: a write locks its pages.
+    if (size > max_bytes) size = max_bytes;
     // Packets that were copied one behind the other leave as one span.
     if (filled != 0 && spans[filled - 1].data + spans[filled - 1].size == data) {
       spans[filled - 1].size += size;

@@ -19,9 +19,20 @@ void free_block(napi_env, void* data, void*) { std::free(data); }
 }  // namespace
 
 bool DeliveryBridge::open(Napi::Function on_batch, Napi::Uint32Array control) {
-  control_ = Napi::Persistent(control);
-  control_.SuppressDestruct();  // given back in close(), on the JavaScript thread
+  const Napi::Env env(env_);
+  const auto hold = [](auto& reference, auto value) {
+    reference = Napi::Persistent(value);
+    reference.SuppressDestruct();  // given back in close(), on the JavaScript thread
+  };
+  hold(control_, control);
+  hold(on_batch_, on_batch);
+  hold(set_immediate_, env.Global().Get("setImmediate").As<Napi::Function>());
   control_words_ = control.Data();
+  // An immediate may still be due when the bridge has closed.
+  const std::weak_ptr<DeliveryBridge> weak = weak_from_this();
+  hold(go_on_, Napi::Function::New(env, [weak](const Napi::CallbackInfo& info) {
+    if (const std::shared_ptr<DeliveryBridge> self = weak.lock()) self->drain(info.Env());
+  }));
   auto* self = new std::shared_ptr<DeliveryBridge>(shared_from_this());
   const napi_status status = napi_create_threadsafe_function(
       env_, on_batch, nullptr, Napi::String::New(env_, "iocp"), 0, 1, self, &finalize, self,
@@ -35,6 +46,9 @@ void DeliveryBridge::close() {
   engine_ = nullptr;
   release_pins(env_);
   control_.Reset();
+  on_batch_.Reset();
+  set_immediate_.Reset();
+  go_on_.Reset();
   if (function_ != nullptr) {
     (void)napi_release_threadsafe_function(std::exchange(function_, nullptr), napi_tsfn_abort);
   }
@@ -61,40 +75,59 @@ void DeliveryBridge::call_js(napi_env env, napi_value callback, void* context, v
   if (env == nullptr || callback == nullptr) return;
   const std::shared_ptr<DeliveryBridge> self =
       *static_cast<std::shared_ptr<DeliveryBridge>*>(context);
-  self->drain(env, callback);
+  self->drain(env);
 }
 
-void DeliveryBridge::drain(napi_env env, napi_value callback) {
+void DeliveryBridge::drain(napi_env env) {
   release_pins(env);
   if (engine_ == nullptr) return;
   const auto begun = std::chrono::steady_clock::now();
   size_t bytes = 0;
-  engine_->delivery().begin_drain();
   engine_->count(Counter::wakes, 1);
-  while (engine_ != nullptr) {
+  for (;;) {
     std::unique_ptr<DeliveryChunk> chunk = engine_->delivery().take();
-    if (chunk == nullptr) return;
+    if (chunk == nullptr) {
+      if (engine_->delivery().end_drain()) continue;
+      return;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (bytes >= kDrainBytes || now - begun >= kDrainTime) {
+      engine_->delivery().put_back(std::move(chunk));
+      return drain_later(env);
+    }
+    note_batch(*chunk, now);
     const size_t cost = chunk->cost();
     bytes += cost;
-    engine_->count(Counter::batches, 1);
-    engine_->count(Counter::records, chunk->count());
-    engine_->batch_records().add(chunk->count());
-    engine_->delivery_latency_us().add(static_cast<uint64_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - chunk->opened)
-            .count()));
-    const bool go_on = hand_over(env, callback, chunk.get());
+    const bool go_on = hand_over(env, chunk.get());
     if (engine_ == nullptr) return;  // the callback has seen STOPPED and has joined the engine
     if (engine_->delivery().finish(std::move(chunk), cost)) engine_->resume_parked();
     if (!go_on) return;  // the environment is being torn down
-    if (bytes >= kDrainBytes || std::chrono::steady_clock::now() - begun >= kDrainTime) {
-      engine_->wake_if_needed();
-      return;
-    }
   }
 }
 
+void DeliveryBridge::drain_later(napi_env env) {
+  Napi::HandleScope scope(env);
+  napi_value argument = go_on_.Value();
+  napi_value receiver = Napi::Env(env).Global();
+  if (napi_call_function(env, receiver, set_immediate_.Value(), 1, &argument, nullptr) == napi_ok) {
+    return;
+  }
+  // Only while the environment is being torn down.
+  napi_value error = nullptr;
+  (void)napi_get_and_clear_last_exception(env, &error);
+}
+
+void DeliveryBridge::note_batch(const DeliveryChunk& chunk,
+                                std::chrono::steady_clock::time_point now) {
+  engine_->count(Counter::batches, 1);
+  engine_->count(Counter::records, chunk.count());
+  engine_->batch_records().add(chunk.count());
+  const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(now - chunk.opened);
+  engine_->delivery_latency_us().add(static_cast<uint64_t>(waited.count()));
+}
+
 // False when JavaScript cannot run any more.
-bool DeliveryBridge::hand_over(napi_env env, napi_value callback, DeliveryChunk* chunk) {
+bool DeliveryBridge::hand_over(napi_env env, DeliveryChunk* chunk) {
   Napi::HandleScope scope(env);
   std::memcpy(control_words_, chunk->records(), chunk->count() * sizeof(Record));
   napi_value arguments[2];
@@ -105,7 +138,7 @@ bool DeliveryBridge::hand_over(napi_env env, napi_value callback, DeliveryChunk*
   }
   arguments[1] = payload_of(env, chunk);
   const napi_status status =
-      napi_call_function(env, receiver, callback, 2, arguments, nullptr);
+      napi_call_function(env, receiver, on_batch_.Value(), 2, arguments, nullptr);
   if (status == napi_ok) return true;
   // What a user's handler threw is an ordinary uncaught exception; the facade goes on with the rest
   // of the batch by itself.

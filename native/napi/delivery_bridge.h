@@ -1,8 +1,10 @@
 #pragma once
 // The last step of the delivery queue: batches into the facade's callback.
 //
-// One wake-up is scheduled at most. Created and drained on the JavaScript thread; wake() runs on any
+// One wake-up is scheduled at most. A drain has a budget; the rest goes on by setImmediate, because Node
+// runs a thread-safe function that is called again within the same turn of the event loop. Created and drained on the JavaScript thread; wake() runs on any
 // thread. The thread-safe function holds it, so that it outlives the last wake-up.
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -35,8 +37,10 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
  private:
   static void call_js(napi_env env, napi_value callback, void* context, void* data);
   static void finalize(napi_env env, void* data, void* hint);
-  void drain(napi_env env, napi_value callback);
-  bool hand_over(napi_env env, napi_value callback, DeliveryChunk* chunk);
+  void drain(napi_env env);
+  void drain_later(napi_env env);
+  void note_batch(const DeliveryChunk& chunk, std::chrono::steady_clock::time_point now);
+  bool hand_over(napi_env env, DeliveryChunk* chunk);
   napi_value payload_of(napi_env env, DeliveryChunk* chunk);
   void release_pins(napi_env env);
 
@@ -45,6 +49,9 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
   napi_threadsafe_function function_ = nullptr;
   Napi::Reference<Napi::Uint32Array> control_;
   uint32_t* control_words_ = nullptr;
+  Napi::FunctionReference on_batch_;
+  Napi::FunctionReference set_immediate_;
+  Napi::FunctionReference go_on_;
   bool external_buffers_ = true;  // until a host refuses them
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;

@@ -170,6 +170,7 @@ class Connection final {
   void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
   void note_arrival();
   bool over_delivery_bound();
+  void shrink_rest();
   void cool();
   void forget_reads();
   ReadOperation* free_read_operation();
@@ -181,6 +182,7 @@ class Connection final {
   PushResult push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                         uint32_t token, ReadyList* ready);
   PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
+  size_t max_write() const;
   void after_write(uint32_t bytes, const SendQueue::Finished& finished);
   void write_failed(uint32_t error);
   void send_end();
@@ -229,7 +231,11 @@ class Connection final {
   // Receiving strand.
   FrameState frame_;
   DeliveryCredit credit_;
-  PooledBuffer<SrwLock> current_;  // bytes that have been read and not yet decoded
+  // Bytes that have been read and not yet decoded: in the buffer that they were read into or, when they
+  // have to wait, in a block of their size.
+  const uint8_t* current_data_ = nullptr;
+  PooledBuffer<SrwLock> current_;
+  std::unique_ptr<uint8_t[]> rest_;
   uint32_t current_offset_ = 0;
   uint32_t current_size_ = 0;
   uint32_t outstanding_ = 0;       // reads posted and not yet taken

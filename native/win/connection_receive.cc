@@ -161,7 +161,9 @@ void Connection::receive_strand() {
         stop = !post_reads(&inline_rounds);
       }
     }
-    if (stop && leave_receive()) return;
+    if (!stop) continue;
+    shrink_rest();
+    if (leave_receive()) return;
   }
 }
 
@@ -215,6 +217,7 @@ void Connection::take_item(ReadItem item) {
 void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
   readable_ = bytes == buffer.size();  // a full buffer means that more may be there already
   current_ = std::move(buffer);
+  current_data_ = current_.data();
   current_offset_ = 0;
   current_size_ = bytes;
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
@@ -231,7 +234,7 @@ bool Connection::decode_current() {
       next_receive_framing_.store(nullptr, std::memory_order_release);
     }
   }
-  const uint8_t* const begin = current_.data() + current_offset_;
+  const uint8_t* const begin = current_data_ + current_offset_;
   const size_t size = current_size_ - current_offset_;
   PacketSink sink(this, begin, begin + size);
   const DecodeResult result = receive_framing_->decode(frame_, begin, size, sink);
@@ -245,7 +248,8 @@ bool Connection::decode_current() {
   }
   current_offset_ += static_cast<uint32_t>(result.consumed);
   if (current_offset_ == current_size_) {
-    current_ = PooledBuffer<SrwLock>();
+    current_.reset();
+    rest_.reset();
     current_offset_ = current_size_ = 0;
   }
   return true;
@@ -441,6 +445,18 @@ void Connection::forget_reads() {
   for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
     if (more_reads_[i] != nullptr) forget(*more_reads_[i]);
   }
+}
+
+// What waits for a pause to end, or for room, must not keep a whole read buffer.
+void Connection::shrink_rest() {
+  const size_t size = current_size_ - current_offset_;
+  if (size == 0 || !current_ || size > current_.size() / 2) return;
+  rest_.reset(new uint8_t[size]);
+  std::memcpy(rest_.get(), current_data_ + current_offset_, size);
+  current_data_ = rest_.get();
+  current_offset_ = 0;
+  current_size_ = static_cast<uint32_t>(size);
+  current_.reset();
 }
 
 // True when this connection has to wait until JavaScript has caught up; unpark() then comes.

@@ -97,9 +97,20 @@ Connection::PushResult Connection::make_room_locked(uint64_t size, SendQueue::Fi
     const SendQueue::Totals totals = send_.totals();
     const uint64_t over = totals.bytes + size > mark ? totals.bytes + size - mark : 0;
     send_.drop_oldest(over, totals.packets >= profile_->hard_cap_packets ? 1u : 0u, dropped);
-    if (fits()) return PushResult::accepted;
+    // What is in flight cannot be dropped; the newest goes behind it as long as the cap allows.
+    const SendQueue::Totals left = send_.totals();
+    if (left.bytes + size <= profile_->hard_cap && left.packets < profile_->hard_cap_packets) {
+      return PushResult::accepted;
+    }
   }
   return PushResult::dropped;
+}
+
+// With drop-oldest a write takes only a part of what may wait, so that there are older packets to drop.
+size_t Connection::max_write() const {
+  if (profile_->on_overflow != OverflowPolicy::drop_oldest) return kMaxWrite;
+  return static_cast<size_t>((std::max)(uint64_t{1}, (std::min)(uint64_t{kMaxWrite},
+                                                                profile_->high_water / 2)));
 }
 
 SendQueue::Totals Connection::queued() {
@@ -126,7 +137,7 @@ void Connection::send_strand() {
     {
       std::lock_guard<SrwLock> guard(lock_);
       if (!closing_) {
-        count = send_.empty() ? 0 : send_.gather(spans, kMaxSpans, kMaxWrite);
+        count = send_.empty() ? 0 : send_.gather(spans, kMaxSpans, max_write());
         if (count == 0) {
           sending_ = false;
           end_of_stream = end_requested_ && !shut_down_;

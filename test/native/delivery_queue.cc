@@ -124,13 +124,30 @@ TEST_CASE("delivery_queue: one wake-up is outstanding at most") {
   CHECK_FALSE(queue.needs_wake());
   append(queue, 1, 1, "b");
   CHECK_FALSE(queue.needs_wake());
-  queue.begin_drain();
+  REQUIRE(drain_one(queue));
   append(queue, 1, 2, "c");
-  CHECK(queue.needs_wake());
+  CHECK_FALSE(queue.needs_wake());  // the drain that goes on will see it
+  CHECK(queue.end_drain());
   while (drain_one(queue)) {
   }
-  queue.begin_drain();
-  CHECK_FALSE(queue.needs_wake());
+  CHECK_FALSE(queue.end_drain());
+  append(queue, 1, 3, "d");
+  CHECK(queue.needs_wake());
+}
+
+TEST_CASE("delivery_queue: a batch that is put back comes first in the next drain") {
+  Queue queue(DeliveryLimits{});
+  append(queue, 1, 0, "a");
+  std::unique_ptr<DeliveryChunk> chunk = queue.take();
+  append(queue, 1, 1, "b");
+  queue.put_back(std::move(chunk));
+  CHECK_FALSE(queue.empty());
+  chunk = queue.take();
+  CHECK(chunk->records()[0].c == 0);
+  const size_t cost = chunk->cost();
+  queue.finish(std::move(chunk), cost);
+  chunk = queue.take();
+  CHECK(chunk->records()[0].c == 1);
 }
 
 TEST_CASE("delivery_queue: a connection over its own bound parks until its bytes are drained") {
@@ -320,8 +337,12 @@ struct Harness {
         if (!woken) return false;
         if (--wakes != 0) ++surplus_wakes;
       }
-      queue.begin_drain();
-      while (std::unique_ptr<DeliveryChunk> chunk = queue.take()) {
+      for (;;) {
+        std::unique_ptr<DeliveryChunk> chunk = queue.take();
+        if (chunk == nullptr) {
+          if (queue.end_drain()) continue;
+          break;
+        }
         for (uint32_t i = 0; i < chunk->count(); ++i) {
           const Record& record = chunk->records()[i];
           if (record.c != expected[record.slot]++) ++disorder;
