@@ -101,6 +101,6 @@ export interface HostAddress {
 /** The addresses under which peers may reach this machine, loopback included. */
 export function hostAddresses(): HostAddress[] {
   return Object.entries(networkInterfaces()).flatMap(([name, list]) =>
-    (list ?? []).map(({ address, family, internal }) => ({ address, family, interface: name, internal })),
+    (list ?? []).map(({ address, family, internal }) => ({ address, family, interface: name, internal }))
   )
 }

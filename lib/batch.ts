@@ -20,7 +20,7 @@ export interface BatchSink {
     a: number,
     b: number,
     c: number,
-    payload: ArrayBuffer | undefined,
+    payload: ArrayBuffer | undefined
   ): void
 }
 
@@ -31,7 +31,7 @@ export interface BatchSink {
 export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species] as new (
   memory: ArrayBuffer,
   offset: number,
-  length: number,
+  length: number
 ) => Buffer
 
 const NO_MEMORY = new ArrayBuffer(0)

@@ -137,7 +137,7 @@ export interface NativeEngine {
 export interface NativeBinding {
   Engine: new (
     options: NativeEngineOptions,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void
   ) => NativeEngine
   errorInfo(winCode: number): { code: string; message: string }
   constants: {
@@ -168,7 +168,7 @@ export function requireWindows(): void {
   throw new IocpError(
     'ERR_IOCP_UNSUPPORTED_PLATFORM',
     `I/O completion ports exist on Windows only and this is ${process.platform}: run the program on Windows, ` +
-      "or use node:net where process.platform is not 'win32'",
+      "or use node:net where process.platform is not 'win32'"
   )
 }
 
@@ -189,7 +189,7 @@ function load(): NativeBinding {
       'ERR_IOCP_ADDON_NOT_FOUND',
       `No native addon for ${process.platform} ${process.arch} could be loaded; ` +
         "'npm rebuild iocp' builds one where Visual Studio's C++ tools and Python are installed",
-      { cause: error },
+      { cause: error }
     )
   }
   compare(addon.constants)
@@ -217,7 +217,7 @@ function compare(constants: NativeBinding['constants']): void {
       if (theirs !== undefined && theirs !== number) {
         throw new IocpError(
           'ERR_IOCP_ADDON_MISMATCH',
-          `The addon has number ${theirs} for ${kind} '${name}' where ${number} is expected; reinstall iocp`,
+          `The addon has number ${theirs} for ${kind} '${name}' where ${number} is expected; reinstall iocp`
         )
       }
     }

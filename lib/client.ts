@@ -5,18 +5,8 @@ import type { Connection } from './connection.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError } from './errors.js'
 import { Host, type CloseReport, type HostOwner } from './host.js'
-import {
-  knowing,
-  readEngine,
-  readProfile,
-  readReconnect,
-  readTarget,
-  type ClientOptions,
-  type ConnectOptions,
-  type Profile,
-  type ReconnectOptions,
-  type Target,
-} from './options.js'
+import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
+import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profile, type Target } from './settings.js'
 import { race } from './racing.js'
 import { ReconnectingConnection } from './reconnect.js'
 import type { NativeEngineOptions } from './binding.js'
@@ -28,7 +18,6 @@ import type { NativeEngineOptions } from './binding.js'
 export class Client extends Endpoint<EndpointEvents> implements HostOwner {
   readonly #options: ClientOptions
   readonly #engine: NativeEngineOptions
-  #attempts = 0
   #closing: Promise<CloseReport> | undefined
 
   /** @internal */
@@ -67,14 +56,9 @@ export class Client extends Endpoint<EndpointEvents> implements HostOwner {
   async #connect(target: Target, profile: Profile): Promise<Connection> {
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
     const host = this.#open()
-    this.#attempts++
-    try {
-      const connection = await race(host, target, profile)
-      this.emit('connection', connection)
-      return connection
-    } finally {
-      this.#attempts--
-    }
+    const connection = await race(host, target, profile)
+    this.emit('connection', connection)
+    return connection
   }
 
   #open(): Host {
@@ -129,7 +113,9 @@ let common: Client | undefined
  * Connects, on a completion port that all such connections of this thread share. See {@link Client.connect}.
  * @throws as {@link Client.connect}; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
-export function connect(options: ConnectOptions & { reconnect: true | ReconnectOptions }): Promise<ReconnectingConnection>
+export function connect(
+  options: ConnectOptions & { reconnect: true | ReconnectOptions }
+): Promise<ReconnectingConnection>
 export function connect(options: ConnectOptions & { reconnect?: false | undefined }): Promise<Connection>
 export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection>
 export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection> {

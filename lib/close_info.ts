@@ -31,7 +31,7 @@ const names: Readonly<Record<number, CloseCause>> = {
   [cause.overflow]: 'overflow',
   [cause.refused]: 'refused',
   [cause.serverClosing]: 'server-closing',
-  [cause.ioError]: 'io-error',
+  [cause.ioError]: 'io-error'
 }
 
 const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
@@ -42,7 +42,7 @@ const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
   [frameError.badFlag]: 'ERR_IOCP_FRAME_BAD_FLAG',
   [frameError.badVarint]: 'ERR_IOCP_FRAME_BAD_VARINT',
   [frameError.outOfMemory]: 'ERR_IOCP_FRAME_NO_MEMORY',
-  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH',
+  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH'
 }
 
 /** The code for a number of native code's FrameError. */

@@ -36,7 +36,7 @@ export function closed(connection: Connection, number: number, detail: number, d
     number === cause.local ? (extra.cause ?? number) : number,
     detail,
     discarded + (extra.discarded ?? 0),
-    extra.frameError,
+    extra.frameError
   )
   if (intake === undefined || intake.isEmpty) {
     finish(connection, info)
@@ -56,7 +56,9 @@ export function finish(connection: Connection, info: CloseInfo): void {
   connection._host.groups.leaveAll(connection)
   const { stream } = extra
   extra.stream = undefined
-  stream?.destroy(info.error ?? new IocpError('ERR_IOCP_CLOSED', 'The connection closed before the packet was complete'))
+  stream?.destroy(
+    info.error ?? new IocpError('ERR_IOCP_CLOSED', 'The connection closed before the packet was complete')
+  )
   connection._intake?.end(info)
   connection._intake = undefined
   publishClose(connection, info)

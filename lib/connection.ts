@@ -11,7 +11,7 @@ import { LazyEmitter } from './events.js'
 import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
 import { iterate } from './iteration.js'
-import { withFraming, type Profile } from './options.js'
+import { withFraming, type Profile } from './settings.js'
 import { checkContent, checkSize } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
 import { handOver, intakeOf, reading } from './receiving.js'
@@ -234,7 +234,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   end(options?: { deadline?: Duration | undefined }): this {
     const deadline = toDuration(options?.deadline ?? this._profile.native.endDeadline, 'deadline', {
       min: 0,
-      max: MAX_DURATION,
+      max: MAX_DURATION
     })
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended

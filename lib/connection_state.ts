@@ -7,7 +7,7 @@ import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { IocpFrameError } from './errors.js'
 import type { Emitter } from './events.js'
 import type { GroupTable } from './groups.js'
-import type { Profile } from './options.js'
+import type { Profile } from './settings.js'
 import type { PacketStream } from './packet_stream.js'
 import type { Submission } from './submission.js'
 
@@ -41,7 +41,7 @@ export const flag = {
   /** Packets that nobody listens for are thrown away: `resume()` was called. */
   discarding: 16,
   /** Accepted by a server, as against made by `connect`. */
-  accepted: 32,
+  accepted: 32
 } as const
 
 /** After any of these no packet can be sent. */

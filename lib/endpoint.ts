@@ -76,13 +76,13 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
       has: (id) => host()?.find(id) !== undefined,
       *[Symbol.iterator]() {
         for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection
-      },
+      }
     }
   }
 
   /** @internal The same object, for those who only know the common events. */
   get _common(): Emitter<EndpointEvents> {
-    return this as unknown as Emitter<EndpointEvents>
+    return this
   }
 
   /**
@@ -202,4 +202,3 @@ export function readDeadline(options: unknown): number {
   reader.done()
   return deadline
 }
-

@@ -27,7 +27,7 @@ export const errorCodes = {
   ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
   ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',
   ERR_IOCP_READER_BOUNDS: 'A packet ended before the value that was to be read from it',
-  ERR_IOCP_READER_STRING: 'A string in a packet has no end',
+  ERR_IOCP_READER_STRING: 'A string in a packet has no end'
 } as const
 
 /** The codes of the library's own errors. */
@@ -79,7 +79,7 @@ export class IocpError extends Error {
       winCode !== undefined && { winCode },
       address !== undefined && { address },
       port !== undefined && { port },
-      option !== undefined && { option, value: details.value },
+      option !== undefined && { option, value: details.value }
     )
   }
 }
@@ -119,7 +119,7 @@ export class IocpFrameError extends IocpError {
 for (const [constructor, name] of [
   [IocpError, 'IocpError'],
   [IocpAttemptsError, 'IocpAttemptsError'],
-  [IocpFrameError, 'IocpFrameError'],
+  [IocpFrameError, 'IocpFrameError']
 ] as const) {
   Object.defineProperty(constructor.prototype, 'name', { value: name, configurable: true, writable: true })
 }
@@ -140,7 +140,7 @@ function commonCode(errors: readonly Error[]): string {
 export function invalidOption(option: string, value: unknown, allowed: string): IocpError {
   return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${show(value)}`, {
     option,
-    value,
+    value
   })
 }
 
@@ -148,7 +148,7 @@ export function invalidOption(option: string, value: unknown, allowed: string): 
 export function invalidArgument(name: string, value: unknown, allowed: string): IocpError {
   return new IocpError('ERR_INVALID_ARG_TYPE', `Argument '${name}' must be ${allowed}; it is ${show(value)}`, {
     option: name,
-    value,
+    value
   })
 }
 

@@ -175,7 +175,7 @@ function limits(reader: OptionReader, fallback: number, streams: boolean) {
     failFast: reader.boolean('failFast', true),
     typeByte: reader.boolean('typeByte', false),
     onOversize: reader.oneOf('onOversize', ['close', 'discard'], 'close'),
-    streamAbove,
+    streamAbove
   }
 }
 
@@ -196,7 +196,7 @@ function lengthField(options: LengthFieldOptions = {}): Framing {
     adjustment: reader.integer('adjustment', { min: -INT32_MAX - 1, max: INT32_MAX }, 0),
     strip: reader.integer('strip', { min: 0, max: MAX_HEADER }, offset + bytes),
     ...rest,
-    streamAbove,
+    streamAbove
   } as const
   reader.done()
   return build(framing)
@@ -239,7 +239,7 @@ function delimiter(options: DelimiterOptions): Framing {
     maxPacket,
     failFast,
     typeByte,
-    onOversize,
+    onOversize
   } as const
   reader.done()
   return build(framing)
@@ -301,7 +301,7 @@ function iocps(options: PacketLimits & StreamLimits = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {}): Framing {
-  if (bytes !== 1 && bytes !== 2 && bytes !== 4) throw invalidOption('bytes', bytes, '1, 2 or 4')
+  if (![1, 2, 4].includes(bytes)) throw invalidOption('bytes', bytes, '1, 2 or 4')
   return lengthField({ ...options, bytes, endian: 'big' })
 }
 
@@ -314,7 +314,7 @@ function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
   const framing = {
     kind: 'hpSocketPack',
     flag: reader.integer('flag', { min: 0, max: 1023 }, 0),
-    ...limits(reader, 256 * KIB, true),
+    ...limits(reader, 256 * KIB, true)
   } as const
   reader.done()
   return build(framing)

@@ -13,7 +13,7 @@ import {
   type NativeEngine,
   type NativeEngineOptions,
   type NativeListen,
-  type NativeStats,
+  type NativeStats
 } from './binding.js'
 import { closed } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
@@ -22,7 +22,7 @@ import { BatchReport, publishConnection } from './diagnostics.js'
 import { invalidArgument, type IocpError } from './errors.js'
 import type { Emitter } from './events.js'
 import { GroupTable } from './groups.js'
-import type { Profile } from './options.js'
+import type { Profile } from './settings.js'
 import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
 import { drained, dropped, reportDrops } from './sending.js'
 import { Submission } from './submission.js'
@@ -229,7 +229,7 @@ export class Host implements ConnectionHost, BatchSink {
     a: number,
     b: number,
     c: number,
-    payload: ArrayBuffer | undefined,
+    payload: ArrayBuffer | undefined
   ): void {
     switch (kind) {
       case record.connection: {
@@ -263,7 +263,7 @@ export class Host implements ConnectionHost, BatchSink {
     a: number,
     b: number,
     c: number,
-    payload: ArrayBuffer | undefined,
+    payload: ArrayBuffer | undefined
   ): void {
     switch (kind) {
       case record.close:
@@ -311,7 +311,7 @@ export class Host implements ConnectionHost, BatchSink {
     payload: ArrayBuffer | undefined,
     at: number,
     length: number,
-    accepted: boolean,
+    accepted: boolean
   ): Connection {
     const connection = new Connection(this, slot, generation, profile, accepted)
     if (payload !== undefined) this.addresses.set(slot, payload, at, length)
@@ -329,7 +329,7 @@ export class Host implements ConnectionHost, BatchSink {
     token: number,
     payload: ArrayBuffer | undefined,
     at: number,
-    length: number,
+    length: number
   ): void {
     const attempt = this.#take(token)
     if (attempt?.isWanted === true) {

@@ -12,7 +12,7 @@ export type {
   ConnectionList,
   DisconnectOptions,
   EndpointEvents,
-  EndpointStats,
+  EndpointStats
 } from './endpoint.js'
 export {
   IocpAttemptsError,
@@ -20,7 +20,7 @@ export {
   IocpFrameError,
   errorCodes,
   type IocpErrorCode,
-  type IocpErrorDetails,
+  type IocpErrorDetails
 } from './errors.js'
 export type { Emitter, EventMap, Listener } from './events.js'
 export {
@@ -33,7 +33,7 @@ export {
   type LengthFieldOptions,
   type LineOptions,
   type PacketLimits,
-  type StreamLimits,
+  type StreamLimits
 } from './framing.js'
 export type { CloseReport } from './host.js'
 export type {
@@ -47,7 +47,7 @@ export type {
   ListenOptions,
   Lookup,
   ReconnectOptions,
-  ServerOptions,
+  ServerOptions
 } from './options.js'
 export { PacketReader, type Endian, type StringEnd } from './packet_reader.js'
 export type { PacketStream } from './packet_stream.js'

@@ -194,7 +194,10 @@ export class Intake {
   #adjust(): void {
     const behind = this.bytes > READ_AHEAD_BYTES || this.#items.length > READ_AHEAD_PACKETS
     const stop =
-      this.#reasons !== 0 || (this.#readers === 0 && this.#items.length > 0) || behind || (this.#stopped && !this.isEmpty)
+      this.#reasons !== 0 ||
+      (this.#readers === 0 && this.#items.length > 0) ||
+      behind ||
+      (this.#stopped && !this.isEmpty)
     if (stop === this.#stopped) return
     this.#stopped = stop
     this.#owner._reading(!stop)

@@ -25,6 +25,6 @@ export function iterate(connection: Connection): AsyncIterableIterator<Buffer, u
     },
     [Symbol.asyncIterator]() {
       return this
-    },
+    }
   }
 }

@@ -48,7 +48,7 @@ function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): Sen
   const rules = {
     minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
     maxPayload: Math.min(Math.max(0, largest + header + adjustment - strip), maxPacket, MAX_SEND),
-    overhead: strip,
+    overhead: strip
   }
   if (strip >= header) return { ...rules, accepts: undefined }
   const from = Math.max(offset, strip)
@@ -61,7 +61,7 @@ function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): Sen
         if (payload[at - strip] !== Number((value >> BigInt(8 * place)) & 0xffn)) return false
       }
       return true
-    },
+    }
   }
 }
 
@@ -82,7 +82,7 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): SendRul
         const tail = Buffer.concat([bytes.subarray(Math.max(0, bytes.length - longest)), sent])
         const match = firstMatch(delimiters, tail)
         return match !== undefined && match.end === tail.length && match.length === sent.length
-      },
+      }
     }
   }
   return {
@@ -92,7 +92,7 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): SendRul
     accepts(payload) {
       const match = firstMatch(delimiters, asBuffer(payload))
       return match !== undefined && match.end === payload.length && payload.length - match.length <= framing.maxPacket
-    },
+    }
   }
 }
 
@@ -135,6 +135,6 @@ export function checkContent(rules: SendRules, payload: Uint8Array): void {
   if (rules.accepts === undefined || rules.accepts(payload)) return
   throw new IocpError(
     'ERR_IOCP_PACKET_CONTENT',
-    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length',
+    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length'
   )
 }

@@ -142,5 +142,5 @@ export const iocpsPackage = {
   /** A type, a 32-bit number, then bytes. */
   bytes(type: number, key: number, bytes: Uint8Array): Buffer {
     return new PacketWriter('little', 5 + bytes.length).u8(type).u32(key).bytes(bytes).finish()
-  },
+  }
 } as const

@@ -6,7 +6,7 @@
 import type { Connection } from './connection.js'
 import { IocpAttemptsError, IocpError } from './errors.js'
 import type { Attempt, Host } from './host.js'
-import type { Profile, Target } from './options.js'
+import type { Profile, Target } from './settings.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
 /** The part of a host that makes connections. */
@@ -44,7 +44,7 @@ class Race {
     target: Target,
     profile: Profile,
     resolve: (connection: Connection) => void,
-    reject: (error: unknown) => void,
+    reject: (error: unknown) => void
   ) {
     this.#host = host
     this.#target = target
@@ -73,7 +73,7 @@ class Race {
       },
       (error: unknown) => {
         this.#fail(error)
-      },
+      }
     )
   }
 
@@ -116,11 +116,11 @@ class Race {
       },
       failed: (winCode) => {
         failed(this.#explain(this.#host.error(winCode, 'connect', address, port)))
-      },
+      }
     }
     const local = {
       ...(localAddress !== undefined && { localAddress }),
-      ...(localPort !== 0 && { localPort }),
+      ...(localPort !== 0 && { localPort })
     }
     try {
       cancel = this.#host.connect({ address, port, family, timeout, ...local }, attempt)
@@ -148,7 +148,7 @@ class Race {
     return new IocpAttemptsError(`Cannot connect to ${host}:${port}: ${details}`, this.#errors, {
       syscall: 'connect',
       address: host,
-      port,
+      port
     })
   }
 

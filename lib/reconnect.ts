@@ -4,7 +4,7 @@ import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents, SendState } from './connection.js'
 import { IocpError } from './errors.js'
 import { LazyEmitter } from './events.js'
-import type { ReconnectPlan } from './options.js'
+import type { ReconnectPlan } from './settings.js'
 import type { SendCallback } from './submission.js'
 import type { Duration } from './validate.js'
 
@@ -157,7 +157,7 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
       },
       (error: unknown) => {
         this.#lost(error as Error)
-      },
+      }
     )
   }
 

@@ -8,7 +8,8 @@ import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError, invalidArgument } from './errors.js'
 import { Host, type CloseReport, type HostOwner } from './host.js'
-import { readListen, readServerOptions, type ListenOptions, type ServerOptions, type ServerSettings } from './options.js'
+import type { ListenOptions, ServerOptions } from './options.js'
+import { readListen, readServerOptions, type ServerSettings } from './settings.js'
 import { resolveHost } from './resolve.js'
 
 /** Events of a server. */
@@ -92,7 +93,8 @@ export class Server extends Endpoint<ServerEvents> implements HostOwner {
 
   async #open({ port, host, backlog }: ReturnType<typeof readListen>): Promise<SocketAddress> {
     const { accepts, engine, maxConnections, profile } = this.#settings
-    const addresses = host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
+    const addresses =
+      host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
     // Never in the tick of the call, so that there is time to add listeners.
     await Promise.resolve()
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
@@ -148,10 +150,7 @@ export class Server extends Endpoint<ServerEvents> implements HostOwner {
  * @param connectionListener a listener for 'connection'
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
-export function createServer(
-  options?: ServerOptions,
-  connectionListener?: (connection: Connection) => void,
-): Server {
+export function createServer(options?: ServerOptions, connectionListener?: (connection: Connection) => void): Server {
   const settings = readServerOptions(options)
   requireWindows()
   const server = new Server(settings)

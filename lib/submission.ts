@@ -81,7 +81,7 @@ export class Submission {
     data: Uint8Array | string,
     size: number,
     copyThreshold: number,
-    token: number,
+    token: number
   ): void {
     if (size <= copyThreshold && size <= this.#payload.length) {
       this.#write(op.send, slot, generation, this.#place(data, size), size, token)

@@ -34,7 +34,7 @@ export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: F
 export function fromNative(
   native: Pick<NativeBinding, 'errorInfo'>,
   error: unknown,
-  place: { address?: string; port?: number } = {},
+  place: { address?: string; port?: number } = {}
 ): Error {
   if (!(error instanceof Error)) return new Error(String(error))
   const { winCode, syscall, address = place.address, port = place.port } = error as Error & Partial<Failure>

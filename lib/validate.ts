@@ -16,10 +16,17 @@ const sizeUnits: Readonly<Record<string, number>> = {
   gb: 1000 ** 3,
   kib: 1024,
   mib: 1024 ** 2,
-  gib: 1024 ** 3,
+  gib: 1024 ** 3
 }
 
-const durationUnits: Readonly<Record<string, number>> = { '': 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const durationUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000
+}
 
 /** What a number may be. Both ends are included. */
 export interface Range {

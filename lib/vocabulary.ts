@@ -30,7 +30,7 @@ export const record = {
   streamBegin: 14,
   streamData: 15,
   streamEnd: 16,
-  protocolError: 17,
+  protocolError: 17
 } as const
 
 /** Kinds of operations in a submission. */
@@ -46,7 +46,7 @@ export const op = {
   setFraming: 9,
   groupJoin: 10,
   groupLeave: 11,
-  wantDrain: 12,
+  wantDrain: 12
 } as const
 
 /** Why a connection closed. */
@@ -59,7 +59,7 @@ export const cause = {
   overflow: 6,
   refused: 7,
   serverClosing: 8,
-  ioError: 9,
+  ioError: 9
 } as const
 
 /** What became of a send whose completion was asked for. */
@@ -75,5 +75,5 @@ export const frameError = {
   badFlag: 5,
   badVarint: 6,
   outOfMemory: 7,
-  badLength: 8,
+  badLength: 8
 } as const

@@ -57,6 +57,7 @@ export function readArguments(args) {
  */
 function number(name, text, min, max) {
   const value = Number(text)
-  if (text.trim() !== '' && value >= min && value <= max && (name === '--seconds' || Number.isInteger(value))) return value
+  if (text.trim() !== '' && value >= min && value <= max && (name === '--seconds' || Number.isInteger(value)))
+    return value
   throw new Error(`${name} must be a number from ${min} to ${max}, not "${text}".`)
 }

@@ -51,7 +51,9 @@ export async function runLoad({ connections, seconds, size, client }) {
         /** @type {() => void} */
         let done = () => {}
         /** @type {Promise<void>} */
-        const over = new Promise((resolve) => (done = resolve))
+        const over = new Promise((resolve) => {
+          done = resolve
+        })
         const peer = new Peer(payloads, totals, () => {
           open -= 1
           done()
@@ -88,7 +90,10 @@ export async function runLoad({ connections, seconds, size, client }) {
       }
       before = totals.packets
     }, PATIENCE)
-    await Promise.race([Promise.all(peers.map(({ over }) => over)), new Promise((resolve) => (giveUp = resolve))])
+    const patienceEnds = new Promise((resolve) => {
+      giveUp = resolve
+    })
+    await Promise.race([Promise.all(peers.map(({ over }) => over)), patienceEnds])
     clearTimeout(stop)
     clearInterval(watch)
   }

@@ -9,7 +9,12 @@ const columns = Number(process.env['IOCP_TERMINAL_COLUMNS']) || (process.stdout.
 /** @param {() => string} text */
 export function showProgress(text) {
   const show = () => {
-    if (columns > 0) process.stdout.write(`\r${text().slice(0, columns - 1).padEnd(columns - 1)}`)
+    if (columns > 0)
+      process.stdout.write(
+        `\r${text()
+          .slice(0, columns - 1)
+          .padEnd(columns - 1)}`
+      )
     else console.log(text())
   }
   const timer = setInterval(show, columns > 0 ? 200 : 1000)

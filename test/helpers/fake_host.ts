@@ -7,7 +7,7 @@ import { Connection, type ConnectionOwnerEvents } from '../../lib/connection.js'
 import type { ConnectionHost } from '../../lib/connection_state.js'
 import type { Emitter } from '../../lib/events.js'
 import { GroupTable } from '../../lib/groups.js'
-import { readProfile, type Profile } from '../../lib/options.js'
+import { readProfile, type Profile } from '../../lib/settings.js'
 import { reportDrops } from '../../lib/sending.js'
 import { Submission, type SubmissionEngine } from '../../lib/submission.js'
 import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
@@ -43,7 +43,7 @@ export class FakeEngine implements SubmissionEngine {
       const at = index * OPERATION_WORDS
       const [kind = 0, slot = 0, generation = 0, a = 0, b = 0, c = 0] = this.submitControl.subarray(
         at,
-        at + OPERATION_WORDS,
+        at + OPERATION_WORDS
       )
       const operation = { op: names.get(kind) ?? `unknown ${kind}`, slot, generation, a, b, c }
       if (kind === op.send) return { ...operation, payload: Buffer.from(this.submitPayload.subarray(a, a + b)) }

@@ -99,7 +99,11 @@ export class RawClient {
 }
 
 /** A packet with a length before it. */
-export function frame(payload: Uint8Array | string, bytes: 1 | 2 | 3 | 4 | 8 = 4, endian: 'big' | 'little' = 'big'): Buffer {
+export function frame(
+  payload: Uint8Array | string,
+  bytes: 1 | 2 | 3 | 4 | 8 = 4,
+  endian: 'big' | 'little' = 'big'
+): Buffer {
   const body = Buffer.from(payload)
   const header = Buffer.alloc(8)
   header.writeBigUInt64BE(BigInt(body.length))

@@ -9,7 +9,10 @@ import type { ClientOptions, ServerOptions } from '../../lib/options.js'
 import { createServer, type Server } from '../../lib/server.js'
 
 /** A server on a free port of the loopback, closed when the test is over. */
-export async function startServer(options: ServerOptions = {}, host = '127.0.0.1'): Promise<{ server: Server; port: number }> {
+export async function startServer(
+  options: ServerOptions = {},
+  host = '127.0.0.1'
+): Promise<{ server: Server; port: number }> {
   const server = createServer(options)
   onTestFinished(async () => {
     await server.close({ deadline: 0 })
@@ -19,7 +22,10 @@ export async function startServer(options: ServerOptions = {}, host = '127.0.0.1
 }
 
 /** The same; it sends back what it gets. */
-export async function startEcho(options: ServerOptions = {}, host = '127.0.0.1'): Promise<{ server: Server; port: number }> {
+export async function startEcho(
+  options: ServerOptions = {},
+  host = '127.0.0.1'
+): Promise<{ server: Server; port: number }> {
   const started = await startServer(options, host)
   started.server.on('packet', (packet, connection) => connection.send(packet))
   return started
@@ -53,4 +59,11 @@ export async function until(condition: () => boolean): Promise<void> {
       setTimeout(resolve, 1)
     })
   }
+}
+
+/** A promise that never settles. */
+export function never(): Promise<never> {
+  return new Promise(() => {
+    // Nothing happens.
+  })
 }

@@ -59,9 +59,12 @@ describe('send', () => {
     const { client, connection } = await stuck({ hardCap: '64MiB' })
     const outcomes: string[] = []
     const sends = Array.from({ length: 20 }, (_, id) =>
-      connection.sendAsync(pattern(PACKET, id)).then((outcome) => outcomes.push(outcome)),
+      connection.sendAsync(pattern(PACKET, id)).then((outcome) => outcomes.push(outcome))
     )
-    await readPackets(client, Array.from({ length: 20 }, (_, id) => id))
+    await readPackets(
+      client,
+      Array.from({ length: 20 }, (_, id) => id)
+    )
     await Promise.all(sends)
     expect(outcomes).toEqual(Array.from({ length: 20 }, () => 'sent'))
   })

@@ -1,11 +1,12 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createNetServer, type AddressInfo, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { connect } from '../../lib/client.js'
 import type { Connection } from '../../lib/connection.js'
 import { framing } from '../../lib/framing.js'
 import { frame, pattern } from '../helpers/raw_client.js'
-import { nextConnection, startClient, startEcho, startServer, until } from '../helpers/servers.js'
+import { never, nextConnection, startClient, startEcho, startServer, until } from '../helpers/servers.js'
 
 /** A server of Node's own. */
 async function netServer(onConnection: (socket: Socket) => void, host = '127.0.0.1'): Promise<number> {
@@ -26,7 +27,7 @@ async function netServer(onConnection: (socket: Socket) => void, host = '127.0.0
 const bothFamilies = () =>
   Promise.resolve([
     { address: '::1', family: 6 },
-    { address: '127.0.0.1', family: 4 },
+    { address: '127.0.0.1', family: 4 }
   ])
 
 function cut(connection: Connection): Connection {
@@ -83,7 +84,7 @@ describe('connect', () => {
       code: 'ECONNREFUSED',
       syscall: 'connect',
       address: '127.0.0.1',
-      port,
+      port
     })
   })
 
@@ -92,13 +93,14 @@ describe('connect', () => {
     await server.close()
     await expect(connect({ host: 'both', port, lookup: bothFamilies })).rejects.toMatchObject({
       code: 'ECONNREFUSED',
-      errors: [{ address: '::1' }, { address: '127.0.0.1' }],
+      errors: [{ address: '::1' }, { address: '127.0.0.1' }]
     })
   })
 
   test('that takes longer than the timeout', async () => {
-    const lookup = () => new Promise<never>(() => undefined)
-    await expect(connect({ host: 'slow', port: 9, lookup, timeout: 50 })).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    await expect(connect({ host: 'slow', port: 9, lookup: never, timeout: 50 })).rejects.toMatchObject({
+      code: 'ETIMEDOUT'
+    })
   })
 
   test('a slow address does not hold up the next one', async () => {
@@ -106,7 +108,7 @@ describe('connect', () => {
     const lookup = () =>
       Promise.resolve([
         { address: '192.0.2.1', family: 4 },
-        { address: '127.0.0.1', family: 4 },
+        { address: '127.0.0.1', family: 4 }
       ])
     const connection = cut(await connect({ host: 'both', port, lookup, attemptDelay: 20 }))
     expect(connection.remoteAddress).toBe('127.0.0.1')
@@ -136,8 +138,8 @@ describe('connect', () => {
       await connect({
         host: '127.0.0.1',
         port,
-        framing: { receive: framing.line(), send: framing.lengthField({ bytes: 2, endian: 'little' }) },
-      }),
+        framing: { receive: framing.line(), send: framing.lengthField({ bytes: 2, endian: 'little' }) }
+      })
     )
     connection.send('AB')
     const [line] = (await once(connection, 'packet')) as [Buffer]
@@ -156,7 +158,9 @@ describe('a client', () => {
   test('has many connections on one completion port', async () => {
     const { server, port } = await startEcho()
     const client = startClient({ ioThreads: 1 })
-    const connections = await Promise.all(Array.from({ length: 100 }, () => client.connect({ host: '127.0.0.1', port })))
+    const connections = await Promise.all(
+      Array.from({ length: 100 }, () => client.connect({ host: '127.0.0.1', port }))
+    )
     expect(client.connections.size).toBe(100)
     await until(() => server.connections.size === 100)
     await Promise.all(
@@ -164,7 +168,7 @@ describe('a client', () => {
         connection.send(pattern(1000, index))
         const [packet] = (await once(connection, 'packet')) as [Buffer]
         expect(packet.equals(pattern(1000, index))).toBe(true)
-      }),
+      })
     )
     const { drained, cut: lost } = await client.close()
     expect([drained, lost]).toEqual([100, 0])
@@ -228,7 +232,7 @@ describe('reconnect', () => {
     const { server, port } = await startEcho()
     await server.close()
     const connecting = connect({ host: '127.0.0.1', port, reconnect: { minDelay: 5, maxDelay: 20 } })
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await sleep(50)
     await server.listen(port, '127.0.0.1')
     const link = await connecting
     expect(link.connected).toBe(true)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { CloseInfo } from '../../lib/close_info.js'
 import type { Connection } from '../../lib/connection.js'
+import { createServer } from '../../lib/server.js'
 import { RawClient, frame, pattern } from '../helpers/raw_client.js'
 import { nextConnection, nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
 
@@ -96,7 +97,9 @@ describe('end', () => {
     connection.end()
     expect(connection.send('late')).toBe('closed')
     const all = await client.readToEnd()
-    expect(all.equals(Buffer.concat([frame('first'), frame(big.subarray(0, 1_000_000)), frame(big.subarray(1_000_000))]))).toBe(true)
+    expect(
+      all.equals(Buffer.concat([frame('first'), frame(big.subarray(0, 1_000_000)), frame(big.subarray(1_000_000))]))
+    ).toBe(true)
     const closed = closeOf(connection)
     client.end()
     expect((await closed).cause).toBe('local')
@@ -294,13 +297,12 @@ describe('server.close', () => {
   })
 
   test('await using closes it', async () => {
-    let port = 0
+    const ports: number[] = []
     {
-      const { createServer } = await import('../../lib/server.js')
       await using server = createServer()
-      ;({ port } = await server.listen(0, '127.0.0.1'))
+      ports.push((await server.listen(0, '127.0.0.1')).port)
     }
-    await expect(RawClient.open(port)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    await expect(RawClient.open(ports[0] ?? 0)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 })
 

@@ -87,7 +87,9 @@ describe('the limit of a packet', () => {
   test('one byte more closes the connection as soon as the header is complete', async () => {
     const { server, port } = await startEcho({ framing: framing.lengthField({ maxPacket: 1000 }) })
     const told: unknown[] = []
-    server.on('frameError', (error, connection) => told.push([error.code, error.header.toString('hex'), connection.remotePort]))
+    server.on('frameError', (error, connection) =>
+      told.push([error.code, error.header.toString('hex'), connection.remotePort])
+    )
     const client = await RawClient.open(port)
     const disconnected = nextDisconnect(server)
     await client.write(frame('fine'))
@@ -121,7 +123,7 @@ test('200 connections at once, each with content of its own', async () => {
       await client.write(stream)
       const back = await client.read(stream.length)
       expect(back.equals(stream)).toBe(true)
-    }),
+    })
   )
   expect(server.connections.size).toBe(200)
   expect(new Set([...server.connections].map(({ id }) => id)).size).toBe(200)
@@ -140,8 +142,8 @@ test('300 connects in one burst are all accepted', async () => {
           socket.once('error', (error) => {
             resolve(error.message)
           })
-        }),
-    ),
+        })
+    )
   )
   expect(results.filter((result) => result !== 'connected')).toEqual([])
   await until(() => server.connections.size === 300)
@@ -166,7 +168,13 @@ test('text, Buffers and Uint8Arrays can be sent', async () => {
     connection.send('')
   })
   const client = await RawClient.open(port)
-  const expected = Buffer.concat([frame('tëxt'), frame('buffer'), frame(Buffer.of(1, 2, 3)), frame(Buffer.of(1, 2)), frame('')])
+  const expected = Buffer.concat([
+    frame('tëxt'),
+    frame('buffer'),
+    frame(Buffer.of(1, 2, 3)),
+    frame(Buffer.of(1, 2)),
+    frame('')
+  ])
   expect(await client.read(expected.length)).toEqual(expected)
 })
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../lib/client.js'
 import type { IocpFrameError } from '../../lib/errors.js'
@@ -12,17 +13,27 @@ import { nextConnection, nextDisconnect, startEcho, startServer, until } from '.
 /** What a server gets, and what it sends back, byte for byte. */
 const wire: [name: string, made: Framing, bytes: string | Buffer, packets: (string | Buffer)[]][] = [
   ['length 4 big', framing.lengthField(), '\0\0\0\x02ab\0\0\0\0', ['ab', '']],
-  ['length at an offset, nothing stripped', framing.lengthField({ offset: 1, bytes: 2, strip: 0 }), 'X\0\x03abcX\0\0', ['X\0\x03abc', 'X\0\0']],
+  [
+    'length at an offset, nothing stripped',
+    framing.lengthField({ offset: 1, bytes: 2, strip: 0 }),
+    'X\0\x03abcX\0\0',
+    ['X\0\x03abc', 'X\0\0']
+  ],
   ['length that counts itself', framing.lengthField({ bytes: 2, adjustment: -2 }), '\0\x05abc\0\x02', ['abc', '']],
   ['delimiter', framing.delimiter({ delimiters: ['||', ';'] }), 'a||b||||', ['a', 'b', '']],
   ['delimiter that stays', framing.delimiter({ delimiters: '||', strip: false }), 'a||||', ['a||', '||']],
   ['line', framing.line(), 'one\ntwo\n\n', ['one', 'two', '']],
   ['fixed', framing.fixed({ bytes: 3 }), 'abcdef', ['abc', 'def']],
-  ['varint', framing.varint(), Buffer.concat([Buffer.from([0xac, 0x02]), pattern(300), Buffer.from([0])]), [pattern(300), '']],
+  [
+    'varint',
+    framing.varint(),
+    Buffer.concat([Buffer.from([0xac, 0x02]), pattern(300), Buffer.from([0])]),
+    [pattern(300), '']
+  ],
   ['erlang 1', framing.erlang(1), '\x02hi', ['hi']],
   ['erlang 2', framing.erlang(2), '\0\x02hi', ['hi']],
   ['HP-Socket', framing.hpSocketPack({ flag: 5 }), Buffer.from('020040016869', 'hex'), ['hi']],
-  ['IOCPS', framing.iocps(), Buffer.from('0100000002' + '0400000000616200', 'hex'), [Buffer.of(2), '\0ab\0']],
+  ['IOCPS', framing.iocps(), Buffer.from('0100000002' + '0400000000616200', 'hex'), [Buffer.of(2), '\0ab\0']]
 ]
 
 describe.each(wire)('%s', (_, made, bytes, packets) => {
@@ -36,7 +47,8 @@ describe.each(wire)('%s', (_, made, bytes, packets) => {
       connection.send(packet)
     })
     const client = await RawClient.open(port)
-    const cuts = stream.length > 50 ? [1, 2, 3, 150, stream.length - 1] : Array.from({ length: stream.length }, (_, at) => at)
+    const cuts =
+      stream.length > 50 ? [1, 2, 3, 150, stream.length - 1] : Array.from({ length: stream.length }, (_, at) => at)
     for (const cut of cuts) {
       seen.length = 0
       await client.write(stream.subarray(0, cut))
@@ -71,12 +83,17 @@ describe('what cannot be accepted', () => {
     ['too large', framing.lengthField({ maxPacket: 10 }), '0000000b', 'ERR_IOCP_FRAME_TOO_LARGE'],
     ['the original, 509 bytes', framing.iocps(), 'fd010000', 'ERR_IOCP_FRAME_TOO_LARGE'],
     ['negative', framing.lengthField({ bytes: 8 }), 'ffffffffffffffff', 'ERR_IOCP_FRAME_NEGATIVE_LENGTH'],
-    ['shorter than its header', framing.lengthField({ bytes: 2, adjustment: -2 }), '0001', 'ERR_IOCP_FRAME_SHORTER_THAN_HEADER'],
+    [
+      'shorter than its header',
+      framing.lengthField({ bytes: 2, adjustment: -2 }),
+      '0001',
+      'ERR_IOCP_FRAME_SHORTER_THAN_HEADER'
+    ],
     ['shorter than strip', framing.lengthField({ bytes: 2, strip: 6 }), '0003', 'ERR_IOCP_FRAME_SHORTER_THAN_STRIP'],
     ['bad flag', framing.hpSocketPack({ flag: 5 }), '02000002', 'ERR_IOCP_FRAME_BAD_FLAG'],
     ['bad length', framing.hpSocketPack(), '00000000', 'ERR_IOCP_FRAME_BAD_LENGTH'],
     ['bad varint', framing.varint(), 'ffffffffff', 'ERR_IOCP_FRAME_BAD_VARINT'],
-    ['line too long', framing.line({ maxPacket: 3 }), '6161616161616161', 'ERR_IOCP_FRAME_TOO_LARGE'],
+    ['line too long', framing.line({ maxPacket: 3 }), '6161616161616161', 'ERR_IOCP_FRAME_TOO_LARGE']
   ])('%s: an event with its code and the bytes, then close', async (_, made, hex, code) => {
     const { server, port } = await startServer({ framing: made })
     const told = once(server, 'frameError') as Promise<[IocpFrameError]>
@@ -96,7 +113,9 @@ describe('what cannot be accepted', () => {
   test('an oversize packet can be skipped: the stream stays in sync', async () => {
     const { server, port } = await startEcho({ framing: framing.lengthField({ maxPacket: 10, onOversize: 'discard' }) })
     const told: unknown[] = []
-    server.on('frameError', (error) => told.push([error.code, error.frameSize, error.header.toString('hex'), error.discarded]))
+    server.on('frameError', (error) =>
+      told.push([error.code, error.frameSize, error.header.toString('hex'), error.discarded])
+    )
     const client = await RawClient.open(port)
     await client.write(Buffer.concat([frame('before'), frame(pattern(100_000)), frame('after')]))
     expect(await client.read(10 + 9)).toEqual(Buffer.concat([frame('before'), frame('after')]))
@@ -177,7 +196,7 @@ describe('streams', () => {
     await until(() => client.socket.writableLength > 0)
     let held = 0
     for (let turn = 0; turn < 20; turn++) {
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      await sleep(5)
       held = Math.max(held, stream.readableLength)
     }
     expect(held).toBeLessThan(8 * 2 ** 20)
@@ -216,6 +235,11 @@ test('packages of the original are read by the reader', async () => {
   sender.send(iocpsPackage.keys(1, [70_000], 'report.pdf'))
   const [packet] = (await once(connection, 'packet')) as [Buffer]
   const reader = new PacketReader(packet, 'little')
-  expect([reader.u8(), reader.u32(), reader.string('nul', 'latin1'), reader.remaining]).toEqual([1, 70_000, 'report.pdf', 0])
+  expect([reader.u8(), reader.u32(), reader.string('nul', 'latin1'), reader.remaining]).toEqual([
+    1,
+    70_000,
+    'report.pdf',
+    0
+  ])
   sender.destroy()
 })

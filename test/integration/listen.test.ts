@@ -65,13 +65,19 @@ describe('addresses', () => {
 
   test('a name that does not exist', async () => {
     const server = createServer()
-    await expect(server.listen(0, 'no-such-host.invalid')).rejects.toMatchObject({ code: expect.stringMatching(/^E/) as string })
+    await expect(server.listen(0, 'no-such-host.invalid')).rejects.toMatchObject({
+      code: expect.stringMatching(/^E/) as string
+    })
     expect(server.listening).toBe(false)
   })
 
   test('an address that is not of this machine', async () => {
     const server = createServer()
-    await expect(server.listen(0, '192.0.2.1')).rejects.toMatchObject({ code: 'EADDRNOTAVAIL', syscall: 'bind', address: '192.0.2.1' })
+    await expect(server.listen(0, '192.0.2.1')).rejects.toMatchObject({
+      code: 'EADDRNOTAVAIL',
+      syscall: 'bind',
+      address: '192.0.2.1'
+    })
   })
 })
 
@@ -83,7 +89,7 @@ describe('a port that is in use', () => {
       code: 'EADDRINUSE',
       syscall: 'bind',
       address: '127.0.0.1',
-      port,
+      port
     })
     expect(other.listening).toBe(false)
   })

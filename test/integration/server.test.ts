@@ -164,6 +164,8 @@ describe('stats', () => {
     await client.read(5)
     client.end()
     await until(() => server.connections.size === 0 && seen.includes('iocp:close'))
-    expect(new Set(seen)).toEqual(new Set(['iocp:listening', 'iocp:connection', 'iocp:batch', 'iocp:stats', 'iocp:close']))
+    expect(new Set(seen)).toEqual(
+      new Set(['iocp:listening', 'iocp:connection', 'iocp:batch', 'iocp:stats', 'iocp:close'])
+    )
   })
 })

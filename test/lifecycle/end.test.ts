@@ -11,7 +11,7 @@ describe('ends by itself', () => {
     'a client whose connections have ended',
     'a client that keeps nothing',
     'a failed listen',
-    'a failed connect',
+    'a failed connect'
   ])('%s', async (which) => {
     const ended = await runProgram('end.mjs', which)
     expect(ended).toMatchObject({ code: 0, error: '' })
@@ -35,6 +35,6 @@ test('a handler that throws loses no packet, for its connection or for others', 
   expect(JSON.parse(ended.out)).toEqual({
     seen: 30,
     inOrder: true,
-    errors: ['thrown at 5', 'thrown at 15', 'thrown at 25'],
+    errors: ['thrown at 5', 'thrown at 15', 'thrown at 25']
   })
 })

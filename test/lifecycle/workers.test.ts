@@ -7,7 +7,7 @@ describe('Workers with a server each, while data flows', () => {
     ['process.exit', 'exit 3'],
     ['exception', 'error: thrown in a worker'],
     ['close', 'exit 0'],
-    ['beside the main thread', 'the main thread goes on'],
+    ['beside the main thread', 'the main thread goes on']
   ])('%s', async (how, expected) => {
     const ended = await runProgram('workers.mjs', how)
     expect(ended).toMatchObject({ code: 0, error: '' })

@@ -33,7 +33,7 @@ test.each([
   [[1, 0, 0, 0, 0, 0, 0, 0], '1::'],
   [[0x2001, 0xdb8, 0, 1, 1, 1, 1, 1], '2001:db8:0:1:1:1:1:1'],
   [[0x2001, 0xdb8, 0, 0, 1, 0, 0, 1], '2001:db8::1:0:0:1'],
-  [[0, 0, 1, 0, 0, 0, 1, 0], '0:0:1::1:0'],
+  [[0, 0, 1, 0, 0, 0, 1, 0], '0:0:1::1:0']
 ])('%j is written %s', (groups, text) => {
   expect(remoteOf(v6(groups, 1), 0)?.address).toBe(text)
 })
@@ -44,7 +44,7 @@ test('IPv6 is written as URLs write it', () => {
     fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), (groups) => {
       const plain = groups.map((one) => one.toString(16)).join(':')
       expect(`[${remoteOf(v6(groups, 1), 0)?.address ?? ''}]`).toBe(new URL(`http://[${plain}]/`).hostname)
-    }),
+    })
   )
 })
 

@@ -66,7 +66,7 @@ test('packets go to their connections in order, other records to the sink', () =
     [4, 1, 1, 5, 0, 0, expect.any(ArrayBuffer)],
     [0, 'c'],
     [1, ''],
-    ['end', 5, 3],
+    ['end', 5, 3]
   ])
   expect(sink.open).toBe(0)
 })
@@ -109,11 +109,16 @@ describe('when a handler throws', () => {
     }).toThrow('from a handler')
     expect(sink.seen).toEqual([
       [0, '1'],
-      ['end', 2, 4],
+      ['end', 2, 4]
     ])
     expect(sink.open).toBe(0)
     await nextTick()
-    expect(sink.seen.slice(2)).toEqual([[0, '3'], [5, 2, 1, 0, 0, 0, expect.any(ArrayBuffer)], [0, '4'], ['end', 3, 4]])
+    expect(sink.seen.slice(2)).toEqual([
+      [0, '3'],
+      [5, 2, 1, 0, 0, 0, expect.any(ArrayBuffer)],
+      [0, '4'],
+      ['end', 3, 4]
+    ])
   })
 
   test('a later batch waits for the rest of the earlier one', () => {
@@ -128,7 +133,7 @@ describe('when a handler throws', () => {
     expect(sink.seen.filter((one) => (one as unknown[])[0] === 0)).toEqual([
       [0, '1'],
       [0, '2'],
-      [0, '3'],
+      [0, '3']
     ])
   })
 
@@ -146,7 +151,14 @@ describe('when a handler throws', () => {
     }).toThrow('2')
     for (let turn = 0; turn < 5; turn++) await nextTick()
     expect(caught.map((error) => (error as Error).message)).toEqual(['3', '4'])
-    expect(sink.seen.filter((one) => (one as unknown[])[0] !== 'end').map(String)).toEqual(['0,1', '0,2', '1,x', '0,3', '0,4', '1,y'])
+    expect(sink.seen.filter((one) => (one as unknown[])[0] !== 'end').map(String)).toEqual([
+      '0,1',
+      '0,2',
+      '1,x',
+      '0,3',
+      '0,4',
+      '1,y'
+    ])
     expect(sink.open).toBe(0)
   })
 })

@@ -60,7 +60,10 @@ describe('send', () => {
     const connection = host.connection({ backpressure: { highWater: 100, onOverflow: 'drop-newest' } })
     host.queued = () => {
       host.questions++
-      return host.engine.operations.reduce((sum, { payload }) => sum + (payload === undefined ? 0 : payload.length + 4), 0)
+      return host.engine.operations.reduce(
+        (sum, { payload }) => sum + (payload === undefined ? 0 : payload.length + 4),
+        0
+      )
     }
     const states = Array.from({ length: 8 }, () => connection.send('x'.repeat(16)))
     expect(states).toEqual(['sent', 'sent', 'sent', 'sent', 'sent', 'dropped', 'dropped', 'dropped'])
@@ -69,7 +72,7 @@ describe('send', () => {
   test.each([
     ['a header of 2 bytes', framing.lengthField({ bytes: 2 }), 2],
     ['a delimiter', framing.delimiter({ delimiters: 'abc' }), 3],
-    ['nothing', framing.raw(), 0],
+    ['nothing', framing.raw(), 0]
   ])('counts %s', (_, made, overhead) => {
     const connection = new FakeHost().connection({ framing: made })
     connection.send('12345')
@@ -80,9 +83,7 @@ describe('send', () => {
     const host = new FakeHost()
     const connection = host.connection({ framing: framing.lengthField({ bytes: 1 }) })
     for (const bad of [5, null, undefined, {}, [1, 2], new ArrayBuffer(1)]) {
-      expect(() => connection.send(bad as unknown as string)).toThrow(
-        expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
-      )
+      expect(() => connection.send(bad as string)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }))
     }
     expect(() => connection.send('x', 5 as never)).toThrow(/'onSent' must be a function/)
     expect(() => connection.send(Buffer.alloc(256))).toThrow(expect.objectContaining({ code: 'ERR_IOCP_PACKET_SIZE' }))
@@ -109,7 +110,7 @@ describe('send', () => {
       (one: Connection) => {
         closed(one, cause.peerEnd, 0, 0)
         return one
-      },
+      }
     ]) {
       const connection = over(host.connection())
       expect(connection.send('x', (outcome) => outcomes.push(outcome))).toBe('closed')
@@ -535,7 +536,7 @@ describe('iteration', () => {
     closed(connection, cause.local, 0, 0)
     expect(await Promise.all(waits)).toEqual([
       { done: true, value: undefined },
-      { done: true, value: undefined },
+      { done: true, value: undefined }
     ])
   })
 })
@@ -552,7 +553,7 @@ describe('operations', () => {
     expect(host.engine.operations).toMatchObject([
       { op: 'demand', a: 3 },
       { op: 'setFraming', a: 0 },
-      { op: 'end', a: 2000 },
+      { op: 'end', a: 2000 }
     ])
     expect(host.profiles[0]?.native.receive).toEqual({ kind: 'raw' })
   })

@@ -9,7 +9,7 @@ import {
   errorCodes,
   invalidArgument,
   invalidOption,
-  show,
+  show
 } from '../../lib/errors.js'
 import { fromNative, systemError } from '../../lib/system_error.js'
 import { cause, frameError } from '../../lib/vocabulary.js'
@@ -29,7 +29,7 @@ describe('IocpError', () => {
   test('is an Error with a name, a code and only the properties that are known', () => {
     const error = new IocpError('ECONNRESET', 'gone', { syscall: 'recv', port: 5, address: undefined })
     expect(error).toBeInstanceOf(Error)
-    expect({ ...error }).toEqual({ code: 'ECONNRESET', syscall: 'recv', port: 5 })
+    expect(Object.fromEntries(Object.entries(error))).toEqual({ code: 'ECONNRESET', syscall: 'recv', port: 5 })
     expect(String(error)).toBe('IocpError: gone')
     expect(inspect(error).split('\n')[0]).toBe('IocpError: gone')
   })
@@ -51,7 +51,9 @@ test('several attempts have the code that they have in common', () => {
 test('a frame error shows what was wrong', () => {
   const error = new IocpFrameError('ERR_IOCP_FRAME_TOO_LARGE', Buffer.from([0xff, 1]), true, 65_281)
   expect(error).toMatchObject({ name: 'IocpFrameError', discarded: true, frameSize: 65_281 })
-  expect(error.message).toBe('The peer sent a packet larger than the limit; the frame has 65281 bytes; it began with ff01')
+  expect(error.message).toBe(
+    'The peer sent a packet larger than the limit; the frame has 65281 bytes; it began with ff01'
+  )
 })
 
 test('wrong options and arguments', () => {
@@ -66,15 +68,24 @@ test.each([
   [() => 1, 'a function'],
   [Symbol('x'), 'a symbol'],
   [[1, 2], 'an array of 2'],
-  [{ toString: () => { throw new Error('never called') } }, 'an object'],
+  [
+    {
+      toString: () => {
+        throw new Error('never called')
+      }
+    },
+    'an object'
+  ],
   [null, 'null'],
-  [undefined, 'undefined'],
+  [undefined, 'undefined']
 ])('shows values shortly (%#)', (value, text) => {
   expect(show(value)).toBe(text)
 })
 
 describe('system errors', () => {
-  const native = { errorInfo: (winCode: number) => ({ code: winCode === 10_048 ? 'EADDRINUSE' : 'UNKNOWN', message: 'In use' }) }
+  const native = {
+    errorInfo: (winCode: number) => ({ code: winCode === 10_048 ? 'EADDRINUSE' : 'UNKNOWN', message: 'In use' })
+  }
 
   test('say what failed, where, and by which number', () => {
     const error = systemError(native, { winCode: 10_048, syscall: 'bind', address: '::1', port: 80 })
@@ -96,7 +107,7 @@ describe('CloseInfo', () => {
   test.each([
     [cause.local, 'local'],
     [cause.peerEnd, 'peer-end'],
-    [cause.serverClosing, 'server-closing'],
+    [cause.serverClosing, 'server-closing']
   ])('%d has no error', (number, name) => {
     const info = new CloseInfo(number, 0, 3, undefined)
     expect(info.cause).toBe(name)
@@ -108,7 +119,7 @@ describe('CloseInfo', () => {
     [cause.peerReset, 'peer-reset', 'ECONNRESET'],
     [cause.timeout, 'timeout', 'ETIMEDOUT'],
     [cause.overflow, 'overflow', 'ERR_IOCP_OVERFLOW'],
-    [cause.refused, 'refused', 'ERR_IOCP_REFUSED'],
+    [cause.refused, 'refused', 'ERR_IOCP_REFUSED']
   ])('%d has an error, always the same', (number, name, code) => {
     const info = new CloseInfo(number, 0, 0, undefined)
     expect(info.cause).toBe(name)
@@ -119,11 +130,15 @@ describe('CloseInfo', () => {
   test('a protocol error is the one that the event told', () => {
     const error = new IocpFrameError('ERR_IOCP_FRAME_BAD_FLAG', Buffer.alloc(0), false)
     expect(new CloseInfo(cause.protocolError, frameError.badFlag, 0, error).error).toBe(error)
-    expect(new CloseInfo(cause.protocolError, frameError.badFlag, 0, undefined).error?.code).toBe('ERR_IOCP_FRAME_BAD_FLAG')
+    expect(new CloseInfo(cause.protocolError, frameError.badFlag, 0, undefined).error?.code).toBe(
+      'ERR_IOCP_FRAME_BAD_FLAG'
+    )
   })
 
   test('every number of a frame error has a code of its own', () => {
-    const codes = Object.values(frameError).slice(1).map((number) => frameErrorCode(number))
+    const codes = Object.values(frameError)
+      .slice(1)
+      .map((number) => frameErrorCode(number))
     expect(new Set(codes).size).toBe(codes.length)
     expect(codes).not.toContain('ERR_IOCP_FRAME_CORRUPT')
     expect(frameErrorCode(200)).toBe('ERR_IOCP_FRAME_CORRUPT')

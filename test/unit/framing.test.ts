@@ -14,7 +14,7 @@ describe('lengthField', () => {
       failFast: true,
       typeByte: false,
       onOversize: 'close',
-      streamAbove: Number.MAX_SAFE_INTEGER,
+      streamAbove: Number.MAX_SAFE_INTEGER
     })
   })
 
@@ -42,7 +42,7 @@ describe('lengthField', () => {
     ['streamAbove', 2 ** 30 + 1],
     ['failFast', 1],
     ['typeByte', 'yes'],
-    ['onOversize', 'ignore'],
+    ['onOversize', 'ignore']
   ])('refuses %s: %j', (name, value) => {
     expect(() => framing.lengthField({ [name]: value })).toThrow(`Option '${name}' must be`)
   })
@@ -50,7 +50,7 @@ describe('lengthField', () => {
   test('packets above 1 GiB need a stream', () => {
     expect(framing.lengthField({ bytes: 8, maxPacket: 2 ** 40, streamAbove: '1MiB' })).toMatchObject({
       maxPacket: 2 ** 40,
-      streamAbove: 1_048_576,
+      streamAbove: 1_048_576
     })
   })
 
@@ -72,12 +72,12 @@ describe('delimiter', () => {
     'refuses %j',
     (delimiters) => {
       expect(() => framing.delimiter({ delimiters: delimiters as string })).toThrow("Option 'delimiters' must be")
-    },
+    }
   )
 
   test('refuses one that can never be found', () => {
     expect(() => framing.delimiter({ delimiters: ['ab', 'xaby'] })).toThrow(
-      "Option 'delimiters[1]' must be one that can be found: delimiters[0] ends inside it",
+      "Option 'delimiters[1]' must be one that can be found: delimiters[0] ends inside it"
     )
     // At the end of the longer one is no harm: both end at the same place, and the longer one wins.
     expect(() => framing.delimiter({ delimiters: ['\n', '\r\n'] })).not.toThrow()
@@ -103,7 +103,13 @@ describe('presets', () => {
   })
 
   test.each([1, 2, 4] as const)('erlang(%d)', (bytes) => {
-    expect(framing.erlang(bytes)).toMatchObject({ kind: 'lengthField', bytes, endian: 'big', adjustment: 0, strip: bytes })
+    expect(framing.erlang(bytes)).toMatchObject({
+      kind: 'lengthField',
+      bytes,
+      endian: 'big',
+      adjustment: 0,
+      strip: bytes
+    })
   })
 
   test('erlang(3) does not exist', () => {

@@ -14,7 +14,7 @@ test.each([
   ['HP-Socket', framing.hpSocketPack({ maxPacket: '8MiB' }), 1, 4_194_303],
   ['varint', framing.varint({ maxPacket: 300 }), 0, 300],
   ['line', framing.line({ maxPacket: 80 }), 0, 80],
-  ['raw', framing.raw(), 0, 2 ** 31 - 1],
+  ['raw', framing.raw(), 0, 2 ** 31 - 1]
 ])('sizes with %s', (_, made, min, max) => {
   const rules = sendRules(made)
   expect([rules.minPayload, rules.maxPayload]).toEqual([min, max])
@@ -34,7 +34,7 @@ test.each([
 describe('a header that stays in the packet', () => {
   test.each([
     ['big', Buffer.from([0, 3, 9, 9, 9])],
-    ['little', Buffer.from([3, 0, 9, 9, 9])],
+    ['little', Buffer.from([3, 0, 9, 9, 9])]
   ] as const)('has to say the right length (%s-endian)', (endian, good) => {
     const rules = sendRules(framing.lengthField({ bytes: 2, endian, strip: 0 }))
     checkContent(rules, good)
@@ -70,7 +70,7 @@ describe('delimiters', () => {
     [['xx'], 'abx', false],
     [['aab'], 'a', true],
     [['ab', 'b'], 'x', true],
-    [['b', 'ab'], 'xa', false],
+    [['b', 'ab'], 'xa', false]
   ])('%j with %j: %s', (delimiters, payload, expected) => {
     expect(accepts(delimiters, payload)).toBe(expected)
   })
@@ -79,7 +79,7 @@ describe('delimiters', () => {
     ['abc\n', true],
     ['\n', true],
     ['abc', false],
-    ['a\nb\n', false],
+    ['a\nb\n', false]
   ])('not stripped, %j: %s', (payload, expected) => {
     expect(accepts(['\n'], payload, false)).toBe(expected)
   })

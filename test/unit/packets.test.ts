@@ -15,7 +15,7 @@ const values = fc.oneof(
   fc.record({ kind: fc.constant('u64' as const), value: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) }),
   fc.record({ kind: fc.constant('i64' as const), value: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }) }),
   fc.record({ kind: fc.constant('f32' as const), value: fc.float({ noNaN: true }) }),
-  fc.record({ kind: fc.constant('f64' as const), value: fc.double({ noNaN: true }) }),
+  fc.record({ kind: fc.constant('f64' as const), value: fc.double({ noNaN: true }) })
 )
 
 test('what is written is read, in either order of bytes', () => {
@@ -26,7 +26,7 @@ test('what is written is read, in either order of bytes', () => {
       const reader = new PacketReader(writer.finish(), order)
       for (const { kind, value } of list) expect(reader[kind]()).toBe(value)
       expect(reader.remaining).toBe(0)
-    }),
+    })
   )
 })
 
@@ -48,7 +48,7 @@ describe('strings', () => {
         const reader = new PacketReader(packet, order)
         expect(reader.string(end)).toBe(text)
         expect(reader.u8()).toBe(7)
-      }),
+      })
     )
   })
 
@@ -92,7 +92,7 @@ describe('bounds', () => {
         const reader = new PacketReader(bytes)
         if (length <= bytes.length) expect(reader.bytes(length)).toHaveLength(length)
         else expect(() => reader.bytes(length)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_READER_BOUNDS' }))
-      }),
+      })
     )
   })
 
@@ -120,7 +120,7 @@ describe('packages of the original', () => {
     ['type', iocpsPackage.type(2), '02'],
     ['type, number, text', iocpsPackage.keys(1, [0x01020304], 'a.txt'), '0104030201612e74787400'],
     ['type, three keys, text', iocpsPackage.keys(9, [1, 2, 3], ''), '0901000000020000000300000000'],
-    ['type, number, bytes', iocpsPackage.bytes(7, 1, Buffer.from([5, 6])), '07010000000506'],
+    ['type, number, bytes', iocpsPackage.bytes(7, 1, Buffer.from([5, 6])), '07010000000506']
   ])('%s', (_, packet, hex) => {
     expect(packet.toString('hex')).toBe(hex)
   })

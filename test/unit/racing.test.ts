@@ -2,8 +2,10 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Connection } from '../../lib/connection.js'
 import { IocpError } from '../../lib/errors.js'
 import type { Attempt } from '../../lib/host.js'
-import { readProfile, readTarget } from '../../lib/options.js'
+import { readProfile, readTarget } from '../../lib/settings.js'
 import { race, type ConnectingHost } from '../../lib/racing.js'
+import { FakeHost } from '../helpers/fake_host.js'
+import { never } from '../helpers/servers.js'
 import { interleave, resolveHost, type HostTarget } from '../../lib/resolve.js'
 
 class Host implements ConnectingHost {
@@ -30,7 +32,7 @@ class Host implements ConnectingHost {
 
 const six = (address: string): HostTarget => ({ address, family: 6 })
 const four = (address: string): HostTarget => ({ address, family: 4 })
-const connection = {} as Connection
+const connection: Connection = new FakeHost().connection()
 
 function begin(addresses: HostTarget[], options: object = {}) {
   const host = new Host()
@@ -101,7 +103,7 @@ describe('failures', () => {
     await expect(result).rejects.toMatchObject({
       name: 'IocpAttemptsError',
       code: 'ERR_IOCP_ATTEMPTS',
-      errors: [{ code: 'ETIMEDOUT' }, { code: 'ECONNREFUSED' }],
+      errors: [{ code: 'ETIMEDOUT' }, { code: 'ECONNREFUSED' }]
     })
   })
 
@@ -134,8 +136,7 @@ describe('failures', () => {
 
 describe('giving up', () => {
   test('after the timeout, which includes the name', async () => {
-    const lookup = () => new Promise<never>(() => undefined)
-    const { host, result } = begin([], { lookup, timeout: 1000 })
+    const { host, result } = begin([], { lookup: never, timeout: 1000 })
     await turn(1000)
     await expect(result).rejects.toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect', port: 80 })
     expect(host.attempts).toEqual([])
@@ -179,9 +180,18 @@ describe('order of addresses', () => {
   test.each([
     [[], []],
     [[six('a')], ['a']],
-    [[six('a'), six('b'), four('1'), four('2'), four('3')], ['a', '1', 'b', '2', '3']],
-    [[four('1'), six('a'), six('b'), six('c')], ['1', 'a', 'b', 'c']],
-    [[four('1'), four('2'), six('a')], ['1', 'a', '2']],
+    [
+      [six('a'), six('b'), four('1'), four('2'), four('3')],
+      ['a', '1', 'b', '2', '3']
+    ],
+    [
+      [four('1'), six('a'), six('b'), six('c')],
+      ['1', 'a', 'b', 'c']
+    ],
+    [
+      [four('1'), four('2'), six('a')],
+      ['1', 'a', '2']
+    ]
   ])('the families take turns (%#)', (given, expected) => {
     expect(interleave(given).map(({ address }) => address)).toEqual(expected)
   })

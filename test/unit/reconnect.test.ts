@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { closed } from '../../lib/closing.js'
 import type { Connection } from '../../lib/connection.js'
-import { readReconnect, type ReconnectPlan } from '../../lib/options.js'
+import { readReconnect, type ReconnectPlan } from '../../lib/settings.js'
 import { deliver } from '../../lib/receiving.js'
 import { ReconnectingConnection, retryDelay } from '../../lib/reconnect.js'
 import { cause } from '../../lib/vocabulary.js'
@@ -27,7 +27,7 @@ function begin(script: (true | Error)[], options: object = {}, signal?: AbortSig
       return Promise.resolve(connection)
     },
     plan(options),
-    signal,
+    signal
   )
   const seen: string[] = []
   link.on('connect', () => seen.push('connect'))
@@ -84,7 +84,7 @@ test('a connection that breaks at once does not start the count anew, one that l
     'retry 3 400 -',
     'connect',
     'disconnect peer-end',
-    'retry 1 100 -',
+    'retry 1 100 -'
   ])
 })
 

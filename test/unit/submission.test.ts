@@ -31,7 +31,7 @@ test('everything of a tick crosses in one call, in order', async () => {
     { op: 'send', slot: 1, generation: 1, b: 3, payload: Buffer.from('one') },
     { op: 'pause', slot: 2, generation: 9 },
     { op: 'send', slot: 3, payload: Buffer.from('zwei') },
-    { op: 'end', slot: 4, generation: 5, a: 1000 },
+    { op: 'end', slot: 4, generation: 5, a: 1000 }
   ])
 })
 

@@ -16,7 +16,7 @@ describe('sizes', () => {
     ['2GiB', 2_147_483_648],
     ['1kB', 1000],
     ['1MB', 1_000_000],
-    ['1GB', 1_000_000_000],
+    ['1GB', 1_000_000_000]
   ])('%j is %d bytes', (given, bytes) => {
     expect(toSize(given, 'size', any)).toBe(bytes)
   })
@@ -25,7 +25,7 @@ describe('sizes', () => {
     '%o is refused',
     (given) => {
       expect(() => toSize(given, 'maxPacket', any)).toThrow(/^Option 'maxPacket' must be a number of bytes/)
-    },
+    }
   )
 
   test('both ends of a range are included and the message names them', () => {
@@ -46,7 +46,7 @@ describe('durations', () => {
     ['1.5s', 1500],
     ['5m', 300_000],
     ['2h', 7_200_000],
-    ['1d', 86_400_000],
+    ['1d', 86_400_000]
   ])('%j is %d ms', (given, milliseconds) => {
     expect(toDuration(given, 'time', any)).toBe(milliseconds)
   })
@@ -82,15 +82,15 @@ describe('OptionReader', () => {
     ['boolean', (reader: OptionReader) => reader.boolean('x', true), 'true or false'],
     ['one of', (reader: OptionReader) => reader.oneOf('x', ['a', 2], 'a'), "one of 'a', 2"],
     ['text', (reader: OptionReader) => reader.text('x'), 'text'],
-    ['callback', (reader: OptionReader) => reader.callback('x'), 'a function'],
+    ['callback', (reader: OptionReader) => reader.callback('x'), 'a function']
   ])('a wrong %s names the path, the value and what is allowed', (_, read, allowed) => {
     expect(() => read(new OptionReader({ x: 5 }, 'outer'))).toThrow(
       expect.objectContaining({
         code: 'ERR_IOCP_INVALID_OPTION',
         message: `Option 'outer.x' must be ${allowed}; it is 5`,
         option: 'outer.x',
-        value: 5,
-      }),
+        value: 5
+      })
     )
   })
 

@@ -9,7 +9,7 @@ const camel = (name: string): string => name.replaceAll(/_(\w)/g, (_, letter: st
 function list(source: string, macro: string): Record<string, number> {
   const body = new RegExp(`#define ${macro}\\(X\\)((?:.*\\\\\\n)*.*)`).exec(source)?.[1] ?? ''
   return Object.fromEntries(
-    [...body.matchAll(/X\((\w+), (\d+)\)/g)].map(([, name = '', number]) => [camel(name), Number(number)]),
+    [...body.matchAll(/X\((\w+), (\d+)\)/g)].map(([, name = '', number]) => [camel(name), Number(number)])
   )
 }
 
@@ -17,7 +17,7 @@ test.each([
   ['record', 'IOCP_RECORD_KINDS'],
   ['op', 'IOCP_OPERATION_KINDS'],
   ['cause', 'IOCP_CLOSE_CAUSES'],
-  ['outcome', 'IOCP_SEND_OUTCOMES'],
+  ['outcome', 'IOCP_SEND_OUTCOMES']
 ] as const)('%s has the numbers of native code', (name, macro) => {
   const numbers = list(native('core/records.h'), macro)
   expect(Object.keys(numbers).length).toBeGreaterThan(0)
@@ -33,7 +33,7 @@ test('frameError has the numbers of native code', () => {
 
 test.each([
   ['RECORD_WORDS', 'kRecordWords'],
-  ['OPERATION_WORDS', 'kOperationWords'],
+  ['OPERATION_WORDS', 'kOperationWords']
 ] as const)('%s is the size of native code', (name, constant) => {
   expect(native('core/records.h')).toContain(`${constant} = ${vocabulary[name]};`)
 })

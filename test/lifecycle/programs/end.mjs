@@ -42,7 +42,9 @@ const programs = {
   },
 
   async 'a failed listen'() {
-    await createServer().listen(0, 'no-such-host.invalid').catch(() => say('failed'))
+    await createServer()
+      .listen(0, 'no-such-host.invalid')
+      .catch(() => say('failed'))
   },
 
   async 'a failed connect'() {
@@ -70,7 +72,7 @@ const programs = {
       say('still here')
       process.exit(0)
     }, 500).unref()
-  },
+  }
 }
 
 const which = process.argv[2]

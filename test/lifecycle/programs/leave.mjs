@@ -13,7 +13,7 @@ const ways = {
     void Promise.reject(new Error('left by a rejection'))
   },
   abort: () => process.abort(),
-  kill: () => process.kill(process.pid, 'SIGKILL'),
+  kill: () => process.kill(process.pid, 'SIGKILL')
 }
 
 function leave() {
@@ -97,7 +97,7 @@ const moments = {
     await flows
     await Promise.all([server.close({ deadline: 0 }), client.close({ deadline: 0 })])
     leave()
-  },
+  }
 }
 
 if (process.argv.includes('--list')) say(JSON.stringify({ moments: Object.keys(moments), ways: Object.keys(ways) }))

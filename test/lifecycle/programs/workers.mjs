@@ -24,8 +24,8 @@ if (isMainThread) {
               say(`exit ${code}`)
               resolve(undefined)
             })
-          }),
-      ),
+          })
+      )
     )
   }
   if (load !== undefined) {

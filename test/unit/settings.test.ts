@@ -8,8 +8,8 @@ import {
   readReconnect,
   readServerOptions,
   readTarget,
-  withFraming,
-} from '../../lib/options.js'
+  withFraming
+} from '../../lib/settings.js'
 
 const server = (name: string, value: unknown): unknown => readServerOptions({ [name]: value })
 const target = (name: string, value: unknown): unknown => readTarget({ port: 1, [name]: value })
@@ -23,20 +23,46 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
   [server, 'receive', ['flowing', 0, 7], ['demand', -1, 2 ** 31]],
   [server, 'allowHalfOpen', [true, false], [1]],
   [server, 'noDelay', [true, false], ['yes']],
-  [server, 'keepAlive', [true, false, 1000, '2h', {}, { delay: '5s', interval: 1000, count: 255 }], [999, '1', { count: 0 }, { every: 1 }]],
+  [
+    server,
+    'keepAlive',
+    [true, false, 1000, '2h', {}, { delay: '5s', interval: 1000, count: 255 }],
+    [999, '1', { count: 0 }, { every: 1 }]
+  ],
   [server, 'receiveBuffer', [0, '1MiB'], [-1, '2GiB']],
   [server, 'sendBuffer', [0, '64KiB'], [-1, 'big']],
   [server, 'typeOfService', [0, 255], [256, -1]],
   [server, 'endDeadline', [0, '10s'], [-1, 2 ** 31]],
   [server, 'copyThreshold', [0, '1MiB'], ['2MiB', -1]],
-  [server, 'delivery', [{ total: '64KiB' }, { perConnection: 4096 }], [{ total: 1 }, { total: '64KiB', perConnection: '65KiB' }, 5]],
+  [
+    server,
+    'delivery',
+    [{ total: '64KiB' }, { perConnection: 4096 }],
+    [{ total: 1 }, { total: '64KiB', perConnection: '65KiB' }, 5]
+  ],
   [server, 'maxFreeBuffers', [-1, 0, 100], [-2, 1.5]],
   [server, 'maxFreeContexts', [-1, 0, 100], [-2, '3']],
   [server, 'skipOnSuccess', [true, false], [0]],
   [server, 'maxConnections', [1, 2_097_151], [0, 2_097_152]],
   [server, 'accepts', [1, 1024], [0, 1025]],
-  [server, 'framing', [framing.raw(), { receive: framing.line(), send: framing.raw() }], [null, {}, 'raw', { receive: framing.raw() }]],
-  [server, 'backpressure', [{}, { highWater: 1, lowWater: 0 }, { onOverflow: 'close' }], [{ highWater: 0 }, { highWater: 5, lowWater: 6 }, { highWater: 5, hardCap: 4 }, { onOverflow: 'block' }, { hardCapPackets: 0 }]],
+  [
+    server,
+    'framing',
+    [framing.raw(), { receive: framing.line(), send: framing.raw() }],
+    [null, {}, 'raw', { receive: framing.raw() }]
+  ],
+  [
+    server,
+    'backpressure',
+    [{}, { highWater: 1, lowWater: 0 }, { onOverflow: 'close' }],
+    [
+      { highWater: 0 },
+      { highWater: 5, lowWater: 6 },
+      { highWater: 5, hardCap: 4 },
+      { onOverflow: 'block' },
+      { hardCapPackets: 0 }
+    ]
+  ],
   [listen, 'port', [0, 65_535], [-1, 65_536, '80']],
   [listen, 'host', ['::1', 'localhost'], [5]],
   [listen, 'backlog', [1, 65_535], [0]],
@@ -47,7 +73,7 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
   [target, 'timeout', [0, '1m'], [-1]],
   [target, 'attemptDelay', [10, '1s'], [9]],
   [target, 'signal', [AbortSignal.abort()], [{}]],
-  [target, 'lookup', [() => Promise.resolve([])], [5]],
+  [target, 'lookup', [() => Promise.resolve([])], [5]]
 ]
 
 describe.each(table)('%o %s', (read, name, good, bad) => {
@@ -95,7 +121,7 @@ test('the water marks follow from highWater', () => {
     highWater: 1000,
     lowWater: 250,
     hardCap: 16_000,
-    onOverflow: 'queue',
+    onOverflow: 'queue'
   })
 })
 
@@ -106,7 +132,7 @@ test('keepAlive in its forms', () => {
   expect(readProfile({ keepAlive: { interval: '2s', count: 3 } }).native).toMatchObject({
     keepAlive: 7_200_000,
     keepAliveInterval: 2000,
-    keepAliveCount: 3,
+    keepAliveCount: 3
   })
 })
 
@@ -139,10 +165,15 @@ describe('reconnect', () => {
     expect(readReconnect({ minDelay: '1m' })).toMatchObject({ minDelay: 60_000, maxDelay: 60_000 })
   })
 
-  test.each([{ attempts: 0 }, { minDelay: 0 }, { minDelay: 10, maxDelay: 9 }, { factor: 0.5 }, { jitter: 2 }, { tries: 1 }, 5])(
-    'refuses %j',
-    (value) => {
-      expect(() => readReconnect(value)).toThrow(IocpError)
-    },
-  )
+  test.each([
+    { attempts: 0 },
+    { minDelay: 0 },
+    { minDelay: 10, maxDelay: 9 },
+    { factor: 0.5 },
+    { jitter: 2 },
+    { tries: 1 },
+    5
+  ])('refuses %j', (value) => {
+    expect(() => readReconnect(value)).toThrow(IocpError)
+  })
 })

@@ -1,0 +1,272 @@
+/** Options, checked and completed: what servers, clients and connections work from. */
+
+import { availableParallelism } from 'node:os'
+import type { NativeEngineOptions, NativeProfile } from './binding.js'
+import { invalidOption } from './errors.js'
+import { bothDirections, framing, type Framing } from './framing.js'
+import { sendRules, type SendRules } from './outgoing.js'
+import type { Lookup } from './options.js'
+import { MAX_DURATION, OptionReader, toDuration, toInteger } from './validate.js'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const MAX_BYTES = 2 ** 40
+const MAX_SLOTS = 2 ** 21 - 1
+
+/** How one kind of connection behaves: what native code is told, and what JavaScript itself decides by. */
+export interface Profile {
+  readonly native: NativeProfile
+  readonly rules: SendRules
+  readonly allowHalfOpen: boolean
+  readonly copyThreshold: number
+  /** Packets that may come to begin with, -1 for flowing. */
+  readonly receive: number
+}
+
+const connectionNames = [
+  'framing',
+  'pendingReads',
+  'readMode',
+  'receive',
+  'backpressure',
+  'allowHalfOpen',
+  'noDelay',
+  'keepAlive',
+  'receiveBuffer',
+  'sendBuffer',
+  'typeOfService',
+  'endDeadline',
+  'copyThreshold'
+] as const
+const engineNames = ['ioThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
+const targetNames = [
+  'port',
+  'host',
+  'family',
+  'localAddress',
+  'localPort',
+  'timeout',
+  'attemptDelay',
+  'signal',
+  'lookup'
+] as const
+
+/** Sets of option names that belong together. */
+export type OptionGroup = 'connection' | 'engine' | 'target'
+
+const groups: Readonly<Record<OptionGroup, readonly string[]>> = {
+  connection: connectionNames,
+  engine: engineNames,
+  target: targetNames
+}
+
+/** A reader that knows the names of some groups; the reader of each group reads its own. */
+export function knowing(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
+  return new OptionReader(options, '').skip(...known.flatMap((group) => groups[group]))
+}
+
+function readBackpressure(value: unknown) {
+  const reader = new OptionReader(value, 'backpressure')
+  const highWater = reader.size('highWater', { min: 1, max: MAX_BYTES }, MIB)
+  const marks = {
+    highWater,
+    lowWater: reader.size('lowWater', { min: 0, max: highWater }, Math.floor(highWater / 4)),
+    hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES }, Math.min(16 * highWater, MAX_BYTES)),
+    hardCapPackets: reader.integer('hardCapPackets', { min: 1, max: 2 ** 32 - 1 }, 2 ** 32 - 1),
+    onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
+  }
+  reader.done()
+  return marks
+}
+
+function readKeepAlive(value: unknown) {
+  const range = { min: 1000, max: MAX_DURATION }
+  const off = { keepAlive: 0, keepAliveInterval: 1000, keepAliveCount: 10 }
+  const on = { ...off, keepAlive: 7_200_000 }
+  if (value === undefined || value === false) return off
+  if (value === true) return on
+  if (typeof value === 'object') {
+    const reader = new OptionReader(value, 'keepAlive')
+    const detail = {
+      keepAlive: reader.duration('delay', range, on.keepAlive),
+      keepAliveInterval: reader.duration('interval', range, on.keepAliveInterval),
+      keepAliveCount: reader.integer('count', { min: 1, max: 255 }, on.keepAliveCount)
+    }
+    reader.done()
+    return detail
+  }
+  return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
+}
+
+function readReceive(reader: OptionReader): number {
+  const value = reader.raw('receive')
+  if (value === undefined || value === 'flowing') return -1
+  if (typeof value !== 'number') throw invalidOption('receive', value, "'flowing' or a number of packets")
+  return toInteger(value, 'receive', { min: 0, max: 2 ** 31 - 1 })
+}
+
+/**
+ * The connection options among some options, checked and completed.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readProfile(options: unknown): Profile {
+  const reader = new OptionReader(options, '')
+  const given = reader.raw('framing')
+  const { receive, send } = bothDirections(given === undefined ? framing.lengthField() : given, 'framing')
+  const initial = readReceive(reader)
+  const marks = readBackpressure(reader.raw('backpressure'))
+  const buffer = { min: 0, max: 1024 * MIB }
+  return {
+    native: {
+      receive,
+      send,
+      readMode: reader.oneOf('readMode', ['adaptive', 'zero-byte', 'direct'], 'adaptive'),
+      pendingReads: reader.integer('pendingReads', { min: 1, max: 64 }, 1),
+      ...marks,
+      noDelay: reader.boolean('noDelay', true),
+      ...readKeepAlive(reader.raw('keepAlive')),
+      receiveBuffer: reader.size('receiveBuffer', buffer, 0),
+      sendBuffer: reader.size('sendBuffer', buffer, 0),
+      typeOfService: reader.integer('typeOfService', { min: 0, max: 255 }, 0),
+      endDeadline: reader.duration('endDeadline', { min: 0, max: MAX_DURATION }, 10_000),
+      demand: initial !== -1
+    },
+    rules: sendRules(send),
+    allowHalfOpen: reader.boolean('allowHalfOpen', false),
+    copyThreshold: reader.size('copyThreshold', { min: 0, max: MIB }, 16 * KIB),
+    receive: initial
+  }
+}
+
+/** The same behaviour with another framing. */
+export function withFraming(profile: Profile, { receive, send }: { receive: Framing; send: Framing }): Profile {
+  return { ...profile, native: { ...profile.native, receive, send }, rules: sendRules(send) }
+}
+
+/**
+ * The engine options among some options, checked and completed.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readEngine(options: unknown): NativeEngineOptions {
+  const reader = new OptionReader(options, '')
+  const delivery = new OptionReader(reader.raw('delivery'), 'delivery')
+  const total = delivery.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
+  const perConnection = delivery.size('perConnection', { min: 4 * KIB, max: total }, Math.min(MIB, total))
+  delivery.done()
+  const free = { min: -1, max: 2 ** 31 - 1 }
+  return {
+    ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, Math.min(4, Math.max(1, availableParallelism() - 1))),
+    deliveryBytes: total,
+    deliveryPerConnection: perConnection,
+    maxFreeBuffers: reader.integer('maxFreeBuffers', free, 0),
+    maxFreeContexts: reader.integer('maxFreeContexts', free, 0),
+    skipOnSuccess: reader.boolean('skipOnSuccess', true)
+  }
+}
+
+/** Options of a server, checked and completed. */
+export interface ServerSettings {
+  readonly engine: NativeEngineOptions
+  readonly profile: Profile
+  readonly maxConnections: number
+  readonly accepts: number
+}
+
+/**
+ * The options of a server.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readServerOptions(options: unknown): ServerSettings {
+  const reader = knowing(options, 'connection', 'engine')
+  const settings = {
+    engine: readEngine(options),
+    profile: readProfile(options),
+    maxConnections: reader.integer('maxConnections', { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
+    accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64)
+  }
+  reader.done()
+  return settings
+}
+
+/**
+ * The arguments of `listen`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readListen(options: unknown): { port: number; host: string | undefined; backlog: number } {
+  const reader = new OptionReader(options, '')
+  const listen = {
+    port: reader.integer('port', { min: 0, max: 65_535 }, 0),
+    host: reader.text('host'),
+    backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 511)
+  }
+  reader.done()
+  return listen
+}
+
+/** Where to connect to, checked and completed. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+  readonly family: 4 | 6 | 0
+  readonly localAddress: string | undefined
+  readonly localPort: number
+  readonly timeout: number
+  readonly attemptDelay: number
+  readonly signal: AbortSignal | undefined
+  readonly lookup: Lookup | undefined
+}
+
+/**
+ * The target among the options of `connect`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readTarget(options: unknown): Target {
+  const reader = new OptionReader(options, '')
+  const port = reader.raw('port')
+  const signal = reader.raw('signal')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
+  return {
+    host: reader.text('host') ?? 'localhost',
+    port: toInteger(port, 'port', { min: 1, max: 65_535 }),
+    family: reader.oneOf('family', [0, 4, 6], 0),
+    localAddress: reader.text('localAddress'),
+    localPort: reader.integer('localPort', { min: 0, max: 65_535 }, 0),
+    timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 30_000),
+    attemptDelay: reader.duration('attemptDelay', { min: 10, max: MAX_DURATION }, 250),
+    signal,
+    lookup: reader.callback<Lookup>('lookup')
+  }
+}
+
+/** When to try again, checked and completed. Times in milliseconds. */
+export interface ReconnectPlan {
+  readonly attempts: number
+  readonly minDelay: number
+  readonly maxDelay: number
+  readonly factor: number
+  readonly jitter: number
+}
+
+/**
+ * The option `reconnect`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readReconnect(value: unknown): ReconnectPlan | undefined {
+  if (value === undefined || value === false) return undefined
+  const reader = new OptionReader(value === true ? undefined : value, 'reconnect')
+  const minDelay = reader.duration('minDelay', { min: 1, max: MAX_DURATION }, 250)
+  const fraction = (name: string, min: number, max: number, fallback: number): number => {
+    const given = reader.raw(name) ?? fallback
+    if (typeof given === 'number' && given >= min && given <= max) return given
+    throw invalidOption(reader.name(name), given, `a number from ${min} to ${max}`)
+  }
+  const plan = {
+    attempts: reader.integer('attempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
+    minDelay,
+    maxDelay: reader.duration('maxDelay', { min: minDelay, max: MAX_DURATION }, Math.max(30_000, minDelay)),
+    factor: fraction('factor', 1, 100, 2),
+    jitter: fraction('jitter', 0, 1, 1)
+  }
+  reader.done()
+  return plan
+}
