@@ -7,7 +7,7 @@ export default defineConfig({
   // Vite's own pattern leaves out .cts.
   oxc: { include: /\.[cm]?tsx?$/ },
   test: {
-    include: ['test/{unit,integration,lifecycle,guarantees}/**/*.test.ts'],
+    include: ['test/**/*.test.ts'],
     // Processes, not threads: the addon is loaded and left once for each test file, as in a user's program.
     pool: 'forks',
     maxWorkers: 2,
