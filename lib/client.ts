@@ -4,7 +4,7 @@ import { requireWindows } from './binding.js'
 import type { Connection } from './connection.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError } from './errors.js'
-import { Host, type CloseReport, type HostOwner } from './host.js'
+import { Host, type CloseReport } from './host.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
 import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profile, type Target } from './settings.js'
 import { race } from './racing.js'
@@ -15,7 +15,7 @@ import type { NativeEngineOptions } from './binding.js'
  * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs
  * that need no more than `connect` have one without seeing it.
  */
-export class Client extends Endpoint<EndpointEvents> implements HostOwner {
+export class Client extends Endpoint<EndpointEvents> {
   readonly #options: ClientOptions
   readonly #engine: NativeEngineOptions
   #closing: Promise<CloseReport> | undefined

@@ -296,7 +296,13 @@ export class Host implements ConnectionHost, BatchSink {
         return
       case record.discarded:
         // A copy: an error may be kept for long, and a view would keep the whole batch.
-        frameProblem(connection, frameError.none, Buffer.from(bytes.subarray(8)), Number(bytes.readBigUInt64LE()))
+        // Size 0: not known, because the end of the packet has not come.
+        frameProblem(
+          connection,
+          frameError.none,
+          Buffer.from(bytes.subarray(8)),
+          Number(bytes.readBigUInt64LE()) || undefined
+        )
         return
       case record.protocolError:
         frameProblem(connection, c, Buffer.from(bytes))

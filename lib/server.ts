@@ -7,7 +7,7 @@ import type { Connection } from './connection.js'
 import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError, invalidArgument } from './errors.js'
-import { Host, type CloseReport, type HostOwner } from './host.js'
+import { Host, type CloseReport } from './host.js'
 import type { ListenOptions, ServerOptions } from './options.js'
 import { readListen, readServerOptions, type ServerSettings } from './settings.js'
 import { resolveHost } from './resolve.js'
@@ -26,7 +26,7 @@ export interface ServerEvents extends EndpointEvents {
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
 /** A TCP server. Made by {@link createServer}. */
-export class Server extends Endpoint<ServerEvents> implements HostOwner {
+export class Server extends Endpoint<ServerEvents> {
   readonly #settings: ServerSettings
   #address: SocketAddress | undefined
   #starting: Promise<SocketAddress> | undefined

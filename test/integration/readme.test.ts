@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, test } from 'vitest'
+import { RawClient, frame } from '../helpers/raw_client.js'
+
+const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const programs = [...readFileSync(file('README.md'), 'utf8').matchAll(/^```js\n(.*?)^```$/gms)].map(
+  ([, code]) => code ?? ''
+)
+
+/** Starts a program of the README as it is printed; it finds the package as this package's own. */
+function start(name: string, code: string) {
+  mkdirSync(file('.cache/readme'), { recursive: true })
+  const path = file(`.cache/readme/${name}`)
+  writeFileSync(path, code)
+  const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  onTestFinished(() => {
+    child.kill()
+  })
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+  })
+  return {
+    ended: once(child, 'close') as Promise<[number | null]>,
+    out: () => out,
+    async says(text: string): Promise<void> {
+      while (!out.includes(text)) await Promise.race([once(child.stdout, 'data'), ended(child, text)])
+    }
+  }
+}
+
+async function ended(child: ReturnType<typeof spawn>, text: string): Promise<never> {
+  await once(child, 'close')
+  throw new Error(`the program ended before it said "${text}"`)
+}
+
+test('the echo server and the client work as printed', async () => {
+  const [echo, client] = programs
+  if (echo === undefined || client === undefined) throw new Error('the README has no programs')
+  const server = start('echo.mjs', echo)
+  await server.says('Listening on port 9999')
+  const raw = await RawClient.open(9999)
+  await raw.write(Buffer.concat([frame('Hello'), frame('')]))
+  expect(await raw.read(13)).toEqual(Buffer.concat([frame('Hello'), frame('')]))
+  await server.says('127.0.0.1 has connected')
+
+  const program = start('client.mjs', client)
+  expect(await program.ended).toEqual([0, null])
+  expect(program.out()).toBe('hello\n')
+})
+
+test('the echo server is the one in examples/, and short', () => {
+  expect(programs[0]).toBe(readFileSync(file('examples/echo.js'), 'utf8'))
+  expect(
+    programs[0]?.split('\n').filter((line) => line !== '' && !line.trimStart().startsWith('//')).length
+  ).toBeLessThanOrEqual(15)
+})

@@ -1,0 +1,167 @@
+// Compiled, not run: what the public types allow and what they do not.
+import { once } from 'node:events'
+import {
+  connect,
+  createClient,
+  createServer,
+  framing,
+  hostAddresses,
+  IocpError,
+  PacketReader,
+  PacketWriter,
+  type BroadcastResult,
+  type CloseCause,
+  type CloseInfo,
+  type Connection,
+  type DropInfo,
+  type Framing,
+  type IocpErrorCode,
+  type ReconnectingConnection,
+  type SendOutcome,
+  type SendState,
+  type Server,
+  type ServerOptions
+} from 'iocp'
+
+declare function test(name: string, body: () => unknown): void
+declare function exact<T>(): <U>(value: U & ([T] extends [U] ? ([U] extends [T] ? unknown : never) : never)) => void
+declare const server: Server
+declare const connection: Connection
+
+test('options of a server', () => {
+  createServer()
+  createServer({}, (accepted) => accepted.send('x'))
+  const options: ServerOptions = {
+    framing: { receive: framing.line(), send: framing.erlang(4) },
+    ioThreads: 4,
+    delivery: { total: '16MiB', perConnection: 65_536 },
+    receive: 5,
+    keepAlive: { delay: '10s' },
+    backpressure: { highWater: '1MiB', onOverflow: 'drop-oldest' }
+  }
+  createServer(options)
+  // @ts-expect-error there is no such option
+  createServer({ maxConnection: 5 })
+  // @ts-expect-error not a policy
+  createServer({ backpressure: { onOverflow: 'block' } })
+  // @ts-expect-error a framing comes from a builder
+  createServer({ framing: { kind: 'raw' } })
+  // @ts-expect-error options come before the listener
+  createServer((accepted: Connection) => accepted.end())
+})
+
+test('listen and close', async () => {
+  const { port, family, address } = await server.listen(80, '::1')
+  exact<number>()(port)
+  exact<string>()(address)
+  exact<'IPv4' | 'IPv6'>()(family)
+  await server.listen({ port: 0, host: 'localhost', backlog: 5 })
+  // @ts-expect-error there is no callback
+  void server.listen(80, () => undefined)
+  const { drained, cut } = await server.close({ deadline: '5s' })
+  exact<number>()(drained)
+  exact<number>()(cut)
+  await using other = createServer()
+  exact<Server>()(other)
+})
+
+test('events of a server', () => {
+  server.on('packet', (packet, from) => {
+    exact<Buffer>()(packet)
+    exact<Connection>()(from)
+  })
+  server.on('disconnect', (info, from) => {
+    exact<CloseInfo>()(info)
+    exact<CloseCause>()(info.cause)
+    exact<IocpError | undefined>()(info.error)
+    exact<number>()(info.discardedBytes)
+    exact<Connection>()(from)
+  })
+  server.once('listening', () => undefined).off('listening', () => undefined)
+  server.on('drop', (info) => {
+    exact<DropInfo>()(info)
+  })
+  // @ts-expect-error there is no such event
+  server.on('data', () => undefined)
+  // @ts-expect-error the packet comes first
+  server.on('packet', (from: Connection) => from.end())
+  void once(server, 'listening')
+})
+
+test('a connection', async () => {
+  exact<SendState>()(connection.send('x'))
+  exact<SendState>()(
+    connection.send(Buffer.alloc(1), (outcome) => {
+      exact<SendOutcome>()(outcome)
+    })
+  )
+  exact<SendOutcome>()(await connection.sendAsync(new Uint8Array(1)))
+  // @ts-expect-error numbers are no payload
+  connection.send(5)
+  exact<number>()(connection.id)
+  exact<string | undefined>()(connection.remoteAddress)
+  exact<CloseInfo>()(await connection.closed)
+  connection.data = { anything: 1 }
+  exact<unknown>()(connection.data)
+  connection.setFraming(framing.raw()).pause().resume().demand(2).join('room').end({ deadline: 5 })
+  connection.on('packet', (packet) => packet.readUInt8(0))
+  connection.on('close', ({ cause }) => cause === 'peer-reset')
+  // @ts-expect-error the listeners of a connection do not get it
+  connection.on('packet', (packet, from) => from)
+  // @ts-expect-error nobody changes who the peer is
+  connection.remoteAddress = 'x'
+  // @ts-expect-error the library's own
+  exact<unknown>()(connection._host)
+  for await (const packet of connection) exact<Buffer>()(packet)
+})
+
+test('lookup and broadcast', () => {
+  exact<Connection | undefined>()(server.connections.get(5))
+  exact<number>()(server.connections.size)
+  for (const one of server.connections) exact<Connection>()(one)
+  exact<BroadcastResult>()(server.broadcast('x', { group: 'room', except: connection }))
+  exact<boolean>()(server.disconnect(connection, { graceful: false }))
+  exact<number | undefined>()(server.stats()?.connections.now)
+  exact<number | undefined>()(server.stats()?.counters['packetsIn'])
+})
+
+test('clients', async () => {
+  exact<Connection>()(await connect({ port: 80 }))
+  exact<Connection>()(await connect({ port: 80, reconnect: false }))
+  const link = await connect({ port: 80, reconnect: { attempts: 3 } })
+  exact<ReconnectingConnection>()(link)
+  link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
+  link.on('packet', (packet) => packet.length)
+  exact<ReconnectingConnection>()(await createClient({ ioThreads: 2 }).connect({ port: 80, reconnect: true }))
+  // @ts-expect-error a port is needed
+  void connect({ host: 'x' })
+  await connect({ port: 80, signal: AbortSignal.timeout(5), lookup: () => Promise.resolve([]) })
+})
+
+test('framing', () => {
+  exact<Framing>()(framing.lengthField({ bytes: 8, endian: 'little', adjustment: -4, streamAbove: '1MiB' }))
+  exact<Framing>()(framing.delimiter({ delimiters: ['x', new Uint8Array(1)], strip: false }))
+  // @ts-expect-error not a width
+  framing.lengthField({ bytes: 5 })
+  // @ts-expect-error lines have no length before them
+  framing.line({ streamAbove: 5 })
+  // @ts-expect-error a size is needed
+  framing.fixed({})
+})
+
+test('errors', () => {
+  const code: IocpErrorCode = 'ERR_IOCP_OVERFLOW'
+  exact<string>()(new IocpError(code, 'x').code)
+  // @ts-expect-error no such code
+  const other: IocpErrorCode = 'ERR_IOCP_NO_SUCH_CODE'
+  exact<string>()(other)
+})
+
+test('packet helpers', () => {
+  exact<Buffer>()(new PacketWriter('little').u8(1).u64(5n).u64(5).string('x', 'u16').finish())
+  const reader = new PacketReader(Buffer.alloc(0))
+  exact<number>()(reader.u32())
+  exact<bigint>()(reader.u64())
+  exact<string>()(reader.string('nul', 'latin1'))
+  exact<'IPv4' | 'IPv6' | undefined>()(hostAddresses()[0]?.family)
+})

@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import * as library from '../../lib/index.js'
+import { readServerOptions, readTarget } from '../../lib/settings.js'
+
+const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+const api = read('docs/api.md')
+
+test.each(Object.keys(library))('docs/api.md has %s', (name) => {
+  expect(api).toContain(name)
+})
+
+/** Names of options as the readers themselves list them. */
+function known(readOptions: (options: unknown) => unknown, options: object): string[] {
+  try {
+    readOptions({ ...options, noSuchOption: 1 })
+  } catch (error) {
+    return /known are (.*)$/.exec((error as Error).message)?.[1]?.split(', ') ?? []
+  }
+  return []
+}
+
+describe('docs/api.md has the option', () => {
+  const server = known(readServerOptions, {})
+  test.each(server.filter((name) => !['backpressure', 'delivery'].includes(name)))('%s', (name) => {
+    expect(api).toMatch(new RegExp(`^\\| .*\`${name}\``, 'm'))
+  })
+
+  test.each(['highWater', 'lowWater', 'hardCap', 'hardCapPackets', 'onOverflow'])('backpressure.%s', (name) => {
+    expect(api).toContain(`\`backpressure.${name}\``)
+  })
+
+  test('every one, because the list is not empty', () => {
+    expect(server.length).toBeGreaterThan(15)
+    expect(() => readTarget({ port: 1 })).not.toThrow()
+  })
+})
+
+test.each(['README.md', 'docs/api.md', 'docs/errors.md'])('links of %s lead somewhere', (path) => {
+  for (const [, target = ''] of read(path).matchAll(/\]\(([^)]+)\)/g)) {
+    const [file = '', anchor] = target.split('#')
+    const folder = path.startsWith('docs/') ? 'docs/' : ''
+    const text = file === '' ? read(path) : read(folder + file)
+    if (anchor === undefined) continue
+    const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
+      title
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(/\s/g, '-')
+    )
+    expect(anchors).toContain(anchor)
+  }
+})
