@@ -154,7 +154,7 @@ test('errors', () => {
   exact<string>()(new IocpError(code, 'x').code)
   // @ts-expect-error no such code
   const other: IocpErrorCode = 'ERR_IOCP_NO_SUCH_CODE'
-  exact<string>()(other)
+  exact<IocpErrorCode>()(other)
 })
 
 test('packet helpers', () => {
