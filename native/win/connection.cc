@@ -95,7 +95,7 @@ void Connection::leave() {
 void Connection::close_socket(UniqueSocket socket, bool abortive) {
   if (!socket) return;
   if (abortive) calls::make_close_abortive(socket.get());
-  socket.reset();  // operations in the kernel now end, each with its packet
+  calls::cancel_and_close(std::move(socket));
 }
 
 void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {

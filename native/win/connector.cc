@@ -76,6 +76,7 @@ uint32_t ConnectAttempt::open() {
     in_call_ = false;
     if (cancelled_ != 0) to_close = std::move(socket_);
   }
+  calls::cancel_and_close(std::move(to_close));
   if (error == 0 || error == WSA_IO_PENDING) return 0;
   release();  // not the last: the caller holds one
   return error;
@@ -89,7 +90,8 @@ void ConnectAttempt::cancel(uint32_t reason) {
     cancelled_ = reason;
     if (!in_call_) to_close = std::move(socket_);
   }
-  // The operation, if there is one, now ends with its packet. Without a socket begin() sees it.
+  // Without a socket begin() sees it.
+  calls::cancel_and_close(std::move(to_close));
 }
 
 void ConnectAttempt::on_connect(Operation* self, uint32_t error, uint32_t) {

@@ -93,7 +93,7 @@ void Listener::close() {
     closing_ = true;
     if (users_ == 0) to_close = std::move(socket_);
   }
-  to_close.reset();  // the outstanding accepts now fail, each with its packet
+  calls::cancel_and_close(std::move(to_close));
   release();
 }
 
@@ -106,8 +106,11 @@ bool Listener::enter() {
 
 void Listener::leave() {
   UniqueSocket to_close;
-  std::lock_guard<SrwLock> guard(lock_);
-  if (--users_ == 0 && closing_) to_close = std::move(socket_);
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (--users_ == 0 && closing_) to_close = std::move(socket_);
+  }
+  calls::cancel_and_close(std::move(to_close));
 }
 
 void Listener::post_first() {

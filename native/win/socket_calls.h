@@ -2,6 +2,7 @@
 // Every socket call that the engine makes, in one place: the seam under which test builds inject
 // failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
 #include <cstdint>
+#include <utility>
 
 #include "win/completion_port.h"
 #include "win/extension_functions.h"
@@ -139,6 +140,15 @@ inline void make_close_abortive(SOCKET socket) {
   const linger abortive{1, 0};
   (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive),
                    sizeof(abortive));
+}
+
+// Ends every operation that is pending on the socket, each with its packet, and closes it. Closing
+// alone would do on Windows; where a pending write keeps the socket alive beyond its handle (Wine) its
+// operations would never end.
+inline void cancel_and_close(UniqueSocket socket) {
+  if (!socket) return;
+  (void)CancelIoEx(socket.handle(), nullptr);
+  socket.reset();
 }
 
 }  // namespace calls
