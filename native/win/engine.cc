@@ -305,25 +305,19 @@ void Engine::end_wait(uint64_t wake_at) {
 
 void Engine::run_timers() {
   const uint64_t now = now_ms();
-  constexpr size_t kMost = 64;
-  EngineTimer* due[kMost];
-  size_t count = 0;
+  std::vector<EngineTimer*> due;
   bool housekeeping = false;
   if (!timers_lock_.try_lock()) return;  // another thread is at it
   {
     std::lock_guard<SrwLock> guard(timers_lock_, std::adopt_lock);
     timers_.advance(now, [&](Timer& timer) {
       EngineTimer& engine_timer = static_cast<EngineTimer&>(timer);
-      if (count == kMost) {
-        timers_.arm(engine_timer, now, 1);  // in the next round
-      } else if (engine_timer.hold()) {
-        due[count++] = &engine_timer;
-      }
+      if (engine_timer.hold()) due.push_back(&engine_timer);
     });
     housekeeping = now >= next_housekeeping_ms_;
     if (housekeeping) next_housekeeping_ms_ = now + kHousekeepingMs;
   }
-  for (size_t i = 0; i < count; ++i) due[i]->fire();
+  for (EngineTimer* timer : due) timer->fire();
   if (!housekeeping) return;
   read_buffers_.decay();
   wait_buffers_.decay();
