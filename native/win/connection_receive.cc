@@ -231,7 +231,8 @@ bool Connection::decode_current() {
   if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
     if (frame_.at_rest()) {
       receive_framing_ = next;
-      next_receive_framing_.store(nullptr, std::memory_order_release);
+      // Unless JavaScript has asked for yet another one meanwhile.
+      next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
     }
   }
   const uint8_t* const begin = current_data_ + current_offset_;
