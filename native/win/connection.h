@@ -41,6 +41,7 @@ struct ReadOperation final : Operation {
   uint64_t number = 0;
   PooledBuffer<SrwLock> buffer;  // empty: a zero-byte read
   bool busy = false;             // receiving strand: posted and not yet taken
+  bool cancelled = false;        // receiving strand: by cool()
 };
 
 // Leaves a request when it is due.
@@ -173,6 +174,8 @@ class Connection final {
   void shrink_rest();
   void cool();
   void forget_reads();
+  template <class F>
+  void for_each_direct_read(F&& f);
   ReadOperation* free_read_operation();
   static void on_read_complete(Operation* self, uint32_t error, uint32_t bytes);
 

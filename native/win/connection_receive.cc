@@ -199,8 +199,10 @@ void Connection::take_item(ReadItem item) {
   PooledBuffer<SrwLock> buffer = std::move(operation->buffer);
   const bool zero_byte = !buffer;
   if (!zero_byte) engine_->direct_read_ended();
+  const bool cancelled = std::exchange(operation->cancelled, false);
   if (item.error != 0) {
-    if (item.error == kErrorOperationAborted || eof_) return;  // cancelled by cool(): nothing was read
+    // Taken back by cool(): nothing was read.
+    if (eof_ || (cancelled && item.error == kErrorOperationAborted)) return;
     return read_failed(item.error, zero_byte);
   }
   if (zero_byte) {
@@ -422,30 +424,33 @@ void Connection::cool() {
     std::lock_guard<SrwLock> guard(lock_);
     if (!std::exchange(cool_check_, false)) return;
   }
-  if (!hot_) return;
+  bool direct = false;
+  for_each_direct_read([&](ReadOperation&) { direct = true; });
+  if (!hot_ && !direct) return;
   if (engine_->coarse_ms() - last_arrival_ms_ < kCoolCheckMs / 2) {
     return engine_->arm(cool_timer_, kCoolCheckMs);
   }
   hot_ = false;
   streak_ = 0;
-  const auto cancel = [&](ReadOperation& operation) {
-    if (operation.busy && operation.buffer) CancelIoEx(socket_.handle(), &operation);
-  };
-  cancel(read_);
+  for_each_direct_read([&](ReadOperation& operation) {
+    operation.cancelled = true;
+    CancelIoEx(socket_.handle(), &operation);
+  });
+}
+
+// Reads that wait with a buffer.
+template <class F>
+void Connection::for_each_direct_read(F&& f) {
+  if (read_.busy && read_.buffer) f(read_);
   for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
-    if (more_reads_[i] != nullptr) cancel(*more_reads_[i]);
+    ReadOperation* operation = more_reads_[i].get();
+    if (operation != nullptr && operation->busy && operation->buffer) f(*operation);
   }
 }
 
 // With the last count: reads whose results nobody has taken give back what they held.
 void Connection::forget_reads() {
-  const auto forget = [&](ReadOperation& operation) {
-    if (operation.busy && operation.buffer) engine_->direct_read_ended();
-  };
-  forget(read_);
-  for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
-    if (more_reads_[i] != nullptr) forget(*more_reads_[i]);
-  }
+  for_each_direct_read([&](ReadOperation&) { engine_->direct_read_ended(); });
 }
 
 // What waits for a pause to end, or for room, must not keep a whole read buffer.
