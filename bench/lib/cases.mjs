@@ -1,0 +1,21 @@
+import { Stop } from '../../tools/lib/run.mjs'
+import accept from '../cases/accept.mjs'
+import broadcast from '../cases/broadcast.mjs'
+import burst from '../cases/burst.mjs'
+import echo4kx4 from '../cases/echo-4k-4.mjs'
+import echo64x1 from '../cases/echo-64-1.mjs'
+import echo64x16 from '../cases/echo-64-16.mjs'
+import echo64x2000 from '../cases/echo-64-2000.mjs'
+import idleMemory from '../cases/idle-memory.mjs'
+import latency from '../cases/latency.mjs'
+
+export const cases = [echo64x1, echo64x16, echo4kx4, echo64x2000, accept, burst, idleMemory, broadcast, latency]
+
+/** The cases with these names, in the order of the list; all of them for none. */
+export function chooseCases(names) {
+  const unknown = names.find((name) => !cases.some((one) => one.name === name))
+  if (unknown !== undefined) {
+    throw new Stop(`"${unknown}" is no case; there are: ${cases.map((one) => one.name).join(', ')}`)
+  }
+  return names.length === 0 ? cases : cases.filter((one) => names.includes(one.name))
+}

@@ -1,0 +1,46 @@
+// What the servers written in JavaScript have in common: their arguments, and the lines by which the benchmark
+// controls them. Control lines come on stdin, one answer each goes to stdout; the end of stdin ends the server.
+import readline from 'node:readline'
+import { parseArgs } from 'node:util'
+
+const { values } = parseArgs({
+  options: {
+    mode: { type: 'string', default: 'echo' },
+    threads: { type: 'string' },
+    'max-packet': { type: 'string', default: String(1024 * 1024) },
+    library: { type: 'string', default: 'iocp' }
+  }
+})
+
+/** In mode 'broadcast' a packet goes to all connections; shorter ones than this are echoed, so that clients can ask. */
+export const BROADCAST_FROM = 16
+
+export const isBroadcast = values.mode === 'broadcast'
+export const threads = values.threads === undefined ? undefined : Number(values.threads)
+export const maxPacket = Number(values['max-packet'])
+/** What to import for the peer `iocp`. */
+export const library = values.library
+
+const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
+
+/**
+ * Says that the server listens, and does what the control lines say until there are no more.
+ * @param stats what the line `stats` is answered with
+ * @param close ends the server
+ */
+export function obey({ port, stats = () => ({}), close }) {
+  const commands = {
+    memory() {
+      for (let i = 0; i < 3; i++) globalThis.gc?.()
+      return { memory: process.memoryUsage().rss }
+    },
+    stats: () => ({ stats: stats(), cpu: process.cpuUsage() })
+  }
+  answer({ ready: port })
+  const lines = readline.createInterface({ input: process.stdin })
+  lines.on('line', (line) => answer(commands[line]?.() ?? { error: `no such command: ${line}` }))
+  lines.on('close', async () => {
+    await close()
+    process.exit(0)
+  })
+}
