@@ -6,7 +6,7 @@ import { buildAddon } from './cross/node-gyp.mjs'
 import { writeIfChanged } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
 import { withLock } from './lib/lock.mjs'
-import { faultAddonFolder, fromRoot, isWindows } from './lib/paths.mjs'
+import { faultFolder, fromRoot, isWindows } from './lib/paths.mjs'
 import { isMain, main, say } from './lib/run.mjs'
 import { checkSources } from './sources.mjs'
 
@@ -19,8 +19,8 @@ export async function buildNative({ fault = false, werror = process.env.IOCP_WER
     await buildAddon({ werror })
     if (!fault) return
     say("building the addon's test variant")
-    mirror(faultAddonFolder)
-    await buildAddon({ folder: faultAddonFolder, fault, werror })
+    mirror(faultFolder)
+    await buildAddon({ folder: faultFolder, fault, werror })
   })
 }
 

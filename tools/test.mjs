@@ -8,7 +8,7 @@ import { buildNative } from './build-native.mjs'
 import { addCounts, noCounts, showCounts } from './lib/counts.mjs'
 import { filesBelow, readIfThere } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
-import { builtAddon, faultAddonFolder, fromRoot, inCache, isWindows, prebuiltAddon, root } from './lib/paths.mjs'
+import { builtAddon, faultAddon, fromRoot, inCache, isWindows, prebuiltAddon, root } from './lib/paths.mjs'
 import { main, say, start, Stop } from './lib/run.mjs'
 import { nativeTests } from './native-tests.mjs'
 import { typeTests } from './type-tests.mjs'
@@ -66,7 +66,7 @@ async function addonUnderTest() {
   try {
     await buildNative({ fault: true })
     say(`addon under test: ${path.relative(root, builtAddon)}, built from source`)
-    return { IOCP_FAULT_ADDON: isWindows ? faultAddonFolder : windowsPath(faultAddonFolder) }
+    return { IOCP_FAULT_ADDON: isWindows ? faultAddon : windowsPath(faultAddon) }
   } catch (error) {
     // On Windows somebody may have no compiler; then this is what their users get. Elsewhere we have installed one.
     if (!(error instanceof Stop) || !isWindows || !fs.existsSync(prebuiltAddon)) throw error

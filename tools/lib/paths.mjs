@@ -13,5 +13,6 @@ export const inCache = (...parts) => path.join(cache, ...parts)
 export const prebuiltAddon = fromRoot('prebuilds', 'win32-x64', 'iocp.node')
 /** The addon that `npm run build:native` makes. */
 export const builtAddon = fromRoot('build', 'Release', 'iocp.node')
-/** Its test variant, laid out so that IOCP_PREBUILD=<this folder> makes node-gyp-build load it. */
-export const faultAddonFolder = fromRoot('build', 'fault')
+/** Its test variant, whose Winsock calls can be made to fail, and the folder it is built in. */
+export const faultFolder = fromRoot('build', 'fault')
+export const faultAddon = path.join(faultFolder, 'build', 'Release', 'iocp.node')
