@@ -91,6 +91,8 @@ class SendQueue {
   size_t gather(ByteSpan* spans, size_t max_spans, size_t max_bytes);
   // Ends it: `bytes` were taken, possibly fewer than gathered.
   void complete(size_t bytes, Finished* finished);
+  // Ends it: it has failed, or was not made. Everything is still to be sent.
+  void give_up() { in_flight_ = 0; }
 
   // Takes whole packets from the front, but none that a write has begun on, until `bytes` or more and
   // `packets` or more have gone (drop-oldest).

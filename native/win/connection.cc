@@ -33,7 +33,7 @@ Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket sock
       sequencer_(profile->pending_reads),
       read_(this),
       write_(this),
-      retry_timer_(this, kSend | kReceive),
+      retry_timer_(this, kSend | kReceive | kRetry),
       deadline_timer_(this, kCut),
       cool_timer_(this, kCool),
       local_(local),
@@ -59,7 +59,7 @@ void Connection::finalize() {
   engine_->cancel(deadline_timer_);
   engine_->cancel(cool_timer_);
   SendQueue::Finished unsent;
-  send_.complete(0, &unsent);  // a write that failed leaves its packets behind
+  send_.give_up();  // a write that failed leaves its packets behind
   send_.clear(&unsent);
   report_finished(unsent, SendOutcome::closed);
   report_dropped();
@@ -127,8 +127,7 @@ void Connection::request(uint32_t bits) {
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_) return;
-    end_locked(cause, deadline_ms);
+    if (closing_ || !end_locked(cause, deadline_ms)) return;
   }
   request(kEnd);
 }
@@ -142,11 +141,20 @@ void Connection::request_close(CloseCause cause, uint32_t how) {
   request(how);
 }
 
-void Connection::end_locked(CloseCause cause, uint32_t deadline_ms) {
-  if (end_requested_) return;
+bool Connection::end_locked(CloseCause cause, uint32_t deadline_ms) {
+  if (end_requested_) return false;
   end_requested_ = true;
   end_cause_ = peer_ended_ && cause == CloseCause::local ? CloseCause::peer_end : cause;
   end_deadline_ms_ = deadline_ms;
+  return true;
+}
+
+// After a shortage: holds a strand back until the timer's request, for whatever else wants it to run
+// meanwhile must not use the retries up. True when the timer, which both share, has to be armed.
+bool Connection::wait_locked(bool* waits) {
+  const bool armed = send_waits_ || read_waits_;
+  *waits = true;
+  return !armed;
 }
 
 void Connection::service() {
@@ -159,6 +167,7 @@ void Connection::service() {
     bits = std::exchange(requests_, 0);
     scheduled_ = false;
     if (closing_) return;
+    if ((bits & kRetry) != 0) send_waits_ = read_waits_ = false;
     deadline_ms = end_deadline_ms_;
     end_cause = end_cause_;
     requested = requested_cause_;

@@ -81,6 +81,7 @@ class Connection final {
     kCut = 32,   // a deadline has passed: reset with the cause that end() left
     kCool = 64,      // has been quiet: back to zero-byte reads
     kDropped = 128,  // packets were dropped: say so
+    kRetry = 256,    // the wait after a shortage is over
   };
 
   Connection(Engine* engine, const Profile* profile, UniqueSocket socket, const Address& local,
@@ -154,17 +155,19 @@ class Connection final {
   void leave_locked(UniqueSocket* to_close);
   void close_socket(UniqueSocket socket, bool abortive);
   void fail(uint32_t error);
-  void end_locked(CloseCause cause, uint32_t deadline_ms);
+  bool end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
+  bool wait_locked(bool* waits);
 
   // connection_receive.cc
   void receive_strand();
   bool leave_receive();
+  void yield_receive();
   bool may_deliver() const;
   void take_item(ReadItem item);
   bool decode_current();
   void protocol_error(FrameError error);
-  bool read_now(uint32_t* inline_rounds);
-  bool post_reads(uint32_t* inline_rounds);
+  bool read_now();
+  bool post_reads();
   uint32_t post_read(bool zero_byte, bool* completed);
   void read_failed(uint32_t error, bool zero_byte);
   void on_peer_end();
@@ -225,6 +228,8 @@ class Connection final {
   bool cool_check_ = false;     // the strand shall see whether it is still busy
   bool sending_ = false;        // a thread is in the sending strand, or a write is in the kernel
   bool drain_wanted_ = false;
+  bool send_waits_ = false;     // after a shortage, for retry_timer_
+  bool read_waits_ = false;
   uint8_t send_retries_ = 0;
   uint32_t dropped_packets_ = 0;
   uint64_t dropped_bytes_ = 0;

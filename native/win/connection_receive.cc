@@ -136,7 +136,7 @@ void Connection::run_receive() {
 
 // Entered as the receiving strand, with a count on the connection and as a user of the socket.
 void Connection::receive_strand() {
-  uint32_t inline_rounds = 0;
+  uint32_t rounds = 0;
   for (;;) {
     bool stop = false;
     cool();
@@ -144,27 +144,37 @@ void Connection::receive_strand() {
       stop = !may_deliver() || !decode_current();
     } else {
       ReadItem item;
-      bool closing = false;
+      bool held_back = false;
       {
         std::lock_guard<SrwLock> guard(lock_);
-        closing = closing_;
+        held_back = closing_ || read_waits_;
         // After the end of the stream the other reads only give their buffers back.
-        if (!closing && (eof_ || may_deliver())) sequencer_.take(&item);
+        if (!closing_ && (eof_ || may_deliver())) sequencer_.take(&item);
       }
       if (item.operation != nullptr) {
         take_item(item);
-      } else if (closing || eof_ || !may_deliver() || over_delivery_bound()) {
+      } else if (held_back || eof_ || !may_deliver() || over_delivery_bound()) {
         stop = true;
-      } else if (readable_ && outstanding_ == 0) {
-        stop = !read_now(&inline_rounds);
+      } else if (++rounds > kMaxInlineRounds) {
+        return yield_receive();
       } else {
-        stop = !post_reads(&inline_rounds);
+        stop = readable_ && outstanding_ == 0 ? !read_now() : !post_reads();
       }
     }
     if (!stop) continue;
     shrink_rest();
     if (leave_receive()) return;
   }
+}
+
+// Other connections have their turn; this one comes back through the list of those that are ready.
+void Connection::yield_receive() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    receiving_ = false;
+  }
+  leave();
+  request(kReceive);
 }
 
 bool Connection::may_deliver() const {
@@ -207,6 +217,7 @@ void Connection::take_item(ReadItem item) {
   }
   if (zero_byte) {
     readable_ = true;  // or the end of the stream; only a real read tells
+    read_retries_ = 0;
     return;
   }
   if (item.bytes == 0) {
@@ -269,7 +280,7 @@ void Connection::protocol_error(FrameError error) {
 
 // The system has said that something is there: fetch it without waiting. False when the strand has
 // to stop.
-bool Connection::read_now(uint32_t* inline_rounds) {
+bool Connection::read_now() {
   PooledBuffer<SrwLock> buffer = engine_->read_buffers().get();
   if (!buffer) {
     read_failed(kWsaEnobufs, false);
@@ -292,15 +303,12 @@ bool Connection::read_now(uint32_t* inline_rounds) {
     return false;
   }
   received(std::move(buffer), bytes);
-  if (++*inline_rounds < kMaxInlineRounds) return true;
-  *inline_rounds = 0;
-  request(kReceive);
-  return false;
+  return true;
 }
 
 // Nothing is at hand: wait for the peer. False when the strand has to stop, because reads are in the
 // kernel; true when one of them is done already.
-bool Connection::post_reads(uint32_t* inline_rounds) {
+bool Connection::post_reads() {
   const bool direct = (profile_->read_mode == ReadMode::direct || hot_) &&
                       engine_->may_read_directly();
   const uint32_t wanted = direct ? profile_->pending_reads : 1;
@@ -309,16 +317,17 @@ bool Connection::post_reads(uint32_t* inline_rounds) {
     // A zero-byte read among others would say nothing about what they leave.
     if (!direct && outstanding_ != 0) break;
     const uint32_t error = post_read(!direct, &completed);
-    if (error != 0) {
+    if (error == 0) continue;
+    if (outstanding_ != 0 && is_resource_shortage(error)) {
+      // What is in the kernel will do; when it completes, more are tried again.
+      engine_->count(Counter::enobufs, 1);
+      engine_->shed_direct_reads();
+    } else {
       read_failed(error, !direct);
-      return false;
     }
+    return false;
   }
-  if (!completed) return false;
-  if (++*inline_rounds < kMaxInlineRounds) return true;
-  *inline_rounds = 0;
-  request(kReceive);
-  return false;
+  return completed;
 }
 
 // Numbers and posts one read. Only the strand does this, so both are one step. 0 unless it failed at
@@ -377,8 +386,14 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
     if (!zero_byte) engine_->shed_direct_reads();  // fewer locked pages from now on
     hot_ = false;
     if (read_retries_ < kMaxRetries) {
-      ++read_retries_;
-      return engine_->arm(retry_timer_, 10u << read_retries_);
+      const uint32_t delay_ms = 10u << ++read_retries_;
+      bool arm = false;
+      {
+        std::lock_guard<SrwLock> guard(lock_);
+        arm = wait_locked(&read_waits_);
+      }
+      if (arm) engine_->arm(retry_timer_, delay_ms);
+      return;
     }
   }
   fail(error);

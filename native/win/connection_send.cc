@@ -54,7 +54,7 @@ Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload,
       } else {
         send_.push_copy(header, payload, trailer, token);
       }
-      if (!sending_) {
+      if (!sending_ && !send_waits_) {
         requests_ |= kSend;
         schedule = !std::exchange(scheduled_, true);
       }
@@ -121,7 +121,7 @@ SendQueue::Totals Connection::queued() {
 void Connection::run_send() {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (sending_ || !enter_locked()) return;
+    if (sending_ || send_waits_ || !enter_locked()) return;
     sending_ = true;
   }
   send_strand();
@@ -143,8 +143,7 @@ void Connection::send_strand() {
           end_of_stream = end_requested_ && !shut_down_;
           shut_down_ = shut_down_ || end_of_stream;
         } else if (round == kMaxInlineWrites) {
-          SendQueue::Finished none;
-          send_.complete(0, &none);  // nothing of what was gathered has been written
+          send_.give_up();
           sending_ = false;
           yield = true;
         }
@@ -190,11 +189,14 @@ void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t byte
   bool run = false;
   {
     std::lock_guard<SrwLock> guard(connection->lock_);
-    connection->send_.complete(error == 0 ? bytes : 0, &finished);
+    if (error == 0) connection->send_.complete(bytes, &finished);
     run = error == 0 && connection->enter_locked();
   }
-  connection->after_write(error == 0 ? bytes : 0, finished);
-  if (error != 0) connection->write_failed(error);
+  if (error == 0) {
+    connection->after_write(bytes, finished);
+  } else {
+    connection->write_failed(error);
+  }
   if (run) connection->send_strand();
   connection->release();
 }
@@ -239,18 +241,20 @@ void Connection::report_drain(uint64_t queued) {
 // The sending strand is over after this, unless a retry is due.
 void Connection::write_failed(uint32_t error) {
   bool retry = false;
+  bool arm = false;
+  uint32_t delay_ms = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    SendQueue::Finished none;
-    send_.complete(0, &none);
+    send_.give_up();
     sending_ = false;
     retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !closing_;
-    if (retry) ++send_retries_;
+    if (retry) {
+      delay_ms = 10u << ++send_retries_;
+      arm = wait_locked(&send_waits_);
+    }
   }
-  if (retry) {
-    engine_->count(Counter::enobufs, 1);
-    return engine_->arm(retry_timer_, 10u << send_retries_);
-  }
+  if (arm) engine_->arm(retry_timer_, delay_ms);
+  if (retry) return engine_->count(Counter::enobufs, 1);
   fail(error);
 }
 

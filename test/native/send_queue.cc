@@ -126,6 +126,20 @@ TEST_CASE("send_queue: empty packets are told too") {
   CHECK(finished.tokens == std::vector<uint32_t>{1, 2, 3, 4, 5});
 }
 
+TEST_CASE("send_queue: a write that failed leaves everything, an empty packet at the front too") {
+  SendQueue queue;
+  push(queue, "", 1);
+  push(queue, "x", 2);
+  CHECK(gather(queue) == "x");
+  queue.give_up();
+  CHECK_FALSE(queue.in_flight());
+  CHECK(queue.totals().packets == 2);
+  CHECK(gather(queue) == "x");
+  SendQueue::Finished finished;
+  queue.complete(1, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1, 2});
+}
+
 TEST_CASE("send_queue: a pinned payload is let go when it has left, and on every other way out") {
   std::atomic<int> alive{0};
   const std::string text(100000, 'p');
