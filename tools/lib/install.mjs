@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path'
 import { readIfThere } from './files.mjs'
 import { withLock } from './lock.mjs'
 import { fromRoot, isWindows, root } from './paths.mjs'
-import { capture, commandLine, npm, run, say, Stop } from './run.mjs'
+import { capture, commandLine, npm, say, start, Stop } from './run.mjs'
 
 /** Brings node_modules to what package-lock.json says; does nothing when it is there already. */
 export async function needNodeModules() {
@@ -56,11 +56,14 @@ export async function needDebian(...names) {
         `  sudo apt-get update && sudo ${commandLine(install[0], install.slice(1))}\n`
     )
   }
-  say(`installing Debian packages: ${missing.join(' ')}`)
+  say(`installing Debian packages, which takes a minute or more: ${missing.join(' ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const apt = async (...words) => {
-    const line = [...asRoot, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', '-o', 'Dpkg::Use-Pty=0', ...words]
-    await run(line[0], line.slice(1), { env, stdio: [asRoot.length > 0 ? 'inherit' : 'ignore', 2, 2] })
+    const line = [...asRoot, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', ...words]
+    // Of the hundreds of lines only those of a failure are of interest. sudo asks on the terminal itself.
+    const stdio = [asRoot.length > 0 ? 'inherit' : 'ignore', 'pipe', 'pipe']
+    const { status, stdout, stderr } = await start(line[0], line.slice(1), { env, stdio })
+    if (status !== 0) throw new Stop(`${stdout}${stderr}${commandLine(line[0], line.slice(1))} failed`)
   }
   await withLock('apt', async () => {
     await apt('update')
