@@ -8,8 +8,11 @@
 namespace iocp {
 namespace {
 
-// A drain that takes longer gives the event loop a turn and goes on in the next one.
+// A drain that takes longer gives the event loop a turn and goes on in the next one. So do many short
+// ones, with what JavaScript does after each, when Node runs them in one turn.
 constexpr auto kDrainTime = std::chrono::milliseconds(8);
+// How seldom it is looked whether the event loop turns.
+constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 constexpr size_t kDrainBytes = 8 * 1024 * 1024;
 // From here on handing the block over is cheaper than copying it.
 constexpr size_t kExternalBytes = 24 * 1024;
@@ -31,7 +34,7 @@ bool DeliveryBridge::open(Napi::Function on_batch, Napi::Uint32Array control) {
   // An immediate may still be due when the bridge has closed.
   const std::weak_ptr<DeliveryBridge> weak = weak_from_this();
   hold(go_on_, Napi::Function::New(env, [weak](const Napi::CallbackInfo& info) {
-    if (const std::shared_ptr<DeliveryBridge> self = weak.lock()) self->drain(info.Env());
+    if (const std::shared_ptr<DeliveryBridge> self = weak.lock()) self->turned(info.Env());
   }));
   auto* self = new std::shared_ptr<DeliveryBridge>(shared_from_this());
   const napi_status status = napi_create_threadsafe_function(
@@ -75,11 +78,32 @@ void DeliveryBridge::call_js(napi_env env, napi_value callback, void* context, v
   if (env == nullptr || callback == nullptr) return;
   const std::shared_ptr<DeliveryBridge> self =
       *static_cast<std::shared_ptr<DeliveryBridge>*>(context);
-  self->drain(env);
+  self->release_pins(env);
+  if (self->may_drain(env)) self->drain(env);
+}
+
+// Node calls again within the same turn when it is woken while it is here or runs the microtasks and
+// ticks that follow, and would go on like that for seconds.
+bool DeliveryBridge::may_drain(napi_env env) {
+  if (goes_on_later_) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (watching_) {
+    goes_on_later_ = now - turned_at_ >= kDrainTime;
+  } else if (now - turned_at_ >= kWatchInterval) {
+    turned_at_ = now;
+    watch(env);
+  }
+  return !goes_on_later_;
+}
+
+// The event loop has turned.
+void DeliveryBridge::turned(napi_env env) {
+  watching_ = false;
+  turned_at_ = std::chrono::steady_clock::now();
+  if (std::exchange(goes_on_later_, false)) drain(env);
 }
 
 void DeliveryBridge::drain(napi_env env) {
-  release_pins(env);
   if (engine_ == nullptr) return;
   const auto begun = std::chrono::steady_clock::now();
   size_t bytes = 0;
@@ -93,7 +117,8 @@ void DeliveryBridge::drain(napi_env env) {
     const auto now = std::chrono::steady_clock::now();
     if (bytes >= kDrainBytes || now - begun >= kDrainTime) {
       engine_->delivery().put_back(std::move(chunk));
-      return drain_later(env);
+      goes_on_later_ = true;
+      return watch(env);
     }
     note_batch(*chunk, now);
     const size_t cost = chunk->cost();
@@ -105,7 +130,9 @@ void DeliveryBridge::drain(napi_env env) {
   }
 }
 
-void DeliveryBridge::drain_later(napi_env env) {
+// Calls turned() in the next turn of the event loop.
+void DeliveryBridge::watch(napi_env env) {
+  if (std::exchange(watching_, true)) return;
   Napi::HandleScope scope(env);
   napi_value argument = go_on_.Value();
   napi_value receiver = Napi::Env(env).Global();

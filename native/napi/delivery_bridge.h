@@ -2,8 +2,9 @@
 // The last step of the delivery queue: batches into the facade's callback.
 //
 // One wake-up is scheduled at most. A drain has a budget; the rest goes on by setImmediate, because Node
-// runs a thread-safe function that is called again within the same turn of the event loop. Created and drained on the JavaScript thread; wake() runs on any
-// thread. The thread-safe function holds it, so that it outlives the last wake-up.
+// runs a thread-safe function that is called again within the same turn of the event loop. Created and
+// drained on the JavaScript thread; wake() runs on any thread. The thread-safe function holds it, so that
+// it outlives the last wake-up.
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -38,7 +39,9 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
   static void call_js(napi_env env, napi_value callback, void* context, void* data);
   static void finalize(napi_env env, void* data, void* hint);
   void drain(napi_env env);
-  void drain_later(napi_env env);
+  bool may_drain(napi_env env);
+  void watch(napi_env env);
+  void turned(napi_env env);
   void note_batch(const DeliveryChunk& chunk, std::chrono::steady_clock::time_point now);
   bool hand_over(napi_env env, DeliveryChunk* chunk);
   napi_value payload_of(napi_env env, DeliveryChunk* chunk);
@@ -52,6 +55,9 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
   Napi::FunctionReference on_batch_;
   Napi::FunctionReference set_immediate_;
   Napi::FunctionReference go_on_;
+  std::chrono::steady_clock::time_point turned_at_;  // the last turn that is known of
+  bool watching_ = false;         // turned() is to come
+  bool goes_on_later_ = false;    // and drains then: this turn has used its time up
   bool external_buffers_ = true;  // until a host refuses them
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;
