@@ -20,7 +20,7 @@ await main(async () => {
     say('another compiler makes other bytes: they are not compared. The record of the sources is right')
     return
   }
-  await withFreshBuild({}, (addon) => {
+  await withFreshBuild((addon) => {
     const [fresh, committed] = [sha256(addon), sha256(prebuiltAddon)]
     if (fresh === committed) return say(`the prebuilt addon is that of these sources: SHA-256 ${committed}`)
     throw new Stop(`the prebuilt addon has SHA-256 ${committed}, one built from these sources has ${fresh}`)

@@ -9,7 +9,8 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { buildAddon } from './cross/node-gyp.mjs'
+import { promisify } from 'node:util'
+import prebuildify from 'prebuildify'
 import { digest, filesBelow, readIfThere, sha256, writeFile } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
 import { fromRoot, isWindows, prebuiltAddon } from './lib/paths.mjs'
@@ -47,7 +48,7 @@ export function compilerName() {
 }
 
 /** Builds in an empty folder outside the clone and hands the path of the addon to `use`. */
-export async function withFreshBuild(options, use) {
+export async function withFreshBuild(use, arch = 'x64') {
   checkSources()
   await needNodeModules()
   if (!isWindows) await needDebian('mingw', 'make', 'python')
@@ -55,21 +56,31 @@ export async function withFreshBuild(options, use) {
   try {
     const copied = ['binding.gyp', 'package.json', 'native', ...headers.map((name) => `node_modules/${name}`)]
     for (const name of copied) fs.cpSync(fromRoot(name), path.join(folder, name), { recursive: true })
-    await buildAddon({ folder, ...options })
-    return await use(path.join(folder, 'build', 'Release', 'iocp.node'))
+    const gyp = fromRoot('tools', 'cross', 'prebuildify-gyp.mjs')
+    await promisify(prebuildify)({
+      platform: 'win32',
+      arch,
+      napi: true,
+      name: 'iocp',
+      targets: ['22.0.0'],
+      cwd: folder,
+      // On Windows prebuildify takes a line for the shell.
+      nodeGyp: isWindows ? `"${process.execPath}" "${gyp}"` : gyp
+    })
+    return await use(path.join(folder, 'prebuilds', `win32-${arch}`, 'iocp.node'))
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })
   }
 }
 
 async function prebuild(arch) {
-  await withFreshBuild({ arch }, (addon) => {
+  await withFreshBuild((addon) => {
     const target = fromRoot('prebuilds', `win32-${arch}`, 'iocp.node')
     fs.mkdirSync(path.dirname(target), { recursive: true })
     fs.copyFileSync(addon, target)
     fs.chmodSync(target, 0o644)
     say(`wrote ${target}: ${fs.statSync(target).size} bytes, SHA-256 ${sha256(target)}`)
-  })
+  }, arch)
   if (isWindows) return
   writeFile(record, `${JSON.stringify({ sources: sourcesDigest(), compiler: compilerName() }, null, 2)}\n`)
 }

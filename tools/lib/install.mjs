@@ -48,12 +48,12 @@ export async function needDebian(...names) {
   const things = names.map((name) => debian[name] ?? name)
   const missing = things.filter((thing) => !thing.isThere()).map((thing) => thing.package)
   if (missing.length === 0) return
-  const install = ['apt-get', 'install', '-y', '--no-install-recommends', ...missing]
   const asRoot = rootPrefix()
   if (asRoot === undefined) {
+    const sudo = findProgram('sudo') === undefined ? '' : 'sudo '
     throw new Stop(
-      `these packages are missing: ${missing.join(' ')}. On Debian or Ubuntu run this, then start again:\n\n` +
-        `  sudo apt-get update && sudo ${commandLine(install[0], install.slice(1))}\n`
+      `Debian packages are missing. As root, or with sudo, run this line and then start again:\n\n` +
+        `  ${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends ${missing.join(' ')}\n`
     )
   }
   say(`installing Debian packages, which takes a minute or more: ${missing.join(' ')}`)
