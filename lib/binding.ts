@@ -5,6 +5,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
+import type { ConnectionStats, EndpointStats } from './stats.js'
 import { cause, frameError, op, outcome, record } from './vocabulary.js'
 
 /** How a completion port is made. */
@@ -66,44 +67,6 @@ export interface NativeConnect {
   profile: number
 }
 
-/** Figures of one connection. Bytes are those on the wire. */
-export interface ConnectionStats {
-  readonly bytesRead: number
-  readonly bytesWritten: number
-  readonly packetsRead: number
-  readonly packetsWritten: number
-  readonly queuedBytes: number
-  readonly queuedPackets: number
-}
-
-/** A store of memory for reuse. */
-export interface PoolStats {
-  readonly inUse: number
-  readonly free: number
-  readonly peak: number
-  readonly allocations: number
-}
-
-/** Figures of a completion port. */
-export interface NativeStats {
-  readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
-  readonly listeners: readonly { readonly acceptsOutstanding: number; readonly acceptPool: number }[]
-  /** What waits for JavaScript. `parked`: connections that are not read from because of it. */
-  readonly delivery: {
-    readonly bytes: number
-    readonly peakBytes: number
-    readonly parked: number
-    readonly timesParked: number
-  }
-  readonly pools: Readonly<Record<'readBuffers' | 'waitBuffers' | 'contexts', PoolStats>>
-  /** Everything that keeps the completion port from ending. */
-  readonly objectsActive: number
-  readonly directReadsPending: number
-  readonly skipOnSuccess: boolean
-  /** Events since the start, by name. */
-  readonly counters: Readonly<Record<string, number>>
-}
-
 /** One completion port and its I/O threads. */
 export interface NativeEngine {
   /** Records of a batch; written by native code just before it calls onBatch. */
@@ -124,7 +87,7 @@ export interface NativeEngine {
   connect(options: NativeConnect): void
   cancelConnect(token: number): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
-  stats(): NativeStats
+  stats(): EndpointStats
   /** Ends everything; the record STOPPED is the last one. */
   stop(deadline: number): void
   /** After STOPPED: waits for the threads and releases everything. */

@@ -59,10 +59,13 @@ export class CloseInfo {
   readonly #frameError: IocpFrameError | undefined
   #error: IocpError | undefined
 
+  readonly #cause: number
+
   /** @internal */
   constructor(cause: number, detail: number, discardedBytes: number, frameError: IocpFrameError | undefined) {
     this.cause = names[cause] ?? 'io-error'
     this.discardedBytes = discardedBytes
+    this.#cause = cause
     this.#detail = detail
     this.#frameError = frameError
   }
@@ -73,6 +76,11 @@ export class CloseInfo {
    */
   get error(): IocpError | undefined {
     return (this.#error ??= this.#makeError())
+  }
+
+  /** @internal The same with more bytes thrown away. */
+  _plus(bytes: number): CloseInfo {
+    return new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#frameError)
   }
 
   #makeError(): IocpError | undefined {

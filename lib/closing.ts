@@ -4,21 +4,22 @@ import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { SILENT, extraOf, flag } from './connection_state.js'
 import { publishClose } from './diagnostics.js'
-import { IocpError } from './errors.js'
+import { IocpError, errorCodes } from './errors.js'
+import type { Intake } from './intake.js'
 import { cause } from './vocabulary.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {
   if ((connection._flags & SILENT) !== 0) return
   connection._flags |= flag.destroyed
+  discard(connection)
   const extra = extraOf(connection)
-  extra.discarded = (extra.discarded ?? 0) + (connection._intake?.clear() ?? 0)
   extra.stream?.destroy()
-  if (extra.info === undefined) {
+  if (extra.pending === undefined) {
     connection._host.submission.operation(operation, connection._slot, connection._generation)
   } else {
     // Native code is through with it; only packets that nobody took had kept the end from being told.
-    process.nextTick(finish, connection, extra.info)
+    process.nextTick(finish, connection, extra.pending)
   }
 }
 
@@ -26,39 +27,54 @@ export function abort(connection: Connection, operation: number): void {
 export function closed(connection: Connection, number: number, detail: number, discarded: number): void {
   const extra = extraOf(connection)
   extra.addresses = connection._host.addresses.copy(connection._slot)
+  const known = number === cause.local ? (extra.cause ?? number) : number
+  const info = new CloseInfo(known, detail, discarded, extra.frameError)
   const intake = connection._intake
-  const isLocal = (connection._flags & flag.destroyed) !== 0
-  // Packets that nobody has ever asked for end with an accepted connection. Those of one that this program made are
-  // kept: it may not have come to listen yet.
-  const isUnwanted = intake?.isUnclaimed === true && (connection._flags & flag.accepted) !== 0
-  if (intake !== undefined && (isLocal || isUnwanted)) extra.discarded = (extra.discarded ?? 0) + intake.clear()
-  const info = new CloseInfo(
-    number === cause.local ? (extra.cause ?? number) : number,
-    detail,
-    discarded + (extra.discarded ?? 0),
-    extra.frameError
-  )
+  if (intake !== undefined && isUnwanted(connection, intake)) discard(connection)
   if (intake === undefined || intake.isEmpty) {
     finish(connection, info)
-  } else {
-    extra.info = info
-    intake.push(info)
+    return
   }
+  extra.pending = info
+  if (!intake.isUnclaimed) connection._host.lingering.add(connection)
+  intake.push(info)
+}
+
+/**
+ * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
+ * program made, and has not ended, may have come before its listeners; so its packets are kept.
+ */
+function isUnwanted({ _flags: flags }: Connection, intake: Intake): boolean {
+  if ((flags & flag.destroyed) !== 0) return true
+  return intake.isUnclaimed && (flags & (flag.accepted | flag.ended)) !== 0
+}
+
+/** Throws away what was received and not taken. */
+function discard(connection: Connection): void {
+  const extra = extraOf(connection)
+  extra.discarded = (extra.discarded ?? 0) + (connection._intake?.clear() ?? 0)
+}
+
+/** Everything ends: an end that is kept back by packets nobody takes is told now. An iteration may still go on. */
+export function giveUp(connection: Connection): void {
+  const pending = connection._extra?.pending
+  if (pending === undefined || connection._intake?.hasReaders === true) return
+  discard(connection)
+  finish(connection, pending)
 }
 
 /** Tells the end. */
-export function finish(connection: Connection, info: CloseInfo): void {
+export function finish(connection: Connection, ending: CloseInfo): void {
   if ((connection._flags & flag.closed) !== 0) return
   connection._flags |= flag.closed
   const extra = extraOf(connection)
+  const info = extra.discarded === undefined ? ending : ending._plus(extra.discarded)
   extra.info = info
+  extra.pending = undefined
   extra.frameError = undefined
   connection._host.groups.leaveAll(connection)
-  const { stream } = extra
-  extra.stream = undefined
-  stream?.destroy(
-    info.error ?? new IocpError('ERR_IOCP_CLOSED', 'The connection closed before the packet was complete')
-  )
+  connection._host.lingering.delete(connection)
+  endStream(connection, info)
   connection._intake?.end(info)
   connection._intake = undefined
   publishClose(connection, info)
@@ -72,4 +88,14 @@ export function finish(connection: Connection, info: CloseInfo): void {
       connection._host.owner.emit('disconnect', info, connection)
     }
   }
+}
+
+/** A packet that was being received as a stream will not be complete. */
+function endStream(connection: Connection, info: CloseInfo): void {
+  const stream = connection._extra?.stream
+  if (stream === undefined) return
+  extraOf(connection).stream = undefined
+  // Without a listener an 'error' event would end the process. Whoever reads sees that the end is missing all the same.
+  if (stream.listenerCount('error') === 0) stream.destroy()
+  else stream.destroy(info.error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
 }

@@ -1,7 +1,6 @@
 /** The parts of a connection that only the library itself looks at. */
 
 import type { AddressTable } from './addresses.js'
-import type { ConnectionStats } from './binding.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { IocpFrameError } from './errors.js'
@@ -9,6 +8,7 @@ import type { Emitter } from './events.js'
 import type { GroupTable } from './groups.js'
 import type { Profile } from './settings.js'
 import type { PacketStream } from './packet_stream.js'
+import type { ConnectionStats } from './stats.js'
 import type { Submission } from './submission.js'
 
 /** What a connection needs of the completion port that it belongs to. */
@@ -18,6 +18,8 @@ export interface ConnectionHost {
   readonly groups: GroupTable
   /** Where the events of all connections go. */
   readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  /** Connections whose end waits for packets that somebody still has to take. */
+  readonly lingering: Set<Connection>
   /** Bytes that native code has to send, -1 when the connection is gone. */
   queued(slot: number, generation: number): number
   /** Packets that it has to send, -1 when the connection is gone. */
@@ -58,6 +60,8 @@ export interface Extra {
   stream?: PacketStream | undefined
   /** What the peer did wrong, until 'close' tells it. */
   frameError?: IocpFrameError | undefined
+  /** How it ended, while packets keep that from being told. */
+  pending?: CloseInfo | undefined
   /** How it ended. */
   info?: CloseInfo
   /** A cause that JavaScript knows better than native code does. */

@@ -1,6 +1,5 @@
 /** What servers and clients have in common. */
 
-import type { NativeStats } from './binding.js'
 import { broadcast, type BroadcastResult } from './broadcast.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import { hold } from './intake.js'
@@ -8,6 +7,7 @@ import { publishStats } from './diagnostics.js'
 import { invalidArgument } from './errors.js'
 import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
+import type { EndpointStats } from './stats.js'
 import { OptionReader, toDuration, MAX_DURATION, type Duration } from './validate.js'
 
 /** Events of a server or client. Those of connections name the connection last. */
@@ -48,9 +48,6 @@ export interface CloseOptions {
   /** Connections that have not ended in order by then are reset. 0 to 24 days; default 10 s. */
   deadline?: Duration
 }
-
-/** Figures of a server or client. They are counted in any case; asking for them is the only cost. */
-export type EndpointStats = NativeStats
 
 const DEFAULT_DEADLINE = 10_000
 

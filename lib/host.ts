@@ -9,13 +9,11 @@ import {
   binding,
   type NativeBinding,
   type NativeConnect,
-  type ConnectionStats,
   type NativeEngine,
   type NativeEngineOptions,
-  type NativeListen,
-  type NativeStats
+  type NativeListen
 } from './binding.js'
-import { closed } from './closing.js'
+import { closed, giveUp } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { SILENT, type ConnectionHost } from './connection_state.js'
 import { BatchReport, publishConnection } from './diagnostics.js'
@@ -25,6 +23,7 @@ import { GroupTable } from './groups.js'
 import type { Profile } from './settings.js'
 import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
 import { drained, dropped, reportDrops } from './sending.js'
+import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
 import { fromNative, systemError } from './system_error.js'
 import { SLOTS, frameError, op, record } from './vocabulary.js'
@@ -60,6 +59,7 @@ export class Host implements ConnectionHost, BatchSink {
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
+  readonly lingering = new Set<Connection>()
   readonly connections: (Connection | undefined)[] = []
   /** Open connections. */
   size = 0
@@ -132,7 +132,7 @@ export class Host implements ConnectionHost, BatchSink {
     return this.#native.connectionInfo(slot, generation)
   }
 
-  stats(): NativeStats {
+  stats(): EndpointStats {
     return this.#native.stats()
   }
 
@@ -358,6 +358,7 @@ export class Host implements ConnectionHost, BatchSink {
     setImmediate(() => {
       this.#native.join()
       this.submission.settleAll()
+      for (const connection of this.lingering) giveUp(connection)
       this.#reportStop(report)
     })
   }

@@ -1,19 +1,11 @@
 /** TCP servers and clients on Windows I/O completion ports. */
 
 export { hostAddresses, type HostAddress, type SocketAddress } from './addresses.js'
-export type { ConnectionStats, PoolStats } from './binding.js'
 export type { BroadcastResult } from './broadcast.js'
 export { connect, createClient, type Client } from './client.js'
 export type { CloseCause, CloseInfo } from './close_info.js'
 export type { Connection, ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection.js'
-export type {
-  BroadcastOptions,
-  CloseOptions,
-  ConnectionList,
-  DisconnectOptions,
-  EndpointEvents,
-  EndpointStats
-} from './endpoint.js'
+export type { BroadcastOptions, CloseOptions, ConnectionList, DisconnectOptions, EndpointEvents } from './endpoint.js'
 export {
   IocpAttemptsError,
   IocpError,
@@ -54,5 +46,6 @@ export type { PacketStream } from './packet_stream.js'
 export { PacketWriter, iocpsPackage } from './packet_writer.js'
 export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './reconnect.js'
 export { createServer, type Server, type ServerEvents } from './server.js'
+export type { ConnectionStats, CounterName, Distribution, EndpointStats, PoolStats } from './stats.js'
 export type { SendCallback, SendOutcome } from './submission.js'
 export type { Duration, Size } from './validate.js'

@@ -59,6 +59,11 @@ export class Intake {
     return this.#reasons === hold.unclaimed && this.#readers === 0
   }
 
+  /** Whether an iteration is under way. */
+  get hasReaders(): boolean {
+    return this.#readers > 0
+  }
+
   get isEmpty(): boolean {
     return this.#items.length === 0
   }

@@ -2,13 +2,13 @@
 
 import { EventEmitter } from 'node:events'
 import { AddressTable } from '../../lib/addresses.js'
-import type { ConnectionStats } from '../../lib/binding.js'
 import { Connection, type ConnectionOwnerEvents } from '../../lib/connection.js'
 import type { ConnectionHost } from '../../lib/connection_state.js'
 import type { Emitter } from '../../lib/events.js'
 import { GroupTable } from '../../lib/groups.js'
 import { readProfile, type Profile } from '../../lib/settings.js'
 import { reportDrops } from '../../lib/sending.js'
+import type { ConnectionStats } from '../../lib/stats.js'
 import { Submission, type SubmissionEngine } from '../../lib/submission.js'
 import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
 
@@ -70,6 +70,7 @@ export class FakeHost implements ConnectionHost {
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
+  readonly lingering = new Set<Connection>()
   readonly owner = new EventEmitter() as unknown as Emitter<ConnectionOwnerEvents>
   readonly profiles: Profile[] = []
   /** What native code has to send. */

@@ -205,7 +205,7 @@ describe('receiving', () => {
     connection.on('packet', (packet) => seen.push(String(packet)))
     await client.write(Buffer.concat(['1', '2', '3', '4', '5', '6'].map((text) => frame(text))))
     await until(() => seen.length === 2)
-    await until(() => server.stats()?.counters['bytesIn'] === 30)
+    await until(() => server.stats()?.counters.bytesIn === 30)
     expect(seen).toEqual(['1', '2'])
     connection.demand()
     await until(() => seen.length === 3)
@@ -241,7 +241,7 @@ describe('receiving', () => {
     const connection = await accepted
     await client.write(Buffer.concat([frame('early'), frame('bird')]))
     client.end()
-    await until(() => server.stats()?.counters['packetsIn'] === 2 || server.stats()?.counters['bytesIn'] === 17)
+    await until(() => server.stats()?.counters.packetsIn === 2 || server.stats()?.counters.bytesIn === 17)
     const seen: string[] = []
     connection.on('packet', (packet) => seen.push(String(packet)))
     connection.on('end', () => seen.push('end'))

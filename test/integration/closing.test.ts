@@ -60,7 +60,7 @@ describe('the peer', () => {
     connection.on('packet', () => undefined)
     const closed = closeOf(connection)
     await client.write(frame('0123456789').subarray(0, 11))
-    await until(() => server.stats()?.counters['bytesIn'] === 11)
+    await until(() => server.stats()?.counters.bytesIn === 11)
     client.reset()
     const info = await closed
     expect(info.cause).toBe('peer-reset')
@@ -243,7 +243,7 @@ describe('server.close', () => {
         await client.read(10_004).catch(() => undefined)
       }
     })
-    await until(() => (server.stats()?.counters['packetsIn'] ?? 0) > 200)
+    await until(() => (server.stats()?.counters.packetsIn ?? 0) > 200)
     let disconnects = 0
     let late = 0
     let over = false

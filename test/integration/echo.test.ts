@@ -109,7 +109,7 @@ describe('the limit of a packet', () => {
     const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.open(port)))
     // Each says that 1 GiB will come.
     await Promise.all(clients.map((client) => client.write(Buffer.from('400000000000', 'hex'))))
-    await until(() => (server.stats()?.counters['bytesIn'] ?? 0) >= 20 * 6)
+    await until(() => (server.stats()?.counters.bytesIn ?? 0) >= 20 * 6)
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 2 ** 20)
   })
 })

@@ -212,9 +212,25 @@ describe('streams', () => {
     const client = await RawClient.open(port)
     await client.write(frame(pattern(5000)).subarray(0, 2000))
     const [stream] = await opened
-    const failed = once(stream, 'error')
+    const failed = new Promise((resolve) => {
+      stream.on('error', resolve)
+    })
     client.reset()
-    expect((await failed)[0]).toMatchObject({ code: expect.stringMatching(/ECONNRESET|ERR_IOCP_CLOSED/) as string })
+    expect(await failed).toMatchObject({ code: expect.stringMatching(/ECONNRESET|ERR_IOCP_CLOSED/) as string })
+  })
+
+  test('nobody has to listen for that error', async () => {
+    const { server, port } = await startServer({ framing: streaming })
+    const opened = once(server, 'stream') as Promise<[PacketStream]>
+    const client = await RawClient.open(port)
+    await client.write(frame(pattern(5000)).subarray(0, 2000))
+    const [stream] = await opened
+    const closed = new Promise((resolve) => {
+      stream.on('close', resolve)
+    })
+    client.reset()
+    await closed
+    expect(stream.readableEnded).toBe(false)
   })
 
   test('one that is given up swallows its rest, and the packets behind it still come', async () => {

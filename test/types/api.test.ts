@@ -122,7 +122,7 @@ test('lookup and broadcast', () => {
   exact<BroadcastResult>()(server.broadcast('x', { group: 'room', except: connection }))
   exact<boolean>()(server.disconnect(connection, { graceful: false }))
   exact<number | undefined>()(server.stats()?.connections.now)
-  exact<number | undefined>()(server.stats()?.counters['packetsIn'])
+  exact<number | undefined>()(server.stats()?.counters.packetsIn)
 })
 
 test('clients', async () => {

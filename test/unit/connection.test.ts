@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
-import { closed } from '../../lib/closing.js'
+import { closed, giveUp } from '../../lib/closing.js'
 import type { Connection } from '../../lib/connection.js'
 import { framing } from '../../lib/framing.js'
 import { deliver, frameProblem, peerEnded } from '../../lib/receiving.js'
@@ -439,16 +439,40 @@ describe('close', () => {
     expect(seen).toEqual(['peer-reset 7'])
   })
 
+  test('does not wait for a listener on a connection of ours that we have ended', () => {
+    const connection = new FakeHost().connection({}, false)
+    deliver(connection, packet('12345'))
+    connection.end()
+    closed(connection, cause.timeout, 0, 0)
+    expect(connection.closeInfo).toMatchObject({ cause: 'timeout', discardedBytes: 5 })
+  })
+
+  test('does not wait for paused packets once everything ends', () => {
+    const host = new FakeHost()
+    const [paused, iterated] = [host.connection(), host.connection()]
+    paused.pause()
+    void iterated[Symbol.asyncIterator]()
+    for (const connection of [paused, iterated]) {
+      deliver(connection, packet('12345'))
+      closed(connection, cause.serverClosing, 0, 1)
+    }
+    expect([...host.lingering]).toEqual([paused, iterated])
+    for (const connection of host.lingering) giveUp(connection)
+    expect(paused.closeInfo).toMatchObject({ cause: 'server-closing', discardedBytes: 6 })
+    // The loop that takes them is at work; it gets them.
+    expect([...host.lingering]).toEqual([iterated])
+  })
+
   test('destroy ends the waiting', async () => {
     const connection = new FakeHost().connection({}, false)
     deliver(connection, packet('12345'))
     closed(connection, cause.peerEnd, 0, 0)
     const seen: string[] = []
-    connection.on('close', (info) => seen.push(info.cause))
+    connection.on('close', (info) => seen.push(`${info.cause} ${info.discardedBytes}`))
     connection.destroy()
     expect(seen).toEqual([])
     await nextTick()
-    expect(seen).toEqual(['peer-end'])
+    expect(seen).toEqual(['peer-end 5'])
   })
 
   test('the promise is the same story', async () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { counterNames } from '../../lib/stats.js'
 import * as vocabulary from '../../lib/vocabulary.js'
 
 const native = (path: string): string => readFileSync(new URL(`../../native/${path}`, import.meta.url), 'utf8')
@@ -36,4 +37,9 @@ test.each([
   ['OPERATION_WORDS', 'kOperationWords']
 ] as const)('%s is the size of native code', (name, constant) => {
   expect(native('core/records.h')).toContain(`${constant} = ${vocabulary[name]};`)
+})
+
+test('the counters are those of native code, in their order', () => {
+  const names = [...native('core/counters.h').matchAll(/X\(\w+, "(\w+)"\)/g)].map(([, name]) => name)
+  expect(counterNames).toEqual(names)
 })

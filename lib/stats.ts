@@ -1,0 +1,103 @@
+/** Figures, as native code counts them. */
+
+/** What is counted since the start of a completion port. */
+export const counterNames = [
+  /** Connections accepted. */
+  'accepts',
+  /** Times that no AcceptEx was outstanding. */
+  'acceptDry',
+  'acceptFailures',
+  /** Accepted and reset at once. */
+  'refused',
+  'connects',
+  'connectFailures',
+  'closes',
+  /** Bytes on the wire, headers included. */
+  'bytesIn',
+  'bytesOut',
+  'packetsIn',
+  'packetsOut',
+  'recvCalls',
+  'sendCalls',
+  /** Reads of zero bytes, which wait without a buffer. */
+  'zeroReads',
+  /** Reads with a buffer. */
+  'directReads',
+  /** Operations that succeeded at once and needed no completion packet. */
+  'skipSuccess',
+  /** Writes of which the system took only a part. */
+  'shortWrites',
+  /** Times that the system had no memory for an operation. */
+  'enobufs',
+  /** Packets dropped by an overflow policy in native code. */
+  'drops',
+  'droppedBytes',
+  'protocolErrors',
+  /** Times that reading stopped because JavaScript did not keep up. */
+  'parks',
+  /** Calls that took completions from the port, and completions taken. */
+  'dequeues',
+  'completions',
+  /** Wake-ups of JavaScript, batches handed over, records in them. */
+  'wakes',
+  'batches',
+  'records'
+] as const
+
+/** Name of a counter. */
+export type CounterName = (typeof counterNames)[number]
+
+/** Memory kept for reuse. */
+export interface PoolStats {
+  readonly inUse: number
+  readonly free: number
+  readonly peak: number
+  readonly allocations: number
+}
+
+/** How some figure was distributed. */
+export interface Distribution {
+  readonly count: number
+  readonly mean: number
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+  readonly max: number
+}
+
+/** Figures of one connection. Bytes are those on the wire. */
+export interface ConnectionStats {
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly packetsRead: number
+  readonly packetsWritten: number
+  readonly queuedBytes: number
+  readonly queuedPackets: number
+}
+
+/** Figures of a server or client. They are counted in any case; asking for them is the only cost. */
+export interface EndpointStats {
+  readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
+  readonly listeners: readonly { readonly acceptsOutstanding: number; readonly acceptPool: number }[]
+  /** What waits for JavaScript. */
+  readonly delivery: {
+    readonly bytes: number
+    readonly peakBytes: number
+    /** Connections that are not read from because of it, now and how often. */
+    readonly parked: number
+    readonly timesParked: number
+    /** Records per batch. */
+    readonly batchRecords: Distribution
+    /** How long records waited, in microseconds. */
+    readonly latencyMicroseconds: Distribution
+  }
+  /** What waits to be sent, all connections together. */
+  readonly sending: { readonly queuedBytes: number; readonly queuedPackets: number }
+  readonly pools: Readonly<Record<'readBuffers' | 'waitBuffers' | 'contexts', PoolStats>>
+  /** Everything that keeps the completion port from ending. */
+  readonly objectsActive: number
+  readonly directReadsPending: number
+  /** Whether successes at once are handled without a completion packet. */
+  readonly skipOnSuccess: boolean
+  readonly counters: Readonly<Record<CounterName, number>>
+}
