@@ -57,12 +57,12 @@ export async function needDebian(...names) {
     )
   }
   say(`installing Debian packages, which takes a minute or more: ${missing.join(' ')}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const apt = async (...words) => {
-    const line = [...asRoot, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', ...words]
+    // sudo would not hand on an environment.
+    const line = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', ...words]
     // Of the hundreds of lines only those of a failure are of interest. sudo asks on the terminal itself.
     const stdio = [asRoot.length > 0 ? 'inherit' : 'ignore', 'pipe', 'pipe']
-    const { status, stdout, stderr } = await start(line[0], line.slice(1), { env, stdio })
+    const { status, stdout, stderr } = await start(line[0], line.slice(1), { stdio })
     if (status !== 0) throw new Stop(`${stdout}${stderr}${commandLine(line[0], line.slice(1))} failed`)
   }
   await withLock('apt', async () => {
