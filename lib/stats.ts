@@ -99,5 +99,6 @@ export interface EndpointStats {
   readonly directReadsPending: number
   /** Whether successes at once are handled without a completion packet. */
   readonly skipOnSuccess: boolean
-  readonly counters: Readonly<Record<CounterName, number>>
+  /** By name, see {@link counterNames}; native code may count more than that. */
+  readonly counters: Readonly<Record<CounterName, number>> & Readonly<Record<string, number>>
 }
