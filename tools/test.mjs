@@ -56,8 +56,8 @@ async function windowsTests(filters) {
   const env = await addonUnderTest()
   const report = inCache('reports', 'vitest.json')
   fs.rmSync(report, { force: true })
-  const words = [path.join('node_modules', 'vitest', 'vitest.mjs'), 'run', '--config', 'tools/vitest.config.js']
-  words.push('--configLoader=native', '--reporter=default', '--reporter=json', '--outputFile.json=.cache/reports/vitest.json')
+  const words = ['node_modules/vitest/vitest.mjs', 'run', '--config=tools/vitest.config.js', '--configLoader=native']
+  words.push('--reporter=default', '--reporter=json', `--outputFile.json=${path.relative(root, report)}`)
   const status = await runInWindows([...words, ...filters], env)
   return countVitest(readIfThere(report), status)
 }
@@ -77,7 +77,8 @@ async function addonUnderTest() {
 
 async function runInWindows(words, env) {
   if (isWindows) {
-    return (await start(process.execPath, words, { cwd: root, env: { ...process.env, ...env }, stdio: 'inherit' })).status
+    const options = { cwd: root, env: { ...process.env, ...env }, stdio: 'inherit' }
+    return (await start(process.execPath, words, options)).status
   }
   await needWindowsNode()
   openWine()

@@ -43,7 +43,7 @@ const debian = {
   clang: { package: 'clang', isThere: () => findClang() !== undefined }
 }
 
-/** Installs the Debian packages that bring these things (keys of the table above, or entries like its), where missing. */
+/** Installs the Debian packages that bring these things (keys of the table above, or entries like its) where missing. */
 export async function needDebian(...names) {
   const things = names.map((name) => debian[name] ?? name)
   const missing = things.filter((thing) => !thing.isThere()).map((thing) => thing.package)
@@ -59,7 +59,8 @@ export async function needDebian(...names) {
   say(`installing Debian packages, which takes a minute or more: ${missing.join(' ')}`)
   const apt = async (...words) => {
     // sudo would not hand on an environment.
-    const line = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', ...words]
+    const environment = ['env', 'DEBIAN_FRONTEND=noninteractive']
+    const line = [...asRoot, ...environment, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=600', ...words]
     // Of the hundreds of lines only those of a failure are of interest. sudo asks on the terminal itself.
     const stdio = [asRoot.length > 0 ? 'inherit' : 'ignore', 'pipe', 'pipe']
     const { status, stdout, stderr } = await start(line[0], line.slice(1), { stdio })
