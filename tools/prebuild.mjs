@@ -10,7 +10,6 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import prebuildify from 'prebuildify'
 import { digest, filesBelow, readIfThere, sha256, writeFile } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
 import { fromRoot, isWindows, prebuiltAddon } from './lib/paths.mjs'
@@ -57,6 +56,8 @@ export async function withFreshBuild(use, arch = 'x64') {
     const copied = ['binding.gyp', 'package.json', 'native', ...headers.map((name) => `node_modules/${name}`)]
     for (const name of copied) fs.cpSync(fromRoot(name), path.join(folder, name), { recursive: true })
     const gyp = fromRoot('tools', 'cross', 'prebuildify-gyp.mjs')
+    // Not at the top: `npm start` reads this module before it has installed anything.
+    const { default: prebuildify } = await import('prebuildify')
     await promisify(prebuildify)({
       platform: 'win32',
       arch,
