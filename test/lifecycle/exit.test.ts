@@ -1,5 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { runProgram } from '../helpers/programs.js'
+
+// More than runProgram waits, so that it is what says that a program hangs.
+vi.setConfig({ testTimeout: 90_000 })
 
 const { out } = await runProgram('leave.mjs', '--list')
 const { moments } = JSON.parse(out) as { moments: string[] }

@@ -2,12 +2,12 @@
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { say, startLoad } from './load.mjs'
 
-const ROUNDS = 4
+const ROUNDS = 2
 
 if (isMainThread) {
   const how = process.argv[2]
   // The main thread has servers of its own, which must not notice.
-  const load = how === 'beside the main thread' ? await startLoad() : undefined
+  const load = how === 'beside the main thread' ? await startLoad({ connections: 2 }) : undefined
   for (let round = 0; round < ROUNDS; round++) {
     const workers = [0, 1].map(() => new Worker(new URL(import.meta.url), { workerData: how }))
     await Promise.all(
