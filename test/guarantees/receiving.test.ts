@@ -54,14 +54,17 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
         if (stats === undefined) throw new Error('the server is gone')
         most = Math.max(most, stats.delivery.bytes)
         grown = Math.max(grown, process.memoryUsage().rss - before)
-        return stats.counters['bytesIn'] ?? 0
+        return stats.counters.bytesIn
       }
       const atFirst = look()
-      for (let i = 0; i < 100; i++) {
+      let held = look()
+      // Until nothing has come for a while.
+      for (let quiet = 0, turns = 0; quiet < 30 && turns < 1000; turns++) {
         block(10)
-        look()
+        const now = look()
+        quiet = now === held ? quiet + 1 : 0
+        held = now
       }
-      const held = look()
       const sent = pumped()
       block(300)
       // It has come to a stand, at both ends.
