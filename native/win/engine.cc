@@ -330,7 +330,7 @@ void Engine::run_timers() {
 
 bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
-  apply_socket_options(socket.get(), *profile);
+  if (!apply_socket_options(socket.get(), *profile)) return false;
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;
   if (skip_on_success_ && !skip_port_on_success(socket.handle())) return false;

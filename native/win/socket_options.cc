@@ -12,7 +12,7 @@ bool set_option(SOCKET socket, int level, int name, Value value) {
 // Idle time, interval and count each have an option since Windows 10 1709, in seconds. Before, one
 // call sets the first two, in milliseconds, and the count is the system's (10).
 void apply_keep_alive(SOCKET socket, const Profile& profile) {
-  const auto seconds = [](uint32_t ms) { return static_cast<DWORD>((ms + 999) / 1000); };
+  const auto seconds = [](uint32_t ms) { return static_cast<DWORD>(ms / 1000 + (ms % 1000 != 0 ? 1 : 0)); };
   if (!set_option<DWORD>(socket, SOL_SOCKET, SO_KEEPALIVE, 1)) return;
   const bool modern =
       set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds(profile.keep_alive_ms)) &&
@@ -27,10 +27,11 @@ void apply_keep_alive(SOCKET socket, const Profile& profile) {
 
 }  // namespace
 
-void apply_socket_options(SOCKET socket, const Profile& profile) {
-  // Calls without an OVERLAPPED then never wait; those with one are not affected.
+bool apply_socket_options(SOCKET socket, const Profile& profile) {
+  // Calls without an OVERLAPPED then never wait; those with one are not affected. One that could wait
+  // would hold an I/O thread up.
   u_long non_blocking = 1;
-  (void)ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking);
+  if (ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) != 0) return false;
   if (profile.no_delay) set_option<DWORD>(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
   if (profile.receive_buffer != 0) {
@@ -42,6 +43,7 @@ void apply_socket_options(SOCKET socket, const Profile& profile) {
   if (profile.type_of_service != 0) {
     set_option(socket, IPPROTO_IP, IP_TOS, static_cast<DWORD>(profile.type_of_service));
   }
+  return true;
 }
 
 bool skip_port_on_success(HANDLE socket) {
