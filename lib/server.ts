@@ -7,6 +7,7 @@ import type { Connection } from './connection.js'
 import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError, invalidArgument } from './errors.js'
+import { outside } from './events.js'
 import { Host, type CloseReport } from './host.js'
 import type { ListenOptions, ServerOptions } from './options.js'
 import { readListen, readServerOptions, type ServerSettings } from './settings.js'
@@ -54,7 +55,7 @@ export class Server extends Endpoint<ServerEvents> {
    * @param options.port 0 to 65535; 0 (default) lets the system choose
    * @param options.host address or name, of which the first address is taken. Default `'::'`, which takes IPv4 too;
    *   where there is no IPv6, `'0.0.0.0'`
-   * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 511
+   * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 4096
    * @returns where the server listens
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_SERVER_ALREADY_LISTEN; by rejecting: EADDRINUSE, EACCES,
    *   EADDRNOTAVAIL, ERR_IOCP_NO_ADDRESS, ERR_IOCP_CLOSING and others of the system
@@ -76,19 +77,20 @@ export class Server extends Endpoint<ServerEvents> {
   }
 
   async #start(options: ReturnType<typeof readListen>): Promise<SocketAddress> {
+    let address: SocketAddress
     try {
-      const address = await this.#open(options)
-      this.#address = address
-      publishListening(this, address)
-      this.emit('listening')
-      return address
+      address = await this.#open(options)
     } catch (error) {
       const host = this._host
       this._host = undefined
       await host?.stop(0)
-      if (this.listenerCount('error') > 0) this.emit('error', error as Error)
+      if (this.listenerCount('error') > 0) outside(() => this.emit('error', error as Error))
       throw error
     }
+    this.#address = address
+    publishListening(this, address)
+    outside(() => this.emit('listening'))
+    return address
   }
 
   async #open({ port, host, backlog }: ReturnType<typeof readListen>): Promise<SocketAddress> {
@@ -130,12 +132,12 @@ export class Server extends Endpoint<ServerEvents> {
     this.#address = undefined
     const report = await host.stop(deadline)
     this._host = undefined
-    this.emit('close', report)
+    outside(() => this.emit('close', report))
     return report
   }
 
   /** @internal */
-  _accepted(connection: Connection): void {
+  _opened(connection: Connection): void {
     this.emit('connection', connection)
   }
 

@@ -197,7 +197,7 @@ export function readListen(options: unknown): { port: number; host: string | und
   const listen = {
     port: reader.integer('port', { min: 0, max: 65_535 }, 0),
     host: reader.text('host'),
-    backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 511)
+    backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096)
   }
   reader.done()
   return listen

@@ -281,6 +281,8 @@ uint32_t established_connection_error(uint32_t win_code, bool closed_locally) {
     case 1236:   // ERROR_CONNECTION_ABORTED
     case 10004:  // WSAEINTR
     case 10038:  // WSAENOTSOCK: the socket was closed under the operation
+    case 10057:  // WSAENOTCONN: the connection had been reset before the call
+    case 10101:  // WSAEDISCON: the peer went without a word more
       return closed_locally ? kErrorOperationAborted : kWsaEconnreset;
     default:
       return win_code;

@@ -275,10 +275,10 @@ void Connection::send_end() {
 // A call or an operation on an open connection failed for good.
 void Connection::fail(uint32_t error) {
   const uint32_t code = established_connection_error(error, false);
-  const CloseCause cause = code == kWsaEconnreset || code == kWsaEconnaborted
-                               ? CloseCause::peer_reset
-                               : code == kWsaEtimedout ? CloseCause::timeout
-                                                       : CloseCause::io_error;
+  CloseCause cause = CloseCause::io_error;
+  if (code == kWsaEconnreset || code == kWsaEconnaborted) cause = CloseCause::peer_reset;
+  // WSAENETRESET: keep-alive has had no answer.
+  if (code == kWsaEtimedout || code == WSAENETRESET) cause = CloseCause::timeout;
   close(cause, code, true);
 }
 
