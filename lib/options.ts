@@ -104,7 +104,7 @@ export interface ListenOptions {
   port?: number
   /** Address or name. Default `'::'`, which takes IPv4 too; where there is no IPv6, `'0.0.0.0'`. */
   host?: string
-  /** Connections that may wait for being accepted. 1 to 65535; default 511. */
+  /** Connections that may wait for being accepted. 1 to 65535; default 4096. */
   backlog?: number
 }
 
