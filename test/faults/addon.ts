@@ -1,0 +1,85 @@
+/** The addon's test variant, in which any socket call can be made to fail, to come short or to come late. */
+
+import { createRequire } from 'node:module'
+import type { NativeBinding } from '../../lib/binding.js'
+
+/** What happens to a call, from now on. All counts are of calls since the rule was set. */
+export interface Rule {
+  /** The Winsock or Win32 number to fail with. */
+  error?: number
+  /** So many calls are let through first. */
+  skip?: number
+  /** Then so many are hit; 0: no end. */
+  count?: number
+  /** Of those, how many in a thousand. */
+  perMille?: number
+  /** Sends and receives take at most so many bytes. */
+  shortTo?: number
+  /** Completions are held back for up to so many milliseconds. */
+  delay?: number
+}
+
+export type Call =
+  | 'socket'
+  | 'bind'
+  | 'listen'
+  | 'associate'
+  | 'accept'
+  | 'accept_context'
+  | 'connect'
+  | 'connect_context'
+  | 'zero_read'
+  | 'receive'
+  | 'receive_now'
+  | 'send'
+  | 'shutdown'
+  | 'post'
+  | 'completion'
+
+interface Faults {
+  readonly calls: readonly string[]
+  set(call: Call, rule: Rule): void
+  clear(): void
+  /** How often the rule has hit. */
+  hits(call: Call): number
+}
+
+const file = process.env['IOCP_FAULT_ADDON']
+
+/** False where there is no compiler, and so no test variant. */
+export const hasFaults = file !== undefined && file !== ''
+
+let loaded: (NativeBinding & { readonly faults: Faults }) | undefined
+
+/** The raw binding with its faults. */
+export function faultAddon(): NativeBinding & { readonly faults: Faults } {
+  if (file === undefined || file === '') throw new Error('IOCP_FAULT_ADDON names no file')
+  loaded ??= createRequire(import.meta.url)(file) as NativeBinding & { readonly faults: Faults }
+  return loaded
+}
+
+/** Winsock and Win32 numbers. */
+export const win = {
+  notEnoughMemory: 8,
+  netnameDeleted: 64,
+  semTimeout: 121,
+  operationAborted: 995,
+  noSystemResources: 1450,
+  invalid: 10022,
+  tooManyFiles: 10024,
+  wouldBlock: 10035,
+  notSocket: 10038,
+  familyNotSupported: 10047,
+  addressInUse: 10048,
+  addressNotAvailable: 10049,
+  networkDown: 10050,
+  networkReset: 10052,
+  aborted: 10053,
+  reset: 10054,
+  noBuffers: 10055,
+  notConnected: 10057,
+  shutDown: 10058,
+  timedOut: 10060,
+  refused: 10061,
+  hostUnreachable: 10065
+} as const
