@@ -4,6 +4,7 @@ import { requireWindows } from './binding.js'
 import type { Connection } from './connection.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError } from './errors.js'
+import { outside } from './events.js'
 import { Host, type CloseReport } from './host.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
 import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profile, type Target } from './settings.js'
@@ -55,10 +56,7 @@ export class Client extends Endpoint<EndpointEvents> {
 
   async #connect(target: Target, profile: Profile): Promise<Connection> {
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
-    const host = this.#open()
-    const connection = await race(host, target, profile)
-    this.emit('connection', connection)
-    return connection
+    return await race(this.#open(), target, profile)
   }
 
   #open(): Host {
@@ -81,13 +79,13 @@ export class Client extends Endpoint<EndpointEvents> {
     if (host === undefined) return { drained: 0, cut: 0 }
     const report = await host.stop(deadline)
     this._host = undefined
-    this.emit('close', report)
+    outside(() => this.emit('close', report))
     return report
   }
 
-  /** @internal Clients do not listen. */
-  _accepted(): void {
-    throw new Error('A client accepts no connections')
+  /** @internal */
+  _opened(connection: Connection): void {
+    this.emit('connection', connection)
   }
 
   /** @internal */

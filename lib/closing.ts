@@ -5,7 +5,6 @@ import type { Connection } from './connection.js'
 import { SILENT, extraOf, flag } from './connection_state.js'
 import { publishClose } from './diagnostics.js'
 import { IocpError, errorCodes } from './errors.js'
-import type { Intake } from './intake.js'
 import { cause } from './vocabulary.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
@@ -25,17 +24,19 @@ export function abort(connection: Connection, operation: number): void {
 
 /** The last record of a connection. Its slot belongs to somebody else from now on. */
 export function closed(connection: Connection, number: number, detail: number, discarded: number): void {
+  connection._flags |= flag.gone
   const extra = extraOf(connection)
   extra.addresses = connection._host.addresses.copy(connection._slot)
   const known = number === cause.local ? (extra.cause ?? number) : number
   const info = new CloseInfo(known, detail, discarded, extra.frameError)
   const intake = connection._intake
-  if (intake !== undefined && isUnwanted(connection, intake)) discard(connection)
+  if (isUnwanted(connection)) discard(connection)
   if (intake === undefined || intake.isEmpty) {
     finish(connection, info)
     return
   }
   extra.pending = info
+  // Not a connection of ours that nobody listens to: it may be forgotten, and then it has to be free to go.
   if (!intake.isUnclaimed) connection._host.lingering.add(connection)
   intake.push(info)
 }
@@ -44,9 +45,14 @@ export function closed(connection: Connection, number: number, detail: number, d
  * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
  * program made, and has not ended, may have come before its listeners; so its packets are kept.
  */
-function isUnwanted({ _flags: flags }: Connection, intake: Intake): boolean {
+function isUnwanted({ _flags: flags, _intake: intake }: Connection): boolean {
   if ((flags & flag.destroyed) !== 0) return true
-  return intake.isUnclaimed && (flags & (flag.accepted | flag.ended)) !== 0
+  return intake?.isUnclaimed === true && (flags & (flag.accepted | flag.ended)) !== 0
+}
+
+/** Tells an end that only packets kept back which, as it turned out, nobody wants. */
+export function giveUpUnwanted(connection: Connection): void {
+  if (isUnwanted(connection)) giveUp(connection)
 }
 
 /** Throws away what was received and not taken. */

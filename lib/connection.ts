@@ -3,8 +3,8 @@
 import { inspect } from 'node:util'
 import { localOf, remoteOf, type SocketAddress } from './addresses.js'
 import type { CloseInfo } from './close_info.js'
-import { abort } from './closing.js'
-import { NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
+import { abort, giveUpUnwanted } from './closing.js'
+import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
 import { invalidArgument, type IocpFrameError } from './errors.js'
 import { LazyEmitter } from './events.js'
 import { bothDirections, type FramingOption } from './framing.js'
@@ -281,7 +281,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
    */
   demand(packets = 1): this {
     toInteger(packets, 'packets', { min: 1, max: 2 ** 31 - 1 })
-    if ((this._flags & SILENT) === 0) {
+    if ((this._flags & DEAD) === 0) {
       this._host.submission.operation(op.demand, this._slot, this._generation, packets)
     }
     return this
@@ -295,9 +295,9 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
    */
   setFraming(framing: FramingOption): this {
     const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
-    const index = this._host.profileIndex(profile)
     this._profile = profile
-    if ((this._flags & SILENT) === 0) {
+    if ((this._flags & DEAD) === 0) {
+      const index = this._host.profileIndex(profile)
       this._host.submission.operation(op.setFraming, this._slot, this._generation, index)
     }
     return this
@@ -306,7 +306,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   /** Joins a group; `broadcast` can send to all of it. The connection leaves by itself when it closes. */
   join(group: string): this {
     if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
-    if ((this._flags & SILENT) === 0) this._host.groups.join(this, group)
+    if ((this._flags & DEAD) === 0) this._host.groups.join(this, group)
     return this
   }
 
@@ -349,6 +349,11 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   /** @internal */
   _handOver(item: Item): boolean {
     return handOver(this, item)
+  }
+
+  /** @internal */
+  _unclaimed(): void {
+    giveUpUnwanted(this)
   }
 
   /** @internal */

@@ -43,11 +43,16 @@ export const flag = {
   /** Packets that nobody listens for are thrown away: `resume()` was called. */
   discarding: 16,
   /** Accepted by a server, as against made by `connect`. */
-  accepted: 32
+  accepted: 32,
+  /** Native code is through with it; at most packets that somebody still has to take keep 'close' back. */
+  gone: 64
 } as const
 
 /** After any of these no packet can be sent. */
-export const NOT_WRITABLE = flag.ended | flag.destroyed | flag.closed
+export const NOT_WRITABLE = flag.ended | flag.destroyed | flag.closed | flag.gone
+
+/** After any of these native code is asked nothing any more. */
+export const DEAD = flag.destroyed | flag.closed | flag.gone
 
 /** After any of these no event but 'close' is emitted. */
 export const SILENT = flag.destroyed | flag.closed

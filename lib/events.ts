@@ -27,6 +27,19 @@ export interface Emitter<E extends EventMap<E>> {
   getMaxListeners(): number
 }
 
+/**
+ * Runs listeners in the middle of something that has to go on: what they throw becomes an ordinary uncaught exception.
+ */
+export function outside(body: () => unknown): void {
+  try {
+    body()
+  } catch (error) {
+    process.nextTick(() => {
+      throw error
+    })
+  }
+}
+
 /** Calls a method of Node's EventEmitter on an object that need not have run its constructor. */
 function addListener(emitter: LazyBase, method: 'on' | 'prependListener', event: string, listener: () => void): void {
   EventEmitter.prototype[method].call(emitter as unknown as EventEmitter, event, listener)

@@ -18,10 +18,11 @@ import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { SILENT, type ConnectionHost } from './connection_state.js'
 import { BatchReport, publishConnection } from './diagnostics.js'
 import { invalidArgument, type IocpError } from './errors.js'
-import type { Emitter } from './events.js'
+import { outside, type Emitter } from './events.js'
 import { GroupTable } from './groups.js'
+import { hold } from './intake.js'
 import type { Profile } from './settings.js'
-import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
+import { frameProblem, intakeOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
 import { drained, dropped, reportDrops } from './sending.js'
 import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
@@ -39,8 +40,8 @@ export interface CloseReport {
 /** The server or client that a host works for. */
 export interface HostOwner {
   readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
-  /** A connection was accepted. */
-  _accepted(connection: Connection): void
+  /** A connection was accepted or made. */
+  _opened(connection: Connection): void
   /** Accepting failed for the moment. */
   _acceptFailed(error: Error): void
   stats(): unknown
@@ -75,6 +76,7 @@ export class Host implements ConnectionHost, BatchSink {
   readonly #staysForIdle: boolean
   #nextToken = 1
   #withDrops: Connection[] = []
+  #fresh: Connection[] = []
   #stopping: Promise<CloseReport> | undefined
   #reportStop: (report: CloseReport) => void = () => undefined
   #isWanted = true
@@ -186,6 +188,11 @@ export class Host implements ConnectionHost, BatchSink {
     return systemError(this.#binding, { winCode, syscall, address, port })
   }
 
+  /** Whether {@link Host.stop} was called. */
+  get isStopping(): boolean {
+    return this.#stopping !== undefined
+  }
+
   /** Whether this keeps the process alive. */
   keepAlive(isWanted: boolean): void {
     this.#isWanted = isWanted
@@ -234,7 +241,7 @@ export class Host implements ConnectionHost, BatchSink {
     switch (kind) {
       case record.connection: {
         const profile = this.#listeners[c]
-        if (profile !== undefined) this.#owner._accepted(this.#open(slot, generation, profile, payload, a, b, true))
+        if (profile !== undefined) this.#owner._opened(this.#open(slot, generation, profile, payload, a, b, true))
         return
       }
       case record.connected:
@@ -339,11 +346,28 @@ export class Host implements ConnectionHost, BatchSink {
   ): void {
     const attempt = this.#take(token)
     if (attempt?.isWanted === true) {
-      attempt.connected(this.#open(slot, generation, attempt.profile, payload, at, length, false))
+      const connection = this.#open(slot, generation, attempt.profile, payload, at, length, false)
+      this.#keepFresh(connection)
+      attempt.connected(connection)
+      this.#owner._opened(connection)
     } else {
       // Another address was faster, or it was given up: nobody will ever see this one.
       this.submission.operation(op.destroy, slot, generation)
     }
+  }
+
+  /**
+   * Whoever waits for a connection gets it by a promise, and so learns of it after this batch, in which packets and even
+   * its end may follow. They wait until then.
+   */
+  #keepFresh(connection: Connection): void {
+    intakeOf(connection).add(hold.fresh)
+    if (this.#fresh.push(connection) > 1) return
+    setImmediate(() => {
+      const connections = this.#fresh
+      this.#fresh = []
+      for (const one of connections) one._intake?.remove(hold.fresh)
+    })
   }
 
   #take(token: number): Attempt | undefined {
@@ -357,8 +381,12 @@ export class Host implements ConnectionHost, BatchSink {
     // Not in the batch that told: join() gives back the memory that the batch lies in.
     setImmediate(() => {
       this.#native.join()
-      this.submission.settleAll()
-      for (const connection of this.lingering) giveUp(connection)
+      this.submission.end()
+      for (const connection of this.lingering) {
+        outside(() => {
+          giveUp(connection)
+        })
+      }
       this.#reportStop(report)
     })
   }

@@ -14,7 +14,16 @@ export const END = Symbol('end')
 export type Item = Buffer | PacketStream | CloseInfo | typeof END
 
 /** Why items are not handed over. Several may hold at once. */
-export const hold = { unclaimed: 1, paused: 2, stream: 4 } as const
+export const hold = {
+  /** Nobody has listened so far. */
+  unclaimed: 1,
+  /** `pause()` was called. */
+  paused: 2,
+  /** Somebody reads a large packet more slowly than it comes. */
+  stream: 4,
+  /** The connection has just been made, and who waits for it does not know yet. */
+  fresh: 8
+} as const
 
 /** An iteration takes this many bytes or packets ahead before the connection stops reading. */
 const READ_AHEAD_BYTES = 256 * 1024
@@ -26,6 +35,8 @@ export interface IntakeOwner {
   _handOver(item: Item): boolean
   /** Starts or stops the reading of native code. */
   _reading(on: boolean): void
+  /** It turned out that nobody listens. */
+  _unclaimed(): void
   /** Nothing is held any more: packets may go straight to the listeners. */
   _intakeEmpty(): void
 }
@@ -135,11 +146,6 @@ export class Intake {
     })
   }
 
-  /** Whether somebody waits for a packet. */
-  get isWanted(): boolean {
-    return this.#waiters.length > 0
-  }
-
   #endOne(waiter: Waiter): void {
     const error = this.#info?.error
     this.#info = undefined
@@ -182,12 +188,12 @@ export class Intake {
         return true
       }
     }
-    if (!this.#owner._handOver(item)) {
-      this.#items.unshift(item)
-      if (item instanceof Uint8Array) this.bytes += item.length
-      this.#reasons |= hold.unclaimed
-    }
-    return true
+    if (this.#owner._handOver(item)) return true
+    this.#items.unshift(item)
+    if (item instanceof Uint8Array) this.bytes += item.length
+    this.#reasons |= hold.unclaimed
+    this.#owner._unclaimed()
+    return false
   }
 
   #settle(): void {
@@ -199,8 +205,8 @@ export class Intake {
   #adjust(): void {
     const behind = this.bytes > READ_AHEAD_BYTES || this.#items.length > READ_AHEAD_PACKETS
     const stop =
-      this.#reasons !== 0 ||
-      (this.#readers === 0 && this.#items.length > 0) ||
+      (this.#reasons & ~hold.fresh) !== 0 ||
+      (this.#readers === 0 && this.#items.length > 0 && (this.#reasons & hold.fresh) === 0) ||
       behind ||
       (this.#stopped && !this.isEmpty)
     if (stop === this.#stopped) return

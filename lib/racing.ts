@@ -10,7 +10,7 @@ import type { Profile, Target } from './settings.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
 /** The part of a host that makes connections. */
-export type ConnectingHost = Pick<Host, 'connect' | 'error'>
+export type ConnectingHost = Pick<Host, 'connect' | 'error' | 'isStopping'>
 
 /** Windows gives these when all local ports are in use. */
 const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
@@ -84,6 +84,10 @@ class Race {
   /** Tries the next address, and soon the one after it. */
   #next(): void {
     clearTimeout(this.#nextAttempt)
+    if (this.#host.isStopping) {
+      this.#fail(new IocpError('ERR_IOCP_CLOSING', 'The client was closed before it was connected'))
+      return
+    }
     const to = this.#addresses.shift()
     if (to === undefined) {
       if (this.#running.size === 0) this.#fail(this.#failure())

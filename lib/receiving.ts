@@ -1,7 +1,7 @@
 /** The way of packets into JavaScript: straight to the listeners, or held until somebody takes them. Hot path. */
 
 import type { Connection } from './connection.js'
-import { SILENT, extraOf, flag } from './connection_state.js'
+import { DEAD, SILENT, extraOf, flag } from './connection_state.js'
 import { finish } from './closing.js'
 import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
@@ -113,6 +113,6 @@ export function frameProblem(connection: Connection, number: number, header: Buf
 
 /** Starts or stops reading. */
 export function reading(connection: Connection, on: boolean): void {
-  if ((connection._flags & SILENT) !== 0) return
+  if ((connection._flags & DEAD) !== 0) return
   connection._host.submission.operation(on ? op.resume : op.pause, connection._slot, connection._generation)
 }

@@ -1,7 +1,7 @@
 /** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
 
 import type { Connection } from './connection.js'
-import { NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
+import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
 import { cause, op } from './vocabulary.js'
 
@@ -83,7 +83,7 @@ function measure(connection: Connection): boolean {
 
 /** Bytes that wait to be sent; 0 when the connection is gone. */
 export function waitingBytes(connection: Connection): number {
-  return (connection._flags & flag.closed) === 0 && measure(connection) ? connection._waitingBytes : 0
+  return (connection._flags & DEAD) === 0 && measure(connection) ? connection._waitingBytes : 0
 }
 
 /** Asks native code, once, to tell when the queue is low again; it tells at once when it is low already. */

@@ -37,6 +37,7 @@ export class Submission {
   #pinned: Uint8Array[] = []
   #scheduled = false
   #batches = 0
+  #ended = false
   readonly #callbacks: (SendCallback | undefined)[] = [undefined]
   readonly #freeTokens: number[] = []
 
@@ -128,14 +129,26 @@ export class Submission {
     callback(status === outcome.sent ? 'sent' : status === outcome.dropped ? 'dropped' : 'closed')
   }
 
-  /** The engine has stopped: nothing that is still open will be sent. */
-  settleAll(): void {
+  /** Nothing that is still open will be sent. */
+  #settleAll(): void {
     for (let token = 1; token < this.#callbacks.length; token++) this.settle(token, outcome.closed)
+  }
+
+  /** The engine has ended: what is asked from now on is dropped. */
+  end(): void {
+    this.#ended = true
+    this.#settleAll()
   }
 
   /** Hands everything over now. */
   flush(): void {
     if (this.#words === 0) return
+    if (this.#ended) {
+      this.#words = 0
+      this.#used = 0
+      this.#pinned = []
+      return
+    }
     const operations = this.#words / OPERATION_WORDS
     const pinned = this.#pinned
     this.#words = 0

@@ -77,6 +77,20 @@ describe('connect', () => {
     }
   })
 
+  test.each([
+    ['breaks it off', (socket: Socket) => socket.resetAndDestroy()],
+    ['ends it', (socket: Socket) => socket.end()]
+  ])('a peer that %s at once: end and close are still told', async (_, over) => {
+    const port = await netServer(over)
+    for (let round = 0; round < 20; round++) {
+      const connection = cut(await connect({ host: '127.0.0.1', port }))
+      const info = await new Promise((resolve) => {
+        connection.on('close', resolve)
+      })
+      expect(info).toMatchObject({ cause: expect.stringMatching(/^peer-/) as string })
+    }
+  })
+
   test('to a port where nothing listens', async () => {
     const { server, port } = await startServer()
     await server.close()
@@ -184,6 +198,31 @@ describe('a client', () => {
     connection.send('short')
     await until(() => seen.length === 1)
     expect(seen).toEqual(['short'])
+  })
+
+  test('that closes gives up what it is connecting to', async () => {
+    const client = startClient()
+    const connecting = client.connect({
+      host: 'slow',
+      port: 9,
+      lookup: () => sleep(20, [{ address: '::1', family: 6 }])
+    })
+    connecting.catch(() => undefined)
+    await client.close()
+    await expect(connecting).rejects.toMatchObject({ code: 'ERR_IOCP_CLOSING' })
+  })
+
+  test('says connection before it says packet', async () => {
+    const port = await netServer((socket) => socket.write(frame('greeting')))
+    for (let round = 0; round < 10; round++) {
+      const client = startClient()
+      const seen: string[] = []
+      client.on('connection', () => seen.push('connection'))
+      client.on('packet', () => seen.push('packet'))
+      await client.connect({ host: '127.0.0.1', port })
+      await until(() => seen.length === 2)
+      expect(seen).toEqual(['connection', 'packet'])
+    }
   })
 
   test('can be used again after close', async () => {

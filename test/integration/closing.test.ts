@@ -267,6 +267,39 @@ describe('server.close', () => {
     await client.readToEnd()
   })
 
+  test('tells the end of connections whose packets nobody took', async () => {
+    const { server, port } = await startServer()
+    const accepted = nextConnection(server)
+    const client = await RawClient.open(port)
+    const connection = await accepted
+    connection.on('packet', () => undefined)
+    connection.pause()
+    await client.write(Buffer.concat([frame('123'), frame('45')]))
+    await until(() => server.stats()?.counters.bytesIn === 13)
+    const infos: CloseInfo[] = []
+    server.on('disconnect', (info) => infos.push(info))
+    await server.close({ deadline: 0 })
+    expect(infos).toHaveLength(1)
+    expect(infos[0]?.cause).toBe('server-closing')
+    // Nothing that is asked of it now does any harm.
+    connection.resume().demand().end()
+    expect(connection.send('x')).toBe('closed')
+    connection.flush()
+  })
+
+  test('lets an iteration take what had arrived', async () => {
+    const { server, port } = await startServer()
+    const accepted = nextConnection(server)
+    const client = await RawClient.open(port)
+    const iterator = (await accepted)[Symbol.asyncIterator]()
+    await client.write(Buffer.concat([frame('1'), frame('2'), frame('3')]))
+    expect(String((await iterator.next()).value)).toBe('1')
+    await server.close()
+    expect(String((await iterator.next()).value)).toBe('2')
+    expect(String((await iterator.next()).value)).toBe('3')
+    expect((await iterator.next()).done).toBe(true)
+  })
+
   test('twice gives one promise and one event', async () => {
     const { server } = await startServer()
     let events = 0

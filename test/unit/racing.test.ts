@@ -9,6 +9,7 @@ import { never } from '../helpers/servers.js'
 import { interleave, resolveHost, type HostTarget } from '../../lib/resolve.js'
 
 class Host implements ConnectingHost {
+  isStopping = false
   readonly attempts: { address: string; attempt: Attempt; cancelled: boolean }[] = []
 
   connect({ address }: { address: string }, attempt: Attempt): () => void {
@@ -147,6 +148,15 @@ describe('giving up', () => {
     await turn(1000)
     await expect(result).rejects.toMatchObject({ code: 'ETIMEDOUT' })
     expect(host.attempts[0]?.cancelled).toBe(true)
+  })
+
+  test('when the client closes', async () => {
+    const { host, result } = begin([four('1.1.1.1'), six('::1')])
+    await turn()
+    host.isStopping = true
+    host.attempts[0]?.attempt.failed(10_061)
+    await expect(result).rejects.toMatchObject({ code: 'ERR_IOCP_CLOSING' })
+    expect(host.attempts).toHaveLength(1)
   })
 
   test('by a signal, with its reason', async () => {

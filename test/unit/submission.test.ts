@@ -134,8 +134,17 @@ describe('tokens', () => {
     expect(answers).toEqual(['second dropped'])
     expect(submission.token((answer) => answers.push(`third ${answer}`))).toBe(second)
     submission.settle(first, outcome.sent)
-    submission.settleAll()
+    submission.end()
     expect(answers).toEqual(['second dropped', 'first sent', 'third closed'])
+  })
+
+  test('nothing is handed over to an engine that has ended', () => {
+    const { engine, submission, send } = setUp()
+    submission.end()
+    send(0, 'x')
+    send(0, Buffer.alloc(THRESHOLD + 1))
+    submission.flush()
+    expect(engine.calls).toEqual([])
   })
 
   test('an unknown one is a clean miss', () => {
