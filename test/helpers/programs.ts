@@ -14,12 +14,17 @@ export interface Ended {
 /** Far above what a program takes, also on a machine that is busy with other things. */
 const LIMIT = 60_000
 
-/**
- * Runs a program of test/lifecycle/programs with this Node.js to its end; one that does not end is killed, and then the
- * code is null.
- */
+/** Runs a program of test/lifecycle/programs, see {@link runFile}. */
 export function runProgram(name: string, ...args: string[]): Promise<Ended> {
-  const file = fileURLToPath(new URL(`../lifecycle/programs/${name}`, import.meta.url))
+  return runFile(`test/lifecycle/programs/${name}`, ...args)
+}
+
+/**
+ * Runs a program of this project with this Node.js to its end; one that does not end is killed, and then the code is
+ * null.
+ */
+export function runFile(path: string, ...args: string[]): Promise<Ended> {
+  const file = fileURLToPath(new URL(`../../${path}`, import.meta.url))
   const child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const ended: Ended = { code: null, out: '', error: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
