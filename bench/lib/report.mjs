@@ -8,6 +8,7 @@ import { sweepTitles } from './sweep.mjs'
 
 const page = fromRoot('docs', 'performance.md')
 const chart = (name) => fromRoot('docs', 'charts', `${name}.svg`)
+const image = (words, name) => `![${words}](charts/${name}.svg)`
 
 const KIB = 1024
 
@@ -17,14 +18,14 @@ export function writeReport() {
   let text = readIfThere(page)
   if (cases.length > 0) {
     writeFile(chart('ratios'), drawRatios(cases))
-    text = fill(text, 'ratios', ratioTable(cases))
+    text = fill(text, 'ratios', `${image('Ratios', 'ratios')}\n\n${ratioTable(cases)}`)
     text = fill(text, 'figures', figureTable(cases))
   }
   for (const by of Object.keys(sweepTitles)) {
     const entries = sweep.filter((entry) => entry.sweep.by === by).sort((a, b) => a.sweep.at - b.sweep.at)
     if (entries.length < 2) continue
     writeFile(chart(`sweep-${by}`), drawSweep(by, entries))
-    text = fill(text, `sweep-${by}`, sweepTable(entries))
+    text = fill(text, `sweep-${by}`, `${image(`By ${sweepTitles[by]}`, `sweep-${by}`)}\n\n${sweepTable(entries)}`)
   }
   writeIfChanged(page, text)
   say('docs/performance.md is up to date with bench/results')
