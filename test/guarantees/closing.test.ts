@@ -47,6 +47,11 @@ class Witness {
     })
   }
 
+  /** What was paused tells its end when it goes on, so that may come later than the end itself. */
+  async allClosed(): Promise<void> {
+    await until('every connection has told its end', () => this.closed.size === this.seen.length)
+  }
+
   /** Every connection that there was has ended, once. */
   check(): void {
     expect(this.wrong).toEqual([])
@@ -157,6 +162,7 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
     }
     await until('all have ended', () => server.connections.size + mine.connections.size === 0)
     await atRest(server)
+    await Promise.all([ours.allClosed(), theirs.allClosed()])
     ours.check()
     theirs.check()
     expect(theirs.seen.length).toBe(rounds * 20)
@@ -229,16 +235,34 @@ describe("guarantee 8, while a connection is paused and packets are held back", 
     return [connection, socket]
   }
 
-  test("'close' comes at once when this side has ended it, or an error has", async () => {
+  test('destroy() throws away what is held, and the end is told at once', async () => {
     const { server, port } = await serve()
-    const [first] = await paused(server, port)
-    first.destroy()
-    expect(await first.closed).toMatchObject({ cause: 'local', discardedBytes: 200 })
-    const [second, socket] = await paused(server, port)
-    second.end({ deadline: 100 })
-    socket.on('end', () => socket.resetAndDestroy())
-    socket.resume()
-    expect((await second.closed).discardedBytes).toBe(200)
+    const [connection] = await paused(server, port)
+    connection.destroy()
+    expect(await connection.closed).toMatchObject({ cause: 'local', discardedBytes: 200 })
+  })
+
+  test.each(['end', 'deadline', 'reset'] as const)('what is held can still be taken after %s, and then the end is told', async (how) => {
+    const { server, port } = await serve()
+    const [connection, socket] = await paused(server, port)
+    const packets: (number | undefined)[] = []
+    connection.on('packet', (packet) => packets.push(packet[0]))
+    if (how === 'reset') {
+      // It is paused and does not see the reset; it sees that it cannot send.
+      socket.resetAndDestroy()
+      await pause(20)
+      connection.send('does not arrive')
+      await pause(20)
+    } else {
+      connection.end({ deadline: how === 'deadline' ? 50 : 5000 })
+      if (how === 'end') socket.end()
+    }
+    if (how === 'deadline') await until('it is gone', () => server.connections.size === 0)
+    expect(packets).toEqual([])
+    connection.resume()
+    const { discardedBytes } = await connection.closed
+    expect(packets).toEqual([2, 3])
+    expect(discardedBytes).toBe(0)
   })
 
   test("after an orderly end of the peer 'close' waits for resume(), but not beyond the server's own", async () => {

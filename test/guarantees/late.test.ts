@@ -1,0 +1,88 @@
+/** Guarantees 2 and 8 when completions come late and in another order; the addon's test variant makes them. */
+
+import { createRequire } from 'node:module'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { echoBytes, echoPackets } from './echo.js'
+import { HOST, client, load, many, pause, random, serve, until } from './support.js'
+
+interface Faults {
+  set(call: string, rule: { delay?: number; perMille?: number; shortTo?: number }): void
+  clear(): void
+  hits(call: string): number
+}
+
+const file = process.env['IOCP_FAULT_ADDON'] ?? ''
+// The library loads the same one, since it looks for it only when it is first needed.
+if (file !== '') process.env['IOCP_ADDON'] = file
+
+/** Holds completions back, each for a time of its own, and makes reads and writes short. */
+function disturb(delay: number): () => number {
+  const { faults } = createRequire(import.meta.url)(file) as { faults: Faults }
+  faults.set('completion', { delay, perMille: 200 })
+  faults.set('receive', { shortTo: 1000, perMille: 300 })
+  faults.set('send', { shortTo: 700, perMille: 300 })
+  onTestFinished(() => {
+    faults.clear()
+  })
+  return () => faults.hits('completion')
+}
+
+describe.skipIf(file === '')('guarantee 2, while completions come late and reads and writes short', () => {
+  test.each([
+    { ioThreads: 8, pendingReads: 8, readMode: 'direct' },
+    { ioThreads: 4, pendingReads: 64, readMode: 'direct' },
+    { ioThreads: 64, pendingReads: 3, readMode: 'direct' },
+    { ioThreads: 4, pendingReads: 4, readMode: 'adaptive' },
+    { ioThreads: 3, pendingReads: 1, readMode: 'zero-byte', skipOnSuccess: false },
+  ] as const)('$ioThreads threads, $pendingReads reads, $readMode', async (options) => {
+    const hits = disturb(4)
+    await echoBytes(options, 12, load(120_000, 5_000_000))
+    expect(hits()).toBeGreaterThan(0)
+  })
+
+  test('8 threads, 8 reads, 100 connections, every packet numbered', { timeout: load(60_000, 1_200_000) }, async () => {
+    const hits = disturb(3)
+    await echoPackets({ ioThreads: 8, pendingReads: 8, readMode: 'direct' }, 100, load(40, 5000))
+    expect(hits()).toBeGreaterThan(100)
+  })
+})
+
+describe.skipIf(file === '')('guarantee 8, while completions come late', () => {
+  test("one 'close' for each connection, whoever ends it and when", async () => {
+    disturb(5)
+    const { server, port } = await serve({ ioThreads: 6, pendingReads: 4, readMode: 'direct' })
+    const closes = new Map<number, number>()
+    const wrong: string[] = []
+    let opened = 0
+    server.on('connection', () => opened++)
+    server.on('packet', (packet, connection) => {
+      if (closes.has(connection.id)) wrong.push(`a packet after the close of ${connection.id}`)
+      connection.send(packet)
+    })
+    server.on('disconnect', (_, { id }) => closes.set(id, (closes.get(id) ?? 0) + 1))
+    const mine = client({ ioThreads: 3 })
+    const draw = random(21)
+    const rounds = load(3, 100)
+    for (let round = 0; round < rounds; round++) {
+      await many(30, async () => {
+        const connection = await mine.connect({ port, host: HOST })
+        for (let i = 0; i < 8; i++) connection.send(Buffer.alloc(draw(4000)))
+        await pause(draw(20))
+        const theirs = [...server.connections][draw(server.connections.size)]
+        for (const one of [connection, theirs]) {
+          const how = draw(3)
+          if (how === 0) one?.end({ deadline: 1000 })
+          else if (how === 1) one?.destroy()
+          else one?.reset()
+        }
+        await connection.closed
+      })
+    }
+    await until('all have ended', () => server.connections.size === 0 && server.stats()?.pools.contexts.inUse === 0)
+    expect(wrong).toEqual([])
+    expect(opened).toBe(rounds * 30)
+    expect(closes.size).toBe(opened)
+    expect([...closes.values()].every((count) => count === 1)).toBe(true)
+    expect(server.stats()?.objectsActive).toBe(2)
+  })
+})
