@@ -63,6 +63,7 @@ void DeliveryBridge::finalize(napi_env, void* data, void*) {
 
 void DeliveryBridge::keep_loop_alive(bool alive) {
   if (function_ == nullptr) return;
+  keeps_loop_alive_ = alive;
   (void)(alive ? napi_ref_threadsafe_function(env_, function_)
                : napi_unref_threadsafe_function(env_, function_));
 }
@@ -136,8 +137,16 @@ void DeliveryBridge::watch(napi_env env) {
   Napi::HandleScope scope(env);
   napi_value argument = go_on_.Value();
   napi_value receiver = Napi::Env(env).Global();
-  if (napi_call_function(env, receiver, set_immediate_.Value(), 1, &argument, nullptr) == napi_ok) {
-    return;
+  napi_value immediate = nullptr;
+  if (napi_call_function(env, receiver, set_immediate_.Value(), 1, &argument, &immediate) ==
+      napi_ok) {
+    if (keeps_loop_alive_) return;
+    // It must not keep the event loop alive either, but then the loop may sleep before it runs it.
+    napi_value unref = nullptr;
+    if (napi_get_named_property(env, immediate, "unref", &unref) == napi_ok &&
+        napi_call_function(env, immediate, unref, 0, nullptr, nullptr) == napi_ok) {
+      return engine_->wake_from_outside();
+    }
   }
   // Only while the environment is being torn down.
   napi_value error = nullptr;

@@ -58,6 +58,7 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
   std::chrono::steady_clock::time_point turned_at_;  // the last turn that is known of
   bool watching_ = false;         // turned() is to come
   bool goes_on_later_ = false;    // and drains then: this turn has used its time up
+  bool keeps_loop_alive_ = true;
   bool external_buffers_ = true;  // until a host refuses them
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;

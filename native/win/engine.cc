@@ -237,6 +237,15 @@ void Engine::deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome) 
           nullptr, 0, nullptr);
 }
 
+void Engine::wake_from_outside() {
+  if (!rewake_posted_.exchange(true)) post(&rewake_operation_);
+}
+
+void Engine::rewake() {
+  rewake_posted_.store(false);
+  wake_(wake_context_);
+}
+
 void Engine::resume_parked() {
   if (!resume_posted_.exchange(true, std::memory_order_acq_rel)) post(&resume_operation_);
 }

@@ -94,6 +94,8 @@ class Engine final {
   void wake_if_needed() {
     if (delivery_.needs_wake()) wake_(wake_context_);
   }
+  // The draining thread: has an I/O thread wake it, new records or not.
+  void wake_from_outside();
   // Takes the count of the caller over.
   void schedule(Connection* connection);
   void schedule_all(ReadyList* ready);
@@ -172,6 +174,7 @@ class Engine final {
   void cut_all();
   void cancel_all_attempts();
   void nudged() { nudge_posted_.store(false); }  // what it is for happens when the turn ends
+  void rewake();
   void serve_ready();
   void serve_posted_ready();
   void serve_unposted();
@@ -208,6 +211,9 @@ class Engine final {
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> nudge_posted_{false};
   PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
+
+  std::atomic<bool> rewake_posted_{false};
+  PostedOperation<Engine, &Engine::rewake> rewake_operation_{this};
 
   SrwLock ready_lock_;
   std::deque<Connection*> ready_;  // each with a count of the list
