@@ -2,7 +2,8 @@ import { describe, expect, test, vi } from 'vitest'
 import { closed, giveUp } from '../../lib/closing.js'
 import type { Connection } from '../../lib/connection.js'
 import { framing } from '../../lib/framing.js'
-import { deliver, frameProblem, peerEnded } from '../../lib/receiving.js'
+import { hold } from '../../lib/intake.js'
+import { deliver, frameProblem, intakeOf, peerEnded } from '../../lib/receiving.js'
 import { drained } from '../../lib/sending.js'
 import { cause, frameError } from '../../lib/vocabulary.js'
 import { FakeEngine, FakeHost, nextTick } from '../helpers/fake_host.js'
@@ -461,6 +462,30 @@ describe('close', () => {
     expect(paused.closeInfo).toMatchObject({ cause: 'server-closing', discardedBytes: 6 })
     // The loop that takes them is at work; it gets them.
     expect([...host.lingering]).toEqual([iterated])
+  })
+
+  test('waits for whoever made the connection to learn of it', async () => {
+    const connection = new FakeHost().connection({}, false)
+    const intake = intakeOf(connection)
+    intake.add(hold.fresh)
+    peerEnded(connection)
+    closed(connection, cause.peerReset, 0, 0)
+    const seen = listen(connection)
+    expect(seen).toEqual([])
+    intake.remove(hold.fresh)
+    await nextTick()
+    expect(seen).toEqual(['end', 'close peer-reset 0'])
+  })
+
+  test('without anything before it waits too', async () => {
+    const connection = new FakeHost().connection({}, false)
+    intakeOf(connection).add(hold.fresh)
+    closed(connection, cause.peerReset, 0, 0)
+    const seen = listen(connection)
+    expect(connection.send('x')).toBe('closed')
+    connection._intake?.remove(hold.fresh)
+    await nextTick()
+    expect(seen).toEqual(['close peer-reset 0'])
   })
 
   test('destroy ends the waiting', async () => {
