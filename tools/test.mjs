@@ -1,5 +1,5 @@
 // `npm test`: installs what is missing, builds what is stale, runs every test, and says on the last line how many
-// there were. `npm test -- native | types | package | windows [filters]` runs one kind only.
+// there were. `npm test -- types | native | windows [filters] | package | foreign` runs one kind only.
 import fs from 'node:fs'
 import path from 'node:path'
 import { run as runNodeTests } from 'node:test'
@@ -15,7 +15,14 @@ import { typeTests } from './type-tests.mjs'
 import { needWindowsModules, needWindowsNode, windowsPath } from './wine/prefix.mjs'
 import { closeWine, openWine, runWindowsNode } from './wine/session.mjs'
 
-const kinds = { types: typeTests, native: nativeTests, windows: windowsTests, package: packageTests }
+const kinds = {
+  types: typeTests,
+  native: nativeTests,
+  windows: windowsTests,
+  package: () => hostTests('test/package'),
+  // Programs of other making against the echo server, and another implementation against the vectors of the framings.
+  foreign: () => hostTests('test/foreign')
+}
 
 await main(async () => {
   const [only, ...filters] = process.argv.slice(2)
@@ -25,7 +32,7 @@ await main(async () => {
   await needNodeModules()
   if (!isWindows) {
     // All at once, so that somebody who has to install them by hand does it once.
-    await needDebian('wine', 'mingw', 'make', 'python', 'gxx', 'doctest')
+    await needDebian('wine', 'mingw', 'make', 'python', 'gxx', 'doctest', 'erlang', 'netcat', 'curl')
   }
   await buildDist()
   const results = {}
@@ -107,10 +114,10 @@ function countVitest(text, status) {
   return counts
 }
 
-/** The package as it is published, on the machine that we are on. */
-async function packageTests() {
+/** Tests that run on the machine that we are on, with Node's own runner. */
+async function hostTests(folder) {
   const counts = { ...noCounts }
-  const files = filesBelow('test/package', '.test.mjs').map((file) => fromRoot(file))
+  const files = filesBelow(folder, '.test.mjs').map((file) => fromRoot(file))
   if (files.length === 0) return counts
   for await (const { type, data } of runNodeTests({ files, concurrency: false, timeout: 10 * 60_000 })) {
     if (type === 'test:stderr' || type === 'test:stdout') process.stderr.write(data.message)

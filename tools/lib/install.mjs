@@ -40,6 +40,9 @@ const debian = {
   python: { package: 'python3', isThere: () => findProgram('python3') !== undefined },
   gxx: { package: 'g++', isThere: () => findProgram('g++') !== undefined },
   doctest: { package: 'doctest-dev', isThere: () => fs.existsSync('/usr/include/doctest/doctest.h') },
+  erlang: { package: 'erlang-base', isThere: () => findProgram('escript') !== undefined },
+  netcat: { package: 'netcat-openbsd', isThere: () => findProgram('nc') !== undefined },
+  curl: { package: 'curl', isThere: () => findProgram('curl') !== undefined },
   clang: { package: 'clang', isThere: () => findClang() !== undefined }
 }
 
