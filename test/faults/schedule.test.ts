@@ -1,10 +1,11 @@
 /** Completions come late, calls come short or fail, all at random: nothing is lost, nothing hangs, everything balances. */
 
-import { describe, expect, test } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { record } from '../../lib/vocabulary.js'
 import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
 import { echoClient, type EchoResult } from './client.js'
-import { Rig } from './rig.js'
+import { Rig, type Peer } from './rig.js'
 
 type Rules = Partial<Record<Call, Rule>>
 
@@ -97,6 +98,41 @@ describe.skipIf(!hasFaults)('at random', () => {
     }
   )
 
+  test('no packet can be posted for a while: nothing is lost, no thread is', { timeout: 60_000 }, async () => {
+    const rig = new Rig({ ioThreads: 4 })
+    rig.echo = false
+    const { port } = rig.listen()
+    const other = new Rig({ ioThreads: 4 })
+    const numbers = new Map<Peer, number>()
+    other.onPacket = (peer, packet) => {
+      const due = numbers.get(peer) ?? 0
+      if (packet.readUInt32BE() !== due) other.violations.push(`${packet.readUInt32BE()} where ${due} was due`)
+      numbers.set(peer, due + 1)
+    }
+    for (let token = 1; token <= 20; token++) other.connect(token, port)
+    await rig.until('all are there', () => rig.peers.size === 20 && other.peers.size === 20)
+    setAll({ post: { error: win.notEnoughMemory } })
+    const begun = performance.now()
+    let sent = 0
+    for (; performance.now() - begun < 700; sent++) {
+      const packet = Buffer.alloc(20)
+      packet.writeUInt32BE(sent)
+      for (const peer of rig.peers.values()) {
+        rig.send(peer, packet)
+        // Each asks an I/O thread to serve its connection.
+        rig.flush()
+      }
+      await new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+    }
+    faultAddon().faults.clear()
+    const complete = (): boolean => [...numbers.values()].filter((number) => number === sent).length === 20
+    await other.until('everything has come', complete)
+    await other.finish()
+    await rig.finish()
+  })
+
   test('connections break: each closes once, the others lose nothing', { timeout: 60_000 }, async () => {
     const rig = new Rig({ ioThreads: 8, profile: { pendingReads: 8, readMode: 'direct' } })
     rig.pinnedFrom = 500
@@ -156,6 +192,20 @@ describe.skipIf(!hasFaults)('the end comes in the middle of it', () => {
       }
     }
   )
+
+  test('connections that come while it stops are told of before they are closed', { timeout: 60_000 }, async () => {
+    const storm = new Worker(new URL('storm.mjs', import.meta.url))
+    onTestFinished(async () => {
+      await storm.terminate()
+    })
+    for (let round = 0; round < 12; round++) {
+      const rig = new Rig({ ioThreads: 8 })
+      const { port } = rig.listen({ accepts: 8 })
+      storm.postMessage(port)
+      await rig.until('some are there', () => rig.peers.size > 5 * round)
+      await rig.finish(round % 2 === 0 ? 0 : 50)
+    }
+  })
 
   test('after stop(): connect() fails once, listen() throws; after STOPPED both throw', async () => {
     const rig = new Rig()
