@@ -8,6 +8,8 @@ export default defineConfig({
   oxc: { include: /\.[cm]?tsx?$/ },
   test: {
     include: ['test/**/*.test.ts'],
+    // These are compiled, not run (tools/type-tests.mjs).
+    exclude: ['test/types/**'],
     // Processes, not threads: the addon is loaded and left once for each test file, as in a user's program.
     pool: 'forks',
     maxWorkers: 2,
