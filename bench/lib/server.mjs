@@ -43,6 +43,10 @@ export class Server {
     return answer
   }
 
+  get pid() {
+    return this.#child.pid
+  }
+
   /** Seconds of processor time, its own and that of Wine's server. */
   async cpu() {
     const seconds = cpuSeconds(this.#child.pid)

@@ -96,10 +96,10 @@ export class Client {
     const count = this.#random.between(1, 6)
     for (let i = 0; i < count; i += 1) this.#send(this.#size())
     const chance = this.#random.next()
-    if (chance < 0.04) this.#leave('end')
-    else if (chance < 0.06) this.#leave('ask')
-    else if (chance < 0.07) this.#leave('ask-drop')
-    else if (chance < 0.09) this.#leave('drop')
+    if (chance < 0.015) this.#leave('end')
+    else if (chance < 0.022) this.#leave('ask')
+    else if (chance < 0.025) this.#leave('ask-drop')
+    else if (chance < 0.032) this.#leave('drop')
     else this.#timer = setTimeout(() => this.#burst(), this.#random.between(500, 4000))
   }
 
