@@ -77,13 +77,14 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
     }
     expect(states[0]).toBe('sent')
     expect(states).toContain('queued')
-    expect(drains).toBe(0)
+    // While its own buffers fill, the system may empty the queue once more; then nobody takes anything.
+    const before = drains
 
     socket.resume()
     await until('everything has come', () => received.length === taken.length)
-    await until("'drain' has come", () => drains > 0)
+    await until("'drain' has come", () => drains > before)
     expect(received).toEqual(taken)
-    expect(drains).toBe(1)
+    expect(drains).toBe(before + 1)
     expect(queuedAtDrain).toBeLessThanOrEqual(marks.lowWater)
     expect(dropped(drops)).toEqual({ packets: 10, bytes: 10 * (4 * KIB + 4) })
     expect(connection.send(packet(0, 4 * KIB))).toBe('sent')
