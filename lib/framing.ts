@@ -18,6 +18,8 @@ export interface PacketLimits {
    * stays in sync (`'discard'`). Either way a 'frameError' event tells.
    */
   onOversize?: 'close' | 'discard'
+  /** A header that makes no sense closes the connection: there is no way back into sync. Default, and only, `'close'`. */
+  onCorrupt?: 'close'
   /** With `onOversize: 'discard'`: tell as soon as the size is known, or after the last byte has gone by. Default true. */
   failFast?: boolean
   /** The first byte of each packet is its type. It changes nothing on the wire. Default false. */
@@ -170,6 +172,7 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
 function limits(reader: OptionReader, fallback: number, streams: boolean) {
   const streamAbove = streams ? reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER) : NEVER
   const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
+  reader.oneOf('onCorrupt', ['close'], 'close')
   return {
     maxPacket: reader.size('maxPacket', { min: 0, max }, fallback),
     failFast: reader.boolean('failFast', true),
@@ -250,7 +253,7 @@ function delimiter(options: DelimiterOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
-  const reader = new OptionReader(options, '').skip('maxPacket', 'onOversize', 'failFast', 'typeByte', 'strip')
+  const reader = new OptionReader(options, '').skip('maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte', 'strip')
   const endOfLine = reader.oneOf('endOfLine', ['\n', '\r\n'], '\n')
   reader.done()
   const { endOfLine: _, ...rest } = options

@@ -42,9 +42,15 @@ describe('lengthField', () => {
     ['streamAbove', 2 ** 30 + 1],
     ['failFast', 1],
     ['typeByte', 'yes'],
-    ['onOversize', 'ignore']
+    ['onOversize', 'ignore'],
+    ['onCorrupt', 'discard']
   ])('refuses %s: %j', (name, value) => {
     expect(() => framing.lengthField({ [name]: value })).toThrow(`Option '${name}' must be`)
+  })
+
+  test('what is corrupt closes the connection, and may be written down so', () => {
+    expect(framing.lengthField({ onCorrupt: 'close' })).toEqual(framing.lengthField())
+    expect(framing.line({ onCorrupt: 'close' })).toEqual(framing.line())
   })
 
   test('packets above 1 GiB need a stream', () => {
