@@ -58,8 +58,9 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
       }
       const atFirst = look()
       let held = look()
-      // Until nothing has come for a while.
-      for (let quiet = 0, turns = 0; quiet < 30 && turns < 1000; turns++) {
+      // Until every connection is at its bound, and nothing has come for a while.
+      const areParked = (): boolean => server.stats()?.delivery.parked === connections
+      for (let quiet = 0, turns = 0; (quiet < 30 || !areParked()) && turns < 2000; turns++) {
         block(10)
         const now = look()
         quiet = now === held ? quiet + 1 : 0
