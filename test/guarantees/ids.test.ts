@@ -75,10 +75,13 @@ describe('guarantee 6: looking a connection up is safe and changes nothing', () 
   })
 })
 
-/** Connections come and go; their ids. */
+/** Connections come and go. Each has an answer first: one that is reset before it was accepted never was a connection. */
 async function churn(port: number, rounds: number, together: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     const sockets = await many(together, () => peer(port), together)
+    const answers = sockets.map((socket) => once(socket, 'data'))
+    for (const socket of sockets) socket.write(framed(Buffer.from('x')))
+    await Promise.all(answers)
     for (const socket of sockets) {
       if (round % 2 === 0) socket.resetAndDestroy()
       else socket.destroy()
@@ -97,7 +100,10 @@ describe("guarantee 7: an id is never given twice in a process's life", () => {
       for (const server of servers) await server.close({ deadline: 0 })
     })
     let expected = 0
-    for (const server of servers) server.on('connection', note)
+    for (const server of servers) {
+      server.on('connection', note)
+      server.on('packet', (packet, connection) => connection.send(packet))
+    }
     for (let start = 0; start < 3; start++) {
       const ports = await Promise.all(servers.map(async (server) => (await server.listen(0, HOST)).port))
       for (const port of ports) {
@@ -121,6 +127,7 @@ describe("guarantee 7: an id is never given twice in a process's life", () => {
     const here = await serve()
     const mine: number[] = []
     here.server.on('connection', (connection) => mine.push(connection.id))
+    here.server.on('packet', (packet, connection) => connection.send(packet))
     const theirs: number[][] = []
     for (let generation = 0; generation < 2; generation++) {
       const workers = [0, 1].map(() => new Worker(new URL('echo_worker.mjs', import.meta.url)))
