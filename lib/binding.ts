@@ -100,7 +100,8 @@ export interface NativeEngine {
 export interface NativeBinding {
   Engine: new (
     options: NativeEngineOptions,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    setImmediate: (callback: () => void) => unknown
   ) => NativeEngine
   errorInfo(winCode: number): { code: string; message: string }
   constants: {

@@ -3,6 +3,7 @@
  * A server or client has one while it is in use.
  */
 
+import { setImmediate } from 'node:timers'
 import { AddressTable } from './addresses.js'
 import { BatchReader, PacketBuffer, type BatchSink } from './batch.js'
 import {
@@ -56,6 +57,9 @@ export interface Attempt {
   failed(winCode: number): void
 }
 
+/** As it was when this module was loaded: a test's fake timers must not hold packets back. */
+const nextTurn = setImmediate
+
 export class Host implements ConnectionHost, BatchSink {
   readonly submission: Submission
   readonly addresses = new AddressTable()
@@ -93,9 +97,10 @@ export class Host implements ConnectionHost, BatchSink {
     // The reader needs the engine's words and the engine needs the reader's callback.
     let onBatch: BatchReader['onBatch'] = () => undefined
     try {
-      this.#native = new this.#binding.Engine(options, (records, payload) => {
+      const call = (records: number, payload: ArrayBuffer | undefined): void => {
         onBatch(records, payload)
-      })
+      }
+      this.#native = new this.#binding.Engine(options, call, nextTurn)
     } catch (error) {
       throw fromNative(this.#binding, error)
     }

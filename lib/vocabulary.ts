@@ -44,8 +44,6 @@ export const op = {
   resume: 7,
   demand: 8,
   setFraming: 9,
-  groupJoin: 10,
-  groupLeave: 11,
   wantDrain: 12
 } as const
 

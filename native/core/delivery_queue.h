@@ -63,6 +63,9 @@ class DeliveryQueue {
            !wake_outstanding_.exchange(true);
   }
 
+  // Any thread: a wake-up for another reason. False when one is on its way, or a drain is not over.
+  bool begin_wake() { return !wake_outstanding_.exchange(true); }
+
   // I/O threads. True when the connection must stop reading; it is then parked under its id and will
   // be named by take_resumable(). Checked and parked in one step, so that no drain falls in between.
   bool park_if_full(ConnectionId id, DeliveryCredit* credit) {

@@ -298,6 +298,7 @@ bool is_resource_shortage(uint32_t win_code) {
     case 1455:  // ERROR_COMMITMENT_LIMIT
     case 1784:  // ERROR_INVALID_USER_BUFFER
     case 1816:  // ERROR_NOT_ENOUGH_QUOTA
+    case kWsaEwouldblock:  // of an overlapped call: too many of them are outstanding
     case kWsaEmfile:
     case kWsaEnobufs:
       return true;

@@ -22,6 +22,7 @@ enum : uint32_t {
   kErrorNotFound = 1168,
   kErrorNoSystemResources = 1450,
   kWsaEmfile = 10024,
+  kWsaEwouldblock = 10035,
   kWsaEconnaborted = 10053,
   kWsaEconnreset = 10054,
   kWsaEnobufs = 10055,

@@ -40,8 +40,6 @@ constexpr size_t kOperationWords = 6;
   X(resume, 7)                  \
   X(demand, 8)                  \
   X(set_framing, 9)             \
-  X(group_join, 10)             \
-  X(group_leave, 11)            \
   X(want_drain, 12)
 
 // Why a connection closed; one per connection, fixed by whoever closes it first.

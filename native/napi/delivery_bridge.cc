@@ -21,7 +21,8 @@ void free_block(napi_env, void* data, void*) { std::free(data); }
 
 }  // namespace
 
-bool DeliveryBridge::open(Napi::Function on_batch, Napi::Uint32Array control) {
+bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
+                          Napi::Uint32Array control) {
   const Napi::Env env(env_);
   const auto hold = [](auto& reference, auto value) {
     reference = Napi::Persistent(value);
@@ -29,7 +30,7 @@ bool DeliveryBridge::open(Napi::Function on_batch, Napi::Uint32Array control) {
   };
   hold(control_, control);
   hold(on_batch_, on_batch);
-  hold(set_immediate_, env.Global().Get("setImmediate").As<Napi::Function>());
+  hold(set_immediate_, set_immediate);
   control_words_ = control.Data();
   // An immediate may still be due when the bridge has closed.
   const std::weak_ptr<DeliveryBridge> weak = weak_from_this();
@@ -113,7 +114,7 @@ void DeliveryBridge::drain(napi_env env) {
     std::unique_ptr<DeliveryChunk> chunk = engine_->delivery().take();
     if (chunk == nullptr) {
       if (engine_->delivery().end_drain()) continue;
-      return;
+      return release_pins(env);  // nobody woke this thread for those that came while it drained
     }
     const auto now = std::chrono::steady_clock::now();
     if (bytes >= kDrainBytes || now - begun >= kDrainTime) {
@@ -214,7 +215,7 @@ void DeliveryBridge::release_pin(napi_ref pin) {
     first = free_pins_.empty();
     free_pins_.push_back(pin);
   }
-  if (first) wake();
+  if (first && engine_ != nullptr) engine_->want_wake();
 }
 
 void DeliveryBridge::release_pins(napi_env env) {

@@ -23,8 +23,9 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
   DeliveryBridge(const DeliveryBridge&) = delete;
   DeliveryBridge& operator=(const DeliveryBridge&) = delete;
 
-  // `control` receives the records of each batch just before the call.
-  bool open(Napi::Function on_batch, Napi::Uint32Array control);
+  // `control` receives the records of each batch just before the call. `set_immediate` is Node's own, not
+  // what a test may have put in its place.
+  bool open(Napi::Function on_batch, Napi::Function set_immediate, Napi::Uint32Array control);
   void set_engine(Engine* engine) { engine_ = engine; }
   void keep_loop_alive(bool alive);
   // The engine's threads have ended. Further wake-ups do nothing.
@@ -32,7 +33,8 @@ class DeliveryBridge final : public std::enable_shared_from_this<DeliveryBridge>
 
   // Any thread, without locks.
   void wake();
-  // Any thread: a pinned payload is free again; its reference belongs to the JavaScript thread.
+  // Any thread: a pinned payload is free again; its reference belongs to the JavaScript thread, which the
+  // engine wakes at the end of the turn.
   void release_pin(napi_ref pin);
 
  private:

@@ -41,14 +41,16 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
   const Napi::Env env = info.Env();
   EngineOptions options;
   if (!read_engine_options(env, info[0], &options)) return;
-  if (!info[1].IsFunction()) {
-    Napi::TypeError::New(env, "iocp addon: wrong argument: onBatch").ThrowAsJavaScriptException();
+  if (!info[1].IsFunction() || !info[2].IsFunction()) {
+    const char* name = info[1].IsFunction() ? "setImmediate" : "onBatch";
+    Napi::TypeError::New(env, std::string("iocp addon: wrong argument: ") + name)
+        .ThrowAsJavaScriptException();
     return;
   }
   auto delivery = std::make_shared<DeliveryBridge>(env);
   const Napi::Uint32Array control =
       Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
-  if (!delivery->open(info[1].As<Napi::Function>(), control)) {
+  if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control)) {
     Napi::Error::New(env, "iocp addon: no thread-safe function").ThrowAsJavaScriptException();
     return;
   }

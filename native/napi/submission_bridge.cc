@@ -93,9 +93,6 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
     }
     case OperationKind::want_drain:
       return with([](Connection& c) { c.want_drain(); });
-    case OperationKind::group_join:
-    case OperationKind::group_leave:
-      break;
   }
   return false;
 }

@@ -162,10 +162,7 @@ class Connection final {
   void receive_strand();
   bool leave_receive();
   void yield_receive();
-  bool may_deliver() const;
   void take_item(ReadItem item);
-  bool decode_current();
-  void protocol_error(FrameError error);
   bool read_now();
   bool post_reads();
   uint32_t post_read(bool zero_byte, bool* completed);
@@ -173,14 +170,19 @@ class Connection final {
   void on_peer_end();
   void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
   void note_arrival();
-  bool over_delivery_bound();
-  void shrink_rest();
   void cool();
   void forget_reads();
   template <class F>
   void for_each_direct_read(F&& f);
   ReadOperation* free_read_operation();
   static void on_read_complete(Operation* self, uint32_t error, uint32_t bytes);
+
+  // connection_decode.cc
+  bool may_deliver() const;
+  bool over_delivery_bound();
+  bool decode_current();
+  void protocol_error(FrameError error);
+  void shrink_rest();
 
   // connection_send.cc
   void run_send();
@@ -251,6 +253,7 @@ class Connection final {
   uint8_t streak_ = 0;             // arrivals in quick succession
   uint8_t read_retries_ = 0;
   bool readable_ = false;          // there may be something to read without waiting
+  bool fed_ = false;               // something came since a read was last put off
   bool hot_ = false;               // busy: reads are posted with buffers
   bool eof_ = false;
   ReadOperation read_;

@@ -4,8 +4,10 @@
 // Idle, a connection has one zero-byte read pending: no memory is locked for it. When that completes
 // the bytes are fetched without waiting into a pooled buffer. While packets come in quick succession
 // (`hot_`) the wait is a read with a buffer instead, which saves the second call.
-#include <cstring>
-#include <functional>
+//
+// A connection that has just been fed does not wait for more at once: its next read is put off until the
+// thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
+// read that finds something costs a fraction of one that waits.
 #include <mutex>
 #include <utility>
 
@@ -21,90 +23,11 @@ namespace {
 constexpr uint32_t kMaxInlineRounds = 16;
 constexpr uint8_t kMaxRetries = 6;
 constexpr uint8_t kHotStreak = 4;          // so many arrivals...
-constexpr uint32_t kQuickMs = 100;         // ...each within this time of the one before
+constexpr uint32_t kQuickMs = 1000;        // ...each within this time of the one before...
+constexpr uint32_t kQuickMsOfMany = 100;   // ...when many connections wait with a buffer
 constexpr uint32_t kCoolCheckMs = 2000;    // a hot connection without arrivals for so long is idle
 
 }  // namespace
-
-// Passes what is decoded on to the delivery queue, many packets under one hold of its lock. A packet in
-// the bytes that have been read stays there until flush(); any other is valid during its call only.
-class PacketSink final : public FrameSink {
- public:
-  PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
-      : connection_(connection), begin_(begin), end_(end) {}
-
-  bool on_packet(const uint8_t* data, size_t size) override {
-    ++packets_;
-    add(RecordKind::packet, data, size);
-    return allow_next();
-  }
-  bool on_stream_begin(uint64_t length) override {
-    add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length),
-        static_cast<uint32_t>(length >> 32));
-    return goes_on();
-  }
-  bool on_stream_data(const uint8_t* data, size_t size) override {
-    add(RecordKind::stream_data, data, size);
-    return goes_on();
-  }
-  bool on_stream_end() override {
-    ++packets_;
-    add(RecordKind::stream_end, nullptr, 0);
-    return allow_next();
-  }
-  void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
-    uint8_t blob[8 + FramingOptions::max_delimiter];
-    for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
-    if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;
-    if (header_size != 0) std::memcpy(blob + 8, header, header_size);
-    add(RecordKind::discarded, blob, 8 + header_size);
-  }
-
-  void flush() {
-    if (count_ == 0) return;
-    Delivery::Writer writer(connection_->engine_->delivery());
-    for (size_t i = 0; i < count_; ++i) {
-      writer.append(staged_[i].record, staged_[i].data, staged_[i].size, &connection_->credit_);
-    }
-    count_ = 0;
-  }
-  uint32_t packets() const { return packets_; }
-
- private:
-  struct Staged {
-    Record record;
-    const uint8_t* data;
-    size_t size;
-  };
-  static constexpr size_t kStaged = 128;
-
-  void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
-    const ConnectionId id = connection_->id_;
-    staged_[count_++] = {{static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0}, data, size};
-    const std::less<const uint8_t*> before;
-    const bool stays = size == 0 || (!before(data, begin_) && before(data, end_));
-    if (!stays || count_ == kStaged) flush();
-  }
-  bool allow_next() {
-    if (connection_->profile_->demand &&
-        connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
-      return false;
-    }
-    return goes_on();
-  }
-  // The decoder stops at the first packet boundary after a pause or a change of framing.
-  bool goes_on() const {
-    return !connection_->paused_.load(std::memory_order_acquire) &&
-           connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
-  }
-
-  Connection* connection_;
-  const uint8_t* const begin_;
-  const uint8_t* const end_;
-  uint32_t packets_ = 0;
-  size_t count_ = 0;
-  Staged staged_[kStaged];
-};
 
 void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t bytes) {
   ReadOperation* operation = static_cast<ReadOperation*>(self);
@@ -155,6 +78,9 @@ void Connection::receive_strand() {
         take_item(item);
       } else if (held_back || eof_ || !may_deliver() || over_delivery_bound()) {
         stop = true;
+      } else if (fed_ && !readable_ && outstanding_ == 0 && engine_->read_later(this)) {
+        fed_ = false;
+        stop = true;
       } else if (++rounds > kMaxInlineRounds) {
         return yield_receive();
       } else {
@@ -175,11 +101,6 @@ void Connection::yield_receive() {
   }
   leave();
   request(kReceive);
-}
-
-bool Connection::may_deliver() const {
-  if (paused_.load(std::memory_order_acquire)) return false;
-  return !profile_->demand || demand_.load(std::memory_order_acquire) > 0;
 }
 
 // False when something came in meanwhile that this thread has to look at.
@@ -228,6 +149,7 @@ void Connection::take_item(ReadItem item) {
 }
 
 void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
+  fed_ = true;
   readable_ = bytes == buffer.size();  // a full buffer means that more may be there already
   current_ = std::move(buffer);
   current_data_ = current_.data();
@@ -236,46 +158,6 @@ void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   engine_->count(Counter::bytes_in, bytes);
   note_arrival();
-}
-
-// Decodes what has been read. False when the strand has to stop.
-bool Connection::decode_current() {
-  if (over_delivery_bound()) return false;
-  if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
-    if (frame_.at_rest()) {
-      receive_framing_ = next;
-      // Unless JavaScript has asked for yet another one meanwhile.
-      next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
-    }
-  }
-  const uint8_t* const begin = current_data_ + current_offset_;
-  const size_t size = current_size_ - current_offset_;
-  PacketSink sink(this, begin, begin + size);
-  const DecodeResult result = receive_framing_->decode(frame_, begin, size, sink);
-  sink.flush();
-  const uint32_t packets = sink.packets();
-  packets_read_.fetch_add(packets, std::memory_order_relaxed);
-  engine_->count(Counter::packets_in, packets);
-  if (result.error != FrameError::none) {
-    protocol_error(result.error);
-    return false;
-  }
-  current_offset_ += static_cast<uint32_t>(result.consumed);
-  if (current_offset_ == current_size_) {
-    current_.reset();
-    rest_.reset();
-    current_offset_ = current_size_ = 0;
-  }
-  return true;
-}
-
-void Connection::protocol_error(FrameError error) {
-  size_t size = 0;
-  const uint8_t* header = frame_.header(&size);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0,
-                    0, static_cast<uint32_t>(error)},
-                   header, size, &credit_);
-  close(CloseCause::protocol_error, static_cast<uint32_t>(error), true);
 }
 
 // The system has said that something is there: fetch it without waiting. False when the strand has
@@ -420,7 +302,8 @@ void Connection::note_arrival() {
   read_retries_ = 0;
   if (profile_->read_mode != ReadMode::adaptive) return;
   const uint32_t now = engine_->coarse_ms();
-  const bool quick = now - last_arrival_ms_ <= kQuickMs;
+  const uint32_t limit = engine_->few_direct_reads() ? kQuickMs : kQuickMsOfMany;
+  const bool quick = now - last_arrival_ms_ <= limit;
   last_arrival_ms_ = now;
   if (!quick) {
     streak_ = 0;
@@ -466,29 +349,6 @@ void Connection::for_each_direct_read(F&& f) {
 // With the last count: reads whose results nobody has taken give back what they held.
 void Connection::forget_reads() {
   for_each_direct_read([&](ReadOperation&) { engine_->direct_read_ended(); });
-}
-
-// What waits for a pause to end, or for room, must not keep a whole read buffer.
-void Connection::shrink_rest() {
-  const size_t size = current_size_ - current_offset_;
-  if (size == 0 || !current_ || size > current_.size() / 2) return;
-  rest_.reset(new uint8_t[size]);
-  std::memcpy(rest_.get(), current_data_ + current_offset_, size);
-  current_data_ = rest_.get();
-  current_offset_ = 0;
-  current_size_ = static_cast<uint32_t>(size);
-  current_.reset();
-}
-
-// True when this connection has to wait until JavaScript has caught up; unpark() then comes.
-bool Connection::over_delivery_bound() {
-  if (parked_.exchange(true, std::memory_order_acq_rel)) return true;
-  if (engine_->delivery().park_if_full(id_, &credit_)) {
-    engine_->count(Counter::parks, 1);
-    return true;
-  }
-  parked_.store(false, std::memory_order_release);
-  return false;
 }
 
 ReadOperation* Connection::free_read_operation() {

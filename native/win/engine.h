@@ -26,6 +26,7 @@
 #include "win/io_thread.h"
 #include "win/listener.h"
 #include "win/profile.h"
+#include "win/put_off_reads.h"
 
 namespace iocp {
 
@@ -90,10 +91,13 @@ class Engine final {
     delivery_.append(record, data, size, credit);
   }
   void deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome);
-  // Wakes the draining thread if there is something new. I/O threads do so once per turn.
+  // Wakes the draining thread if there is something new. I/O threads do so twice per turn.
   void wake_if_needed() {
-    if (delivery_.needs_wake()) wake_(wake_context_);
+    const bool wanted = wake_wanted_.load(std::memory_order_relaxed) && wake_wanted_.exchange(false);
+    if (delivery_.needs_wake() || (wanted && delivery_.begin_wake())) wake_(wake_context_);
   }
+  // The draining thread has something to do besides the records; the next wake_if_needed() sees to it.
+  void want_wake() { wake_wanted_.store(true); }
   // The draining thread: has an I/O thread wake it, new records or not.
   void wake_from_outside();
   // Takes the count of the caller over.
@@ -118,6 +122,9 @@ class Engine final {
     return direct_reads_.load(std::memory_order_relaxed) <
            direct_limit_.load(std::memory_order_relaxed);
   }
+  bool few_direct_reads() const {
+    return direct_reads_.load(std::memory_order_relaxed) < kFewDirectReads;
+  }
   void direct_read_began() { direct_reads_.fetch_add(1, std::memory_order_relaxed); }
   void direct_read_ended() { direct_reads_.fetch_sub(1, std::memory_order_relaxed); }
   void shed_direct_reads();
@@ -134,6 +141,9 @@ class Engine final {
 
   // An I/O thread says who it is, first thing.
   void enter_thread(uint32_t index);
+  // Puts a connection's next read off until this thread has done what else there is to do. False when
+  // the caller is no thread that could.
+  bool read_later(Connection* connection);
   // Called by every I/O thread between two waits.
   void end_turn();
   // How long the thread may sleep; *wake_at goes back to end_wait().
@@ -160,6 +170,10 @@ class Engine final {
   Histogram& delivery_latency_us() { return delivery_latency_us_; }
 
  private:
+  // With a buffer of 8 KiB each: 32 MiB, and 128 MiB.
+  static constexpr uint32_t kFewDirectReads = 4096;
+  static constexpr uint32_t kMostDirectReads = 16 * 1024;
+
   class StopTimer final : public EngineTimer {
    public:
     explicit StopTimer(Engine* engine) : engine_(engine) {}
@@ -201,6 +215,7 @@ class Engine final {
   std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
   std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
   std::unique_ptr<std::atomic<DWORD>[]> thread_ids_;  // each written by its thread, once
+  std::unique_ptr<PutOffReads[]> put_off_reads_;      // each its thread's alone
 
   SrwLock attempts_lock_;
   std::unordered_map<uint32_t, ConnectAttempt*> attempts_;  // by token: those that have not reported
@@ -212,6 +227,7 @@ class Engine final {
   std::atomic<bool> nudge_posted_{false};
   PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
 
+  std::atomic<bool> wake_wanted_{false};
   std::atomic<bool> rewake_posted_{false};
   PostedOperation<Engine, &Engine::rewake> rewake_operation_{this};
 

@@ -100,7 +100,8 @@ export class Rig {
       },
       (records, payload) => {
         this.#batch(records, payload)
-      }
+      },
+      setImmediate
     )
     this.profile = this.engine.addProfile({ ...plainProfile, ...profile })
     onTestFinished(() => {

@@ -1,0 +1,79 @@
+// From the bytes that the receiving strand has read to records in the delivery queue.
+#include <cstring>
+#include <utility>
+
+#include "win/connection.h"
+#include "win/engine.h"
+#include "win/packet_sink.h"
+
+namespace iocp {
+
+bool Connection::may_deliver() const {
+  if (paused_.load(std::memory_order_acquire)) return false;
+  return !profile_->demand || demand_.load(std::memory_order_acquire) > 0;
+}
+
+// Decodes what has been read. False when the strand has to stop.
+bool Connection::decode_current() {
+  if (over_delivery_bound()) return false;
+  if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
+    if (frame_.at_rest()) {
+      receive_framing_ = next;
+      // Unless JavaScript has asked for yet another one meanwhile.
+      next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
+    }
+  }
+  const uint8_t* const begin = current_data_ + current_offset_;
+  const size_t size = current_size_ - current_offset_;
+  PacketSink sink(this, begin, begin + size);
+  const DecodeResult result = receive_framing_->decode(frame_, begin, size, sink);
+  sink.flush();
+  const uint32_t packets = sink.packets();
+  packets_read_.fetch_add(packets, std::memory_order_relaxed);
+  engine_->count(Counter::packets_in, packets);
+  if (result.error != FrameError::none) {
+    protocol_error(result.error);
+    return false;
+  }
+  current_offset_ += static_cast<uint32_t>(result.consumed);
+  if (current_offset_ == current_size_) {
+    current_.reset();
+    rest_.reset();
+    current_offset_ = current_size_ = 0;
+  }
+  return true;
+}
+
+void Connection::protocol_error(FrameError error) {
+  size_t size = 0;
+  const uint8_t* header = frame_.header(&size);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0,
+                    0, static_cast<uint32_t>(error)},
+                   header, size, &credit_);
+  close(CloseCause::protocol_error, static_cast<uint32_t>(error), true);
+}
+
+// What waits for a pause to end, or for room, must not keep a whole read buffer.
+void Connection::shrink_rest() {
+  const size_t size = current_size_ - current_offset_;
+  if (size == 0 || !current_ || size > current_.size() / 2) return;
+  rest_.reset(new uint8_t[size]);
+  std::memcpy(rest_.get(), current_data_ + current_offset_, size);
+  current_data_ = rest_.get();
+  current_offset_ = 0;
+  current_size_ = static_cast<uint32_t>(size);
+  current_.reset();
+}
+
+// True when this connection has to wait until JavaScript has caught up; unpark() then comes.
+bool Connection::over_delivery_bound() {
+  if (parked_.exchange(true, std::memory_order_acq_rel)) return true;
+  if (engine_->delivery().park_if_full(id_, &credit_)) {
+    engine_->count(Counter::parks, 1);
+    return true;
+  }
+  parked_.store(false, std::memory_order_release);
+  return false;
+}
+
+}  // namespace iocp

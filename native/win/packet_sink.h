@@ -1,0 +1,94 @@
+#pragma once
+// What a decoder finds, on its way to the delivery queue. Used by a connection's receiving strand only.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#include "core/framing/framing.h"
+#include "win/connection.h"
+#include "win/engine.h"
+
+namespace iocp {
+
+// Passes what is decoded on to the delivery queue, many packets under one hold of its lock. A packet in
+// the bytes that have been read stays there until flush(); any other is valid during its call only.
+class PacketSink final : public FrameSink {
+ public:
+  PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
+      : connection_(connection), begin_(begin), end_(end) {}
+
+  bool on_packet(const uint8_t* data, size_t size) override {
+    ++packets_;
+    add(RecordKind::packet, data, size);
+    return allow_next();
+  }
+  bool on_stream_begin(uint64_t length) override {
+    add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length),
+        static_cast<uint32_t>(length >> 32));
+    return goes_on();
+  }
+  bool on_stream_data(const uint8_t* data, size_t size) override {
+    add(RecordKind::stream_data, data, size);
+    return goes_on();
+  }
+  bool on_stream_end() override {
+    ++packets_;
+    add(RecordKind::stream_end, nullptr, 0);
+    return allow_next();
+  }
+  void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
+    uint8_t blob[8 + FramingOptions::max_delimiter];
+    for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
+    if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;
+    if (header_size != 0) std::memcpy(blob + 8, header, header_size);
+    add(RecordKind::discarded, blob, 8 + header_size);
+  }
+
+  void flush() {
+    if (count_ == 0) return;
+    Delivery::Writer writer(connection_->engine_->delivery());
+    for (size_t i = 0; i < count_; ++i) {
+      writer.append(staged_[i].record, staged_[i].data, staged_[i].size, &connection_->credit_);
+    }
+    count_ = 0;
+  }
+  uint32_t packets() const { return packets_; }
+
+ private:
+  struct Staged {
+    Record record;
+    const uint8_t* data;
+    size_t size;
+  };
+  static constexpr size_t kStaged = 128;
+
+  void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
+    const ConnectionId id = connection_->id_;
+    staged_[count_++] = {{static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0}, data, size};
+    const std::less<const uint8_t*> before;
+    const bool stays = size == 0 || (!before(data, begin_) && before(data, end_));
+    if (!stays || count_ == kStaged) flush();
+  }
+  bool allow_next() {
+    if (connection_->profile_->demand &&
+        connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
+      return false;
+    }
+    return goes_on();
+  }
+  // The decoder stops at the first packet boundary after a pause or a change of framing.
+  bool goes_on() const {
+    return !connection_->paused_.load(std::memory_order_acquire) &&
+           connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
+  }
+
+  Connection* connection_;
+  const uint8_t* const begin_;
+  const uint8_t* const end_;
+  uint32_t packets_ = 0;
+  size_t count_ = 0;
+  Staged staged_[kStaged];
+};
+
+}  // namespace iocp
