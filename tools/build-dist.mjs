@@ -21,14 +21,18 @@ export async function buildDist() {
     const wanted = digest([...inputs, ...filesBelow('lib', '.ts')])
     if (readIfThere(stamp) === wanted && fs.existsSync(fromRoot('dist', 'esm', 'index.js'))) return
     say('compiling lib/ to dist/')
-    fs.rmSync(fromRoot('dist'), { recursive: true, force: true })
+    // Beside the old one, which programs may be loading at this moment, and which stays when this fails.
+    const made = inCache('dist')
+    fs.rmSync(made, { recursive: true, force: true })
     const require = createRequire(import.meta.url)
-    await run(process.execPath, [require.resolve('typescript/lib/tsc.js'), '-p', 'tools/tsconfig.build.json'], {
-      cwd: fromRoot()
-    })
-    writeFile(fromRoot('dist', 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
-    writeFile(fromRoot('dist', 'esm', 'package.json'), '{ "type": "module" }\n')
-    for (const entry of entries()) exportAgain(entry, require)
+    const compiler = require.resolve('typescript/lib/tsc.js')
+    const out = path.join(made, 'cjs')
+    await run(process.execPath, [compiler, '-p', 'tools/tsconfig.build.json', '--outDir', out], { cwd: fromRoot() })
+    writeFile(path.join(made, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
+    writeFile(path.join(made, 'esm', 'package.json'), '{ "type": "module" }\n')
+    for (const entry of entries()) exportAgain(made, entry, require)
+    fs.rmSync(fromRoot('dist'), { recursive: true, force: true })
+    fs.renameSync(made, fromRoot('dist'))
     writeFile(stamp, wanted)
   })
 }
@@ -42,12 +46,12 @@ function entries() {
     .map((file) => file.replace(/^\.\/dist\/cjs\//, '').replace(/\.js$/, ''))
 }
 
-function exportAgain(entry, require) {
+function exportAgain(made, entry, require) {
   const up = '../'.repeat(entry.split('/').length)
-  const names = Object.keys(require(fromRoot('dist', 'cjs', `${entry}.js`))).sort()
+  const names = Object.keys(require(path.join(made, 'cjs', `${entry}.js`))).sort()
   const list = names.map((name) => `  ${name}`).join(',\n')
-  writeFile(path.join(fromRoot('dist', 'esm'), `${entry}.js`), `export {\n${list}\n} from '${up}cjs/${entry}.js'\n`)
-  writeFile(path.join(fromRoot('dist', 'esm'), `${entry}.d.ts`), `export * from '${up}cjs/${entry}.js'\n`)
+  writeFile(path.join(made, 'esm', `${entry}.js`), `export {\n${list}\n} from '${up}cjs/${entry}.js'\n`)
+  writeFile(path.join(made, 'esm', `${entry}.d.ts`), `export * from '${up}cjs/${entry}.js'\n`)
 }
 
 if (isMain(import.meta)) await main(buildDist)

@@ -1,5 +1,6 @@
 // `npm test`: installs what is missing, builds what is stale, runs every test, and says on the last line how many
-// there were. `npm test -- types | native | windows [filters] | package | foreign` runs one kind only.
+// there were. `npm test -- types | native | windows [filters] | package | foreign` runs one kind only; `--long` before it
+// gives the tests of the guarantees loads for a night.
 import fs from 'node:fs'
 import path from 'node:path'
 import { run as runNodeTests } from 'node:test'
@@ -25,7 +26,12 @@ const kinds = {
 }
 
 await main(async () => {
-  const [only, ...filters] = process.argv.slice(2)
+  const words = process.argv.slice(2)
+  if (words[0] === '--long') {
+    words.shift()
+    process.env.IOCP_LONG = '1'
+  }
+  const [only, ...filters] = words
   if (only !== undefined && !(only in kinds)) {
     throw new Stop(`"${only}" is no kind of test; there are: ${Object.keys(kinds).join(', ')}`)
   }

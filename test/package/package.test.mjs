@@ -71,6 +71,33 @@ describe('the installed package', () => {
     assert.equal(stdout.trim(), 'same', stderr)
   })
 
+  // With the checks of the package's own declarations on, and with nothing installed but Node's types.
+  for (const [file, module, resolution] of [
+    ['use.mts', 'nodenext', 'nodenext'],
+    ['use.cts', 'nodenext', 'nodenext'],
+    ['use.ts', 'esnext', 'bundler']
+  ]) {
+    test(`has types that a strict program in TypeScript can use: ${file}`, async () => {
+      const types = path.join(app, 'node_modules', '@types')
+      fs.cpSync(fromRoot('node_modules', '@types', 'node'), path.join(types, 'node'), { recursive: true })
+      const undici = fromRoot('node_modules', 'undici-types')
+      fs.cpSync(undici, path.join(app, 'node_modules', 'undici-types'), { recursive: true })
+      const code = `
+        import { createServer, framing, type Connection, type Server } from 'iocp'
+        const server: Server = createServer({ ioThreads: 2, framing: framing.lengthField({ bytes: 4 }) })
+        server.on('packet', (packet: Buffer, connection: Connection) => {
+          const answer: 'sent' | 'queued' | 'dropped' | 'closed' = connection.send(packet)
+          console.log(answer)
+        })`
+      fs.writeFileSync(path.join(app, file), code)
+      const words = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--types', 'node', '--target', 'es2023']
+      words.push('--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--moduleResolution', resolution)
+      const compiler = fromRoot('node_modules', 'typescript', 'lib', 'tsc.js')
+      const { status, stdout } = await start(process.execPath, [compiler, ...words, '--module', module, file], { cwd: app })
+      assert.equal(status, 0, stdout)
+    })
+  }
+
   test('says on first use that there are no completion ports here', { skip: isWindows }, async () => {
     const code = `
       import { createServer } from 'iocp'
