@@ -171,7 +171,8 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   /**
    * Sends one packet; the framing puts its header on. All sends of a tick leave together.
    *
-   * A payload larger than the option `copyThreshold` is not copied: leave it unchanged until `onSent` is called.
+   * A payload larger than the option `copyThreshold` is not copied: leave it unchanged until `onSent` is called, and do
+   * not transfer or resize its `ArrayBuffer` before that.
    *
    * @param data the payload; text is sent as UTF-8
    * @param onSent called once, later, with what became of the packet
