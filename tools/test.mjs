@@ -94,10 +94,11 @@ async function runInWindows(words, env) {
     return (await start(process.execPath, words, options)).status
   }
   await needWindowsNode()
+  const minutes = process.env.IOCP_LONG === '1' ? 240 : 15
   openWine()
   try {
     await needWindowsModules()
-    return await runWindowsNode(words, { cwd: root, env, limit: 15 * 60_000 })
+    return await runWindowsNode(words, { cwd: root, env, limit: minutes * 60_000 })
   } finally {
     closeWine()
   }
