@@ -102,6 +102,7 @@ bool DeliveryBridge::may_drain(napi_env env) {
 void DeliveryBridge::turned(napi_env env) {
   watching_ = false;
   turned_at_ = std::chrono::steady_clock::now();
+  release_pins(env);  // as long as a drain goes on later, nobody wakes this thread for them
   if (std::exchange(goes_on_later_, false)) drain(env);
 }
 
