@@ -131,6 +131,10 @@ class Connection final {
   void set_id(ConnectionId id) { id_ = id; }
   // Reads and decodes, unless another thread is at it, which then goes on.
   void run_receive();
+  // The same, called by whoever has put the next read off.
+  void run_put_off();
+  // False when the next read is put off already: it will be thought of.
+  bool begin_put_off() { return !put_off_.exchange(true); }
   void service();
   // There is room in the delivery queue again.
   void unpark();
@@ -265,6 +269,7 @@ class Connection final {
   ConnectionTimer cool_timer_;
 
   std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait
+  std::atomic<bool> put_off_{false};  // in the list of a thread's reads that were put off
   std::atomic<bool> paused_{false};
   std::atomic<int64_t> demand_{0};
   std::atomic<uint64_t> bytes_read_{0};

@@ -57,6 +57,12 @@ void Connection::run_receive() {
   receive_strand();
 }
 
+void Connection::run_put_off() {
+  // A strand that still finds it set leaves after this: it will see the run that is asked for below.
+  put_off_.store(false);
+  run_receive();
+}
+
 // Entered as the receiving strand, with a count on the connection and as a user of the socket.
 void Connection::receive_strand() {
   uint32_t rounds = 0;

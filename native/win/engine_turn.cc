@@ -107,6 +107,7 @@ void Engine::end_turn() {
 bool Engine::read_later(Connection* connection) {
   const size_t index = thread_index();
   if (index == 0) return false;
+  if (!connection->begin_put_off()) return true;
   connection->add_ref();
   put_off_reads_[index - 1].add(connection);
   return true;

@@ -37,7 +37,7 @@ class PutOffReads {
     of_this_turn_.clear();
     // May put further reads off.
     for (size_t i = 0; i < count; ++i) {
-      batch[i]->run_receive();
+      batch[i]->run_put_off();
       batch[i]->release();
     }
   }

@@ -1,0 +1,83 @@
+/** A connection that was fed reads again a little later: never not at all, and not later the longer it is busy. */
+
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
+import { faultAddon, hasFaults } from './addon.js'
+import { Rig, type Peer } from './rig.js'
+
+const empty = new Uint8Array(0)
+
+/** One rig that listens, one with connections to it. */
+async function pair(rig: Rig, sender: Rig, connections: number): Promise<{ peers: Peer[]; to: Peer[] }> {
+  const { port } = rig.listen({ accepts: 64 })
+  const peers: Peer[] = []
+  rig.onConnection = (peer) => peers.push(peer)
+  for (let token = 1; token <= connections; token++) sender.connect(token, port)
+  await sender.until('all are there', () => sender.peers.size === connections && peers.length === connections)
+  return { peers, to: [...sender.peers.values()] }
+}
+
+describe.skipIf(!hasFaults)('a read that was put off', () => {
+  test('is posted although nothing else happens', async () => {
+    const connections = 300
+    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
+    const sender = new Rig({ ioThreads: 1 })
+    rig.echo = false
+    const { peers, to } = await pair(rig, sender, connections)
+    // Many packets are waiting when the thread comes to look.
+    faultAddon().faults.set('completion', { delay: 100, count: 3 })
+    for (const peer of to) sender.send(peer, empty, { told: false })
+    sender.flush()
+    await rig.until('all have come', () => peers.every(({ packets }) => packets === 1))
+    await rig.until('all are waited for again', () => rig.stats().counters['zeroReads'] === 2 * connections, 2500)
+    await sender.finish()
+    await rig.finish()
+  })
+
+  test('is not the later the longer others ask for more', async () => {
+    const rig = new Rig({ ioThreads: 1 })
+    const sender = new Rig({ ioThreads: 1 })
+    rig.echo = false
+    const { peers, to } = await pair(rig, sender, 201)
+    const last = to.pop()
+    if (last === undefined) throw new Error('no connection')
+    faultAddon().faults.set('receive_now', { shortTo: 4 })
+    faultAddon().faults.set('receive', { shortTo: 4 })
+    sender.send(last, empty, { told: false })
+    sender.flush()
+    await rig.until('it is known', () => peers.some(({ packets }) => packets === 1))
+    const others = peers.filter(({ packets }) => packets === 0)
+    const quiet = peers.find(({ packets }) => packets === 1)
+    if (quiet === undefined) throw new Error('no connection')
+    // Each read takes four bytes of it.
+    const long = new Uint8Array(1024 * 1024 - 4)
+    for (const peer of to) sender.send(peer, long, { told: false })
+    sender.flush()
+    let asks = true
+    const ask = (): void => {
+      if (!asks) return
+      others.forEach(({ slot, generation }, i) => {
+        rig.engine.submitControl.set([op.resume, slot, generation, 0, 0, 0], i * OPERATION_WORDS)
+      })
+      rig.engine.submit(others.length, [])
+      setImmediate(ask)
+    }
+    onTestFinished(() => {
+      asks = false
+    })
+    ask()
+    const reads = (): number => (rig.stats().counters['bytesIn'] ?? 0) / 4
+    // The list would now have thousands of entries if a connection were in it more than once.
+    await rig.until('they have read a lot', () => reads() > 10_000, 20_000)
+    for (let packets = 2; packets <= 4; packets++) {
+      const before = reads()
+      sender.send(last, empty, { told: false })
+      sender.flush()
+      await rig.until('its packet comes, or many other reads', () => quiet.packets === packets || reads() - before > 10_000, 20_000)
+      expect(quiet.packets).toBe(packets)
+    }
+    asks = false
+    await sender.finish()
+    await rig.finish()
+  })
+})
