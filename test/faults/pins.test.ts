@@ -4,6 +4,7 @@ import net from 'node:net'
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { op } from '../../lib/vocabulary.js'
 import { hasFaults } from './addon.js'
 import { HOST, Rig, type Peer } from './rig.js'
 
@@ -65,7 +66,13 @@ describe.skipIf(!hasFaults)('what a pinned payload holds', () => {
     const rig = new Rig({ ioThreads: 1 })
     rig.echo = false
     const payloads: WeakRef<Uint8Array>[] = []
+    // A drain that begins right after a turn of the event loop asks for no other turn.
     rig.onPacket = (peer) => {
+      setImmediate(() => {
+        rig.order(op.wantDrain, peer)
+      })
+    }
+    rig.onDrain = (peer) => {
       payloads.push(sendPinned(rig, peer))
       busyFor(100)
     }

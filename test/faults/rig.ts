@@ -75,6 +75,7 @@ export class Rig {
   endBack = true
   onConnection: ((peer: Peer) => void) | undefined
   onPacket: ((peer: Peer, packet: Buffer) => void) | undefined
+  onDrain: ((peer: Peer) => void) | undefined
   onClose: ((peer: Peer) => void) | undefined
   stopped: { drained: number; cut: number } | undefined
   #joined = false
@@ -341,6 +342,8 @@ export class Rig {
         this.onClose?.(peer)
         return
       case record.drain:
+        this.onDrain?.(peer)
+        return
       case record.dropped:
         return
       default:
