@@ -2,6 +2,7 @@
 
 import type { Connection } from './connection.js'
 import { deliver } from './receiving.js'
+import { nextTurn } from './turn.js'
 import { RECORD_WORDS, record } from './vocabulary.js'
 
 /** What the records of batches go to. */
@@ -111,7 +112,7 @@ export class BatchReader {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => {
+    nextTurn(() => {
       this.#scheduled = false
       this.#goOn()
     })

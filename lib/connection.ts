@@ -240,6 +240,10 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
       this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+    } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
+      // It has ended already, and perhaps packets that nobody took have kept that from being told.
+      this._flags |= flag.ended
+      process.nextTick(giveUpUnwanted, this)
     }
     return this
   }

@@ -3,7 +3,6 @@
  * A server or client has one while it is in use.
  */
 
-import { setImmediate } from 'node:timers'
 import { AddressTable } from './addresses.js'
 import { BatchReader, PacketBuffer, type BatchSink } from './batch.js'
 import {
@@ -28,6 +27,7 @@ import { drained, dropped, reportDrops } from './sending.js'
 import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
 import { fromNative, systemError } from './system_error.js'
+import { nextTurn } from './turn.js'
 import { SLOTS, frameError, op, record } from './vocabulary.js'
 
 /** How an end went. */
@@ -56,9 +56,6 @@ export interface Attempt {
   connected(connection: Connection): void
   failed(winCode: number): void
 }
-
-/** As it was when this module was loaded: a test's fake timers must not hold packets back. */
-const nextTurn = setImmediate
 
 export class Host implements ConnectionHost, BatchSink {
   readonly submission: Submission
@@ -368,7 +365,7 @@ export class Host implements ConnectionHost, BatchSink {
   #keepFresh(connection: Connection): void {
     intakeOf(connection).add(hold.fresh)
     if (this.#fresh.push(connection) > 1) return
-    setImmediate(() => {
+    nextTurn(() => {
       const connections = this.#fresh
       this.#fresh = []
       for (const one of connections) one._intake?.remove(hold.fresh)
@@ -384,7 +381,7 @@ export class Host implements ConnectionHost, BatchSink {
 
   #stopped(report: CloseReport): void {
     // Not in the batch that told: join() gives back the memory that the batch lies in.
-    setImmediate(() => {
+    nextTurn(() => {
       this.#native.join()
       this.submission.end()
       for (const connection of this.lingering) {

@@ -448,6 +448,31 @@ describe('close', () => {
     expect(connection.closeInfo).toMatchObject({ cause: 'timeout', discardedBytes: 5 })
   })
 
+  test('waits no longer once we end a connection of ours that the peer has closed already', async () => {
+    const connection = new FakeHost().connection({}, false)
+    deliver(connection, packet('12345'))
+    closed(connection, cause.peerReset, 0, 0)
+    await nextTick()
+    expect(connection.closeInfo).toBeUndefined()
+    const over = connection.closed
+    connection.end().end()
+    expect(await over).toMatchObject({ cause: 'peer-reset', discardedBytes: 5 })
+  })
+
+  test('still waits for paused packets when we end a connection that the peer has closed already', async () => {
+    const connection = new FakeHost().connection({}, false)
+    const seen = listen(connection)
+    connection.pause()
+    deliver(connection, packet('1'))
+    closed(connection, cause.peerReset, 0, 0)
+    connection.end()
+    await nextTick()
+    expect(seen).toEqual([])
+    connection.resume()
+    await nextTick()
+    expect(seen).toEqual(['1', 'close peer-reset 0'])
+  })
+
   test('does not wait for paused packets once everything ends', () => {
     const host = new FakeHost()
     const [paused, iterated] = [host.connection(), host.connection()]
