@@ -36,7 +36,9 @@ async function clientOf(port: number): Promise<net.Socket> {
   onTestFinished(() => {
     client.destroy()
   })
-  await new Promise((resolve) => client.once('connect', resolve))
+  await new Promise<void>((resolve) => {
+    client.once('connect', resolve)
+  })
   client.on('error', () => undefined)
   return client.resume()
 }
