@@ -19,6 +19,7 @@
       'native/core/framing/prefixed.cc',
       'native/core/framing/raw.cc',
       'native/core/framing/varint.cc',
+      'native/core/job_queue.cc',
       'native/core/send_queue.cc',
       'native/core/slot_blocks.cc',
       'native/core/timer_wheel.cc',

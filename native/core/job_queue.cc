@@ -1,0 +1,354 @@
+#include "core/job_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace iocp {
+namespace {
+
+uint64_t microseconds(JobQueue::Clock::duration duration) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+}
+
+}  // namespace
+
+JobQueue::~JobQueue() = default;
+
+JobQueue::AddResult JobQueue::add(Job job, bool force, JobId* id, WakeList* wake) {
+  if (closed_) return AddResult::closed;
+  if (!force && full()) return AddResult::full;
+  const uint32_t slot = allocate();
+  Entry& entry = entries_[slot];
+  entry.job = std::move(job);
+  entry.added = Clock::now();
+  ++queued_;
+  bytes_ += entry.job.bytes.size;
+  *id = {slot, entry.generation};
+  if (is_chained(entry)) {
+    const auto chain = chains_.try_emplace(entry.job.connection.number());
+    if (!chain.second) {
+      entry.state = State::chained;
+      push_back(&chain.first->second, slot);
+      return AddResult::queued;
+    }
+  }
+  make_ready(slot);
+  wake_for_ready(wake);
+  return AddResult::queued;
+}
+
+JobQueue::CancelResult JobQueue::cancel(JobId id, Settled* settled, WakeList* wake) {
+  Entry* entry = find(id);
+  if (entry == nullptr) return CancelResult::gone;
+  switch (entry->state) {
+    case State::free:
+    case State::abandoned:
+      return CancelResult::gone;
+    case State::chained:
+      remove(&chains_[entry->job.connection.number()], id.slot);
+      break;
+    case State::ready:
+      remove(&ready_list(*entry), id.slot);
+      release_chain(*entry);
+      break;
+    case State::running:
+      *settled = settle(id.slot);
+      entry->state = State::abandoned;
+      --running_;
+      release_chain(*entry);
+      entry->seat->aborts.push_back(id.slot);
+      wake_seat(entry->seat, wake);
+      wake_for_ready(wake);
+      return CancelResult::running;
+  }
+  *settled = settle(id.slot);
+  --queued_;
+  bytes_ -= entry->job.bytes.size;
+  free_entry(id.slot);
+  wake_for_ready(wake);
+  return CancelResult::removed;
+}
+
+void JobQueue::close(std::vector<Settled>* cancelled) {
+  closed_ = true;
+  for (uint32_t slot = 0; slot < entries_.size(); ++slot) {
+    Entry& entry = entries_[slot];
+    if (entry.state != State::ready && entry.state != State::chained) continue;
+    cancelled->push_back(settle(slot));
+    free_entry(slot);
+  }
+  for (List& list : ready_) list = List{};
+  chains_.clear();
+  queued_ = 0;
+  bytes_ = 0;
+}
+
+void JobQueue::attach(JobSeat* seat) {
+  seat->awake = true;
+  seats_.push_back(seat);
+}
+
+void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted,
+                      std::vector<Settled>* lost, WakeList* wake) {
+  seats_.erase(std::remove(seats_.begin(), seats_.end(), seat), seats_.end());
+  // From the last to the first, so that those that wait again do so in the order they had.
+  for (auto at = seat->held.rbegin(); at != seat->held.rend(); ++at) {
+    const uint32_t slot = *at;
+    Entry& entry = entries_[slot];
+    const bool waits_again =
+        !closed_ && entry.state == State::running &&
+        std::find(unstarted.begin(), unstarted.end(), slot) != unstarted.end();
+    if (waits_again) {
+      --running_;
+      ++queued_;
+      bytes_ += entry.job.bytes.size;
+      entry.seat = nullptr;
+      entry.state = State::ready;
+      push_front(&ready_list(entry), slot);
+      continue;
+    }
+    lost->push_back(settle(slot));
+    if (entry.state == State::running) {
+      --running_;
+      release_chain(entry);
+    }
+    free_entry(slot);
+  }
+  seat->held.clear();
+  seat->aborts.clear();
+  wake_for_ready(wake);
+}
+
+void JobQueue::retire(JobSeat* seat, WakeList* wake) {
+  if (seat->retiring) return;
+  seat->retiring = true;
+  wake_seat(seat, wake);
+  wake_for_ready(wake);  // it may have been the one that was awake
+}
+
+void JobQueue::take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeList* wake) {
+  const size_t room = seat->capacity > seat->held.size() ? seat->capacity - seat->held.size() : 0;
+  most = seat->retiring ? 0 : (std::min)(most, room);
+  size_t taken = 0;
+  const Clock::time_point now = Clock::now();
+  for (List& list : ready_) {
+    while (taken < most && list.first != kNone) {
+      const uint32_t slot = list.first;
+      Entry& entry = entries_[slot];
+      remove(&list, slot);
+      entry.state = State::running;
+      entry.seat = seat;
+      entry.started = now;
+      --queued_;
+      ++running_;
+      bytes_ -= entry.job.bytes.size;
+      seat->held.push_back(slot);
+      jobs->push_back({{slot, entry.generation},
+                       entry.job.kind,
+                       entry.job.announce,
+                       entry.job.skip_when_closed,
+                       entry.job.connection,
+                       entry.job.bytes.data.get(),
+                       entry.job.bytes.size,
+                       microseconds(now - entry.added)});
+      ++taken;
+    }
+  }
+  if (taken == 0) seat->awake = false;
+  wake_for_ready(wake);
+}
+
+void JobQueue::take_aborts(JobSeat* seat, std::vector<uint32_t>* slots) {
+  slots->insert(slots->end(), seat->aborts.begin(), seat->aborts.end());
+  seat->aborts.clear();
+}
+
+bool JobQueue::complete(JobSeat* seat, uint32_t slot, Settled* settled, WakeList* wake) {
+  if (slot >= entries_.size() || entries_[slot].seat != seat) return false;
+  Entry& entry = entries_[slot];
+  *settled = settle(slot);
+  if (entry.state == State::running) {
+    --running_;
+    release_chain(entry);
+  }
+  let_go(seat, slot);
+  free_entry(slot);
+  if (has_ready() && !seat->retiring) wake_seat(seat, wake);
+  if (seat->retiring && seat->held.empty()) wake_seat(seat, wake);
+  wake_for_ready(wake);
+  return true;
+}
+
+bool JobQueue::runs(const JobSeat* seat, uint32_t slot) const {
+  return slot < entries_.size() && entries_[slot].seat == seat &&
+         entries_[slot].state == State::running;
+}
+
+bool JobQueue::is_stuck(JobId id) const {
+  const Entry* entry = find(id);
+  return entry != nullptr && entry->state == State::abandoned;
+}
+
+void JobQueue::overdue(JobKind kind, Clock::duration limit, std::vector<JobId>* ids) const {
+  const Clock::time_point now = Clock::now();
+  for (const JobSeat* seat : seats_) {
+    for (const uint32_t slot : seat->held) {
+      const Entry& entry = entries_[slot];
+      if (entry.state == State::running && entry.job.kind == kind && now - entry.started > limit) {
+        ids->push_back({slot, entry.generation});
+      }
+    }
+  }
+}
+
+JobSeat* JobQueue::holder(JobId id) const {
+  const Entry* entry = find(id);
+  return entry == nullptr ? nullptr : entry->seat;
+}
+
+JobSeat* JobQueue::find_seat(uint32_t number) const {
+  for (JobSeat* seat : seats_) {
+    if (seat->number == number) return seat;
+  }
+  return nullptr;
+}
+
+JobQueue::Counts JobQueue::counts() const {
+  Counts counts{0, 0, queued_, running_, bytes_};
+  for (const JobSeat* seat : seats_) {
+    if (seat->retiring) continue;
+    ++counts.size;
+    if (seat->held.empty()) ++counts.idle;
+  }
+  return counts;
+}
+
+// -- entries and lists ----------------------------------------------------------------------------
+
+uint32_t JobQueue::allocate() {
+  uint32_t slot = free_;
+  if (slot == kNone) {
+    slot = static_cast<uint32_t>(entries_.size());
+    entries_.emplace_back();
+  } else {
+    free_ = entries_[slot].next;
+  }
+  Entry& entry = entries_[slot];
+  if (++entry.generation == 0) entry.generation = 1;
+  entry.previous = entry.next = kNone;
+  entry.seat = nullptr;
+  return slot;
+}
+
+void JobQueue::free_entry(uint32_t slot) {
+  Entry& entry = entries_[slot];
+  entry.job = Job{};
+  entry.state = State::free;
+  entry.seat = nullptr;
+  entry.previous = kNone;
+  entry.next = free_;
+  free_ = slot;
+}
+
+void JobQueue::push_back(List* list, uint32_t slot) {
+  Entry& entry = entries_[slot];
+  entry.previous = list->last;
+  entry.next = kNone;
+  (list->last == kNone ? list->first : entries_[list->last].next) = slot;
+  list->last = slot;
+}
+
+void JobQueue::push_front(List* list, uint32_t slot) {
+  Entry& entry = entries_[slot];
+  entry.previous = kNone;
+  entry.next = list->first;
+  (list->first == kNone ? list->last : entries_[list->first].previous) = slot;
+  list->first = slot;
+}
+
+void JobQueue::remove(List* list, uint32_t slot) {
+  Entry& entry = entries_[slot];
+  (entry.previous == kNone ? list->first : entries_[entry.previous].next) = entry.next;
+  (entry.next == kNone ? list->last : entries_[entry.next].previous) = entry.previous;
+  entry.previous = entry.next = kNone;
+}
+
+bool JobQueue::has_ready() const {
+  return std::any_of(std::begin(ready_), std::end(ready_),
+                     [](const List& list) { return list.first != kNone; });
+}
+
+void JobQueue::make_ready(uint32_t slot) {
+  entries_[slot].state = State::ready;
+  push_back(&ready_list(entries_[slot]), slot);
+}
+
+void JobQueue::release_chain(const Entry& entry) {
+  if (!is_chained(entry)) return;
+  const auto chain = chains_.find(entry.job.connection.number());
+  if (chain == chains_.end()) return;  // close() has emptied everything
+  const uint32_t next = chain->second.first;
+  if (next == kNone) {
+    chains_.erase(chain);
+    return;
+  }
+  remove(&chain->second, next);
+  make_ready(next);
+}
+
+// -- seats ----------------------------------------------------------------------------------------
+
+void JobQueue::wake_seat(JobSeat* seat, WakeList* wake) {
+  if (seat->awake) return;
+  seat->awake = true;
+  wake->push_back(seat->waker);
+}
+
+// One seat that runs nothing is enough: it wakes the next one when it has taken what it can and there
+// is more. A seat that does run something may be in the middle of a handler for a long time, so where
+// there are only such, all that have room are woken.
+void JobQueue::wake_for_ready(WakeList* wake) {
+  if (!has_ready()) return;
+  for (JobSeat* seat : seats_) {
+    if (!seat->retiring && seat->held.empty() && !seat->awake) return wake_seat(seat, wake);
+  }
+  for (JobSeat* seat : seats_) {
+    if (seat->retiring || seat->held.size() >= seat->capacity) continue;
+    if (seat->held.empty()) return;  // awake already
+    wake_seat(seat, wake);
+  }
+}
+
+void JobQueue::let_go(JobSeat* seat, uint32_t slot) {
+  const auto erase = [slot](std::vector<uint32_t>* list) {
+    list->erase(std::remove(list->begin(), list->end(), slot), list->end());
+  };
+  erase(&seat->held);
+  erase(&seat->aborts);
+}
+
+// -- look-ups -------------------------------------------------------------------------------------
+
+JobQueue::Settled JobQueue::settle(uint32_t slot) const {
+  const Entry& entry = entries_[slot];
+  const uint64_t ran =
+      entry.state == State::running ? microseconds(Clock::now() - entry.started) : 0;
+  return {{slot, entry.generation},
+          entry.job.kind,
+          entry.state == State::abandoned,
+          entry.job.connection,
+          ran};
+}
+
+JobQueue::Entry* JobQueue::find(JobId id) {
+  return const_cast<Entry*>(static_cast<const JobQueue*>(this)->find(id));
+}
+
+const JobQueue::Entry* JobQueue::find(JobId id) const {
+  if (id.slot >= entries_.size()) return nullptr;
+  const Entry& entry = entries_[id.slot];
+  return entry.generation == id.generation && entry.state != State::free ? &entry : nullptr;
+}
+
+}  // namespace iocp
