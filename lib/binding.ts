@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import type { ConnectionStats, EndpointStats } from './stats.js'
-import { cause, frameError, op, outcome, record } from './vocabulary.js'
+import { cause, frameError, jobOutcome, op, outcome, record } from './vocabulary.js'
 
 /** How a completion port is made. */
 export interface NativeEngineOptions {
@@ -67,8 +67,92 @@ export interface NativeConnect {
   profile: number
 }
 
+/** How packets and calls become jobs. */
+export interface NativeJobOptions {
+  maxQueued: number
+  maxQueuedBytes: number
+  /** One job of a connection at a time. */
+  ordered: boolean
+  /** 0 high, 1 normal, 2 low. */
+  priority: number
+  reject: boolean
+  skipWhenClosed: boolean
+  routeAll: boolean
+  route: Uint8Array
+}
+
+/** How values are distributed. */
+export interface Distribution {
+  readonly count: number
+  readonly mean: number
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+  readonly max: number
+}
+
+/** Figures of the workers. Times in microseconds. */
+export interface JobStats {
+  /** Workers that take jobs. */
+  readonly size: number
+  /** Of those, the ones that run nothing. */
+  readonly idle: number
+  readonly queued: number
+  readonly queuedBytes: number
+  readonly running: number
+  readonly completed: number
+  readonly failed: number
+  /** Not run, because their connection had closed. */
+  readonly skipped: number
+  /** Routed packets that were refused because too many waited. */
+  readonly rejected: number
+  /** Failures of routed packets that no 'jobError' told, because the main thread was too far behind. */
+  readonly untold: number
+  readonly waitMicroseconds: Distribution
+  readonly runMicroseconds: Distribution
+}
+
+/** The jobs of an engine, in the engine's own environment. */
+export interface NativeJobs {
+  /** Once, before the first connection. Returns the key for workers. */
+  openJobs(options: NativeJobOptions): number
+  /** The job's number; -1 when too many wait, -2 when the jobs have ended. */
+  addJob(
+    priority: number,
+    slot: number,
+    generation: number,
+    skipWhenClosed: boolean,
+    announce: boolean,
+    head: Uint8Array,
+    body: Uint8Array
+  ): number
+  /** 0 it is over, 1 it waited and is taken out, 2 it runs and its worker is told. No record follows. */
+  cancelJob(job: number): number
+  /** The worker that was told to give the job up and has not; -1 when there is none. */
+  stuckWorker(job: number): number
+  /** Fails routed jobs that have run for longer. Returns them. */
+  expireJobs(milliseconds: number): number[]
+  retireWorker(worker: number): void
+  /** Reading stops; the record JOBS_DRAINED comes when all jobs are done. */
+  drainJobs(): void
+  /** Cancels all jobs. */
+  closeJobs(): void
+  jobStats(): JobStats | undefined
+}
+
+/** A worker's end of the jobs, in the worker's environment. */
+export interface NativeWorkerPort {
+  readonly batchControl: Uint32Array
+  readonly submitControl: Uint32Array
+  readonly submitPayload: Uint8Array
+  submit(operations: number, pinned?: readonly Uint8Array[]): void
+  /** Bytes that a connection has to send; -1 when it is gone. */
+  queued(slot: number, generation: number): number
+  detach(): void
+}
+
 /** One completion port and its I/O threads. */
-export interface NativeEngine {
+export interface NativeEngine extends NativeJobs {
   /** Records of a batch; written by native code just before it calls onBatch. */
   readonly batchControl: Uint32Array
   /** Operations for the next submit(). */
@@ -103,12 +187,20 @@ export interface NativeBinding {
     onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
     setImmediate: (callback: () => void) => unknown
   ) => NativeEngine
+  /** Throws when the worker is not wanted any more. */
+  WorkerPort: new (
+    key: number,
+    worker: number,
+    concurrency: number,
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+  ) => NativeWorkerPort
   errorInfo(winCode: number): { code: string; message: string }
   constants: {
     record: Readonly<Record<string, number>>
     op: Readonly<Record<string, number>>
     cause: Readonly<Record<string, number>>
     outcome?: Readonly<Record<string, number>>
+    jobOutcome?: Readonly<Record<string, number>>
     frameError: Readonly<Record<string, number>>
   }
 }
@@ -172,7 +264,7 @@ function packageRoot(start: string): string {
 /** JavaScript and native code must mean the same by every number, or bytes would be taken for something else. */
 function compare(constants: NativeBinding['constants']): void {
   const plain = (name: string): string => name.replaceAll('_', '').toLowerCase()
-  for (const [kind, words] of Object.entries({ record, op, cause, outcome, frameError })) {
+  for (const [kind, words] of Object.entries({ record, op, cause, outcome, jobOutcome, frameError })) {
     const native = (constants as Readonly<Record<string, Readonly<Record<string, number>> | undefined>>)[kind]
     if (native === undefined) continue
     const numbers = new Map(Object.entries(native).map(([name, number]) => [plain(name), number]))

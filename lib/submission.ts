@@ -108,6 +108,12 @@ export class Submission {
     this.#write(kind, slot, generation, at, size, 0)
   }
 
+  /** Adds an operation with a payload: the first number is for a payload that is copied, the second for one that is not. */
+  carrying(copied: number, pinned: number, slot: number, generation: number, data: Uint8Array): void {
+    const { kind, at } = this.share(data, data.length, this.#payload.length)
+    this.#write(kind === op.send ? copied : pinned, slot, generation, at, data.length, 0)
+  }
+
   /** Whether another operation fits without a submission. */
   get hasRoom(): boolean {
     return this.#words < this.#limit

@@ -30,7 +30,14 @@ export const record = {
   streamBegin: 14,
   streamData: 15,
   streamEnd: 16,
-  protocolError: 17
+  protocolError: 17,
+  job: 40,
+  jobAbort: 41,
+  retire: 42,
+  jobDone: 43,
+  jobFailed: 44,
+  jobTaken: 45,
+  jobsDrained: 46
 } as const
 
 /** Kinds of operations in a submission. */
@@ -44,7 +51,11 @@ export const op = {
   resume: 7,
   demand: 8,
   setFraming: 9,
-  wantDrain: 12
+  wantDrain: 12,
+  broadcast: 40,
+  broadcastPinned: 41,
+  jobDone: 42,
+  jobDonePinned: 43
 } as const
 
 /** Why a connection closed. */
@@ -62,6 +73,17 @@ export const cause = {
 
 /** What became of a send whose completion was asked for. */
 export const outcome = { sent: 0, dropped: 1, closed: 2 } as const
+
+/** How a job ended. */
+export const jobOutcome = {
+  done: 0,
+  failed: 1,
+  workerExited: 2,
+  connectionClosed: 3,
+  rejected: 4,
+  timedOut: 5,
+  cancelled: 6
+} as const
 
 /** What was wrong with the bytes of a peer. */
 export const frameError = {

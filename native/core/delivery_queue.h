@@ -145,6 +145,8 @@ class DeliveryQueue {
     if (kept == 0) parked_.shrink_to_fit();
   }
 
+  // Any thread, cheap.
+  uint64_t pending_bytes() const { return pending_bytes_.load(std::memory_order_relaxed); }
   bool empty() const { return !has_records_.load(); }
 
   struct Depth {

@@ -28,7 +28,14 @@ constexpr size_t kOperationWords = 6;
   X(stream_begin, 14)        \
   X(stream_data, 15)         \
   X(stream_end, 16)          \
-  X(protocol_error, 17)
+  X(protocol_error, 17)      \
+  X(job, 40)                 \
+  X(job_abort, 41)           \
+  X(retire, 42)              \
+  X(job_done, 43)            \
+  X(job_failed, 44)          \
+  X(job_taken, 45)           \
+  X(jobs_drained, 46)
 
 #define IOCP_OPERATION_KINDS(X) \
   X(send, 1)                    \
@@ -40,7 +47,11 @@ constexpr size_t kOperationWords = 6;
   X(resume, 7)                  \
   X(demand, 8)                  \
   X(set_framing, 9)             \
-  X(want_drain, 12)
+  X(want_drain, 12)             \
+  X(broadcast, 40)              \
+  X(broadcast_pinned, 41)       \
+  X(job_done, 42)               \
+  X(job_done_pinned, 43)
 
 // Why a connection closed; one per connection, fixed by whoever closes it first.
 #define IOCP_CLOSE_CAUSES(X) \
@@ -60,11 +71,22 @@ constexpr size_t kOperationWords = 6;
   X(dropped, 1)               \
   X(closed, 2)
 
+// How a job ended.
+#define IOCP_JOB_OUTCOMES(X) \
+  X(done, 0)                 \
+  X(failed, 1)               \
+  X(worker_exited, 2)        \
+  X(connection_closed, 3)    \
+  X(rejected, 4)             \
+  X(timed_out, 5)            \
+  X(cancelled, 6)
+
 #define IOCP_ENUMERATOR(name, number) name = number,
 enum class RecordKind : uint32_t { IOCP_RECORD_KINDS(IOCP_ENUMERATOR) };
 enum class OperationKind : uint32_t { IOCP_OPERATION_KINDS(IOCP_ENUMERATOR) };
 enum class SendOutcome : uint32_t { IOCP_SEND_OUTCOMES(IOCP_ENUMERATOR) };
 enum class CloseCause : uint32_t { none = 0, IOCP_CLOSE_CAUSES(IOCP_ENUMERATOR) };
+enum class JobOutcome : uint32_t { IOCP_JOB_OUTCOMES(IOCP_ENUMERATOR) };
 #undef IOCP_ENUMERATOR
 
 

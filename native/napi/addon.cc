@@ -8,6 +8,7 @@
 #include "core/records.h"
 #include "napi/engine_wrap.h"
 #include "napi/faults.h"
+#include "napi/worker_port.h"
 #include "win/win.h"
 
 namespace iocp {
@@ -56,6 +57,8 @@ Napi::Object describe_constants(Napi::Env env) {
   IOCP_CLOSE_CAUSES(IOCP_ADD)
   begin("outcome");
   IOCP_SEND_OUTCOMES(IOCP_ADD)
+  begin("jobOutcome");
+  IOCP_JOB_OUTCOMES(IOCP_ADD)
 #undef IOCP_ADD
   begin("frameError");
   for (uint8_t i = 1; std::string("unknown") != frame_error_name(static_cast<FrameError>(i)); ++i) {
@@ -75,6 +78,7 @@ Napi::Value describe_error(const Napi::CallbackInfo& info) {
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   stay_loaded();
   exports.Set("Engine", EngineWrap::define(env));
+  exports.Set("WorkerPort", WorkerPort::define(env));
   exports.Set("errorInfo", Napi::Function::New(env, &describe_error, "errorInfo"));
   exports.Set("constants", describe_constants(env));
 #ifdef IOCP_FAULT_SEAM

@@ -196,6 +196,29 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out) {
   return reader.finish();
 }
 
+bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out) {
+  ArgumentReader reader(env, value);
+  out->limits.max_queued = static_cast<uint32_t>(reader.number("maxQueued", 1, 1u << 20));
+  out->limits.max_bytes = reader.number("maxQueuedBytes", 1, kMaxInteger);
+  out->limits.ordered = reader.boolean("ordered");
+  out->priority = job_priority(static_cast<uint32_t>(reader.number("priority", 0, 2)));
+  out->reject = reader.boolean("reject");
+  out->skip_when_closed = reader.boolean("skipWhenClosed");
+  out->route_all = reader.boolean("routeAll");
+  const Napi::Value route = reader.get("route");
+  if (!route.IsTypedArray()) {
+    reader.fail("route");
+  } else {
+    const Napi::Uint8Array types = route.As<Napi::Uint8Array>();
+    for (size_t i = 0; i < types.ByteLength(); ++i) out->route[types.Data()[i]] = true;
+  }
+  return reader.finish();
+}
+
+JobPriority job_priority(uint32_t number) {
+  return number == 0 ? JobPriority::high : number == 2 ? JobPriority::low : JobPriority::normal;
+}
+
 bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
                          ListenOptions* out) {
   ArgumentReader reader(env, value);

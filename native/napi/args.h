@@ -38,6 +38,9 @@ class ArgumentReader {
 
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out);
 bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
+bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out);
+// 'high', 'normal' or 'low' as 0, 1, 2; anything else is taken for normal.
+JobPriority job_priority(uint32_t number);
 bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
                          ListenOptions* out);
 bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine,

@@ -30,6 +30,15 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::queued_packets>("queuedPackets"),
                          InstanceMethod<&EngineWrap::connection_info>("connectionInfo"),
                          InstanceMethod<&EngineWrap::stats>("stats"),
+                         InstanceMethod<&EngineWrap::open_jobs>("openJobs"),
+                         InstanceMethod<&EngineWrap::add_job>("addJob"),
+                         InstanceMethod<&EngineWrap::cancel_job>("cancelJob"),
+                         InstanceMethod<&EngineWrap::stuck_worker>("stuckWorker"),
+                         InstanceMethod<&EngineWrap::expire_jobs>("expireJobs"),
+                         InstanceMethod<&EngineWrap::retire_worker>("retireWorker"),
+                         InstanceMethod<&EngineWrap::drain_jobs>("drainJobs"),
+                         InstanceMethod<&EngineWrap::close_jobs>("closeJobs"),
+                         InstanceMethod<&EngineWrap::job_stats>("jobStats"),
                          InstanceMethod<&EngineWrap::stop>("stop"),
                          InstanceMethod<&EngineWrap::join>("join"),
                          InstanceMethod<&EngineWrap::keep_alive>("ref"),
@@ -83,6 +92,7 @@ void EngineWrap::on_environment_cleanup(void* self) {
 
 // The threads have ended: nothing native is left but this object.
 void EngineWrap::end() {
+  if (JobHub* jobs = engine_->jobs()) jobs->close();
   delivery_->close();
   submission_->close();
   engine_.reset();

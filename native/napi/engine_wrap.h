@@ -39,6 +39,16 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void join(const Napi::CallbackInfo& info);
   void keep_alive(const Napi::CallbackInfo& info);
   void let_go(const Napi::CallbackInfo& info);
+  Napi::Value open_jobs(const Napi::CallbackInfo& info);
+  Napi::Value add_job(const Napi::CallbackInfo& info);
+  Napi::Value cancel_job(const Napi::CallbackInfo& info);
+  Napi::Value stuck_worker(const Napi::CallbackInfo& info);
+  Napi::Value expire_jobs(const Napi::CallbackInfo& info);
+  void retire_worker(const Napi::CallbackInfo& info);
+  void drain_jobs(const Napi::CallbackInfo& info);
+  void close_jobs(const Napi::CallbackInfo& info);
+  Napi::Value job_stats(const Napi::CallbackInfo& info);
+  JobHub* hub() const { return engine_ == nullptr ? nullptr : engine_->jobs(); }
   void end();
 
   std::shared_ptr<DeliveryBridge> delivery_;

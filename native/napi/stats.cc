@@ -93,6 +93,24 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   return result;
 }
 
+Napi::Object describe_jobs(Napi::Env env, JobHub& hub) {
+  Napi::Object result = Napi::Object::New(env);
+  const JobHub::Totals totals = hub.totals();
+  result.Set("size", number(env, totals.now.size));
+  result.Set("idle", number(env, totals.now.idle));
+  result.Set("queued", number(env, totals.now.queued));
+  result.Set("queuedBytes", number(env, totals.now.bytes));
+  result.Set("running", number(env, totals.now.running));
+  result.Set("completed", number(env, totals.completed));
+  result.Set("failed", number(env, totals.failed));
+  result.Set("skipped", number(env, totals.skipped));
+  result.Set("rejected", number(env, totals.rejected));
+  result.Set("untold", number(env, totals.untold));
+  result.Set("waitMicroseconds", describe_histogram(env, hub.wait_us()));
+  result.Set("runMicroseconds", describe_histogram(env, hub.run_us()));
+  return result;
+}
+
 Napi::Object describe_connection(Napi::Env env, Connection& connection) {
   Napi::Object result = Napi::Object::New(env);
   const ConnectionStats stats = connection.stats();

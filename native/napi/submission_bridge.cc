@@ -26,6 +26,14 @@ class PinnedOwner final : public SendOwner {
 
 SubmissionBridge::SubmissionBridge(Napi::Env env, std::shared_ptr<DeliveryBridge> delivery)
     : delivery_(std::move(delivery)) {
+  make_arrays(env);
+}
+
+SubmissionBridge::SubmissionBridge(Napi::Env env, WorkerSide worker) : worker_(worker) {
+  make_arrays(env);
+}
+
+void SubmissionBridge::make_arrays(Napi::Env env) {
   const Napi::Uint32Array control = Napi::Uint32Array::New(env, kMaxOperations * kOperationWords);
   const Napi::Uint8Array payload = Napi::Uint8Array::New(env, kPayloadBytes);
   words_ = control.Data();
@@ -65,10 +73,17 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
     engine->with_connection(id, f);  // a stale id is a clean miss
     return true;
   };
+  const bool is_worker = worker_.hub != nullptr;
   switch (static_cast<OperationKind>(operation.kind)) {
     case OperationKind::send:
     case OperationKind::send_pinned:
       return send(env, engine, operation, pinned);
+    case OperationKind::broadcast:
+    case OperationKind::broadcast_pinned:
+      return broadcast(env, engine, operation, pinned);
+    case OperationKind::job_done:
+    case OperationKind::job_done_pinned:
+      return is_worker && job_done(env, engine, operation, pinned);
     case OperationKind::end:
       return with([&](Connection& c) { c.request_end(CloseCause::local, operation.a); });
     case OperationKind::destroy:
@@ -81,18 +96,20 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
         c.request_close(operation.a == 0 ? CloseCause::local : static_cast<CloseCause>(operation.a),
                         Connection::kReset);
       });
+    // What is left is of the engine's own environment: reading belongs to whoever listens there.
     case OperationKind::pause:
-      return with([](Connection& c) { c.pause(); });
+      return !is_worker && with([](Connection& c) { c.pause(); });
     case OperationKind::resume:
-      return with([](Connection& c) { c.resume(); });
+      return !is_worker && with([](Connection& c) { c.resume(); });
     case OperationKind::demand:
-      return with([&](Connection& c) { c.demand(operation.a); });
+      return !is_worker && with([&](Connection& c) { c.demand(operation.a); });
     case OperationKind::set_framing: {
       const Profile* profile = engine->profile(operation.a);
-      return profile != nullptr && with([&](Connection& c) { c.set_framing(profile); });
+      return !is_worker && profile != nullptr &&
+             with([&](Connection& c) { c.set_framing(profile); });
     }
     case OperationKind::want_drain:
-      return with([](Connection& c) { c.want_drain(); });
+      return !is_worker && with([](Connection& c) { c.want_drain(); });
   }
   return false;
 }
@@ -102,41 +119,79 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   const bool repeated = shared_.kind == operation.kind && shared_.place == operation.a &&
                         shared_.size == operation.b;
   if (!locate(env, operation, pinned, repeated)) return false;
+  uint32_t token = operation.c;
+  if (worker_.hub != nullptr) {
+    // A worker's reply names its job: one that has been settled meanwhile answers no more.
+    if (token != 0 && !worker_.hub->runs(worker_.seat, token - 1)) return true;
+    token = 0;
+  }
   const ConnectionId id{operation.slot, operation.generation};
-  const bool copied = static_cast<OperationKind>(operation.kind) == OperationKind::send;
-  const ByteSpan payload{copied ? bytes_ + operation.a : shared_.bytes.data, operation.b};
-  const bool found = engine->with_connection(id, [&](Connection& connection) {
-    if (!copied) {
-      shared_.owner->add_ref();
-      connection.push(payload, shared_.owner, operation.c, &ready_);
-    } else if (repeated && encode_shared(connection.send_framing(), payload)) {
-      shared_.owner->add_ref();
-      connection.push_encoded(shared_.bytes, shared_.owner, operation.c, &ready_);
-    } else {
-      connection.push(payload, nullptr, operation.c, &ready_);
-    }
-  });
-  if (!found && operation.c != 0) engine->deliver_sent(id, operation.c, SendOutcome::closed);
+  const bool found = engine->with_connection(
+      id, [&](Connection& connection) { push(connection, repeated, token); });
+  if (!found && token != 0) engine->deliver_sent(id, token, SendOutcome::closed);
   return true;
 }
 
-// Makes shared_ what this send refers to.
+// To one connection, what shared_ refers to; `shared`: others get it too.
+void SubmissionBridge::push(Connection& connection, bool shared, uint32_t token) {
+  const bool is_pinned = shared_.owner != nullptr && shared_.framing == nullptr;
+  if (is_pinned) {
+    shared_.owner->add_ref();
+    connection.push(shared_.payload, shared_.owner, token, &ready_);
+    return;
+  }
+  while (shared && encode_shared(connection.send_framing())) {
+    shared_.owner->add_ref();
+    if (connection.push_encoded(shared_.framing, shared_.encoded, shared_.owner, token, &ready_) !=
+        Connection::PushResult::reframe) {
+      return;
+    }
+    shared_.owner->release();  // its framing has just changed
+  }
+  connection.push(shared_.payload, nullptr, token, &ready_);
+}
+
+bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation& operation,
+                                 Napi::Value pinned) {
+  if (!locate(env, operation, pinned, false)) return false;
+  const ConnectionId except{operation.slot, operation.generation};
+  engine->for_each_connection([&](Connection& connection) {
+    if (connection.id() != except) push(connection, true, 0);
+  });
+  return true;
+}
+
+bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& operation,
+                                Napi::Value pinned) {
+  if (!locate(env, operation, pinned, false)) return false;
+  return operation.generation <= static_cast<uint32_t>(JobOutcome::cancelled) &&
+         worker_.hub->complete(*engine, worker_.seat, operation.slot,
+                               static_cast<JobOutcome>(operation.generation),
+                               shared_.payload.data, shared_.payload.size);
+}
+
+// Makes shared_ what this operation refers to.
 bool SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::Value pinned,
                               bool repeated) {
   if (repeated) return true;
   forget_shared();
-  if (static_cast<OperationKind>(operation.kind) == OperationKind::send) {
+  const OperationKind kind = static_cast<OperationKind>(operation.kind);
+  if (kind == OperationKind::send || kind == OperationKind::broadcast ||
+      kind == OperationKind::job_done) {
     if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return false;
+    shared_.payload = {bytes_ + operation.a, operation.b};
   } else {
     if (!pinned.IsArray()) return false;
     const Napi::Value item = pinned.As<Napi::Array>().Get(operation.a);
     if (!item.IsTypedArray()) return false;
     const Napi::Uint8Array bytes = item.As<Napi::Uint8Array>();
     if (operation.b > bytes.ByteLength()) return false;
-    napi_ref pin = nullptr;
-    if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return false;
-    shared_.owner = new PinnedOwner(delivery_, pin);
-    shared_.bytes = {bytes.Data(), operation.b};
+    if (delivery_ != nullptr) {
+      napi_ref pin = nullptr;
+      if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return false;
+      shared_.owner = new PinnedOwner(delivery_, pin);
+    }
+    shared_.payload = {bytes.Data(), operation.b};
   }
   shared_.kind = operation.kind;
   shared_.place = operation.a;
@@ -144,9 +199,10 @@ bool SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::V
   return true;
 }
 
-// Makes shared_.bytes the payload as `framing` puts it on the wire. False when it does not fit.
-bool SubmissionBridge::encode_shared(const Framing* framing, ByteSpan payload) {
+// Makes shared_.encoded the payload as `framing` puts it on the wire. False when it does not fit.
+bool SubmissionBridge::encode_shared(const Framing* framing) {
   if (shared_.owner != nullptr && shared_.framing == framing) return true;
+  const ByteSpan payload = shared_.payload;
   FrameEnvelope envelope;
   if (!framing->encode(payload.size, &envelope)) return false;
   if (shared_.owner != nullptr) shared_.owner->release();
@@ -161,7 +217,7 @@ bool SubmissionBridge::encode_shared(const Framing* framing, ByteSpan payload) {
   put(payload.data, payload.size);
   put(envelope.trailer, envelope.trailer_size);
   shared_.framing = framing;
-  shared_.bytes = {block->data(), size};
+  shared_.encoded = {block->data(), size};
   shared_.owner = block;
   return true;
 }

@@ -9,13 +9,22 @@
 
 namespace iocp {
 
-// Carries out the operations that JavaScript has gathered during a tick. JavaScript thread.
+// A worker's side of the jobs; null in the environment that the engine belongs to.
+struct WorkerSide {
+  JobHub* hub;
+  JobSeat* seat;
+};
+
+// Carries out the operations that JavaScript has gathered during a tick. JavaScript thread of the
+// environment that made it: that of the engine, or of a worker.
 class SubmissionBridge final {
  public:
   static constexpr uint32_t kMaxOperations = 4096;
   static constexpr size_t kPayloadBytes = 1024 * 1024;
 
   SubmissionBridge(Napi::Env env, std::shared_ptr<DeliveryBridge> delivery);
+  // A worker's. Everything is copied: its memory may go at any moment, the packets stay.
+  SubmissionBridge(Napi::Env env, WorkerSide worker);
 
   Napi::Uint32Array control() { return control_.Value(); }
   Napi::Uint8Array payload() { return payload_.Value(); }
@@ -33,17 +42,23 @@ class SubmissionBridge final {
     uint32_t kind = 0;
     uint32_t place = 0;
     uint32_t size = 0;
+    ByteSpan payload{nullptr, 0};
     const Framing* framing = nullptr;
-    ByteSpan bytes{nullptr, 0};
-    SendOwner* owner = nullptr;  // one count is ours
+    ByteSpan encoded{nullptr, 0};
+    SendOwner* owner = nullptr;  // of the payload when pinned, else of `encoded`; one count is ours
   };
+  void make_arrays(Napi::Env env);
   bool carry_out(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
   bool send(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
   bool locate(Napi::Env env, const Operation& operation, Napi::Value pinned, bool repeated);
-  bool encode_shared(const Framing* framing, ByteSpan payload);
+  bool encode_shared(const Framing* framing);
+  void push(Connection& connection, bool shared, uint32_t token);
+  bool broadcast(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
+  bool job_done(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
   void forget_shared();
 
-  const std::shared_ptr<DeliveryBridge> delivery_;
+  const std::shared_ptr<DeliveryBridge> delivery_;  // null: a worker's
+  const WorkerSide worker_{nullptr, nullptr};
   Napi::Reference<Napi::Uint32Array> control_;
   Napi::Reference<Napi::Uint8Array> payload_;
   const uint32_t* words_;

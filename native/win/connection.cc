@@ -204,7 +204,10 @@ void Connection::demand(uint32_t packets) {
 }
 
 void Connection::set_framing(const Profile* profile) {
-  send_framing_ = profile->send.get();
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    send_framing_.store(profile->send.get(), std::memory_order_release);
+  }
   next_receive_framing_.store(profile->receive.get(), std::memory_order_release);
 }
 

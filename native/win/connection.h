@@ -109,22 +109,32 @@ class Connection final {
   void close(CloseCause cause, uint32_t detail, bool abortive);
   ConnectionStats stats();
 
-  // -- JavaScript thread ------------------------------------------------------------------------
-  enum class PushResult { accepted, dropped, closed, overflow };
+  // -- any JavaScript thread --------------------------------------------------------------------
+  enum class PushResult { accepted, dropped, closed, overflow, reframe };
   // Copies the payload, or with `owner` takes one count of what keeps it in place. A connection that
   // an I/O thread has to serve now is added to `ready`, with a count: Engine::schedule_all() it when
   // everything has been pushed, so that the packets of one submission leave in one write.
   PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready);
-  // The same for bytes that stand as this connection's framing wants them on the wire.
-  PushResult push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token, ReadyList* ready);
-  const Framing* send_framing() const { return send_framing_; }
+  // The same for bytes that stand as `framing` wants them on the wire. PushResult::reframe, and nothing
+  // has happened, when that is not the connection's framing any more.
+  PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token,
+                          ReadyList* ready);
+  const Framing* send_framing() const { return send_framing_.load(std::memory_order_acquire); }
   SendQueue::Totals queued();
+
+  // -- the engine's JavaScript thread -----------------------------------------------------------
   void pause() { paused_.store(true, std::memory_order_release); }
   void resume();
   void demand(uint32_t packets);
   void set_framing(const Profile* profile);
   // One DRAIN record as soon as the queue is at the low-water mark, at once if it is already.
   void want_drain();
+
+  // -- routed packets ---------------------------------------------------------------------------
+  // Receiving strand: so many are on their way to the workers.
+  void jobs_added(uint32_t count);
+  // Any thread: a worker is through with one, or nobody will do it.
+  void job_ended();
 
   // -- I/O threads ------------------------------------------------------------------------------
   // Sets the id, before anybody can look the connection up.
@@ -172,6 +182,7 @@ class Connection final {
   uint32_t post_read(bool zero_byte, bool* completed);
   void read_failed(uint32_t error, bool zero_byte);
   void on_peer_end();
+  void tell_peer_end();
   void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
   void note_arrival();
   void cool();
@@ -191,7 +202,7 @@ class Connection final {
   // connection_send.cc
   void run_send();
   void send_strand();
-  PushResult push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
+  PushResult push_parts(const Framing* framing, ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                         uint32_t token, ReadyList* ready);
   PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
   size_t max_write() const;
@@ -208,7 +219,7 @@ class Connection final {
   const Profile* const profile_;
   Listener* const listener_;
   const Framing* receive_framing_;               // receiving strand
-  const Framing* send_framing_;                  // JavaScript thread
+  std::atomic<const Framing*> send_framing_;     // written under lock_
   std::atomic<const Framing*> next_receive_framing_{nullptr};
   ConnectionId id_;
   std::atomic<uint32_t> refs_{1};
@@ -229,6 +240,7 @@ class Connection final {
   bool end_requested_ = false;
   bool shut_down_ = false;      // our FIN is out
   bool peer_ended_ = false;
+  bool peer_end_waits_ = false; // PEER_END comes when the jobs of this connection have ended
   bool receiving_ = false;      // a thread is in the receiving strand
   bool receive_again_ = false;  // somebody asked for a run meanwhile
   bool cool_check_ = false;     // the strand shall see whether it is still busy
@@ -237,6 +249,7 @@ class Connection final {
   bool send_waits_ = false;     // after a shortage, for retry_timer_
   bool read_waits_ = false;
   uint8_t send_retries_ = 0;
+  uint32_t jobs_ = 0;           // packets that are with the workers
   uint32_t dropped_packets_ = 0;
   uint64_t dropped_bytes_ = 0;
   SendQueue send_;
@@ -260,6 +273,7 @@ class Connection final {
   bool fed_ = false;               // something came since a read was last put off
   bool hot_ = false;               // busy: reads are posted with buffers
   bool eof_ = false;
+  bool has_routed_ = false;        // packets of it go to workers
   ReadOperation read_;
   std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due
 

@@ -72,6 +72,10 @@ bool Connection::over_delivery_bound() {
     engine_->count(Counter::parks, 1);
     return true;
   }
+  if (JobHub* jobs = engine_->jobs(); jobs != nullptr && jobs->park(id_, has_routed_)) {
+    engine_->count(Counter::parks, 1);
+    return true;
+  }
   parked_.store(false, std::memory_order_release);
   return false;
 }

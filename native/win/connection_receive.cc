@@ -290,17 +290,40 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
 // The peer has half-closed and everything before it has been delivered. Whether this side ends too is
 // decided in JavaScript, after the packets before it have been seen there and answered.
 void Connection::on_peer_end() {
-  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0},
-                   nullptr, 0, nullptr);
+  bool tell = false;
   bool both = false;
   CloseCause cause = CloseCause::none;
   {
     std::lock_guard<SrwLock> guard(lock_);
+    // A worker that is not through with a packet may still answer it; job_ended() tells then.
+    tell = jobs_ == 0;
+    peer_end_waits_ = !tell;
     peer_ended_ = true;
     both = shut_down_;
     cause = end_cause_;
   }
+  if (tell) tell_peer_end();
   if (both) close(cause, 0, false);
+}
+
+void Connection::tell_peer_end() {
+  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0},
+                   nullptr, 0, nullptr);
+}
+
+void Connection::jobs_added(uint32_t count) {
+  std::lock_guard<SrwLock> guard(lock_);
+  jobs_ += count;
+}
+
+void Connection::job_ended() {
+  bool tell = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    --jobs_;
+    tell = jobs_ == 0 && std::exchange(peer_end_waits_, false);
+  }
+  if (tell) tell_peer_end();
 }
 
 // Quick successions make a connection hot; a pause makes it idle again (cool()).

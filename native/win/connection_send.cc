@@ -21,23 +21,34 @@ constexpr uint8_t kMaxRetries = 6;
 
 Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token,
                                         ReadyList* ready) {
-  FrameEnvelope envelope;
-  if (!send_framing_->encode(payload.size, &envelope)) {
-    // The facade has refused it already; what native code cannot frame must not go out bare.
-    if (owner != nullptr) owner->release();
-    if (token != 0) engine_->deliver_sent(id_, token, SendOutcome::dropped);
-    return PushResult::dropped;
+  for (;;) {
+    const Framing* framing = send_framing();
+    FrameEnvelope envelope;
+    if (!framing->encode(payload.size, &envelope)) {
+      // The facade refuses what it can; what native code cannot frame must not go out bare.
+      if (owner != nullptr) owner->release();
+      SendQueue::Finished dropped;
+      dropped.packets = 1;
+      dropped.bytes = payload.size;
+      note_dropped(dropped);
+      if (token != 0) engine_->deliver_sent(id_, token, SendOutcome::dropped);
+      return PushResult::dropped;
+    }
+    const PushResult result =
+        push_parts(framing, {envelope.header, envelope.header_size}, payload,
+                   {envelope.trailer, envelope.trailer_size}, owner, token, ready);
+    if (result != PushResult::reframe) return result;
   }
-  return push_parts({envelope.header, envelope.header_size}, payload,
-                    {envelope.trailer, envelope.trailer_size}, owner, token, ready);
 }
 
-Connection::PushResult Connection::push_encoded(ByteSpan bytes, SendOwner* owner, uint32_t token,
+Connection::PushResult Connection::push_encoded(const Framing* framing, ByteSpan bytes,
+                                                SendOwner* owner, uint32_t token,
                                                 ReadyList* ready) {
-  return push_parts({nullptr, 0}, bytes, {nullptr, 0}, owner, token, ready);
+  return push_parts(framing, {nullptr, 0}, bytes, {nullptr, 0}, owner, token, ready);
 }
 
-Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload, ByteSpan trailer,
+Connection::PushResult Connection::push_parts(const Framing* framing, ByteSpan header,
+                                              ByteSpan payload, ByteSpan trailer,
                                               SendOwner* owner, uint32_t token,
                                               ReadyList* ready) {
   SendQueue::Finished dropped;
@@ -45,6 +56,8 @@ Connection::PushResult Connection::push_parts(ByteSpan header, ByteSpan payload,
   bool schedule = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
+    // Another thread has changed it: what is encoded for the old one must not stand behind the new.
+    if (framing != send_framing()) return PushResult::reframe;
     if (!closing_ && !end_requested_) {
       result = make_room_locked(header.size + payload.size + trailer.size, &dropped);
     }

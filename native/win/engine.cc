@@ -72,6 +72,11 @@ const Profile* Engine::profile(uint32_t index) const {
   return index < profiles_.size() ? profiles_[index].get() : nullptr;
 }
 
+const std::shared_ptr<JobHub>& Engine::open_jobs(const JobHubOptions& options) {
+  jobs_ = JobHub::create(this, options);
+  return jobs_;
+}
+
 uint32_t Engine::listen(const ListenOptions& options, uint32_t* index, const char** syscall) {
   // An I/O thread may be walking over the listeners to close them.
   *syscall = "listen";

@@ -24,6 +24,7 @@
 #include "win/delivery.h"
 #include "win/engine_timer.h"
 #include "win/io_thread.h"
+#include "win/job_hub.h"
 #include "win/listener.h"
 #include "win/profile.h"
 #include "win/put_off_reads.h"
@@ -67,6 +68,8 @@ class Engine final {
   void stop(uint32_t deadline_ms);
   // After STOPPED: waits for the threads.
   void join();
+  // Once, before the first connection: packets may be routed to workers from now on.
+  const std::shared_ptr<JobHub>& open_jobs(const JobHubOptions& options);
   // At any moment: ends everything at once and waits until the kernel has let go of all memory.
   void abandon();
 
@@ -113,6 +116,23 @@ class Engine final {
   bool skips_on_success() const { return skip_on_success_; }
   // Parked connections may read again.
   void resume_parked();
+  // Every connection looks again whether it may read.
+  void unpark_all();
+  // Calls f(Connection&) for all that are open, each with a count held.
+  template <class F>
+  void for_each_connection(F&& f) {
+    // Counts are taken under the map's lock and used outside of it.
+    std::vector<Connection*> held;
+    connections_.for_each([&](ConnectionId, Connection& connection) {
+      if (connection.try_add_ref()) held.push_back(&connection);
+    });
+    for (Connection* connection : held) {
+      f(*connection);
+      connection->release();
+    }
+  }
+  // Null: there are no workers. Fixed before the first connection.
+  JobHub* jobs() const { return jobs_.get(); }
 
   // -- I/O threads ------------------------------------------------------------------------------
   BufferPool<SrwLock>& read_buffers() { return read_buffers_; }
@@ -195,8 +215,6 @@ class Engine final {
   void resume_some();
   size_t thread_index() const;
   void end_threads();
-  template <class F>
-  void for_each_held(F&& f);
 
   const EngineOptions options_;
   const Wake wake_;
@@ -204,6 +222,7 @@ class Engine final {
   bool skip_on_success_ = false;
   CompletionPort port_;
   Delivery delivery_;
+  std::shared_ptr<JobHub> jobs_;
   Counters counters_;
   Histogram batch_records_;
   Histogram delivery_latency_us_;  // from a batch's first record to its call

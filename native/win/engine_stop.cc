@@ -1,24 +1,10 @@
 // How an engine ends: in order, at a deadline, or at once because its environment goes.
 #include <mutex>
-#include <vector>
 
 #include "core/error_table.h"
 #include "win/engine.h"
 
 namespace iocp {
-
-template <class F>
-void Engine::for_each_held(F&& f) {
-  // Counts are taken under the map's lock and used outside of it.
-  std::vector<Connection*> held;
-  connections_.for_each([&](ConnectionId, Connection& connection) {
-    if (connection.try_add_ref()) held.push_back(&connection);
-  });
-  for (Connection* connection : held) {
-    f(*connection);
-    connection->release();
-  }
-}
 
 void Engine::stop(uint32_t deadline_ms) {
   if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
@@ -29,7 +15,7 @@ void Engine::stop(uint32_t deadline_ms) {
 void Engine::begin_stop() {
   for (const auto& listener : listeners_) listener->close();
   cancel_all_attempts();
-  for_each_held([&](Connection& connection) {
+  for_each_connection([&](Connection& connection) {
     if (stop_deadline_ms_ == 0) {
       connection.close(CloseCause::server_closing, kWsaEtimedout, true);
     } else {
@@ -42,7 +28,7 @@ void Engine::begin_stop() {
 
 // The deadline has passed, or the environment goes.
 void Engine::cut_all() {
-  for_each_held([](Connection& connection) {
+  for_each_connection([](Connection& connection) {
     connection.close(CloseCause::server_closing, kWsaEtimedout, true);
   });
 }

@@ -132,6 +132,10 @@ void Engine::resume_parked() {
   if (!resume_posted_.exchange(true, std::memory_order_acq_rel)) post(&resume_operation_);
 }
 
+void Engine::unpark_all() {
+  for_each_connection([](Connection& connection) { connection.unpark(); });
+}
+
 void Engine::resume_some() {
   resume_posted_.store(false, std::memory_order_release);
   constexpr size_t kMost = 256;

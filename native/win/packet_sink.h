@@ -1,5 +1,5 @@
 #pragma once
-// What a decoder finds, on its way to the delivery queue. Used by a connection's receiving strand only.
+// What a decoder finds, on its way to the delivery queue or to the workers. Used by a connection's receiving strand only.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,11 +16,18 @@ namespace iocp {
 class PacketSink final : public FrameSink {
  public:
   PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
-      : connection_(connection), begin_(begin), end_(end) {}
+      : connection_(connection),
+        jobs_(connection->engine_->jobs()),
+        begin_(begin),
+        end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
     ++packets_;
-    add(RecordKind::packet, data, size);
+    if (jobs_ != nullptr && jobs_->routes(data, size)) {
+      route(data, size);
+    } else {
+      add(RecordKind::packet, data, size);
+    }
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
@@ -46,6 +53,7 @@ class PacketSink final : public FrameSink {
   }
 
   void flush() {
+    flush_routed();
     if (count_ == 0) return;
     Delivery::Writer writer(connection_->engine_->delivery());
     for (size_t i = 0; i < count_; ++i) {
@@ -66,9 +74,22 @@ class PacketSink final : public FrameSink {
   void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
     const ConnectionId id = connection_->id_;
     staged_[count_++] = {{static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0}, data, size};
+    if (!stays(data, size) || count_ == kStaged) flush();
+  }
+  // To the workers, and never to the delivery queue.
+  void route(const uint8_t* data, size_t size) {
+    connection_->has_routed_ = true;
+    routed_[routed_count_++] = {data, size};
+    if (!stays(data, size) || routed_count_ == kStaged) flush_routed();
+  }
+  void flush_routed() {
+    if (routed_count_ == 0) return;
+    jobs_->add_packets(*connection_, routed_, routed_count_, &connection_->credit_);
+    routed_count_ = 0;
+  }
+  bool stays(const uint8_t* data, size_t size) const {
     const std::less<const uint8_t*> before;
-    const bool stays = size == 0 || (!before(data, begin_) && before(data, end_));
-    if (!stays || count_ == kStaged) flush();
+    return size == 0 || (!before(data, begin_) && before(data, end_));
   }
   bool allow_next() {
     if (connection_->profile_->demand &&
@@ -84,11 +105,14 @@ class PacketSink final : public FrameSink {
   }
 
   Connection* connection_;
+  JobHub* const jobs_;
   const uint8_t* const begin_;
   const uint8_t* const end_;
   uint32_t packets_ = 0;
   size_t count_ = 0;
   Staged staged_[kStaged];
+  size_t routed_count_ = 0;
+  JobHub::Packet routed_[kStaged];
 };
 
 }  // namespace iocp

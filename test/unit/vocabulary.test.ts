@@ -18,7 +18,8 @@ test.each([
   ['record', 'IOCP_RECORD_KINDS'],
   ['op', 'IOCP_OPERATION_KINDS'],
   ['cause', 'IOCP_CLOSE_CAUSES'],
-  ['outcome', 'IOCP_SEND_OUTCOMES']
+  ['outcome', 'IOCP_SEND_OUTCOMES'],
+  ['jobOutcome', 'IOCP_JOB_OUTCOMES']
 ] as const)('%s has the numbers of native code', (name, macro) => {
   const numbers = list(native('core/records.h'), macro)
   expect(Object.keys(numbers).length).toBeGreaterThan(0)

@@ -1,0 +1,58 @@
+#pragma once
+// One worker: its seat among the jobs, and its way into the JavaScript environment of its thread.
+//
+// Made, drained and closed on the worker's JavaScript thread; wake() runs on any thread. What wakes it
+// (the queue) and its thread-safe function hold it, so that it outlives the last wake-up.
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <napi.h>
+
+#include "napi/submission_bridge.h"
+#include "win/job_hub.h"
+
+namespace iocp {
+
+class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<WorkerBridge> {
+ public:
+  static constexpr uint32_t kMaxJobs = 256;  // per batch
+  // Behind the records: how many jobs of the batch have been begun. Written by JavaScript.
+  static constexpr uint32_t kProgressWord = 2 * kMaxJobs * kRecordWords;
+
+  WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number, uint32_t capacity);
+  WorkerBridge(const WorkerBridge&) = delete;
+  WorkerBridge& operator=(const WorkerBridge&) = delete;
+
+  // False when it is not wanted (any more); then nothing is left behind.
+  bool open(Napi::Function on_batch);
+  // At any moment. Jobs of the batch in hand that have not been begun wait again, others are lost.
+  void close();
+  bool is_open() const { return submission_ != nullptr; }
+
+  void wake() override;
+  Napi::Uint32Array control() { return control_.Value(); }
+  SubmissionBridge& submission() { return *submission_; }
+  JobHub& hub() { return *hub_; }
+
+ private:
+  static void call_js(napi_env env, napi_value callback, void* context, void* data);
+  static void finalize(napi_env env, void* data, void* hint);
+  void release_all();
+  void drain(napi_env env, napi_value callback);
+  bool hand_over(napi_env env, napi_value callback);
+  uint32_t write_records(uint8_t* payload);
+
+  napi_env const env_;
+  const std::shared_ptr<JobHub> hub_;
+  JobSeat seat_;
+  std::unique_ptr<SubmissionBridge> submission_;  // null once closed
+  Napi::Reference<Napi::Uint32Array> control_;
+  uint32_t* control_words_ = nullptr;
+  JobHub::Turn turn_;
+  bool in_batch_ = false;
+  SrwLock function_lock_;
+  napi_threadsafe_function function_ = nullptr;  // under function_lock_
+};
+
+}  // namespace iocp
