@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
-import type { ConnectionStats, EndpointStats } from './stats.js'
+import type { ConnectionStats, EndpointStats, JobStats } from './stats.js'
 import { cause, frameError, jobOutcome, op, outcome, record } from './vocabulary.js'
 
 /** How a completion port is made. */
@@ -79,37 +79,6 @@ export interface NativeJobOptions {
   skipWhenClosed: boolean
   routeAll: boolean
   route: Uint8Array
-}
-
-/** How values are distributed. */
-export interface Distribution {
-  readonly count: number
-  readonly mean: number
-  readonly p50: number
-  readonly p90: number
-  readonly p99: number
-  readonly max: number
-}
-
-/** Figures of the workers. Times in microseconds. */
-export interface JobStats {
-  /** Workers that take jobs. */
-  readonly size: number
-  /** Of those, the ones that run nothing. */
-  readonly idle: number
-  readonly queued: number
-  readonly queuedBytes: number
-  readonly running: number
-  readonly completed: number
-  readonly failed: number
-  /** Not run, because their connection had closed. */
-  readonly skipped: number
-  /** Routed packets that were refused because too many waited. */
-  readonly rejected: number
-  /** Failures of routed packets that no 'jobError' told, because the main thread was too far behind. */
-  readonly untold: number
-  readonly waitMicroseconds: Distribution
-  readonly runMicroseconds: Distribution
 }
 
 /** The jobs of an engine, in the engine's own environment. */
@@ -192,7 +161,7 @@ export interface NativeBinding {
     key: number,
     worker: number,
     concurrency: number,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void
   ) => NativeWorkerPort
   errorInfo(winCode: number): { code: string; message: string }
   constants: {

@@ -8,6 +8,7 @@ import { outside } from './events.js'
 import { Host, type CloseReport } from './host.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
 import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profile, type Target } from './settings.js'
+import { readWorkers } from './workers_options.js'
 import { race } from './racing.js'
 import { ReconnectingConnection } from './reconnect.js'
 import type { NativeEngineOptions } from './binding.js'
@@ -19,15 +20,16 @@ import type { NativeEngineOptions } from './binding.js'
 export class Client extends Endpoint<EndpointEvents> {
   readonly #options: ClientOptions
   readonly #engine: NativeEngineOptions
+  readonly #profile: Profile
   #closing: Promise<CloseReport> | undefined
 
   /** @internal */
   constructor(options: ClientOptions) {
-    super()
     const reader = knowing(options, 'connection', 'engine')
+    super(readWorkers(reader.raw('workers')))
     reader.done()
     this.#engine = readEngine(options)
-    readProfile(options)
+    this.#profile = readProfile(options)
     this.#options = options
   }
 
@@ -63,6 +65,8 @@ export class Client extends Endpoint<EndpointEvents> {
     if (this._host === undefined) {
       this._host = new Host(this, this.#engine, false)
       this._host.keepAlive(this._isReferenced)
+      this._startWorkers(this._host, this.#profile)
+      this._workers?._launch()
     }
     return this._host
   }
@@ -77,10 +81,16 @@ export class Client extends Endpoint<EndpointEvents> {
   async #close(deadline: number): Promise<CloseReport> {
     const host = this._host
     if (host === undefined) return { drained: 0, cut: 0 }
-    const report = await host.stop(deadline)
+    const report = await this._stop(host, deadline)
     this._host = undefined
     outside(() => this.emit('close', report))
     return report
+  }
+
+  /** @internal */
+  override _openForJob(): Host {
+    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
+    return this.#open()
   }
 
   /** @internal */

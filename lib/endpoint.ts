@@ -4,18 +4,33 @@ import { broadcast, type BroadcastResult } from './broadcast.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import { hold } from './intake.js'
 import { publishStats } from './diagnostics.js'
-import { invalidArgument } from './errors.js'
+import { IocpError, errorCodes, invalidArgument } from './errors.js'
 import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
+import type { Profile } from './settings.js'
 import type { EndpointStats } from './stats.js'
+import type { WorkerExitInfo } from './worker_pool.js'
+import { WorkersControl, type Workers } from './workers.js'
+import type { WorkersSettings } from './workers_options.js'
 import { OptionReader, toDuration, MAX_DURATION, type Duration } from './validate.js'
 
 /** Events of a server or client. Those of connections name the connection last. */
-export interface EndpointEvents extends ConnectionOwnerEvents {
+export interface EndpointEvents extends ConnectionOwnerEvents, WorkerEvents {
   /** A connection was accepted or made. */
   connection: [connection: Connection]
   /** Everything has ended: all connections, all threads. */
   close: [report: CloseReport]
+}
+
+/** Events of servers and clients that have workers. */
+export interface WorkerEvents {
+  /**
+   * A routed packet's job has failed: its handler threw, it took too long, its worker ended, or too many waited. The
+   * connection goes on; it is undefined when it has closed. Jobs that `run` added tell it by their promise only.
+   */
+  jobError: [error: unknown, connection: Connection | undefined]
+  /** A worker ended that nobody had asked to; another one takes its place. */
+  workerExit: [info: WorkerExitInfo]
 }
 
 /** The open connections of a server or client. */
@@ -62,8 +77,12 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
   readonly connections: ConnectionList
 
   /** @internal */
-  constructor() {
+  readonly _workers: WorkersControl | undefined
+
+  /** @internal */
+  constructor(workers: WorkersSettings | undefined) {
     super()
+    this._workers = workers && new WorkersControl(workers, this, () => this._openForJob())
     const host = (): Host | undefined => this._host
     this.connections = {
       get size() {
@@ -80,6 +99,15 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
   /** @internal The same object, for those who only know the common events. */
   get _common(): Emitter<EndpointEvents> {
     return this
+  }
+
+  /**
+   * The workers.
+   * @throws IocpError ERR_IOCP_NO_WORKERS when it was made without the option `workers`
+   */
+  get workers(): Workers {
+    if (this._workers !== undefined) return this._workers
+    throw new IocpError('ERR_IOCP_NO_WORKERS', errorCodes.ERR_IOCP_NO_WORKERS)
   }
 
   /**
@@ -173,6 +201,39 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
   /** Ends everything in order. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  /** @internal A job is added while nothing is open. */
+  abstract _openForJob(): Host
+
+  /** @internal Right behind the host's making, before there is a connection. */
+  _startWorkers(host: Host, profile: Profile): void {
+    this._workers?._start(host, profile)
+  }
+
+  /** @internal Ends the jobs, the connections and the workers, in this order. */
+  async _stop(host: Host, deadline: number): Promise<CloseReport> {
+    const workers = this._workers
+    if (workers === undefined) return host.stop(deadline)
+    const begun = performance.now()
+    host.closeListeners()
+    await workers._drain(deadline)
+    const left = Math.max(0, Math.round(deadline - (performance.now() - begun)))
+    const [report] = await Promise.all([host.stop(left), workers._end(left)])
+    workers._ended()
+    return report
+  }
+
+  /** @internal */
+  _jobError(error: unknown, connection: Connection | undefined): void {
+    this._common.emit('jobError', error, connection)
+  }
+
+  /** @internal */
+  _workerExit(info: WorkerExitInfo): void {
+    if (this._common.emit('workerExit', info)) return
+    const why = info.error?.message ?? `exit code ${info.exitCode}`
+    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
   }
 
   /** @internal Somebody listens for packets: those that waited for it go out. */

@@ -26,6 +26,13 @@ export const errorCodes = {
   ERR_IOCP_CLOSED: 'The connection is closed',
   ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
   ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',
+  ERR_IOCP_NO_WORKERS: 'The server or client was made without workers',
+  ERR_IOCP_WORKERS_FULL: 'Too many jobs wait already',
+  ERR_IOCP_WORKER_MODULE: 'The module of the workers has not called defineJobs',
+  ERR_IOCP_WORKER_EXITED: 'The worker ended before the job did',
+  ERR_IOCP_JOB_UNKNOWN: 'The workers know no such job',
+  ERR_IOCP_JOB_TIMEOUT: 'The job took too long',
+  ERR_IOCP_JOB_CANCELLED: 'The job was given up because the server or client is closing',
   ERR_IOCP_READER_BOUNDS: 'A packet ended before the value that was to be read from it',
   ERR_IOCP_READER_STRING: 'A string in a packet has no end'
 } as const

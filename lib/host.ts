@@ -11,6 +11,7 @@ import {
   type NativeConnect,
   type NativeEngine,
   type NativeEngineOptions,
+  type NativeJobs,
   type NativeListen
 } from './binding.js'
 import { closed, giveUp } from './closing.js'
@@ -48,6 +49,16 @@ export interface HostOwner {
   stats(): unknown
 }
 
+/** What records about jobs go to. */
+export interface JobSink {
+  /** Whether somebody waits for a job, which keeps the process alive. */
+  readonly isBusy: boolean
+  jobDone(job: number, outcome: number, result: Buffer | undefined): void
+  jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void
+  jobTaken(job: number, worker: number): void
+  jobsDrained(): void
+}
+
 /** An attempt to connect that native code is busy with. */
 export interface Attempt {
   readonly profile: Profile
@@ -65,6 +76,8 @@ export class Host implements ConnectionHost, BatchSink {
   readonly connections: (Connection | undefined)[] = []
   /** Open connections. */
   size = 0
+  /** Where records about jobs go, when there are workers. */
+  jobSink: JobSink | undefined = undefined
 
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
@@ -104,6 +117,16 @@ export class Host implements ConnectionHost, BatchSink {
     this.submission = new Submission(this.#native)
     onBatch = new BatchReader(this.#native.batchControl, this).onBatch
     this.#adjustReference()
+  }
+
+  /** The native side of the jobs. */
+  get jobs(): NativeJobs {
+    return this.#native
+  }
+
+  /** Stops accepting; what is open goes on. */
+  closeListeners(): void {
+    for (const listener of this.#listeners.keys()) this.#native.closeListener(listener)
   }
 
   get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit'> {
@@ -195,6 +218,11 @@ export class Host implements ConnectionHost, BatchSink {
     return this.#stopping !== undefined
   }
 
+  /** Whether somebody waits for a job has changed. */
+  jobsChanged(): void {
+    this.#adjustReference()
+  }
+
   /** Whether this keeps the process alive. */
   keepAlive(isWanted: boolean): void {
     this.#isWanted = isWanted
@@ -261,6 +289,20 @@ export class Host implements ConnectionHost, BatchSink {
       case record.stopped:
         this.#stopped({ drained: a, cut: b })
         return
+      case record.jobDone:
+        this.jobSink?.jobDone(generation * SLOTS + slot, c, b === 0 ? undefined : payloadOf(payload, a, b))
+        return
+      case record.jobTaken:
+        this.jobSink?.jobTaken(generation * SLOTS + slot, a)
+        return
+      case record.jobsDrained:
+        this.jobSink?.jobsDrained()
+        return
+      case record.jobFailed: {
+        const error = b === 0 ? undefined : payloadOf(payload, a, b)
+        this.jobSink?.jobFailed(this.find(generation * SLOTS + slot), c, error)
+        return
+      }
     }
     const connection = this.connections[slot]
     if (connection?._generation === generation) this.#connectionRecord(connection, kind, a, b, c, payload)
@@ -394,13 +436,17 @@ export class Host implements ConnectionHost, BatchSink {
   }
 
   #adjustReference(isStopping = this.#stopping !== undefined): void {
-    const isBusy = this.#staysForIdle || this.size > 0 || this.#attempts.size > 0 || isStopping
+    const isBusy = this.jobSink?.isBusy === true || this.#staysForIdle || this.size > 0 || this.#attempts.size > 0 || isStopping
     const isReferenced = this.#isWanted && isBusy
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced
     if (isReferenced) this.#native.ref()
     else this.#native.unref()
   }
+}
+
+function payloadOf(payload: ArrayBuffer | undefined, at: number, length: number): Buffer {
+  return new PacketBuffer(payload as ArrayBuffer, at, length)
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import type { FramingOption } from './framing.js'
 import type { Duration, Size } from './validate.js'
+import type { WorkersOptions } from './workers_options.js'
 
 /** When a peer reads more slowly than the program sends. */
 export interface BackpressureOptions {
@@ -93,10 +94,15 @@ export interface ServerOptions extends ConnectionOptions, EngineOptions {
   maxConnections?: number
   /** AcceptEx calls outstanding to begin with. 1 to 1024; default 64. */
   accepts?: number
+  /** Threads that do heavy work, beside the main thread. Default none. */
+  workers?: WorkersOptions
 }
 
 /** Options of `createClient`. */
-export interface ClientOptions extends ConnectionOptions, EngineOptions {}
+export interface ClientOptions extends ConnectionOptions, EngineOptions {
+  /** Threads that do heavy work, beside the main thread. Default none. */
+  workers?: WorkersOptions
+}
 
 /** Options of `server.listen`. */
 export interface ListenOptions {

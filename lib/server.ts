@@ -35,7 +35,7 @@ export class Server extends Endpoint<ServerEvents> {
 
   /** @internal */
   constructor(settings: ServerSettings) {
-    super()
+    super(settings.workers)
     this.#settings = settings
   }
 
@@ -83,11 +83,12 @@ export class Server extends Endpoint<ServerEvents> {
     } catch (error) {
       const host = this._host
       this._host = undefined
-      await host?.stop(0)
+      if (host !== undefined) await this._stop(host, 0)
       if (this.listenerCount('error') > 0) outside(() => this.emit('error', error as Error))
       throw error
     }
     this.#address = address
+    this._workers?._launch()
     publishListening(this, address)
     outside(() => this.emit('listening'))
     return address
@@ -103,6 +104,7 @@ export class Server extends Endpoint<ServerEvents> {
     const opened = new Host(this, engine, true)
     this._host = opened
     opened.keepAlive(this._isReferenced)
+    this._startWorkers(opened, profile)
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
       const options = { address, port, family, dualStack: address === '::', backlog, accepts, maxConnections } as const
@@ -130,10 +132,15 @@ export class Server extends Endpoint<ServerEvents> {
     const host = this._host
     if (host === undefined) return { drained: 0, cut: 0 }
     this.#address = undefined
-    const report = await host.stop(deadline)
+    const report = await this._stop(host, deadline)
     this._host = undefined
     outside(() => this.emit('close', report))
     return report
+  }
+
+  /** @internal */
+  override _openForJob(): Host {
+    throw new IocpError('ERR_IOCP_CLOSING', 'The server has no workers before it listens, or when it has closed')
   }
 
   /** @internal */

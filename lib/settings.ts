@@ -7,6 +7,7 @@ import { bothDirections, framing, type Framing } from './framing.js'
 import { sendRules, type SendRules } from './outgoing.js'
 import type { Lookup } from './options.js'
 import { MAX_DURATION, OptionReader, toDuration, toInteger } from './validate.js'
+import { readWorkers, type WorkersSettings } from './workers_options.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -170,6 +171,7 @@ export interface ServerSettings {
   readonly profile: Profile
   readonly maxConnections: number
   readonly accepts: number
+  readonly workers: WorkersSettings | undefined
 }
 
 /**
@@ -182,7 +184,8 @@ export function readServerOptions(options: unknown): ServerSettings {
     engine: readEngine(options),
     profile: readProfile(options),
     maxConnections: reader.integer('maxConnections', { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
-    accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64)
+    accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64),
+    workers: readWorkers(reader.raw('workers'))
   }
   reader.done()
   return settings

@@ -102,3 +102,24 @@ export interface EndpointStats {
   /** By name, see {@link counterNames}; native code may count more than that. */
   readonly counters: Readonly<Record<CounterName, number>> & Readonly<Record<string, number>>
 }
+
+/** Figures of the workers. Times in microseconds. */
+export interface JobStats {
+  /** Workers that take jobs. */
+  readonly size: number
+  /** Of those, the ones that run nothing. */
+  readonly idle: number
+  readonly queued: number
+  readonly queuedBytes: number
+  readonly running: number
+  readonly completed: number
+  readonly failed: number
+  /** Not run, because their connection had closed. */
+  readonly skipped: number
+  /** Routed packets that were refused because too many waited. */
+  readonly rejected: number
+  /** Failures of routed packets that no 'jobError' told, because the main thread was too far behind. */
+  readonly untold: number
+  readonly waitMicroseconds: Distribution
+  readonly runMicroseconds: Distribution
+}

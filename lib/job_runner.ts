@@ -1,0 +1,294 @@
+/** Runs jobs in a worker: what native code hands over goes to the handlers, what they answer goes back. Hot path. */
+
+import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import { PacketBuffer } from './batch.js'
+import { binding, type NativeWorkerPort } from './binding.js'
+import { IocpError, invalidArgument } from './errors.js'
+import type { NativeFraming } from './framing.js'
+import { Job, generationOf, slotOf } from './job.js'
+import { decodeValue, encodeError, encodeResult, form, readCall } from './job_codec.js'
+import { checkContent, checkSize, sendRules, type SendRules } from './outgoing.js'
+import { Submission } from './submission.js'
+import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from './vocabulary.js'
+
+/** What the main thread gives a worker to begin with. */
+export interface WorkerSetup {
+  readonly iocp: {
+    readonly key: number
+    readonly number: number
+    /** How the server's connections send, unless they changed it. */
+    readonly send: NativeFraming
+    readonly endDeadline: number
+  }
+  readonly data: unknown
+}
+
+/** What a worker says about itself. */
+export type WorkerMessage = 'defined' | 'ready'
+
+/** The payload of a call that was given with transferables. */
+export interface PayloadMessage {
+  readonly job: number
+  readonly port: MessagePort
+}
+
+/** How jobs run; see `JobModuleOptions`. */
+export interface RunnerSettings {
+  readonly concurrency: number
+  readonly setup: ((context: { number: number; data: unknown }) => unknown) | undefined
+  readonly teardown: ((context: { number: number; data: unknown }) => unknown) | undefined
+}
+
+type Handler = (job: Job) => unknown
+
+const NO_MEMORY = new ArrayBuffer(0)
+const EMPTY = new Uint8Array(0)
+
+/** A handler that takes longer than this, in milliseconds, has its answers sent before the next one of the batch runs. */
+const SLOW = 1
+
+/** Whether this thread was started to be a worker of a server or client. */
+export function isWorkerSetup(data: unknown): data is WorkerSetup {
+  return typeof data === 'object' && data !== null && 'iocp' in data
+}
+
+let isDefined = false
+
+/**
+ * Makes this thread a worker.
+ * @throws IocpError ERR_IOCP_WORKER_MODULE the second time
+ */
+export function startWorker(
+  handlers: ReadonlyMap<string, Handler>,
+  settings: RunnerSettings,
+  setup: WorkerSetup
+): void {
+  if (isDefined) throw new IocpError('ERR_IOCP_WORKER_MODULE', 'defineJobs was called twice in one worker')
+  isDefined = true
+  tell('defined')
+  // Not before the module has loaded: a handler may use what stands behind the call.
+  setImmediate(() => {
+    void begin(handlers, settings, setup)
+  })
+}
+
+async function begin(
+  handlers: ReadonlyMap<string, Handler>,
+  settings: RunnerSettings,
+  setup: WorkerSetup
+): Promise<void> {
+  const context = { number: setup.iocp.number, data: setup.data }
+  await settings.setup?.(context)
+  const runner = new JobRunner(handlers, setup)
+  const leave = async (): Promise<void> => {
+    await settings.teardown?.(context)
+    runner.detach()
+    parentPort?.close()
+  }
+  if (!runner.attach(setup, settings.concurrency, leave)) {
+    await settings.teardown?.(context)
+    parentPort?.close()
+    return
+  }
+  tell('ready')
+}
+
+function tell(message: WorkerMessage): void {
+  parentPort?.postMessage(message)
+}
+
+export class JobRunner {
+  readonly #handlers: ReadonlyMap<string, Handler>
+  readonly #byType: readonly (Handler | undefined)[]
+  readonly #rules: SendRules
+  readonly #endDeadline: number
+  readonly #jobs = new Map<number, Job>()
+  /** Jobs whose payload comes as a message. */
+  readonly #expected = new Map<number, (payload: unknown) => void>()
+  #port: NativeWorkerPort | undefined
+  #submission: Submission | undefined
+  #leave: () => Promise<void> = () => Promise.resolve()
+
+  constructor(handlers: ReadonlyMap<string, Handler>, { iocp }: WorkerSetup) {
+    this.#handlers = handlers
+    this.#byType = Array.from({ length: 256 }, (_, type) => handlers.get(String(type)) ?? handlers.get('packet'))
+    this.#rules = sendRules(iocp.send)
+    this.#endDeadline = iocp.endDeadline
+  }
+
+  /** Begins to take jobs. False when nobody wants this worker any more. */
+  attach({ iocp }: WorkerSetup, concurrency: number, leave: () => Promise<void>): boolean {
+    this.#leave = leave
+    const { WorkerPort } = binding()
+    try {
+      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch)
+    } catch {
+      return false
+    }
+    this.#submission = new Submission(this.#port)
+    parentPort?.on('message', this.#onMessage)
+    return true
+  }
+
+  detach(): void {
+    this.#submission?.flush()
+    this.#port?.detach()
+  }
+
+  /** @throws IocpError unless the server's framing can carry it */
+  payload(data: Uint8Array | string): Uint8Array {
+    if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
+      throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+    }
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    checkSize(this.#rules, bytes.length)
+    checkContent(this.#rules, bytes)
+    return bytes
+  }
+
+  send(id: number, bytes: Uint8Array, reply: number): void {
+    const submission = this.#submission
+    if (submission === undefined) return
+    submission.reserve(bytes.length, Number.MAX_SAFE_INTEGER)
+    submission.send(slotOf(id), generationOf(id), bytes, bytes.length, Number.MAX_SAFE_INTEGER, reply)
+  }
+
+  broadcast(bytes: Uint8Array, except: number): void {
+    this.#submission?.carrying(op.broadcast, op.broadcastPinned, slotOf(except), generationOf(except), bytes)
+  }
+
+  disconnect(id: number, isGraceful: boolean): void {
+    const deadline = isGraceful ? this.#endDeadline : 0
+    this.#submission?.operation(isGraceful ? op.end : op.destroy, slotOf(id), generationOf(id), deadline)
+  }
+
+  queuedBytes(id: number): number {
+    this.flush()
+    return this.#port?.queued(slotOf(id), generationOf(id)) ?? -1
+  }
+
+  flush(): void {
+    this.#submission?.flush()
+  }
+
+  readonly #onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
+    const port = this.#port
+    const submission = this.#submission
+    if (port === undefined || submission === undefined) return
+    const words = port.batchControl
+    const progress = words.length - 1
+    const memory = payload ?? NO_MEMORY
+    let begun = 0
+    submission.beginBatch()
+    try {
+      for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
+        const kind = words[at] as number
+        const connectionId = (words[at + 2] as number) * SLOTS + (words[at + 1] as number)
+        const slot = words[at + 5] as number
+        if (kind === record.jobAbort) {
+          this.#abort(slot)
+          continue
+        }
+        if (kind === record.retire) {
+          void this.#leave()
+          continue
+        }
+        const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
+        const since = begun + 1 < records ? performance.now() : Number.POSITIVE_INFINITY
+        // From here on it counts as begun: should this worker end now, the job is not given to another one.
+        words[progress] = ++begun
+        if (kind === record.packet) {
+          const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
+          this.#run(new Job(this, slot, 'packet', bytes, connectionId, true), handler)
+        } else {
+          this.#call(slot, bytes, connectionId)
+        }
+        if (performance.now() - since > SLOW) submission.flush()
+      }
+    } finally {
+      submission.endBatch()
+    }
+  }
+
+  #call(slot: number, bytes: Buffer, connectionId: number): void {
+    const { form: kind, name, body } = readCall(bytes)
+    const start = (payload: unknown): void => {
+      this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
+    }
+    if (kind === form.message) this.#expected.set(slot, start)
+    else start(kind === form.bytes ? body : decodeValue(kind, body))
+  }
+
+  readonly #onMessage = ({ job, port }: PayloadMessage): void => {
+    const start = this.#expected.get(job)
+    const message = receiveMessageOnPort(port)
+    port.close()
+    if (start === undefined) return
+    this.#expected.delete(job)
+    start((message as { message: unknown } | undefined)?.message)
+  }
+
+  #run(job: Job, handler: Handler | undefined): void {
+    this.#jobs.set(job._slot, job)
+    try {
+      if (handler === undefined) {
+        const what = job._isRouted ? `packets of type ${String((job.data as Buffer)[0])}` : `'${job.name}'`
+        throw new IocpError('ERR_IOCP_JOB_UNKNOWN', `The module of the workers has no handler for ${what}`)
+      }
+      const result = handler(job)
+      if (isThenable(result)) {
+        result.then(
+          (value) => {
+            this.#succeed(job, value)
+          },
+          (error: unknown) => {
+            this.#fail(job, error)
+          }
+        )
+      } else {
+        this.#succeed(job, result)
+      }
+    } catch (error) {
+      this.#fail(job, error)
+    }
+  }
+
+  #succeed(job: Job, value: unknown): void {
+    if (job._slot === -1) return
+    let bytes: Uint8Array = EMPTY
+    try {
+      // What a handler of packets gives back is nobody's: the answer to a packet is a packet.
+      if (!job._isRouted) bytes = encodeResult(value)
+    } catch (error) {
+      this.#fail(job, error)
+      return
+    }
+    this.#settle(job, jobOutcome.done, bytes)
+  }
+
+  #fail(job: Job, error: unknown): void {
+    if (job._slot !== -1) this.#settle(job, jobOutcome.failed, encodeError(error))
+  }
+
+  #abort(slot: number): void {
+    this.#expected.delete(slot)
+    const job = this.#jobs.get(slot)
+    if (job === undefined) {
+      // Its payload has not come yet.
+      this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.cancelled, EMPTY)
+    } else {
+      this.#settle(job, jobOutcome.cancelled, EMPTY)
+    }
+  }
+
+  #settle(job: Job, outcome: number, bytes: Uint8Array): void {
+    const slot = job._slot
+    this.#jobs.delete(slot)
+    job._end(outcome !== jobOutcome.cancelled)
+    this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, outcome, bytes)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}

@@ -1,0 +1,348 @@
+/** The workers of a server or client as the main thread sees them: jobs, their results, figures. */
+
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { Distribution, JobStats } from './stats.js'
+import type { Connection } from './connection.js'
+import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from './errors.js'
+import type { Host, JobSink } from './host.js'
+import { callHead, decodeError, decodeResult, encodeValue, form } from './job_codec.js'
+import type { Profile } from './settings.js'
+import { toInteger } from './validate.js'
+import { jobOutcome } from './vocabulary.js'
+import { WorkerPool, type WorkerExitInfo } from './worker_pool.js'
+import {
+  defaultRun,
+  readRun,
+  workerRange,
+  type RunOptions,
+  type RunSettings,
+  type WorkersSettings
+} from './workers_options.js'
+
+/** Whom the workers tell what nobody has asked for. */
+export interface WorkersOwner {
+  _jobError(error: unknown, connection: Connection | undefined): void
+  _workerExit(info: WorkerExitInfo): void
+}
+
+/** The workers of a server or client. */
+export interface Workers {
+  /** How many workers there shall be. */
+  readonly size: number
+  /** How many of them have started and run nothing. */
+  readonly idle: number
+  /** Jobs that wait. */
+  readonly queued: number
+  /** Jobs that run. */
+  readonly running: number
+  /** Jobs that have been done. */
+  readonly completed: number
+  /** Jobs that have failed: thrown, timed out, cancelled, lost with their worker. */
+  readonly failed: number
+  /** From being added to being taken, in microseconds. */
+  readonly waitMicroseconds: Distribution
+  /** From being taken to the end, in microseconds. */
+  readonly runMicroseconds: Distribution
+  /** All figures at one time; undefined while the server or client is not open. */
+  stats(): JobStats | undefined
+  /**
+   * Changes how many workers there are, at any time. With 0 jobs wait. No job is lost or repeated.
+   * @param count 0 to 256
+   * @returns a promise for when they are there, and those that are not needed any more have finished and ended
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  resize(count: number): Promise<void>
+  /**
+   * Has a job done.
+   * @param name the handler's name in `defineJobs`
+   * @param payload `job.data` in the worker: bytes and text as they are, everything else cloned
+   * @returns a promise for what the handler gives back
+   * @throws by rejecting: what the handler threw, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   *   ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
+   *   ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
+   */
+  run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result>
+}
+
+const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
+const NO_BYTES = new Uint8Array(0)
+
+/** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
+const GRACE = 1000
+
+/** After the deadline of `close`, workers have at least this time for their teardown, in milliseconds. */
+const LEAST_TEARDOWN = 1000
+
+interface Call {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+  readonly timer: NodeJS.Timeout | undefined
+  readonly signal: AbortSignal | undefined
+  readonly onAbort: (() => void) | undefined
+  /** Where the payload waits, when it is a message. */
+  readonly port: MessagePort | undefined
+}
+
+interface Open {
+  readonly host: Host
+  readonly pool: WorkerPool
+  readonly watch: NodeJS.Timeout | undefined
+}
+
+/** The one implementation of {@link Workers}. */
+export class WorkersControl implements Workers, JobSink {
+  readonly #settings: WorkersSettings
+  readonly #owner: WorkersOwner
+  readonly #fallback: RunSettings
+  readonly #open: () => Host
+  readonly #calls = new Map<number, Call>()
+  #now: Open | undefined
+  #size: number
+  #isClosing = false
+  #onDrained: () => void = () => undefined
+
+  /** @param open opens the server or client where that is possible, else throws */
+  constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Host) {
+    this.#settings = settings
+    this.#owner = owner
+    this.#open = open
+    this.#size = settings.count
+    this.#fallback = defaultRun(settings)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+  get idle(): number {
+    return this.stats()?.idle ?? 0
+  }
+  get queued(): number {
+    return this.stats()?.queued ?? 0
+  }
+  get running(): number {
+    return this.stats()?.running ?? 0
+  }
+  get completed(): number {
+    return this.stats()?.completed ?? 0
+  }
+  get failed(): number {
+    return this.stats()?.failed ?? 0
+  }
+  get waitMicroseconds(): Distribution {
+    return this.stats()?.waitMicroseconds ?? NO_DISTRIBUTION
+  }
+  get runMicroseconds(): Distribution {
+    return this.stats()?.runMicroseconds ?? NO_DISTRIBUTION
+  }
+
+  stats(): JobStats | undefined {
+    return this.#now?.host.jobs.jobStats()
+  }
+
+  resize(count: number): Promise<void> {
+    this.#size = toInteger(count, 'count', workerRange)
+    return this.#now === undefined || this.#isClosing ? Promise.resolve() : this.#now.pool.resize(this.#size)
+  }
+
+  run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      this.#add(name, payload, options, resolve as (value: unknown) => void, reject)
+    })
+  }
+
+  #add(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void
+  ): void {
+    if (typeof (name as unknown) !== 'string') throw invalidArgument('name', name, 'the name of a job')
+    const run = options === undefined ? this.#fallback : readRun(options, this.#fallback)
+    run.signal?.throwIfAborted()
+    if (this.#isClosing) throw failure('ERR_IOCP_CLOSING')
+    const host = this.#now?.host ?? this.#open()
+    const isMessage = run.transfer !== undefined
+    const { form: kind, body } = isMessage ? { form: form.message, body: NO_BYTES } : encodeValue(payload)
+    const head = callHead(name, kind)
+    // The payload is cloned, and what is transferred is gone, here and now; the worker gets the port that holds it.
+    const port = isMessage ? channelWith(payload, run.transfer) : undefined
+    const { connection, priority, skipWhenClosed } = run
+    const slot = connection?._slot ?? 0
+    const generation = connection?._generation ?? 0
+    const job = host.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
+    if (job < 0) {
+      port?.close()
+      throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    }
+    const timer =
+      run.timeout === 0
+        ? undefined
+        : setTimeout(() => {
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${run.timeout} ms`), true)
+          }, run.timeout)
+    const { signal } = run
+    const onAbort =
+      signal === undefined
+        ? undefined
+        : () => {
+            this.#giveUp(job, signal.reason, false)
+          }
+    if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
+    this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port })
+    if (this.#calls.size === 1) host.jobsChanged()
+  }
+
+  /** Nobody waits for the job any more. `isOverdue`: its worker may be in an endless loop. */
+  #giveUp(job: number, reason: unknown, isOverdue: boolean): void {
+    const jobs = this.#now?.host.jobs
+    if (jobs === undefined || !this.#calls.has(job)) return
+    // 0: the result is on its way, and was faster.
+    const found = jobs.cancelJob(job)
+    if (found === 0) return
+    this.#take(job)?.reject(reason)
+    if (found === 2 && isOverdue) this.#replaceIfStuck(job)
+  }
+
+  #replaceIfStuck(job: number): void {
+    const now = this.#now
+    setTimeout(() => {
+      const worker = now?.host.jobs.stuckWorker(job) ?? -1
+      if (worker !== -1) now?.pool.terminate(worker)
+    }, GRACE).unref()
+  }
+
+  #take(job: number): Call | undefined {
+    const call = this.#calls.get(job)
+    if (call === undefined) return undefined
+    this.#calls.delete(job)
+    clearTimeout(call.timer)
+    if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort)
+    call.port?.close()
+    if (this.#calls.size === 0) this.#now?.host.jobsChanged()
+    return call
+  }
+
+  /** @internal The completion port has opened. */
+  _start(host: Host, profile: Profile): void {
+    const { send, endDeadline } = profile.native
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline }, host.jobs, (info) => {
+      this.#owner._workerExit(info)
+    })
+    host.jobSink = this
+    this.#isClosing = false
+    this.#now = { host, pool, watch: this.#watchRouted(host) }
+  }
+
+  /** @internal Starts the threads. */
+  _launch(): void {
+    this.#now?.pool.start()
+  }
+
+  #watchRouted(host: Host): NodeJS.Timeout | undefined {
+    const { timeout } = this.#settings
+    if (timeout === 0) return undefined
+    const interval = Math.min(1000, Math.max(10, timeout / 4))
+    return setInterval(() => {
+      for (const job of host.jobs.expireJobs(timeout)) this.#replaceIfStuck(job)
+    }, interval).unref()
+  }
+
+  /**
+   * @internal Before the connections end: waits for the jobs, at most so long, in milliseconds, and cancels the rest.
+   * Nothing is read meanwhile.
+   */
+  async _drain(deadline: number): Promise<void> {
+    const host = this.#now?.host
+    if (host === undefined || this.#isClosing) return
+    this.#isClosing = true
+    if (deadline > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, deadline)
+        this.#onDrained = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        host.jobs.drainJobs()
+      })
+    }
+    host.jobs.closeJobs()
+  }
+
+  /** @internal Ends the workers; all promises are settled. */
+  async _end(deadline: number): Promise<void> {
+    const now = this.#now
+    if (now === undefined) return
+    clearInterval(now.watch)
+    await now.pool.close(Math.max(deadline, LEAST_TEARDOWN))
+  }
+
+  /** @internal The completion port has ended. */
+  _ended(): void {
+    this.#now = undefined
+    this.#isClosing = false
+    for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
+  }
+
+  /** @internal */
+  get isBusy(): boolean {
+    return this.#calls.size > 0
+  }
+
+  /** @internal */
+  jobDone(job: number, outcome: number, result: Buffer | undefined): void {
+    const call = this.#take(job)
+    if (call === undefined) return
+    try {
+      if (outcome === jobOutcome.done) call.resolve(decodeResult(result))
+      else call.reject(errorFor(outcome, result))
+    } catch (error) {
+      call.reject(error)
+    }
+  }
+
+  /** @internal */
+  jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void {
+    this.#owner._jobError(errorFor(outcome, error), connection)
+  }
+
+  /** @internal */
+  jobTaken(job: number, worker: number): void {
+    const call = this.#calls.get(job)
+    if (call?.port === undefined) return
+    this.#now?.pool.post(worker, job % 2 ** 21, call.port)
+  }
+
+  /** @internal */
+  jobsDrained(): void {
+    this.#onDrained()
+  }
+}
+
+function channelWith(payload: unknown, transfer: RunSettings['transfer']): MessagePort {
+  const { port1, port2 } = new MessageChannel()
+  try {
+    port1.postMessage(payload, transfer)
+  } catch (error) {
+    port1.close()
+    throw error
+  }
+  return port2
+}
+
+const codes: Readonly<Record<number, IocpErrorCode>> = {
+  [jobOutcome.workerExited]: 'ERR_IOCP_WORKER_EXITED',
+  [jobOutcome.connectionClosed]: 'ERR_IOCP_CLOSED',
+  [jobOutcome.rejected]: 'ERR_IOCP_WORKERS_FULL',
+  [jobOutcome.timedOut]: 'ERR_IOCP_JOB_TIMEOUT',
+  [jobOutcome.cancelled]: 'ERR_IOCP_JOB_CANCELLED'
+}
+
+function errorFor(outcome: number, bytes: Buffer | undefined): unknown {
+  const code = codes[outcome]
+  return code === undefined ? decodeError(bytes) : failure(code)
+}
+
+function failure(code: IocpErrorCode, message: string = errorCodes[code]): IocpError {
+  return new IocpError(code, message)
+}
