@@ -117,6 +117,8 @@ export interface NativeWorkerPort {
   submit(operations: number, pinned?: readonly Uint8Array[]): void
   /** Bytes that a connection has to send; -1 when it is gone. */
   queued(slot: number, generation: number): number
+  /** Asked for by a batch without records: more waits, in the next turn of the event loop. */
+  goOn(): void
   detach(): void
 }
 

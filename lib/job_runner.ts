@@ -175,6 +175,12 @@ export class JobRunner {
     const port = this.#port
     const submission = this.#submission
     if (port === undefined || submission === undefined) return
+    if (records === 0) {
+      setImmediate(() => {
+        port.goOn()
+      })
+      return
+    }
     const words = port.batchControl
     const progress = words.length - 1
     const memory = payload ?? NO_MEMORY

@@ -9,8 +9,9 @@
 namespace iocp {
 namespace {
 
-// A drain that takes longer gives the worker's event loop a turn.
-constexpr auto kDrainTime = std::chrono::milliseconds(8);
+// After so much time with jobs the worker's event loop gets a turn.
+constexpr auto kTurnTime = std::chrono::milliseconds(8);
+constexpr auto kSameTurn = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -26,6 +27,8 @@ bool WorkerBridge::open(Napi::Function on_batch) {
   control_ = Napi::Persistent(control);
   control_.SuppressDestruct();  // given back in close(), on the JavaScript thread
   control_words_ = control.Data();
+  on_batch_ = Napi::Persistent(on_batch);
+  on_batch_.SuppressDestruct();
   auto* self = new std::shared_ptr<WorkerBridge>(shared_from_this());
   const napi_status status = napi_create_threadsafe_function(
       env_, on_batch, nullptr, Napi::String::New(env_, "iocp worker"), 0, 1, self, &finalize, self,
@@ -59,6 +62,7 @@ void WorkerBridge::close() {
 void WorkerBridge::release_all() {
   seat_.waker.reset();
   control_.Reset();
+  on_batch_.Reset();
   napi_threadsafe_function function = nullptr;
   {
     std::lock_guard<SrwLock> guard(function_lock_);
@@ -82,25 +86,41 @@ void WorkerBridge::wake() {
 void WorkerBridge::call_js(napi_env env, napi_value callback, void* context, void*) {
   if (env == nullptr || callback == nullptr) return;
   const std::shared_ptr<WorkerBridge> self = *static_cast<std::shared_ptr<WorkerBridge>*>(context);
-  self->drain(env, callback);
+  self->drain();
 }
 
-void WorkerBridge::drain(napi_env env, napi_value callback) {
-  const auto begun = std::chrono::steady_clock::now();
+void WorkerBridge::go_on() {
+  turn_begun_ = Clock::now();
+  drain();
+}
+
+void WorkerBridge::drain() {
+  if (in_batch_) return;  // a handler has brought this about; the drain it runs in goes on
+  // Node runs a thread-safe function that is called again at once within the same turn of the event
+  // loop. What follows closely on the last drain therefore counts as the same turn.
+  const Clock::time_point begun = Clock::now();
+  if (begun - last_end_ > kSameTurn) turn_begun_ = begun;
   while (is_open()) {
+    if (Clock::now() - turn_begun_ >= kTurnTime) {
+      turn_.jobs.clear();
+      turn_.aborts.clear();
+      turn_.retire = false;
+      (void)hand_over(env_);  // nothing: JavaScript calls go_on() in the next turn
+      break;
+    }
     hub_->take(&seat_, kMaxJobs, &turn_);
-    if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) return;
+    if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) break;
     const bool last = turn_.retire;
     in_batch_ = true;
-    if (!hand_over(env, callback)) return;  // the environment is being torn down
+    if (!hand_over(env_)) return;  // the environment is being torn down
     in_batch_ = false;
-    if (last) return;
-    if (std::chrono::steady_clock::now() - begun >= kDrainTime) return wake();
+    if (last) break;
   }
+  last_end_ = Clock::now();
 }
 
 // False when JavaScript cannot run any more.
-bool WorkerBridge::hand_over(napi_env env, napi_value callback) {
+bool WorkerBridge::hand_over(napi_env env) {
   Napi::HandleScope scope(env);
   size_t size = 0;
   for (const JobQueue::Taken& job : turn_.jobs) size += job.size;
@@ -114,7 +134,8 @@ bool WorkerBridge::hand_over(napi_env env, napi_value callback) {
   }
   const uint32_t records = write_records(static_cast<uint8_t*>(payload));
   if (napi_create_uint32(env, records, &arguments[0]) != napi_ok) return false;
-  const napi_status status = napi_call_function(env, receiver, callback, 2, arguments, nullptr);
+  const napi_status status =
+      napi_call_function(env, receiver, on_batch_.Value(), 2, arguments, nullptr);
   if (status == napi_ok) return true;
   // Handlers' errors have become their jobs' errors; what comes here is an ordinary uncaught one.
   napi_value error = nullptr;

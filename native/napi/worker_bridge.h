@@ -3,6 +3,7 @@
 //
 // Made, drained and closed on the worker's JavaScript thread; wake() runs on any thread. What wakes it
 // (the queue) and its thread-safe function hold it, so that it outlives the last wake-up.
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -31,6 +32,8 @@ class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<
   bool is_open() const { return submission_ != nullptr; }
 
   void wake() override;
+  // JavaScript thread: the next turn of the event loop has begun.
+  void go_on();
   Napi::Uint32Array control() { return control_.Value(); }
   SubmissionBridge& submission() { return *submission_; }
   JobHub& hub() { return *hub_; }
@@ -39,8 +42,10 @@ class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<
   static void call_js(napi_env env, napi_value callback, void* context, void* data);
   static void finalize(napi_env env, void* data, void* hint);
   void release_all();
-  void drain(napi_env env, napi_value callback);
-  bool hand_over(napi_env env, napi_value callback);
+  // Takes jobs until there are none or its time is over: then JavaScript gets a batch without records
+  // and calls go_on() in the next turn of the event loop.
+  void drain();
+  bool hand_over(napi_env env);
   uint32_t write_records(uint8_t* payload);
 
   napi_env const env_;
@@ -49,8 +54,12 @@ class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<
   std::unique_ptr<SubmissionBridge> submission_;  // null once closed
   Napi::Reference<Napi::Uint32Array> control_;
   uint32_t* control_words_ = nullptr;
+  Napi::FunctionReference on_batch_;
   JobHub::Turn turn_;
   bool in_batch_ = false;
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point turn_begun_;
+  Clock::time_point last_end_;
   SrwLock function_lock_;
   napi_threadsafe_function function_ = nullptr;  // under function_lock_
 };

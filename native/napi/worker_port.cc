@@ -9,6 +9,7 @@ Napi::Function WorkerPort::define(Napi::Env env) {
                      {
                          InstanceMethod<&WorkerPort::submit>("submit"),
                          InstanceMethod<&WorkerPort::queued>("queued"),
+                         InstanceMethod<&WorkerPort::go_on>("goOn"),
                          InstanceMethod<&WorkerPort::detach>("detach"),
                      });
 }
@@ -74,6 +75,9 @@ Napi::Value WorkerPort::queued(const Napi::CallbackInfo& info) {
   });
   return Napi::Number::New(info.Env(), bytes);
 }
+
+// After a batch without records.
+void WorkerPort::go_on(const Napi::CallbackInfo&) { bridge_->go_on(); }
 
 void WorkerPort::detach(const Napi::CallbackInfo& info) {
   if (!bridge_->is_open()) return;
