@@ -73,6 +73,7 @@ export class Client extends Endpoint<EndpointEvents> {
 
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
+    this._workers?._refuse()
     return (this.#closing ??= this.#close(deadline).finally(() => {
       this.#closing = undefined
     }))

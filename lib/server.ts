@@ -120,6 +120,7 @@ export class Server extends Endpoint<ServerEvents> {
 
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
+    this._workers?._refuse()
     return (this.#closing ??= this.#close(deadline).finally(() => {
       this.#closing = undefined
     }))

@@ -148,8 +148,6 @@ export class WorkerPool {
       name: `iocp worker ${number}`,
       ...(resourceLimits !== undefined && { resourceLimits })
     })
-    // What keeps the process alive are connections and jobs, not the threads that wait for them.
-    worker.unref()
     const member: Member = {
       number,
       worker,
@@ -174,6 +172,9 @@ export class WorkerPool {
     worker.on('exit', (code) => {
       this.#gone(member, code)
     })
+    // What keeps the process alive are connections and jobs, not the threads that wait for them. Behind the listeners,
+    // because a listener for messages refs the worker again.
+    worker.unref()
   }
 
   #gone(member: Member, exitCode: number): void {

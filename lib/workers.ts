@@ -248,13 +248,18 @@ export class WorkersControl implements Workers, JobSink {
     }, interval).unref()
   }
 
+  /** @internal Takes no jobs any more. */
+  _refuse(): void {
+    this.#isClosing = this.#now !== undefined
+  }
+
   /**
    * @internal Before the connections end: waits for the jobs, at most so long, in milliseconds, and cancels the rest.
    * Nothing is read meanwhile.
    */
   async _drain(deadline: number): Promise<void> {
     const host = this.#now?.host
-    if (host === undefined || this.#isClosing) return
+    if (host === undefined) return
     this.#isClosing = true
     if (deadline > 0) {
       await new Promise<void>((resolve) => {
