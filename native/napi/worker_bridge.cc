@@ -1,6 +1,5 @@
 #include "napi/worker_bridge.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <mutex>
@@ -153,10 +152,9 @@ uint32_t WorkerBridge::write_records(uint8_t* payload) {
     ++count;
   };
   control_words_[kProgressWord] = 0;
-  // There are no more aborts than jobs that run, but those may be more than fit beside a full batch.
-  const size_t aborts = (std::min)(turn_.aborts.size(), size_t{kMaxJobs - 1});
-  for (size_t i = 0; i < aborts; ++i) {
-    write({static_cast<uint32_t>(RecordKind::job_abort), 0, 0, 0, 0, turn_.aborts[i]});
+  // All fit: jobs of the batch and those to give up are all held by the seat, kMaxJobs at most.
+  for (const uint32_t slot : turn_.aborts) {
+    write({static_cast<uint32_t>(RecordKind::job_abort), 0, 0, 0, 0, slot});
   }
   uint32_t at = 0;
   for (const JobQueue::Taken& job : turn_.jobs) {
