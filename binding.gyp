@@ -30,6 +30,7 @@
       'native/napi/engine_wrap.cc',
       'native/napi/errors.cc',
       'native/napi/faults.cc',
+      'native/napi/loop_waker.cc',
       'native/napi/stats.cc',
       'native/napi/submission_bridge.cc',
       'native/napi/worker_bridge.cc',

@@ -117,8 +117,6 @@ export interface NativeWorkerPort {
   submit(operations: number, pinned?: readonly Uint8Array[]): void
   /** Bytes that a connection has to send; -1 when it is gone. */
   queued(slot: number, generation: number): number
-  /** Asked for by a batch without records: more waits, in the next turn of the event loop. */
-  goOn(): void
   detach(): void
 }
 
@@ -163,7 +161,8 @@ export interface NativeBinding {
     key: number,
     worker: number,
     concurrency: number,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    setImmediate: (callback: () => void) => unknown
   ) => NativeWorkerPort
   errorInfo(winCode: number): { code: string; message: string }
   constants: {

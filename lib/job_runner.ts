@@ -1,5 +1,6 @@
 /** Runs jobs in a worker: what native code hands over goes to the handlers, what they answer goes back. Hot path. */
 
+import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { PacketBuffer } from './batch.js'
 import { binding, type NativeWorkerPort } from './binding.js'
@@ -49,7 +50,9 @@ const SLOW = 1
 
 /** Whether this thread was started to be a worker of a server or client. */
 export function isWorkerSetup(data: unknown): data is WorkerSetup {
-  return typeof data === 'object' && data !== null && 'iocp' in data
+  if (typeof data !== 'object' || data === null) return false
+  const { iocp } = data as { iocp?: Partial<WorkerSetup['iocp']> }
+  return typeof iocp?.key === 'number' && typeof iocp.number === 'number'
 }
 
 let isDefined = false
@@ -121,7 +124,7 @@ export class JobRunner {
     this.#leave = leave
     const { WorkerPort } = binding()
     try {
-      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch)
+      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch, setImmediate)
     } catch {
       return false
     }
@@ -175,12 +178,6 @@ export class JobRunner {
     const port = this.#port
     const submission = this.#submission
     if (port === undefined || submission === undefined) return
-    if (records === 0) {
-      setImmediate(() => {
-        port.goOn()
-      })
-      return
-    }
     const words = port.batchControl
     const progress = words.length - 1
     const memory = payload ?? NO_MEMORY
@@ -222,7 +219,18 @@ export class JobRunner {
       this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
     }
     if (kind === form.message) this.#expected.set(slot, start)
-    else start(kind === form.bytes ? body : decodeValue(kind, body))
+    else this.#decoded(slot, kind, body, start)
+  }
+
+  #decoded(slot: number, kind: number, body: Buffer, start: (payload: unknown) => void): void {
+    let payload: unknown
+    try {
+      payload = kind === form.bytes ? body : decodeValue(kind, body)
+    } catch (error) {
+      this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.failed, encodeError(error))
+      return
+    }
+    start(payload)
   }
 
   readonly #onMessage = ({ job, port }: PayloadMessage): void => {

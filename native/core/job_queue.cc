@@ -18,6 +18,7 @@ JobQueue::~JobQueue() = default;
 JobQueue::AddResult JobQueue::add(Job job, bool force, JobId* id, WakeList* wake) {
   if (closed_) return AddResult::closed;
   if (!force && full()) return AddResult::full;
+  if (free_ == kNone && entries_.size() == kMaxJobSlots) return AddResult::full;
   const uint32_t slot = allocate();
   Entry& entry = entries_[slot];
   entry.job = std::move(job);
@@ -131,11 +132,17 @@ void JobQueue::take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeLi
   const size_t room = seat->capacity > seat->held.size() ? seat->capacity - seat->held.size() : 0;
   most = seat->retiring ? 0 : (std::min)(most, room);
   size_t taken = 0;
+  uint64_t bytes = 0;
   const Clock::time_point now = Clock::now();
   for (List& list : ready_) {
     while (taken < most && list.first != kNone) {
       const uint32_t slot = list.first;
       Entry& entry = entries_[slot];
+      bytes += entry.job.bytes.size;
+      if (taken != 0 && bytes > kMaxTakenBytes) {
+        most = taken;  // the rest next time: the seat stays awake
+        break;
+      }
       remove(&list, slot);
       entry.state = State::running;
       entry.seat = seat;

@@ -68,6 +68,11 @@ struct JobSeat {
   bool retiring = false;
 };
 
+// At a time, waiting and running: what the number of a job can tell apart.
+constexpr size_t kMaxJobSlots = size_t{1} << kSlotBits;
+// One take() brings no more than this, or a single job.
+constexpr uint64_t kMaxTakenBytes = 8u * 1024 * 1024;
+
 struct JobLimits {
   uint32_t max_queued = 10000;
   uint64_t max_bytes = 16u * 1024 * 1024;
@@ -113,7 +118,7 @@ class JobQueue {
   JobQueue(const JobQueue&) = delete;
   JobQueue& operator=(const JobQueue&) = delete;
 
-  // `force`: also beyond the bound; whoever does so has to stop soon (JobHub::park_if_full).
+  // `force`: also beyond the bound; whoever does so has to stop soon (JobHub::park).
   AddResult add(Job job, bool force, JobId* id, WakeList* wake);
   bool full() const { return queued_ >= limits_.max_queued || bytes_ >= limits_.max_bytes; }
   // Half empty again: time to let those go on that were stopped.

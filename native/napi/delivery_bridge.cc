@@ -3,16 +3,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace iocp {
 namespace {
 
-// A drain that takes longer gives the event loop a turn and goes on in the next one. So do many short
-// ones, with what JavaScript does after each, when Node runs them in one turn.
-constexpr auto kDrainTime = std::chrono::milliseconds(8);
-// How seldom it is looked whether the event loop turns.
-constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 constexpr size_t kDrainBytes = 8 * 1024 * 1024;
 // From here on handing the block over is cheaper than copying it.
 constexpr size_t kExternalBytes = 24 * 1024;
@@ -23,27 +19,15 @@ void free_block(napi_env, void* data, void*) { std::free(data); }
 
 bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
                           Napi::Uint32Array control) {
-  const Napi::Env env(env_);
   const auto hold = [](auto& reference, auto value) {
     reference = Napi::Persistent(value);
     reference.SuppressDestruct();  // given back in close(), on the JavaScript thread
   };
   hold(control_, control);
   hold(on_batch_, on_batch);
-  hold(set_immediate_, set_immediate);
   control_words_ = control.Data();
-  // An immediate may still be due when the bridge has closed.
-  const std::weak_ptr<DeliveryBridge> weak = weak_from_this();
-  hold(go_on_, Napi::Function::New(env, [weak](const Napi::CallbackInfo& info) {
-    if (const std::shared_ptr<DeliveryBridge> self = weak.lock()) self->turned(info.Env());
-  }));
-  auto* self = new std::shared_ptr<DeliveryBridge>(shared_from_this());
-  const napi_status status = napi_create_threadsafe_function(
-      env_, on_batch, nullptr, Napi::String::New(env_, "iocp"), 0, 1, self, &finalize, self,
-      &call_js, &function_);
-  if (status == napi_ok) return true;
-  delete self;
-  return false;
+  return waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp",
+                     set_immediate);
 }
 
 void DeliveryBridge::close() {
@@ -51,59 +35,7 @@ void DeliveryBridge::close() {
   release_pins(env_);
   control_.Reset();
   on_batch_.Reset();
-  set_immediate_.Reset();
-  go_on_.Reset();
-  if (function_ != nullptr) {
-    (void)napi_release_threadsafe_function(std::exchange(function_, nullptr), napi_tsfn_abort);
-  }
-}
-
-void DeliveryBridge::finalize(napi_env, void* data, void*) {
-  delete static_cast<std::shared_ptr<DeliveryBridge>*>(data);
-}
-
-void DeliveryBridge::keep_loop_alive(bool alive) {
-  if (function_ == nullptr) return;
-  keeps_loop_alive_ = alive;
-  (void)(alive ? napi_ref_threadsafe_function(env_, function_)
-               : napi_unref_threadsafe_function(env_, function_));
-}
-
-void DeliveryBridge::wake() {
-  // Its own queue has no bound, but at most one wake-up of ours is in it. napi_closing: the
-  // environment goes, and its cleanup hook waits for the engine. None after close().
-  if (function_ == nullptr) return;
-  (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
-}
-
-void DeliveryBridge::call_js(napi_env env, napi_value callback, void* context, void*) {
-  if (env == nullptr || callback == nullptr) return;
-  const std::shared_ptr<DeliveryBridge> self =
-      *static_cast<std::shared_ptr<DeliveryBridge>*>(context);
-  self->release_pins(env);
-  if (self->may_drain(env)) self->drain(env);
-}
-
-// Node calls again within the same turn when it is woken while it is here or runs the microtasks and
-// ticks that follow, and would go on like that for seconds.
-bool DeliveryBridge::may_drain(napi_env env) {
-  if (goes_on_later_) return false;
-  const auto now = std::chrono::steady_clock::now();
-  if (watching_) {
-    goes_on_later_ = now - turned_at_ >= kDrainTime;
-  } else if (now - turned_at_ >= kWatchInterval) {
-    turned_at_ = now;
-    watch(env);
-  }
-  return !goes_on_later_;
-}
-
-// The event loop has turned.
-void DeliveryBridge::turned(napi_env env) {
-  watching_ = false;
-  turned_at_ = std::chrono::steady_clock::now();
-  release_pins(env);  // as long as a drain goes on later, nobody wakes this thread for them
-  if (std::exchange(goes_on_later_, false)) drain(env);
+  waker_.close();
 }
 
 void DeliveryBridge::drain(napi_env env) {
@@ -118,10 +50,9 @@ void DeliveryBridge::drain(napi_env env) {
       return release_pins(env);  // nobody woke this thread for those that came while it drained
     }
     const auto now = std::chrono::steady_clock::now();
-    if (bytes >= kDrainBytes || now - begun >= kDrainTime) {
+    if (bytes >= kDrainBytes || now - begun >= LoopWaker::kTurnTime) {
       engine_->delivery().put_back(std::move(chunk));
-      goes_on_later_ = true;
-      return watch(env);
+      return waker_.go_on_later();
     }
     note_batch(*chunk, now);
     const size_t cost = chunk->cost();
@@ -131,28 +62,6 @@ void DeliveryBridge::drain(napi_env env) {
     if (engine_->delivery().finish(std::move(chunk), cost)) engine_->resume_parked();
     if (!go_on) return;  // the environment is being torn down
   }
-}
-
-// Calls turned() in the next turn of the event loop.
-void DeliveryBridge::watch(napi_env env) {
-  if (std::exchange(watching_, true)) return;
-  Napi::HandleScope scope(env);
-  napi_value argument = go_on_.Value();
-  napi_value receiver = Napi::Env(env).Global();
-  napi_value immediate = nullptr;
-  if (napi_call_function(env, receiver, set_immediate_.Value(), 1, &argument, &immediate) ==
-      napi_ok) {
-    if (keeps_loop_alive_) return;
-    // It must not keep the event loop alive either, but then the loop may sleep before it runs it.
-    napi_value unref = nullptr;
-    if (napi_get_named_property(env, immediate, "unref", &unref) == napi_ok &&
-        napi_call_function(env, immediate, unref, 0, nullptr, nullptr) == napi_ok) {
-      return engine_->wake_from_outside();
-    }
-  }
-  // Only while the environment is being torn down.
-  napi_value error = nullptr;
-  (void)napi_get_and_clear_last_exception(env, &error);
 }
 
 void DeliveryBridge::note_batch(const DeliveryChunk& chunk,

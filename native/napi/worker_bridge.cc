@@ -1,40 +1,28 @@
 #include "napi/worker_bridge.h"
 
-#include <chrono>
 #include <cstring>
-#include <mutex>
 #include <utility>
 
 namespace iocp {
-namespace {
-
-// After so much time with jobs the worker's event loop gets a turn.
-constexpr auto kTurnTime = std::chrono::milliseconds(8);
-constexpr auto kSameTurn = std::chrono::milliseconds(1);
-
-}  // namespace
 
 WorkerBridge::WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number,
                            uint32_t capacity)
-    : env_(env), hub_(std::move(hub)) {
+    : env_(env), hub_(std::move(hub)), waker_(env, this) {
   seat_.number = number;
   seat_.capacity = capacity;
 }
 
-bool WorkerBridge::open(Napi::Function on_batch) {
+bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
   Napi::Uint32Array control = Napi::Uint32Array::New(env_, kProgressWord + 1);
   control_ = Napi::Persistent(control);
   control_.SuppressDestruct();  // given back in close(), on the JavaScript thread
   control_words_ = control.Data();
   on_batch_ = Napi::Persistent(on_batch);
   on_batch_.SuppressDestruct();
-  auto* self = new std::shared_ptr<WorkerBridge>(shared_from_this());
-  const napi_status status = napi_create_threadsafe_function(
-      env_, on_batch, nullptr, Napi::String::New(env_, "iocp worker"), 0, 1, self, &finalize, self,
-      &call_js, &function_);
-  if (status != napi_ok) delete self;
   seat_.waker = shared_from_this();
-  if (status == napi_ok && hub_->attach(&seat_)) {
+  if (waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp worker",
+                   set_immediate) &&
+      hub_->attach(&seat_)) {
     submission_ =
         std::make_unique<SubmissionBridge>(Napi::Env(env_), WorkerSide{hub_.get(), &seat_});
     wake();  // a seat begins awake
@@ -62,60 +50,21 @@ void WorkerBridge::release_all() {
   seat_.waker.reset();
   control_.Reset();
   on_batch_.Reset();
-  napi_threadsafe_function function = nullptr;
-  {
-    std::lock_guard<SrwLock> guard(function_lock_);
-    function = std::exchange(function_, nullptr);
-  }
-  if (function != nullptr) (void)napi_release_threadsafe_function(function, napi_tsfn_abort);
+  waker_.close();
 }
 
-void WorkerBridge::finalize(napi_env, void* data, void*) {
-  delete static_cast<std::shared_ptr<WorkerBridge>*>(data);
-}
-
-void WorkerBridge::wake() {
-  // The lock keeps close() from giving the function back meanwhile. The call only puts a message into
-  // the worker's event loop; at most one of ours is in it, but for a few after time ran out.
-  std::lock_guard<SrwLock> guard(function_lock_);
-  if (function_ == nullptr) return;
-  (void)napi_call_threadsafe_function(function_, nullptr, napi_tsfn_nonblocking);
-}
-
-void WorkerBridge::call_js(napi_env env, napi_value callback, void* context, void*) {
-  if (env == nullptr || callback == nullptr) return;
-  const std::shared_ptr<WorkerBridge> self = *static_cast<std::shared_ptr<WorkerBridge>*>(context);
-  self->drain();
-}
-
-void WorkerBridge::go_on() {
-  turn_begun_ = Clock::now();
-  drain();
-}
-
-void WorkerBridge::drain() {
-  if (in_batch_) return;  // a handler has brought this about; the drain it runs in goes on
-  // Node runs a thread-safe function that is called again at once within the same turn of the event
-  // loop. What follows closely on the last drain therefore counts as the same turn.
-  const Clock::time_point begun = Clock::now();
-  if (begun - last_end_ > kSameTurn) turn_begun_ = begun;
+void WorkerBridge::drain(napi_env env) {
+  const LoopWaker::Clock::time_point begun = LoopWaker::Clock::now();
   while (is_open()) {
-    if (Clock::now() - turn_begun_ >= kTurnTime) {
-      turn_.jobs.clear();
-      turn_.aborts.clear();
-      turn_.retire = false;
-      (void)hand_over(env_);  // nothing: JavaScript calls go_on() in the next turn
-      break;
-    }
+    // The seat stays awake meanwhile, so that nobody counts on another wake-up.
+    if (LoopWaker::Clock::now() - begun >= LoopWaker::kTurnTime) return waker_.go_on_later();
     hub_->take(&seat_, kMaxJobs, &turn_);
-    if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) break;
-    const bool last = turn_.retire;
+    if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) return;
     in_batch_ = true;
-    if (!hand_over(env_)) return;  // the environment is being torn down
+    if (!hand_over(env)) return;  // the environment is being torn down
     in_batch_ = false;
-    if (last) break;
+    if (turn_.retire) return;
   }
-  last_end_ = Clock::now();
 }
 
 // False when JavaScript cannot run any more.

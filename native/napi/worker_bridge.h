@@ -2,20 +2,22 @@
 // One worker: its seat among the jobs, and its way into the JavaScript environment of its thread.
 //
 // Made, drained and closed on the worker's JavaScript thread; wake() runs on any thread. What wakes it
-// (the queue) and its thread-safe function hold it, so that it outlives the last wake-up.
-#include <chrono>
+// (the queue) holds it, so that it outlives the last wake-up.
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include <napi.h>
 
+#include "napi/loop_waker.h"
 #include "napi/submission_bridge.h"
 #include "win/job_hub.h"
 
 namespace iocp {
 
-class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<WorkerBridge> {
+class WorkerBridge final : public JobWaker,
+                           public LoopWaker::Target,
+                           public std::enable_shared_from_this<WorkerBridge> {
  public:
   static constexpr uint32_t kMaxJobs = 256;  // per batch
   // Behind the records: how many jobs of the batch have been begun. Written by JavaScript.
@@ -26,25 +28,20 @@ class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<
   WorkerBridge& operator=(const WorkerBridge&) = delete;
 
   // False when it is not wanted (any more); then nothing is left behind.
-  bool open(Napi::Function on_batch);
+  bool open(Napi::Function on_batch, Napi::Function set_immediate);
   // At any moment. Jobs of the batch in hand that have not been begun wait again, others are lost.
   void close();
   bool is_open() const { return submission_ != nullptr; }
 
-  void wake() override;
-  // JavaScript thread: the next turn of the event loop has begun.
-  void go_on();
+  void wake() override { waker_.wake(); }
   Napi::Uint32Array control() { return control_.Value(); }
   SubmissionBridge& submission() { return *submission_; }
   JobHub& hub() { return *hub_; }
 
  private:
-  static void call_js(napi_env env, napi_value callback, void* context, void* data);
-  static void finalize(napi_env env, void* data, void* hint);
   void release_all();
-  // Takes jobs until there are none or its time is over: then JavaScript gets a batch without records
-  // and calls go_on() in the next turn of the event loop.
-  void drain();
+  // Takes jobs until there are none or its time is over.
+  void drain(napi_env env) override;
   bool hand_over(napi_env env);
   uint32_t write_records(uint8_t* payload);
 
@@ -57,11 +54,7 @@ class WorkerBridge final : public JobWaker, public std::enable_shared_from_this<
   Napi::FunctionReference on_batch_;
   JobHub::Turn turn_;
   bool in_batch_ = false;
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point turn_begun_;
-  Clock::time_point last_end_;
-  SrwLock function_lock_;
-  napi_threadsafe_function function_ = nullptr;  // under function_lock_
+  LoopWaker waker_;
 };
 
 }  // namespace iocp

@@ -9,12 +9,11 @@ Napi::Function WorkerPort::define(Napi::Env env) {
                      {
                          InstanceMethod<&WorkerPort::submit>("submit"),
                          InstanceMethod<&WorkerPort::queued>("queued"),
-                         InstanceMethod<&WorkerPort::go_on>("goOn"),
                          InstanceMethod<&WorkerPort::detach>("detach"),
                      });
 }
 
-// (key of the jobs, number of the worker, jobs at a time, onBatch)
+// (key of the jobs, number of the worker, jobs at a time, onBatch, setImmediate)
 WorkerPort::WorkerPort(const Napi::CallbackInfo& info) : Napi::ObjectWrap<WorkerPort>(info) {
   const Napi::Env env = info.Env();
   std::shared_ptr<JobHub> hub = JobHub::find(info[0].ToNumber().Uint32Value());
@@ -23,13 +22,14 @@ WorkerPort::WorkerPort(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Worker
     return;
   }
   const uint32_t capacity = info[2].ToNumber().Uint32Value();
-  if (capacity == 0 || capacity > WorkerBridge::kMaxJobs || !info[3].IsFunction()) {
+  if (capacity == 0 || capacity > WorkerBridge::kMaxJobs || !info[3].IsFunction() ||
+      !info[4].IsFunction()) {
     Napi::TypeError::New(env, "iocp addon: wrong argument").ThrowAsJavaScriptException();
     return;
   }
   auto bridge = std::make_shared<WorkerBridge>(env, std::move(hub), info[1].ToNumber().Uint32Value(),
                                                capacity);
-  if (!bridge->open(info[3].As<Napi::Function>())) {
+  if (!bridge->open(info[3].As<Napi::Function>(), info[4].As<Napi::Function>())) {
     Napi::Error::New(env, "iocp addon: the worker is not wanted").ThrowAsJavaScriptException();
     return;
   }
@@ -75,9 +75,6 @@ Napi::Value WorkerPort::queued(const Napi::CallbackInfo& info) {
   });
   return Napi::Number::New(info.Env(), bytes);
 }
-
-// After a batch without records.
-void WorkerPort::go_on(const Napi::CallbackInfo&) { bridge_->go_on(); }
 
 void WorkerPort::detach(const Napi::CallbackInfo& info) {
   if (!bridge_->is_open()) return;

@@ -19,7 +19,6 @@ class WorkerPort final : public Napi::ObjectWrap<WorkerPort> {
   static void on_environment_cleanup(void* self);
   Napi::Value submit(const Napi::CallbackInfo& info);
   Napi::Value queued(const Napi::CallbackInfo& info);
-  void go_on(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);
 
   std::shared_ptr<WorkerBridge> bridge_;

@@ -138,7 +138,6 @@ int64_t JobHub::stuck_worker(JobId id) {
 
 void JobHub::expire(uint32_t limit_ms, std::vector<JobId>* ids) {
   WakeList wakes;
-  std::vector<ConnectionId> unparked;
   std::vector<JobQueue::Settled> expired;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
@@ -150,7 +149,7 @@ void JobHub::expire(uint32_t limit_ms, std::vector<JobId>* ids) {
     }
   }
   for (const auto& settled : expired) tell(*owner_, settled, JobOutcome::timed_out, nullptr, 0);
-  after(*owner_, wakes, unparked);
+  after(*owner_, wakes, {});
 }
 
 void JobHub::retire(uint32_t worker) {
@@ -303,7 +302,7 @@ bool JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome o
     if (!queue_.complete(seat, slot, &settled, &wakes)) return false;
   }
   if (!settled.abandoned) {
-    run_us_.add(settled.ran_us);
+    if (outcome != JobOutcome::connection_closed) run_us_.add(settled.ran_us);
     tell(engine, settled, outcome, data, size);
   }
   after(engine, wakes, {});
