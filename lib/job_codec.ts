@@ -1,5 +1,6 @@
 /** How values travel between the main thread and the workers through native code: as bytes. */
 
+import { inspect } from 'node:util'
 import { deserialize, serialize } from 'node:v8'
 import { IocpError } from './errors.js'
 
@@ -88,20 +89,26 @@ interface PlainError {
   code: unknown
 }
 
-/** Something that a handler threw, as bytes. */
+/** Something that a handler threw, as bytes. Does not throw, whatever it is. */
 export function encodeError(error: unknown): Uint8Array {
-  if (!(error instanceof Error)) {
-    try {
-      return serialize({ thrown: error })
-    } catch {
-      return serialize({ thrown: String(error) })
-    }
+  try {
+    return serialize(error instanceof Error ? plainError(error) : { thrown: error })
+  } catch {
+    // What cannot be cloned, and what does not let itself be looked at.
+    return serialize(plainError(new Error(`A handler threw ${inspect(error, { depth: 0, customInspect: false })}`)))
   }
-  const { name, message, stack } = error
-  const code = (error as { code?: unknown }).code
+}
+
+function plainError(error: Error): PlainError {
+  // Classes of errors make of these what they like.
+  const { name, message, stack, code }: { name: unknown; message: unknown; stack?: unknown; code?: unknown } = error
   const isPlain = typeof code === 'string' || typeof code === 'number'
-  const plain: PlainError = { name, message, stack, code: isPlain ? code : undefined }
-  return serialize(plain)
+  return {
+    name: String(name),
+    message: String(message),
+    stack: typeof stack === 'string' ? stack : undefined,
+    code: isPlain ? code : undefined
+  }
 }
 
 /** The same again: an Error with name, message, stack and code, or the value that was thrown. */
