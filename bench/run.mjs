@@ -9,7 +9,7 @@ import { main, say, Stop } from '../tools/lib/run.mjs'
 import { buildLoad } from './lib/build.mjs'
 import { chooseCases } from './lib/cases.mjs'
 import { conclude, measure } from './lib/measure.mjs'
-import { defaultPeers, makePeers } from './lib/peers.mjs'
+import { defaultPeers, makePeers, takesPart } from './lib/peers.mjs'
 import { closePlace, describePlace, openPlace } from './lib/place.mjs'
 import { writeReport } from './lib/report.mjs'
 import { keepResults, showEntry } from './lib/results.mjs'
@@ -32,15 +32,17 @@ await main(async () => {
   const seconds = number('seconds', values.seconds, 0.1, 3600)
   const pairs = number('pairs', values.pairs, 1, 1000)
   const isSweep = positionals[0] === 'sweep'
+  const isWhole = values.peers === defaultPeers.join(',')
   const chosen = isSweep ? sweepCases(positionals.slice(1)) : chooseCases(positionals)
   await needNodeModules()
   const program = await buildLoad()
   await openPlace()
   const entries = []
   try {
-    const peers = await makePeers(values.peers.split(','))
+    const words = isWhole ? [...new Set([...defaultPeers, ...chosen.flatMap((one) => one.peers ?? [])])] : values.peers.split(',')
+    const peers = await makePeers(words.filter((word) => !isWhole || chosen.some((one) => takesPart(word, one))))
     for (const one of chosen) {
-      const taking = peers.filter(({ name }) => one.peers?.includes(name) ?? true)
+      const taking = peers.filter(({ name }) => takesPart(name, one))
       const results = await measure(one, taking, { program, seconds, pairs: Math.ceil(pairs) })
       const entry = { ...conclude(one, results), ...(one.sweep && { sweep: one.sweep }), seconds, ...describePlace() }
       entries.push({ ...entry, date: new Date().toISOString() })
@@ -53,8 +55,7 @@ await main(async () => {
     const file = path.resolve(process.env.INIT_CWD ?? '.', values.json)
     fs.writeFileSync(file, `${JSON.stringify(entries, null, 2)}\n`)
   }
-  const isWhole = values.peers === defaultPeers.join(',') && pairs >= PAIRS_TO_KEEP
-  if (isWhole) {
+  if (isWhole && pairs >= PAIRS_TO_KEEP) {
     keepResults(isSweep ? 'sweep' : 'cases', entries)
     writeReport()
   } else {

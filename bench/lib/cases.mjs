@@ -7,9 +7,10 @@ import echo64x1 from '../cases/echo-64-1.mjs'
 import echo64x16 from '../cases/echo-64-16.mjs'
 import echo64x2000 from '../cases/echo-64-2000.mjs'
 import idleMemory from '../cases/idle-memory.mjs'
+import jobs from '../cases/jobs.mjs'
 import latency from '../cases/latency.mjs'
 
-export const cases = [echo64x1, echo64x16, echo4kx4, echo64x2000, accept, burst, idleMemory, broadcast, latency]
+export const cases = [echo64x1, echo64x16, echo4kx4, echo64x2000, accept, burst, idleMemory, broadcast, latency, jobs]
 
 /** The cases with these names, in the order of the list; all of them for none. */
 export function chooseCases(names) {

@@ -64,10 +64,11 @@ export async function measure(one, peers, { program, seconds, pairs }) {
   return results
 }
 
-function line(one, { value, errors, refused, cpu, latencyMicroseconds }) {
+function line(one, { value, errors, refused, cpu, latencyMicroseconds, eventLoopDelay }) {
   const parts = [`${value.toFixed(0)} ${one.unit}`]
   if (cpu !== undefined) parts.push(`cpu ${cpu.own.toFixed(1)}+${cpu.kernel.toFixed(1)} µs`)
   if (latencyMicroseconds.p99 > 0) parts.push(`p50 ${latencyMicroseconds.p50} p99 ${latencyMicroseconds.p99} µs`)
+  if (eventLoopDelay !== undefined) parts.push(`event loop p99 ${eventLoopDelay} µs late`)
   if (errors + refused > 0) parts.push(`${errors} ERRORS, ${refused} REFUSED`)
   return parts.join(', ')
 }
@@ -95,6 +96,7 @@ export function conclude(one, results) {
     cpuOfWineserver: each(all, (name) => results[name].map((result) => result.cpu?.kernel ?? NaN)),
     cpuRatios: each(others, (name) => pairs(name, cpu, 'lower')),
     latencyMicroseconds: { p50: latency('p50'), p90: latency('p90'), p99: latency('p99') },
+    eventLoopDelay: each(all, (name) => results[name].map((result) => result.eventLoopDelay ?? NaN)),
     errors: sums(results, 'errors'),
     refused: sums(results, 'refused')
   }

@@ -28,10 +28,17 @@ const known = {
   async asio() {
     const program = await buildAsio()
     return program && { program, args: [] }
-  }
+  },
+  main: () => script('iocp', '--main-thread'),
+  piscina: () => script('piscina')
 }
 
-export const defaultPeers = Object.keys(known)
+export const defaultPeers = ['iocp', 'net', 'cpp', 'asio']
+/** Those that a case has to ask for. */
+const otherPeers = ['main', 'piscina']
+
+/** Whether a peer takes part in a case. */
+export const takesPart = (peer, one) => one.peers?.includes(peer) ?? !otherPeers.includes(peer)
 
 /** The library of another checkout, which has been built there. */
 function otherCheckout(folder) {
@@ -49,7 +56,7 @@ export async function makePeers(words) {
   for (const word of words) {
     const [name, folder] = word.split('=')
     if (folder === undefined && !(name in known)) {
-      throw new Stop(`"${name}" is no peer; there are: ${defaultPeers.join(', ')}, and name=folder for another checkout`)
+      throw new Stop(`"${name}" is no peer; there are: ${Object.keys(known).join(', ')}, and name=folder for another checkout`)
     }
     const start = folder === undefined ? await known[name]() : otherCheckout(folder)
     if (start === undefined) say(`${name} is not installed here, so it is left out`)

@@ -79,11 +79,12 @@ function figureTable(entries) {
   const rows = entries.flatMap((entry) => {
     const row = (label, values) => [label, ...names.map((name) => (values[name] ? showSpread(values[name]) : '–'))]
     const label = `\`${entry.case}\``
-    const { cpuMicroseconds: cpu, latencyMicroseconds: latency } = entry
+    const { cpuMicroseconds: cpu, latencyMicroseconds: latency, eventLoopDelay: delay = {} } = entry
     return [
       row(`${label} ${entry.unit}`, entry.peers),
       ...(Object.keys(cpu).length > 0 ? [row(`${label} processor time for each, µs`, cpu)] : []),
       ...(entry.unit === 'µs' || Object.keys(cpu).length === 0 ? [] : [row(`${label} p99, µs`, latency.p99)]),
+      ...(Object.keys(delay).length > 0 ? [row(`${label} event loop of the main thread late, p99, µs`, delay)] : []),
       ...(entry.case === 'burst' ? [[`${label} refused or lost`, ...names.map((name) => lost(entry, name))]] : [])
     ]
   })

@@ -36,10 +36,12 @@ export function showEntry(entry) {
   }
   for (const [name, value] of Object.entries(entry.peers)) {
     const cpu = entry.cpuMicroseconds[name]
+    const delay = entry.eventLoopDelay?.[name]
     const bad = entry.errors[name] + entry.refused[name]
     lines.push(
       `  ${name.padEnd(8)} ${showSpread(value)} ${entry.unit}` +
         (cpu === undefined ? '' : `, cpu ${showSpread(cpu)} µs each`) +
+        (delay === undefined ? '' : `, main thread's event loop ${showSpread(delay)} µs late (p99)`) +
         (bad === 0 ? '' : `, ${entry.errors[name]} errors, ${entry.refused[name]} refused`)
     )
   }

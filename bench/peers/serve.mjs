@@ -1,12 +1,16 @@
 // What the servers written in JavaScript have in common: their arguments, and the lines by which the benchmark
 // controls them. Control lines come on stdin, one answer each goes to stdout; the end of stdin ends the server.
+import { availableParallelism } from 'node:os'
 import readline from 'node:readline'
 import { parseArgs } from 'node:util'
+import { takeDelay } from './loop_delay.mjs'
 
 const { values } = parseArgs({
   options: {
     mode: { type: 'string', default: 'echo' },
     threads: { type: 'string' },
+    rounds: { type: 'string' },
+    'main-thread': { type: 'boolean', default: false },
     'max-packet': { type: 'string', default: String(1024 * 1024) },
     library: { type: 'string', default: 'iocp' }
   }
@@ -17,6 +21,11 @@ export const BROADCAST_FROM = 16
 
 export const isBroadcast = values.mode === 'broadcast'
 export const threads = values.threads === undefined ? undefined : Number(values.threads)
+/** Hashes to compute for each packet; undefined where packets are echoed as they are. */
+export const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
+export const onMainThread = values['main-thread']
+/** Threads that compute them. */
+export const workers = availableParallelism()
 export const maxPacket = Number(values['max-packet'])
 /** What to import for the peer `iocp`. */
 export const library = values.library
@@ -34,7 +43,8 @@ export function obey({ port, stats = () => ({}), close }) {
       for (let i = 0; i < 3; i++) globalThis.gc?.()
       return { memory: process.memoryUsage().rss }
     },
-    stats: () => ({ stats: stats(), cpu: process.cpuUsage() })
+    stats: () => ({ stats: stats(), cpu: process.cpuUsage() }),
+    delay: () => ({ delay: takeDelay() })
   }
   answer({ ready: port })
   const lines = readline.createInterface({ input: process.stdin })
