@@ -180,7 +180,7 @@ export class WorkerPool {
   #gone(member: Member, exitCode: number): void {
     this.#members.delete(member.number)
     if (!member.isLeaving && !this.#isClosed) this.#replace(member, exitCode)
-    else if (member.error !== undefined) {
+    else if (member.error !== undefined && member.isReady) {
       process.emitWarning(`A worker that was to end failed: ${member.error.message}`, 'IocpWarning')
     }
     this.#settle()

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
+import { scryptSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { runFile } from '../helpers/programs.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -50,6 +52,38 @@ test('the echo server and the client work as printed', async () => {
   const program = start('client.mjs', client)
   expect(await program.ended).toEqual([0, null])
   expect(program.out()).toBe('hello\n')
+})
+
+test('the server with workers works as printed', async () => {
+  const [, , jobs, main] = programs
+  if (jobs === undefined || main === undefined) throw new Error('the README has no workers')
+  mkdirSync(file('.cache/readme'), { recursive: true })
+  writeFileSync(file('.cache/readme/jobs.js'), jobs)
+  const server = start('workers.mjs', main)
+  await server.says(`${scryptSync('secret', 'salt', 32).toString('hex')}\n`)
+  const raw = await RawClient.open(9998)
+  const routed = Buffer.of(0x10, 1, 2, 3)
+  await raw.write(Buffer.concat([frame(routed), frame(Buffer.of(5, 6))]))
+  const hash = frame(scryptSync(routed, 'salt', 32))
+  const other = frame(Buffer.of(5, 6))
+  const answers = await raw.read(hash.length + other.length)
+  // Which one is first is nobody's promise.
+  expect([Buffer.concat([hash, other]), Buffer.concat([other, hash])]).toContainEqual(answers)
+})
+
+test('the example with workers works', async () => {
+  const ended = await runFile('examples/workers.js')
+  expect(ended).toMatchObject({ code: 0, error: '' })
+  const lines = ended.out.trim().split('\n').sort()
+  const hash = (password: string): string =>
+    scryptSync(password, 'salt', 32).toString('hex')
+  expect(lines).toEqual(
+    [
+      'chat: not held up by the hashes',
+      ...['one', 'two', 'three'].map((password) => `hash: ${hash(password)}`),
+      `from the main thread: ${hash('secret')}`
+    ].sort()
+  )
 })
 
 test('the echo server is the one in examples/, and short', () => {

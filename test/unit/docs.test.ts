@@ -36,7 +36,7 @@ describe('docs/api.md has the option', () => {
   })
 })
 
-test.each(['README.md', 'docs/api.md', 'docs/errors.md'])('links of %s lead somewhere', (path) => {
+test.each(['README.md', 'docs/api.md', 'docs/errors.md', 'docs/workers.md'])('links of %s lead somewhere', (path) => {
   for (const [, target = ''] of read(path).matchAll(/\]\(([^)]+)\)/g)) {
     const [file = '', anchor] = target.split('#')
     const folder = path.startsWith('docs/') ? 'docs/' : ''
