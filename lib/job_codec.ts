@@ -58,6 +58,18 @@ export function decodeResult(bytes: Buffer | undefined): unknown {
   return bytes === undefined ? undefined : decodeValue(bytes[0] ?? form.nothing, bytes.subarray(1))
 }
 
+/** Stands for a payload that comes as a message: its number. */
+export function encodeNumber(number: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(8)
+  bytes.writeDoubleLE(number)
+  return bytes
+}
+
+/** The number again. */
+export function decodeNumber(bytes: Buffer): number {
+  return bytes.readDoubleLE()
+}
+
 const MAX_NAME = 255
 const heads = new Map<string, Buffer>()
 

@@ -7,7 +7,7 @@ import { binding, type NativeWorkerPort } from './binding.js'
 import { IocpError, invalidArgument } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import { Job, generationOf, slotOf } from './job.js'
-import { decodeValue, encodeError, encodeResult, form, readCall } from './job_codec.js'
+import { decodeNumber, decodeValue, encodeError, encodeResult, form, readCall } from './job_codec.js'
 import { checkContent, checkSize, sendRules, type SendRules } from './outgoing.js'
 import { Submission } from './submission.js'
 import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from './vocabulary.js'
@@ -29,7 +29,8 @@ export type WorkerMessage = 'defined' | 'ready'
 
 /** The payload of a call that was given with transferables. */
 export interface PayloadMessage {
-  readonly job: number
+  /** Its number. */
+  readonly payload: number
   readonly port: MessagePort
 }
 
@@ -106,8 +107,8 @@ export class JobRunner {
   readonly #rules: SendRules
   readonly #endDeadline: number
   readonly #jobs = new Map<number, Job>()
-  /** Jobs whose payload comes as a message. */
-  readonly #expected = new Map<number, (payload: unknown) => void>()
+  /** Jobs whose payload comes as a message, by the number of that. */
+  readonly #expected = new Map<number, { readonly slot: number; readonly start: (payload: unknown) => void }>()
   #port: NativeWorkerPort | undefined
   #submission: Submission | undefined
   #leave: () => Promise<void> = () => Promise.resolve()
@@ -218,7 +219,7 @@ export class JobRunner {
     const start = (payload: unknown): void => {
       this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
     }
-    if (kind === form.message) this.#expected.set(slot, start)
+    if (kind === form.message) this.#expected.set(decodeNumber(body), { slot, start })
     else this.#decoded(slot, kind, body, start)
   }
 
@@ -233,13 +234,14 @@ export class JobRunner {
     start(payload)
   }
 
-  readonly #onMessage = ({ job, port }: PayloadMessage): void => {
-    const start = this.#expected.get(job)
+  readonly #onMessage = ({ payload, port }: PayloadMessage): void => {
+    const expected = this.#expected.get(payload)
     const message = receiveMessageOnPort(port)
     port.close()
-    if (start === undefined) return
-    this.#expected.delete(job)
-    start((message as { message: unknown } | undefined)?.message)
+    // Given up meanwhile.
+    if (expected === undefined) return
+    this.#expected.delete(payload)
+    expected.start((message as { message: unknown } | undefined)?.message)
   }
 
   #run(job: Job, handler: Handler | undefined): void {
@@ -285,10 +287,12 @@ export class JobRunner {
   }
 
   #abort(slot: number): void {
-    this.#expected.delete(slot)
     const job = this.#jobs.get(slot)
     if (job === undefined) {
       // Its payload has not come yet.
+      for (const [payload, expected] of this.#expected) {
+        if (expected.slot === slot) this.#expected.delete(payload)
+      }
       this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.cancelled, EMPTY)
     } else {
       this.#settle(job, jobOutcome.cancelled, EMPTY)

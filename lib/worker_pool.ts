@@ -94,8 +94,8 @@ export class WorkerPool {
   }
 
   /** Hands a payload to a worker. */
-  post(number: number, job: number, port: MessagePort): void {
-    const message: PayloadMessage = { job, port }
+  post(number: number, payload: number, port: MessagePort): void {
+    const message: PayloadMessage = { payload, port }
     this.#members.get(number)?.worker.postMessage(message, [port])
   }
 

@@ -5,7 +5,7 @@ import type { Distribution, JobStats } from './stats.js'
 import type { Connection } from './connection.js'
 import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from './errors.js'
 import type { Host, JobSink } from './host.js'
-import { callHead, decodeError, decodeResult, encodeValue, form } from './job_codec.js'
+import { callHead, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
 import type { Profile } from './settings.js'
 import { toInteger } from './validate.js'
 import { jobOutcome } from './vocabulary.js'
@@ -65,7 +65,6 @@ export interface Workers {
 }
 
 const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
-const NO_BYTES = new Uint8Array(0)
 
 /** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
 const GRACE = 1000
@@ -81,6 +80,8 @@ interface Call {
   readonly onAbort: (() => void) | undefined
   /** Where the payload waits, when it is a message. */
   readonly port: MessagePort | undefined
+  /** The message's number: by that of the job's slot, a worker could take it for that of a later job. */
+  readonly message: number
 }
 
 interface Open {
@@ -98,6 +99,7 @@ export class WorkersControl implements Workers, JobSink {
   readonly #calls = new Map<number, Call>()
   #now: Open | undefined
   #size: number
+  #messages = 0
   #isClosing = false
   #onDrained: () => void = () => undefined
 
@@ -163,7 +165,8 @@ export class WorkersControl implements Workers, JobSink {
     if (this.#isClosing) throw failure('ERR_IOCP_CLOSING')
     const host = this.#now?.host ?? this.#open()
     const isMessage = run.transfer !== undefined
-    const { form: kind, body } = isMessage ? { form: form.message, body: NO_BYTES } : encodeValue(payload)
+    const message = isMessage ? ++this.#messages : 0
+    const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
     const head = callHead(name, kind)
     // The payload is cloned, and what is transferred is gone, here and now; the worker gets the port that holds it.
     const port = isMessage ? channelWith(payload, run.transfer) : undefined
@@ -189,7 +192,7 @@ export class WorkersControl implements Workers, JobSink {
             this.#giveUp(job, signal.reason, false)
           }
     if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
-    this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port })
+    this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port, message })
     if (this.#calls.size === 1) host.jobsChanged()
   }
 
@@ -315,7 +318,7 @@ export class WorkersControl implements Workers, JobSink {
   jobTaken(job: number, worker: number): void {
     const call = this.#calls.get(job)
     if (call?.port === undefined) return
-    this.#now?.pool.post(worker, job % 2 ** 21, call.port)
+    this.#now?.pool.post(worker, call.message, call.port)
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
 /** Options of workers and of their jobs: meaning, ranges, defaults, checks. */
 
 import { availableParallelism } from 'node:os'
+import { isAbsolute } from 'node:path'
 import type { ResourceLimits, Transferable } from 'node:worker_threads'
 import type { NativeJobOptions } from './binding.js'
 import { Connection } from './connection.js'
@@ -113,7 +114,7 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
     },
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 0),
     resourceLimits: readLimits(reader),
-    data: reader.raw('data')
+    data: readData(reader)
   }
   reader.done()
   return settings
@@ -121,8 +122,20 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
 
 function readModule(reader: OptionReader): string | URL {
   const value = reader.raw('module')
-  if (value instanceof URL || (typeof value === 'string' && value !== '')) return value
-  throw invalidOption(reader.name('module'), value, 'a path or a URL')
+  if (value instanceof URL && ['file:', 'data:'].includes(value.protocol)) return value
+  if (typeof value === 'string' && isAbsolute(value)) return value
+  throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
+}
+
+/** Each worker gets a clone of it; that there can be one is better known now than when a worker starts. */
+function readData(reader: OptionReader): unknown {
+  const value = reader.raw('data')
+  try {
+    structuredClone(value)
+  } catch {
+    throw invalidOption(reader.name('data'), value, 'something that can be cloned')
+  }
+  return value
 }
 
 function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array } {

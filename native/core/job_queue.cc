@@ -98,7 +98,7 @@ void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted,
     const uint32_t slot = *at;
     Entry& entry = entries_[slot];
     const bool waits_again =
-        !closed_ && entry.state == State::running &&
+        !closed_ && entry.state == State::running && !entry.job.announce &&
         std::find(unstarted.begin(), unstarted.end(), slot) != unstarted.end();
     if (waits_again) {
       --running_;

@@ -40,7 +40,8 @@ struct Job {
   JobKind kind = JobKind::packet;
   JobPriority priority = JobPriority::normal;
   bool skip_when_closed = true;  // not worth running once its connection has closed
-  bool announce = false;         // the caller wants to know who takes it
+  // The caller wants to know who takes it, and gives that worker something: nobody else can do it then.
+  bool announce = false;
   ConnectionId connection;       // generation 0: about none
   JobBytes bytes;
 };
@@ -133,7 +134,8 @@ class JobQueue {
 
   // The seat counts as awake: its owner has to call take().
   void attach(JobSeat* seat);
-  // Jobs of `unstarted` (slots that it holds) wait again, in front; all others are lost.
+  // Jobs of `unstarted` (slots that it holds) wait again, in front, but for announced ones; all others
+  // are lost.
   void detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost,
               WakeList* wake);
   // It takes no job any more and is woken when it runs none.

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Connection } from '../../lib/connection.js'
@@ -254,6 +254,23 @@ describe('run', () => {
     expect(await server.workers.run('isDetached', shared, { transfer: [] })).toBe(8)
   })
 
+  test('a payload that is on its way when its job is given up is no other job\'s', async () => {
+    const { server } = await start()
+    await server.workers.resize(1)
+    for (let round = 0; round < 60; round++) {
+      const given = new AbortController()
+      const memory = new ArrayBuffer(100)
+      const first = server.workers.run('isDetached', memory, { transfer: [memory], signal: given.signal })
+      const outcome = first.catch(() => 'given up')
+      const other = new ArrayBuffer(200)
+      const second = server.workers.run('isDetached', other, { transfer: [other] })
+      for (let turns = round % 6; turns > 0; turns--) await turn()
+      given.abort()
+      expect(await second).toBe(200)
+      expect([100, 'given up']).toContain(await outcome)
+    }
+  })
+
   test('gives up by signal, waiting or running', async () => {
     const { server } = await start()
     const running = new AbortController()
@@ -319,6 +336,9 @@ describe('run', () => {
     const { server } = await start({ count: 0, maxQueued: 1 })
     await expect(server.workers.run(1 as unknown as string)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' })
     await expect(server.workers.run('echo', 1, { timeout: -1 })).rejects.toMatchObject({ code: 'ERR_IOCP_INVALID_OPTION' })
+    for (const workers of [{ module: 'jobs.js' }, { module: new URL('http://localhost/') }, { module, data: () => 1 }]) {
+      await expect(startServer({ workers })).rejects.toMatchObject({ code: 'ERR_IOCP_INVALID_OPTION' })
+    }
     const waits = server.workers.run('echo', 1)
     await expect(server.workers.run('echo', 2)).rejects.toMatchObject({ code: 'ERR_IOCP_WORKERS_FULL' })
     await server.workers.resize(1)
@@ -378,15 +398,17 @@ describe('workers', () => {
     const errors: unknown[] = []
     server.on('workerExit', (info) => exits.push(info))
     server.on('jobError', (error) => errors.push(error))
-    await expect(server.workers.run('exits')).rejects.toMatchObject({ code: 'ERR_IOCP_WORKER_EXITED' })
+    for (const job of ['exits', 'throwsLater']) {
+      await expect(server.workers.run(job)).rejects.toMatchObject({ code: 'ERR_IOCP_WORKER_EXITED' })
+    }
     const connection = await connect(port)
     const answers = collect(connection)
     connection.send(numbered(type.exits, 0))
     for (const number of upTo(50)) connection.send(numbered(type.echo, number))
-    await until(() => answers.length === 50 && exits.length === 2)
+    await until(() => answers.length === 50 && exits.length === 3)
     expect(numbers(answers)).toEqual(upTo(50))
     expect(errors).toMatchObject([{ code: 'ERR_IOCP_WORKER_EXITED' }])
-    expect(exits).toMatchObject([{ exitCode: 3 }, { exitCode: 3 }])
+    expect(exits).toMatchObject([{ exitCode: 3 }, { exitCode: 1, error: { message: 'later' } }, { exitCode: 3 }])
   })
 
   test('that loop for ever are replaced when the job times out', async () => {

@@ -190,6 +190,38 @@ TEST_CASE("job_queue: what a lost worker had not begun waits again, in its order
   CHECK(f.take(next) == Texts{"2", "3", "4"});
 }
 
+TEST_CASE("job_queue: a job whose worker has been given something is lost with it, begun or not") {
+  Fixture f;
+  JobSeat* seat = f.seat(1, 3);
+  f.add(job_of(0, "1"));
+  Job announced = job_of(7, "2");
+  announced.announce = true;
+  const JobId id = f.add(std::move(announced));
+  f.add(job_of(7, "behind it"));
+  CHECK(f.take(seat) == Texts{"1", "2"});
+  const std::vector<uint32_t> unstarted{f.taken[0].id.slot, f.taken[1].id.slot};
+  std::vector<JobQueue::Settled> lost;
+  f.queue.detach(seat, unstarted, &lost, &f.wakes);
+  REQUIRE(lost.size() == 1);
+  CHECK(lost[0].id.slot == id.slot);
+  JobSeat* next = f.seat(2, 5);
+  CHECK(f.take(next) == Texts{"1", "behind it"});
+}
+
+TEST_CASE("job_queue: a batch is bounded in bytes, but for a single job") {
+  Fixture f;
+  const std::string large(kMaxTakenBytes / 2 + 1, 'x');
+  JobSeat* seat = f.seat(1, 10);
+  f.add(job_of(0, std::string(2 * kMaxTakenBytes, 'y')));
+  f.add(job_of(0, large));
+  f.add(job_of(0, "1", JobPriority::low));
+  f.add(job_of(0, large));
+  CHECK(f.take(seat).size() == 1);
+  CHECK(f.take(seat).size() == 1);
+  CHECK(f.take(seat) == Texts{large, "1"});
+  CHECK(f.take(seat).empty());
+}
+
 TEST_CASE("job_queue: a worker that retires finishes its jobs and is woken then") {
   Fixture f;
   JobSeat* seat = f.seat(1, 2);
