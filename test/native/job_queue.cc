@@ -209,7 +209,9 @@ TEST_CASE("job_queue: a job whose worker has been given something is lost with i
 }
 
 TEST_CASE("job_queue: a batch is bounded in bytes, but for a single job") {
-  Fixture f;
+  JobLimits limits;
+  limits.max_bytes = 10 * kMaxTakenBytes;
+  Fixture f(limits);
   const std::string large(kMaxTakenBytes / 2 + 1, 'x');
   JobSeat* seat = f.seat(1, 10);
   f.add(job_of(0, std::string(2 * kMaxTakenBytes, 'y')));
