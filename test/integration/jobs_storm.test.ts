@@ -127,7 +127,8 @@ test('a storm: workers come, go and die while connections do; each job ends once
       await Promise.race([done, pause(below(400))])
     }
   })()
-  for (; performance.now() < end; await pause(below(12))) {
+  while (performance.now() < end) {
+    await pause(below(12))
     for (let i = below(4); i > 0; i--) run()
     for (const peer of peers) for (let i = below(5); i > 0; i--) send(peer, ECHO)
     const one = peers[below(peers.length)]
