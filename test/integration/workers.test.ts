@@ -496,18 +496,21 @@ describe('too many jobs', () => {
     const { server, port } = await start({ count: 0, maxQueued: 50 })
     const connection = await connect(port)
     const answers = collect(connection)
-    const packet = Buffer.alloc(10_000)
-    packet[0] = type.echo
-    for (const number of upTo(2000)) {
-      packet.writeUInt32LE(number, 1)
-      connection.send(packet)
-    }
+    // More than a send queue may hold, so this side waits too.
+    const feeding = (async () => {
+      for (const number of upTo(2000)) {
+        const packet = Buffer.alloc(10_000, type.echo)
+        packet.writeUInt32LE(number, 1)
+        if (connection.send(packet) === 'queued') await once(connection, 'drain')
+      }
+    })()
     await pause(300)
     const { queued } = server.workers
     expect(queued).toBeGreaterThanOrEqual(50)
     // What one read brings may come on top.
     expect(queued).toBeLessThan(80)
     await server.workers.resize(2)
+    await feeding
     await until(() => answers.length === 2000)
     expect(numbers(answers)).toEqual(upTo(2000))
   })
