@@ -180,7 +180,7 @@ bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& l
   size += local.write_blob(blob + size);
   deliver(record, blob, size, nullptr);
   // Too late for the walk over all connections that ends them.
-  if (stopping()) connection->close(CloseCause::server_closing, 0, true);
+  if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
   connection->request(Connection::kReceive);  // served at the end of the turn: the next accept first
   connection->release();
   return true;
