@@ -292,12 +292,12 @@ export class WorkersControl implements Workers, JobSink {
     for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
   }
 
-  /** @internal */
+  /** Whether somebody waits for a job. */
   get isBusy(): boolean {
     return this.#calls.size > 0
   }
 
-  /** @internal */
+  /** A job of `run` has ended. */
   jobDone(job: number, outcome: number, result: Buffer | undefined): void {
     const call = this.#take(job)
     if (call === undefined) return
@@ -309,19 +309,19 @@ export class WorkersControl implements Workers, JobSink {
     }
   }
 
-  /** @internal */
+  /** A routed packet's job has failed. */
   jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void {
     this.#owner._jobError(errorFor(outcome, error), connection)
   }
 
-  /** @internal */
+  /** A worker has taken a job whose payload is a message. */
   jobTaken(job: number, worker: number): void {
     const call = this.#calls.get(job)
     if (call?.port === undefined) return
     this.#now?.pool.post(worker, call.message, call.port)
   }
 
-  /** @internal */
+  /** Nothing waits or runs any more. */
   jobsDrained(): void {
     this.#onDrained()
   }
