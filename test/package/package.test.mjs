@@ -64,7 +64,10 @@ describe('the installed package', () => {
     const code = `
       import { createRequire } from 'node:module'
       import * as imported from 'iocp'
-      const required = createRequire(import.meta.url)('iocp')
+      import { defineJobs } from 'iocp/worker'
+      const require = createRequire(import.meta.url)
+      const required = require('iocp')
+      if (require('iocp/worker').defineJobs !== defineJobs) throw new Error('defineJobs')
       for (const name of Object.keys(required)) if (imported[name] !== required[name]) throw new Error(name)
       console.log(Object.keys(required).includes('createServer') && 'same')`
     const { stdout, stderr } = await runScript(app, 'same.mjs', code)
@@ -84,6 +87,8 @@ describe('the installed package', () => {
       fs.cpSync(undici, path.join(app, 'node_modules', 'undici-types'), { recursive: true })
       const code = `
         import { createServer, framing, type Connection, type Server } from 'iocp'
+        import { defineJobs, type Job } from 'iocp/worker'
+        export const jobs = defineJobs({ twice: (job: Job<number>) => 2 * job.data, 0x10: (job) => job.reply(job.data) })
         const server: Server = createServer({ ioThreads: 2, framing: framing.lengthField({ bytes: 4 }) })
         server.on('packet', (packet: Buffer, connection: Connection) => {
           const answer: 'sent' | 'queued' | 'dropped' | 'closed' = connection.send(packet)
