@@ -22,6 +22,7 @@
       'native/core/send_queue.cc',
       'native/core/slot_blocks.cc',
       'native/core/timer_wheel.cc',
+      'native/core/transfer_protocol.cc',
       'native/napi/addon.cc',
       'native/napi/args.cc',
       'native/napi/delivery_bridge.cc',

@@ -28,7 +28,12 @@ constexpr size_t kOperationWords = 6;
   X(stream_begin, 14)        \
   X(stream_data, 15)         \
   X(stream_end, 16)          \
-  X(protocol_error, 17)
+  X(protocol_error, 17)      \
+  X(transfer, 18)            \
+  X(send_progress, 19)       \
+  X(send_file_end, 20)       \
+  X(receive_progress, 21)    \
+  X(receive_file_end, 22)
 
 #define IOCP_OPERATION_KINDS(X) \
   X(send, 1)                    \
