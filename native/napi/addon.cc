@@ -8,6 +8,7 @@
 #include "core/records.h"
 #include "napi/engine_wrap.h"
 #include "napi/faults.h"
+#include "napi/files.h"
 #include "win/win.h"
 
 namespace iocp {
@@ -77,6 +78,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineWrap::define(env));
   exports.Set("errorInfo", Napi::Function::New(env, &describe_error, "errorInfo"));
   exports.Set("constants", describe_constants(env));
+  define_files(env, exports);
 #ifdef IOCP_FAULT_SEAM
   exports.Set("faults", define_faults(env));
 #endif

@@ -187,6 +187,7 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out) {
                                                  : OverflowPolicy::queue;
   out->no_delay = reader.boolean("noDelay");
   out->demand = reader.boolean("demand");
+  out->transfers = reader.has("transfers") && reader.boolean("transfers");
   out->keep_alive_ms = number("keepAlive", 0, UINT32_MAX);
   out->keep_alive_interval_ms = number("keepAliveInterval", 0, UINT32_MAX);
   out->keep_alive_count = number("keepAliveCount", 0, 255);

@@ -20,6 +20,9 @@ namespace iocp {
   X(receive)                \
   X(receive_now)            \
   X(send)                   \
+  X(transmit_file)          \
+  X(read_file)              \
+  X(write_file)             \
   X(shutdown)               \
   X(post)                   \
   X(completion)

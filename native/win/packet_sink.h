@@ -19,6 +19,9 @@ class PacketSink final : public FrameSink {
       : connection_(connection), begin_(begin), end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
+    if (connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0])) {
+      return on_transfer(data, size);
+    }
     ++packets_;
     add(RecordKind::packet, data, size);
     return allow_next();
@@ -70,6 +73,25 @@ class PacketSink final : public FrameSink {
     const bool stays = size == 0 || (!before(data, begin_) && before(data, end_));
     if (!stays || count_ == kStaged) flush();
   }
+  // Chunks go to disk; everything else is for JavaScript, which sees whole and possible frames only.
+  bool on_transfer(const uint8_t* data, size_t size) {
+    TransferFrame frame;
+    if (!decode_transfer(data, size, &frame)) {
+      connection_->bad_transfer_ = true;
+      return false;
+    }
+    if (frame.kind == TransferKind::chunk) {
+      connection_->take_chunk(frame.id, frame.rest, frame.rest_size);
+      return goes_on();
+    }
+    add(RecordKind::transfer, data, size);
+    if (frame.kind == TransferKind::start) connection_->start_file(frame.id, frame.number);
+    if (frame.kind == TransferKind::done) {
+      flush();  // before the file's own end is told
+      connection_->finish_file(frame.id);
+    }
+    return goes_on();
+  }
   bool allow_next() {
     if (connection_->profile_->demand &&
         connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
@@ -77,9 +99,12 @@ class PacketSink final : public FrameSink {
     }
     return goes_on();
   }
-  // The decoder stops at the first packet boundary after a pause or a change of framing.
+  // The decoder stops at the first packet boundary after a pause, before a change of framing or a raw
+  // file, and while the disk is behind.
   bool goes_on() const {
     return !connection_->paused_.load(std::memory_order_acquire) &&
+           connection_->disk_full_.load(std::memory_order_acquire) == 0 &&
+           connection_->raw_file_.load(std::memory_order_acquire) == nullptr &&
            connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
   }
 

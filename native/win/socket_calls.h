@@ -1,5 +1,5 @@
 #pragma once
-// Every socket call that the engine makes, in one place: the seam under which test builds inject
+// Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
 // failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
 #include <cstdint>
 #include <utility>
@@ -116,6 +116,30 @@ inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
 #endif
   const int rc = WSASend(socket, buffers, count, bytes, 0, operation, nullptr);
   return rc == 0 ? 0 : last_error();
+}
+
+// The head, then `size` bytes of the file from the operation's offset. No flags: the work is the
+// system's, and tied to no thread of ours.
+inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint8_t* head, size_t head_size,
+                              OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(transmit_file);
+  TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
+  const BOOL ok = extension_functions().transmit_file(socket, file, size, 0, operation,
+                                                      head_size == 0 ? nullptr : &buffers, 0);
+  return ok ? 0 : last_error();
+}
+
+// From and to the operation's offset. 0 like WSA_IO_PENDING: a packet follows.
+inline uint32_t read_file(HANDLE file, uint8_t* data, size_t size, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(read_file);
+  const BOOL ok = ReadFile(file, data, IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size)), nullptr,
+                           operation);
+  return ok ? 0 : GetLastError();
+}
+
+inline uint32_t write_file(HANDLE file, const uint8_t* data, size_t size, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(write_file);
+  return WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation) ? 0 : GetLastError();
 }
 
 inline uint32_t shutdown_send(SOCKET socket) {
