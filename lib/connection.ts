@@ -17,6 +17,9 @@ import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
 import type { ConnectionStats } from './stats.js'
 import type { SendCallback, SendOutcome } from './submission.js'
+import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
+import { receiveFile, type FileOffer, type ReceivedFile } from './transfer_receive.js'
+import { sendFile, type SentFile } from './transfer_send.js'
 import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
 import { SLOTS, op } from './vocabulary.js'
 
@@ -49,6 +52,8 @@ export interface ConnectionEvents {
   frameError: [error: IocpFrameError]
   /** The same error as in 'close', just before it. Nothing happens when nobody listens. */
   error: [error: Error]
+  /** The peer wants to send a file. Without a listener it is rejected. */
+  file: [offer: FileOffer]
   /** The connection is over; the last event of it. */
   close: [info: CloseInfo]
 }
@@ -61,6 +66,7 @@ export interface ConnectionOwnerEvents {
   drain: [connection: Connection]
   drop: [info: DropInfo, connection: Connection]
   frameError: [error: IocpFrameError, connection: Connection]
+  file: [offer: FileOffer, connection: Connection]
   disconnect: [info: CloseInfo, connection: Connection]
 }
 
@@ -221,6 +227,24 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     })
   }
 
+  /**
+   * Sends a file. In framed mode the peer is offered it ('file' event), and the promise is kept when the peer has it,
+   * complete and verified; in raw mode when the system has taken its last byte.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of the
+   *   file system such as ENOENT, the signal's reason
+   */
+  sendFile(path: string, options?: SendFileOptions): Promise<SentFile> {
+    return sendFile(this, path, options)
+  }
+
+  /**
+   * Receives a file that comes without any frame: exactly so many bytes, from the next packet boundary on.
+   * @throws as {@link Connection.sendFile}
+   */
+  receiveFile(options: ReceiveFileOptions): Promise<ReceivedFile> {
+    return receiveFile(this, options)
+  }
+
   /** Hands over now what was sent in this tick, by all connections of this server or client. */
   flush(): void {
     this._host.submission.flush()
@@ -239,7 +263,13 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     })
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
-      this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+      const submit = (): void => {
+        if ((this._flags & SILENT) === 0) this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+      }
+      // Files that are under way are a part of what is queued.
+      const transfers = this._extra?.transfers
+      if (transfers === undefined) submit()
+      else transfers.whenIdle(submit)
     } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
       // It has ended already, and perhaps packets that nobody took have kept that from being told.
       this._flags |= flag.ended

@@ -48,4 +48,13 @@ export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './re
 export { createServer, type Server, type ServerEvents } from './server.js'
 export type { ConnectionStats, CounterName, Distribution, EndpointStats, PoolStats } from './stats.js'
 export type { SendCallback, SendOutcome } from './submission.js'
+export type {
+  AcceptOptions,
+  ReceiveFileOptions,
+  SendFileOptions,
+  TransferOptions,
+  TransferProgress,
+} from './transfer_options.js'
+export type { FileOffer, ReceivedFile } from './transfer_receive.js'
+export type { BroadcastFileResult, SentFile } from './transfer_send.js'
 export type { Duration, Size } from './validate.js'

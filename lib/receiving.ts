@@ -7,6 +7,7 @@ import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
 import { END, Intake, hold, type Item } from './intake.js'
 import { PacketStream } from './packet_stream.js'
+import { transfersPeerEnded } from './transfer_records.js'
 import { frameError, op } from './vocabulary.js'
 
 /** A packet has arrived. */
@@ -46,6 +47,7 @@ export function handOver(connection: Connection, item: Item): boolean {
 /** The peer has ended its side. */
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
+  transfersPeerEnded(connection)
   if (connection._intake === undefined) emitEnd(connection)
   else connection._intake.push(END)
 }
