@@ -7,7 +7,7 @@ import type { NativeFiles } from './native_files.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
 import type { TransferProgress, TransferSettings } from './transfer_options.js'
-import { transferKind } from './vocabulary.js'
+import { fileOutcome, transferKind } from './vocabulary.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
 const GRACE = 2000
@@ -134,9 +134,10 @@ export abstract class Transfer {
     }
   }
 
-  /** Native code is through with the file, and has closed it. */
+  /** Native code is through with the file, and has closed it. What failed there fails here at once. */
   ended(end: FileEnd): void {
     this.touch()
+    if (end.outcome !== fileOutcome.complete) this.fail(this.errorOfEnd(end))
     this.#nativeEnd.keep(end)
   }
 
@@ -151,6 +152,9 @@ export abstract class Transfer {
     this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error), false)
     this.#nativeEnd.break(undefined)
   }
+
+  /** The error for an end that is not the file's. */
+  protected abstract errorOfEnd(end: FileEnd): Error
 
   /** What this transfer can still do without a word from the peer, when no more will come. */
   abstract peerEnded(): void

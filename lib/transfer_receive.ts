@@ -198,11 +198,10 @@ abstract class FileIn extends Transfer {
     }
   }
 
-  protected checkEnd({ outcome, winCode }: FileEnd): void {
-    if (outcome === fileOutcome.complete) return
-    if (outcome === fileOutcome.failed) throw this.files.error(winCode, 'write')
-    if (outcome === fileOutcome.excess) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
-    throw transferError('ERR_IOCP_TRANSFER_ABORTED')
+  protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
+    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write')
+    if (outcome === fileOutcome.excess) return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
+    return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 
   protected async cleanUp(failed: boolean): Promise<void> {
@@ -287,7 +286,6 @@ class IncomingFile extends FileIn {
     this.base = resumedFrom
     const done = await this.frame(transferKind.done)
     const end = await this.nativeEnd()
-    this.checkEnd(end)
     if (end.bytes !== this.#size || done.number !== this.#size) {
       throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', `${end.bytes} bytes instead of ${this.#size}`)
     }
@@ -364,7 +362,7 @@ class RawIncomingFile extends FileIn {
     this.#start(plan.bytes)
     plan.onReady?.()
     this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
-    this.checkEnd(await this.nativeEnd())
+    await this.nativeEnd()
     const path = await this.place(target, plan.overwrite)
     this.tellProgress(plan.bytes)
     const seconds = (performance.now() - this.#begun) / 1000

@@ -94,7 +94,6 @@ class OutgoingFile extends Transfer {
     this.base = resumedFrom
     this.#hand(file, resumedFrom)
     const end = await this.nativeEnd()
-    this.#check(end)
     if (plan.framed) await this.frame(transferKind.stored)
     this.tellProgress(this.#length)
     return this.#result(resumedFrom, end)
@@ -140,10 +139,9 @@ class OutgoingFile extends Transfer {
     this.started()
   }
 
-  #check({ outcome, winCode }: FileEnd): void {
-    if (outcome === fileOutcome.complete) return
-    if (outcome === fileOutcome.failed) throw this.files.error(winCode, 'read')
-    throw transferError('ERR_IOCP_TRANSFER_ABORTED')
+  protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
+    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'read')
+    return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 
   #result(resumedFrom: number, end: FileEnd): SentFile {

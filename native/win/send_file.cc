@@ -70,19 +70,15 @@ void SendFile::advance() {
       error = error_;
     }
     if (delay != 0) engine_->arm(timer_, delay);
-    if (to_read != nullptr) {
-      const uint32_t failed = issue_read(to_read);
-      if (failed != 0) {
-        read_done(failed, 0);
-        continue;
-      }
-    }
+    const uint32_t failed = to_read != nullptr ? issue_read(to_read) : 0;
+    if (failed != 0) read_done(failed, 0);
     switch (next) {
       case Next::nothing:
+        if (failed != 0) continue;  // what that changes is decided anew
         return;
       case Next::show:
         // Cancelled in between: it is not in the queue, so it can end at once.
-        if (!connection_->show_file(this)) continue;
+        if (!connection_->show_file(this) || failed != 0) continue;
         return;
       case Next::complete:
         if (options_.framed) push_done();

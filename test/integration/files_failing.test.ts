@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { connect as netConnect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { createServer, type Connection, type ReceivedFile } from 'iocp'
+import { createServer, framing, type Connection, type ReceivedFile } from 'iocp'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import {
   MIB,
@@ -78,7 +78,7 @@ describe.skipIf(seam === undefined)('what the system refuses', () => {
 
   test.each([true, false])('a raw file that becomes shorter, or is aborted, ends the connection (%s)', async (isShort) => {
     const { from } = folders()
-    const both = await pair({ transfer: { method: 'read' } })
+    const both = await pair({ framing: framing.raw(), transfer: { method: 'read' } })
     const controller = new AbortController()
     if (isShort) seam?.set('read_file', { shortTo: 1000, skip: 2 })
     const sending = both.client.sendFile(makeFile(from, 4 * MIB), {
@@ -185,10 +185,14 @@ async function listening(): Promise<{ peer: Peer; to: string; accepted: Promise<
     await server.close({ deadline: 0 })
   })
   const { port } = await server.listen({ host: '127.0.0.1' })
-  const accepted = new Promise<Connection>((resolve) => {
-    server.once('connection', resolve)
+  // Listens at once: the offer may be right behind the connection.
+  const taken = new Promise<{ connection: Connection; file: Promise<ReceivedFile> }>((resolve) => {
+    server.once('connection', (connection) => {
+      resolve({ connection, file: acceptNext(connection, { directory: to }) })
+    })
   })
-  const received = accepted.then((connection) => acceptNext(connection, { directory: to }))
+  const accepted = taken.then(({ connection }) => connection)
+  const received = taken.then(({ file }) => file)
   received.catch(() => undefined)
   return { peer: new Peer(port), to, accepted, received }
 }
