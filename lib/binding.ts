@@ -64,6 +64,8 @@ export interface NativeSendFile {
   /** Bytes per piece. */
   chunk: number
   framed: boolean
+  /** Raw: keeps its place in the queue, but waits for startSentFile(). */
+  held: boolean
   /** By TransmitFile. */
   transmit: boolean
   bytesPerSecond: number
@@ -128,7 +130,14 @@ export interface NativeEngine {
   sendFile(slot: number, generation: number, file: unknown, options: NativeSendFile): boolean
   receiveFile(slot: number, generation: number, file: unknown, options: NativeReceiveFile): boolean
   cancelFile(slot: number, generation: number, received: boolean, id: number): void
+  /** Takes a raw file's place in the queue; sendFile() with the same number fills it. */
+  reserveFile(slot: number, generation: number, id: number): boolean
+  startSentFile(slot: number, generation: number, id: number): void
+  /** While it is on, the FIN waits, though not beyond the deadline of the end. */
+  holdEnd(slot: number, generation: number, on: boolean): void
   transferFrame(slot: number, generation: number, frame: NativeTransferFrame): boolean
+  /** A whole packet, which no overflow policy drops. */
+  sendControl(slot: number, generation: number, packet: Uint8Array): boolean
   /** Ends everything; the record STOPPED is the last one. */
   stop(deadline: number): void
   /** After STOPPED: waits for the threads and releases everything. */

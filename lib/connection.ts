@@ -17,9 +17,13 @@ import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
 import type { ConnectionStats } from './stats.js'
 import type { SendCallback, SendOutcome } from './submission.js'
+import { transferError } from './transfer_errors.js'
 import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
-import { receiveFile, type FileOffer, type ReceivedFile } from './transfer_receive.js'
-import { sendFile, type SentFile } from './transfer_send.js'
+import type { ReceivedFile } from './transfer_in.js'
+import type { FileOffer } from './transfer_offer.js'
+import { receiveFile } from './transfer_raw.js'
+import { sendFile } from './transfer_send.js'
+import type { SentFile } from './transfer_source.js'
 import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
 import { SLOTS, op } from './vocabulary.js'
 
@@ -326,10 +330,11 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
    * Changes the framing. What is sent from now on has the new one; what comes in has it from the next packet on that
    * native code has not cut yet. Where the peer does not wait for an answer before it changes, receive on demand
    * (option `receive`), so that no packet is cut too early.
-   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY while files are under way
    */
   setFraming(framing: FramingOption): this {
     const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
+    if ((this._extra?.transfers?.size ?? 0) > 0) throw transferError('ERR_IOCP_TRANSFER_BUSY')
     this._profile = profile
     if ((this._flags & DEAD) === 0) {
       const index = this._host.profileIndex(profile)

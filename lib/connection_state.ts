@@ -21,6 +21,8 @@ export interface ConnectionHost {
   /** Where the events of all connections go. */
   readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
   readonly files: NativeFiles
+  /** Whether everything is about to end. */
+  readonly isStopping: boolean
   /** Connections whose end waits for packets that somebody still has to take. */
   readonly lingering: Set<Connection>
   /** Bytes that native code has to send, -1 when the connection is gone. */

@@ -139,7 +139,9 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   broadcastFile(path: string, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult> {
-    const { group, to, except, ...rest } = options
+    const { group: name, to, except, ...rest } = options
+    const reader = new OptionReader({ group: name }, '')
+    const group = reader.text('group')
     const host = this._host
     const all = to ?? (group === undefined ? this.connections : (host?.groups.members(group) ?? []))
     const targets = [...all].filter((one) => one !== except && one._host === host)

@@ -28,6 +28,7 @@ export const errorCodes = {
   ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',
   ERR_IOCP_FRAME_BAD_TRANSFER: 'The peer sent a packet of a type that is reserved for files, and that is none',
   ERR_IOCP_TRANSFER_OFF: 'Files cannot be transferred on this connection',
+  ERR_IOCP_TRANSFER_BUSY: 'The framing cannot change while files are under way',
   ERR_IOCP_TRANSFER_REJECTED: 'The file was rejected',
   ERR_IOCP_TRANSFER_UNANSWERED: 'The offer was not answered in time',
   ERR_IOCP_TRANSFER_ABORTED: 'The transfer was aborted',

@@ -55,6 +55,8 @@ export type {
   TransferOptions,
   TransferProgress,
 } from './transfer_options.js'
-export type { FileOffer, ReceivedFile } from './transfer_receive.js'
-export type { BroadcastFileResult, SentFile } from './transfer_send.js'
+export type { ReceivedFile } from './transfer_in.js'
+export type { FileOffer } from './transfer_offer.js'
+export type { BroadcastFileResult } from './transfer_send.js'
+export type { SentFile } from './transfer_source.js'
 export type { Duration, Size } from './validate.js'

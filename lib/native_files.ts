@@ -68,6 +68,26 @@ export class NativeFiles {
     this.#native.cancelFile(place._slot, place._generation, received, id)
   }
 
+  /** Takes the place of a raw file in the queue of the connection. */
+  reserve(place: Place, id: number): boolean {
+    return this.#native.reserveFile(place._slot, place._generation, id)
+  }
+
+  /** A file that was held back may go. */
+  start(place: Place, id: number): void {
+    this.#native.startSentFile(place._slot, place._generation, id)
+  }
+
+  /** While it is on, this side's end waits. */
+  holdEnd(place: Place, on: boolean): void {
+    this.#native.holdEnd(place._slot, place._generation, on)
+  }
+
+  /** Sends a packet that is not one of the frames. */
+  control(place: Place, packet: Uint8Array): boolean {
+    return this.#native.sendControl(place._slot, place._generation, packet)
+  }
+
   frame(place: Place, frame: NativeTransferFrame): boolean {
     return this.#native.transferFrame(place._slot, place._generation, frame)
   }

@@ -3,14 +3,19 @@
 import type { Connection } from './connection.js'
 import { NOT_WRITABLE, SILENT, extraOf } from './connection_state.js'
 import { IocpError } from './errors.js'
+import { outside } from './events.js'
 import type { NativeFiles } from './native_files.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
+import type { IocpsTurn } from './transfer_iocps.js'
 import type { TransferProgress, TransferSettings } from './transfer_options.js'
 import { fileOutcome, transferKind } from './vocabulary.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
 const GRACE = 2000
+
+/** Frames of the peer's that can come before they are waited for: those that begin and end a file. */
+const MAX_WAITING = 2
 
 /** The settings of a connection. @throws IocpError ERR_IOCP_TRANSFER_OFF */
 export function settingsOf(connection: Connection): TransferSettings {
@@ -25,8 +30,16 @@ export class TransferTable {
   readonly sent = new Map<number, Transfer>()
   /** Files that come in, by the peer's numbers. */
   readonly received = new Map<number, Transfer>()
+  /** Those that speak as IOCPS does. Made with the first one. */
+  iocps: IocpsTurn | undefined
+  readonly #connection: Connection
   #nextId = 1
+  #holding = 0
   #whenIdle: (() => void) | undefined
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
 
   get size(): number {
     return this.sent.size + this.received.size
@@ -38,16 +51,21 @@ export class TransferTable {
     return id
   }
 
-  /** Calls back when nothing is under way any more, at once when nothing is. */
+  /** Calls back when nothing is under way that has to say something, at once when nothing is. */
   whenIdle(callback: () => void): void {
-    if (this.size === 0) callback()
+    if (this.#holding === 0) callback()
     else this.#whenIdle = callback
   }
 
+  add(transfer: Transfer): void {
+    ;(transfer.isReceived ? this.received : this.sent).set(transfer.id, transfer)
+    if (transfer.holdsEnd && ++this.#holding === 1) this.#connection._host.files.holdEnd(this.#connection, true)
+  }
+
   remove(transfer: Transfer): void {
-    const map = transfer.isReceived ? this.received : this.sent
-    if (map.get(transfer.id) === transfer) map.delete(transfer.id)
-    if (this.size > 0) return
+    ;(transfer.isReceived ? this.received : this.sent).delete(transfer.id)
+    if (!transfer.holdsEnd || --this.#holding > 0) return
+    this.#connection._host.files.holdEnd(this.#connection, false)
     const callback = this.#whenIdle
     this.#whenIdle = undefined
     callback?.()
@@ -56,7 +74,7 @@ export class TransferTable {
 
 /** The transfers of a connection. */
 export function transfersOf(connection: Connection): TransferTable {
-  return (extraOf(connection).transfers ??= new TransferTable())
+  return (extraOf(connection).transfers ??= new TransferTable(connection))
 }
 
 /** Whether another transfer may begin. */
@@ -67,7 +85,7 @@ export function hasRoom(connection: Connection, settings: TransferSettings): boo
 }
 
 /** A promise that others keep. */
-class Kept<T> {
+export class Kept<T> {
   readonly promise: Promise<T>
   keep: (value: T) => void = () => undefined
   break: (error: unknown) => void = () => undefined
@@ -86,6 +104,7 @@ export abstract class Transfer {
   readonly connection: Connection
   readonly id: number
   readonly isReceived: boolean
+  readonly holdsEnd: boolean
   protected readonly files: NativeFiles
   protected readonly settings: TransferSettings
   readonly #broken = new Kept<never>()
@@ -102,14 +121,15 @@ export abstract class Transfer {
   /** Bytes of the file that were there before native code began. */
   protected base = 0
 
-  constructor(connection: Connection, settings: TransferSettings, id: number, isReceived: boolean) {
+  /** @param holdsEnd whether this side has to be able to speak until it is over */
+  constructor(connection: Connection, settings: TransferSettings, id: number, isReceived: boolean, holdsEnd = true) {
     this.connection = connection
     this.settings = settings
     this.id = id
     this.isReceived = isReceived
+    this.holdsEnd = holdsEnd
     this.files = connection._host.files
-    const table = transfersOf(connection)
-    ;(isReceived ? table.received : table.sent).set(id, this)
+    transfersOf(connection).add(this)
     this.files.active++
   }
 
@@ -129,8 +149,8 @@ export abstract class Transfer {
     } else if (this.#waiter !== undefined) {
       this.#waiter.keep(frame)
       this.#waiter = undefined
-    } else {
-      this.#mailbox.push(frame)
+    } else if (this.#mailbox.push(frame) > MAX_WAITING) {
+      this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'more frames than there are'))
     }
   }
 
@@ -177,13 +197,13 @@ export abstract class Transfer {
   }
 
   protected tellProgress(bytes: number): void {
-    this.#onProgress?.({ bytes, total: this.#total })
+    outside(() => this.#onProgress?.({ bytes, total: this.#total }))
   }
 
   /** Breaks off when the time passes without any progress. */
   protected limit(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
     clearTimeout(this.#timer)
-    this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code)) }, time)
+    this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code)) }, time).unref()
   }
 
   protected touch(): void {
@@ -227,8 +247,8 @@ export abstract class Transfer {
     return this.#isBroken
   }
 
-  /** How the peer is told that it has failed. */
-  protected abstract refuse(code: { code: number; rest: Buffer }): NativeTransferFrame | undefined
+  /** Tells the peer that it has failed. */
+  protected abstract refuse(told: { code: number; rest: Buffer }): void
 
   /** Runs the whole of it. Whatever happens, at the end nothing of it is left. */
   protected async run<T>(body: () => Promise<T>, cleanUp: (failed: boolean) => Promise<void>): Promise<T> {
@@ -255,22 +275,22 @@ export abstract class Transfer {
   #tell(error: unknown): void {
     if ((this.connection._flags & SILENT) !== 0) return
     // An AbortSignal has a reason of the program's own.
-    const told = this.#signal?.aborted === true && !(error instanceof IocpError) ? tellPeer(transferError('ERR_IOCP_TRANSFER_ABORTED')) : tellPeer(error)
-    const frame = this.refuse(told)
-    if (frame !== undefined) this.files.frame(this.connection, frame)
+    const isMine = this.#signal?.aborted === true && !(error instanceof IocpError)
+    const told = tellPeer(isMine ? transferError('ERR_IOCP_TRANSFER_ABORTED') : error)
+    this.refuse(told)
   }
 
   /** Waits until native code has closed the file. A write that the peer does not take ends with the connection only. */
   async #letGo(): Promise<void> {
     if (!this.#isNative) return
     this.files.cancel(this.connection, this.isReceived, this.id)
-    const timer = setTimeout(() => this.connection.reset(), GRACE)
+    const timer = setTimeout(() => this.connection.reset(), GRACE).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)
   }
 }
 
-/** Whether anything can be sent to the peer. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
+/** Whether a file can be begun. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
 export function requireWritable(connection: Connection): void {
-  if ((connection._flags & NOT_WRITABLE) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._host.isStopping) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
 }

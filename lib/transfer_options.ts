@@ -208,7 +208,7 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
 }
 
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */
-export function readSendFile(options: unknown, maxPayload: number, settings: TransferSettings): SendPlan {
+export function readSendFile(options: unknown, maxPayload: number, bytesPerSecond: number): SendPlan {
   const reader = new OptionReader(options, '')
   const framed = reader.oneOf('mode', ['framed', 'raw'], 'framed') === 'framed'
   const max = framed ? Math.max(1, Math.min(MAX_CHUNK, maxPayload - CHUNK_HEADER)) : MAX_CHUNK
@@ -220,11 +220,14 @@ export function readSendFile(options: unknown, maxPayload: number, settings: Tra
     chunk: Math.min(max, reader.size('chunk', { min: 1, max: MAX_CHUNK }, framed ? 64 * KIB : MIB)),
     verify: readVerify(reader, framed),
     metadata: readMetadata(reader),
-    bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, settings.bytesPerSecond),
+    bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, bytesPerSecond),
     signal: readSignal(reader),
     onProgress: reader.callback<(progress: TransferProgress) => void>('onProgress')
   }
   reader.done()
+  if (!framed && plan.metadata.length > 0) {
+    throw invalidOption('metadata', plan.metadata, 'left out in raw mode, which has no room for it')
+  }
   return plan
 }
 

@@ -3,10 +3,16 @@
 import type { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { SILENT } from './connection_state.js'
+import { deliver } from './receiving.js'
 import type { Transfer } from './transfer.js'
 import { readFileEnd, readFrame } from './transfer_frames.js'
+import { iocpsFile } from './transfer_iocps.js'
+import { isFresh } from './transfer_offer.js'
 import { offered } from './transfer_receive.js'
 import { transferKind } from './vocabulary.js'
+
+/** Packages that came before it was known whether anybody listens for files. */
+const undecided = new WeakSet<Buffer>()
 
 function find(connection: Connection, isReceived: boolean, id: number): Transfer | undefined {
   const transfers = connection._extra?.transfers
@@ -16,6 +22,10 @@ function find(connection: Connection, isReceived: boolean, id: number): Transfer
 /** A frame of the peer's. One about a transfer that is over here was on its way when it ended. */
 export function fileFrame(connection: Connection, bytes: Buffer): void {
   if ((connection._flags & SILENT) !== 0) return
+  if ((bytes[0] ?? 0) < transferKind.offer) {
+    iocps(connection, bytes)
+    return
+  }
   const frame = readFrame(bytes)
   switch (frame.kind) {
     case transferKind.offer:
@@ -31,6 +41,19 @@ export function fileFrame(connection: Connection, bytes: Buffer): void {
     default:
       find(connection, false, frame.id)?.take(frame)
   }
+}
+
+/** A package of IOCPS about a file, or a packet that looks like one. */
+function iocps(connection: Connection, bytes: Buffer): void {
+  // Whoever waits for the connection may want to listen for files.
+  if (isFresh(connection)) undecided.add(bytes)
+  else if (iocpsFile(connection, bytes)) return
+  deliver(connection, bytes)
+}
+
+/** Whether a packet that was held back is about a file after all; then it has been dealt with. */
+export function wasFile(connection: Connection, packet: Uint8Array): boolean {
+  return packet instanceof Buffer && undecided.delete(packet) && iocpsFile(connection, packet)
 }
 
 /** Native code has come so far. */

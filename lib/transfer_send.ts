@@ -6,32 +6,25 @@ import type { Connection } from './connection.js'
 import { invalidOption } from './errors.js'
 import { Transfer, hasRoom, requireWritable, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
-import type { FileEnd, NativeTransferFrame } from './transfer_frames.js'
+import type { FileEnd } from './transfer_frames.js'
+import { sendIocps, speaksIocps } from './transfer_iocps.js'
 import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './transfer_options.js'
-import { fileOutcome, transferKind } from './vocabulary.js'
-
-/** What became of a file that was sent. */
-export interface SentFile {
-  /** Bytes of the file that the receiver has now, those that it had before included. */
-  readonly bytes: number
-  /** From the first byte to the last word of the receiver. */
-  readonly seconds: number
-  readonly bytesPerSecond: number
-  /** Bytes that were left out, because the receiver had them from an earlier attempt. */
-  readonly resumedFrom: number
-  /** Of the whole file, in hexadecimal digits. */
-  readonly sha256?: string
-}
+import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './transfer_source.js'
+import { transferKind } from './vocabulary.js'
 
 /**
  * Sends a file.
  * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
  */
 export function sendFile(connection: Connection, path: string, options: SendFileOptions | undefined): Promise<SentFile> {
-  if (typeof path !== 'string' || path === '') throw invalidOption('path', path, 'the path of a file')
+  checkPath(path)
   const settings = settingsOf(connection)
-  const plan = readSendFile(options, connection._profile.rules.maxPayload, settings)
+  const plan = readSendFile(options, connection._profile.rules.maxPayload, settings.bytesPerSecond)
   return begin(connection, path, plan, settings)
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path !== 'string' || path === '') throw invalidOption('path', path, 'the path of a file')
 }
 
 async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
@@ -41,6 +34,7 @@ async function begin(connection: Connection, path: string, plan: SendPlan, setti
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+  if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
   return new OutgoingFile(connection, settings, plan)._run(path)
 }
 
@@ -61,8 +55,8 @@ class OutgoingFile extends Transfer {
     if (this.#plan.framed) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
 
-  protected override refuse(told: { code: number; rest: Buffer }): NativeTransferFrame | undefined {
-    return this.#isOffered ? { kind: transferKind.abort, id: this.id, side: 0, ...told } : undefined
+  protected override refuse(told: { code: number; rest: Buffer }): void {
+    if (this.#isOffered) this.files.frame(this.connection, { kind: transferKind.abort, id: this.id, side: 0, ...told })
   }
 
   _run(path: string): Promise<SentFile> {
@@ -79,13 +73,15 @@ class OutgoingFile extends Transfer {
 
   async #send(path: string, name: string): Promise<SentFile> {
     const plan = this.#plan
+    if (!plan.framed) {
+      // From now on what is sent waits, although the file has to be opened first.
+      this.connection._host.submission.flush()
+      if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      this.started()
+    }
     const file = await this.files.openSource(path, plan.verify)
     this.#file = file
-    if (plan.offset > file.size) throw invalidOption('offset', plan.offset, `at most the size of the file, ${file.size}`)
-    this.#length = Math.min(plan.length, file.size - plan.offset)
-    if (this.#length < plan.length && plan.length !== Number.MAX_SAFE_INTEGER) {
-      throw invalidOption('length', plan.length, `at most what the file has from there, ${this.#length}`)
-    }
+    this.#length = rangeOf(plan, file.size)
     this.watch(plan.signal, this.#length, plan.onProgress)
     await this.until(Promise.resolve())
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
@@ -96,7 +92,8 @@ class OutgoingFile extends Transfer {
     const end = await this.nativeEnd()
     if (plan.framed) await this.frame(transferKind.stored)
     this.tellProgress(this.#length)
-    return this.#result(resumedFrom, end)
+    const result = sentResult(this.#length, this.#begun, resumedFrom)
+    return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
   }
 
   /** Offers it, and gives the place to begin at. */
@@ -104,7 +101,6 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
-    requireWritable(this.connection)
     const { id } = this
     this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
     this.#isOffered = true
@@ -120,39 +116,20 @@ class OutgoingFile extends Transfer {
   }
 
   #hand(file: NativeFile, resumedFrom: number): void {
-    const { bytesPerSecond, chunk, framed, offset, verify } = this.#plan
-    const { method } = this.settings
+    const { id } = this
+    const offset = this.#plan.offset + resumedFrom
+    const length = this.#length - resumedFrom
+    const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
     this.#file = undefined
     this.connection._host.submission.flush()
-    const taken = this.files.send(this.connection, file, {
-      id: this.id,
-      offset: offset + resumedFrom,
-      length: this.#length - resumedFrom,
-      start: resumedFrom,
-      // Slow transfers go in small steps, so that their progress can be seen.
-      chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(512, Math.floor(bytesPerSecond / 4))),
-      framed,
-      transmit: !verify && (method === 'transmit' || (method === 'auto' && this.files.transmitsFreely)),
-      bytesPerSecond
-    })
-    if (!taken) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
+      throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    }
     this.started()
   }
 
-  protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
-    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'read')
-    return transferError('ERR_IOCP_TRANSFER_ABORTED')
-  }
-
-  #result(resumedFrom: number, end: FileEnd): SentFile {
-    const seconds = (performance.now() - this.#begun) / 1000
-    return {
-      bytes: this.#length,
-      seconds,
-      bytesPerSecond: seconds === 0 ? 0 : (this.#length - resumedFrom) / seconds,
-      resumedFrom,
-      ...(this.#plan.verify && { sha256: end.hash.toString('hex') })
-    }
+  protected override errorOfEnd(end: FileEnd): Error {
+    return readError(this.files, end)
   }
 }
 
@@ -162,8 +139,22 @@ export interface BroadcastFileResult {
   readonly failed: { readonly connection: Connection; readonly error: unknown }[]
 }
 
-/** Sends one file to many connections. */
-export async function broadcastFile(
+/**
+ * Sends one file to many connections.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function broadcastFile(
+  targets: readonly Connection[],
+  path: string,
+  options: SendFileOptions | undefined
+): Promise<BroadcastFileResult> {
+  checkPath(path)
+  // Also when there is nobody to send it to.
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
+  return sendToAll(targets, path, options)
+}
+
+async function sendToAll(
   targets: readonly Connection[],
   path: string,
   options: SendFileOptions | undefined

@@ -54,6 +54,13 @@ struct TransferFrame {
   size_t rest_size = 0;
 };
 
+// IOCPS speaks otherwise about files: [1][u32 size, little-endian][name, NUL], [2] and [3].
+constexpr size_t kIocpsOfferHeader = 5;
+inline bool is_iocps_file(const uint8_t* data, size_t size) {
+  if (size == 1) return data[0] == 2 || data[0] == 3;
+  return size > kIocpsOfferHeader + 1 && data[0] == 1 && data[size - 1] == 0;
+}
+
 inline bool is_transfer_type(uint8_t type) { return (type & 0xf8u) == kTransferTypes; }
 
 // False when the bytes are no transfer frame, or one that says something impossible.

@@ -33,6 +33,10 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::send_file>("sendFile"),
                          InstanceMethod<&EngineWrap::receive_file>("receiveFile"),
                          InstanceMethod<&EngineWrap::cancel_file>("cancelFile"),
+                         InstanceMethod<&EngineWrap::reserve_file>("reserveFile"),
+                         InstanceMethod<&EngineWrap::start_sent_file>("startSentFile"),
+                         InstanceMethod<&EngineWrap::hold_end>("holdEnd"),
+                         InstanceMethod<&EngineWrap::send_control>("sendControl"),
                          InstanceMethod<&EngineWrap::transfer_frame>("transferFrame"),
                          InstanceMethod<&EngineWrap::stats>("stats"),
                          InstanceMethod<&EngineWrap::stop>("stop"),
@@ -229,6 +233,38 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   engine_->with_connection(id_of(info),
                            [&](Connection& connection) { connection.cancel_file(received, id); });
   engine_->wake_if_needed();
+}
+
+Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
+  bool taken = false;
+  if (engine_ != nullptr) {
+    const uint32_t id = info[2].ToNumber().Uint32Value();
+    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.reserve_file(id); });
+  }
+  return Napi::Boolean::New(info.Env(), taken);
+}
+
+void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  const uint32_t id = info[2].ToNumber().Uint32Value();
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.start_sent_file(id); });
+}
+
+void EngineWrap::hold_end(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  const bool on = info[2].ToBoolean();
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.hold_end(on); });
+}
+
+Napi::Value EngineWrap::send_control(const Napi::CallbackInfo& info) {
+  bool taken = false;
+  if (engine_ != nullptr && info[2].IsTypedArray()) {
+    const Napi::Uint8Array packet = info[2].As<Napi::Uint8Array>();
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      taken = connection.push_control(connection.send_framing(), {packet.Data(), packet.ByteLength()});
+    });
+  }
+  return Napi::Boolean::New(info.Env(), taken);
 }
 
 Napi::Value EngineWrap::transfer_frame(const Napi::CallbackInfo& info) {

@@ -178,6 +178,7 @@ bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out) {
   // One TransmitFile carries no more than this, its head included.
   out->chunk = static_cast<uint32_t>(reader.number("chunk", 1, 2147483646 - 64));
   out->framed = reader.boolean("framed");
+  out->held = reader.boolean("held") && !out->framed;
   out->transmit = reader.boolean("transmit");
   out->bytes_per_second = reader.number("bytesPerSecond", 0, kMaxInteger / 1000);
   return reader.finish();

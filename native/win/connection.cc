@@ -32,6 +32,7 @@ Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket sock
       socket_(std::move(socket)),
       sequencer_(profile->pending_reads),
       takes_transfers_(carries_transfers(*profile->receive)),
+      takes_iocps_files_(profile->transfers && profile->receive->iocps_files()),
       read_(this),
       write_(this),
       retry_timer_(this, kSend | kReceive | kRetry),

@@ -144,6 +144,15 @@ class Connection final {
   void cancel_file(bool received, uint32_t id);
   // Queued behind what is there, whatever the overflow policy says: there are few, and none may be lost.
   bool push_transfer(const Framing* framing, const TransferFrame& frame);
+  // The same for a whole packet that is not one of the frames.
+  bool push_control(const Framing* framing, ByteSpan packet);
+  // Takes the place of a raw file in the queue; send_file() with the same number fills it. It ends like
+  // one. False when the connection is closed or ending.
+  bool reserve_file(uint32_t id);
+  // A file that was held back may go now.
+  void start_sent_file(uint32_t id);
+  // While files are under way the FIN waits, though not beyond the deadline of the end.
+  void hold_end(bool on);
 
   // -- I/O threads ------------------------------------------------------------------------------
   // Sets the id, before anybody can look the connection up.
@@ -231,6 +240,8 @@ class Connection final {
   // connection_files.cc
   bool show_file(SendFile* file);
   bool schedule_send_locked();
+  SendFile* find_sent_locked(uint32_t id);
+  void add_sent_locked(SendFile* file, bool queued);
   void send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
                        const uint8_t* hash);
   void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
@@ -238,15 +249,13 @@ class Connection final {
   void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, uint64_t bytes,
                        const uint8_t* hash);
   void report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes);
-  bool has_files_locked() const {
-    return files_ != nullptr && !(files_->sent.empty() && files_->received.empty());
-  }
   bool carries_transfers(const Framing& framing) const;
-  ReceiveFile* find_received(uint32_t id);
+  ReceiveFile* find_received(uint32_t id, bool framed_only = true);
   void take_chunk(uint32_t id, const uint8_t* data, size_t size);
   void start_file(uint32_t id, uint64_t offset);
   void finish_file(uint32_t id);
   void take_raw();
+  void cut_raw_off();
   void forget_files();
 
   Engine* const engine_;
@@ -272,6 +281,7 @@ class Connection final {
   bool abortive_ = false;
   bool scheduled_ = false;      // in the engine's list of connections to serve
   bool end_requested_ = false;
+  bool end_held_ = false;       // files are under way
   bool shut_down_ = false;      // our FIN is out
   bool peer_ended_ = false;
   bool receiving_ = false;      // a thread is in the receiving strand
@@ -308,6 +318,7 @@ class Connection final {
   bool hot_ = false;               // busy: reads are posted with buffers
   bool eof_ = false;
   bool takes_transfers_;
+  bool takes_iocps_files_;
   bool bad_transfer_ = false;
   ReadOperation read_;
   std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due

@@ -22,6 +22,7 @@ bool Connection::decode_current() {
     if (frame_.at_rest()) {
       receive_framing_ = next;
       takes_transfers_ = carries_transfers(*next);
+      takes_iocps_files_ = profile_->transfers && next->iocps_files();
       // Unless JavaScript has asked for yet another one meanwhile.
       next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
     }

@@ -11,6 +11,9 @@
 namespace iocp {
 namespace {
 
+// Above the cap of the send queue, for what ends tell each other about files.
+constexpr uint64_t kControlReserve = 1024 * 1024;
+
 template <class File>
 bool take_out(std::vector<File*>* files, const File* file) {
   const auto found = std::find(files->begin(), files->end(), file);
@@ -26,6 +29,7 @@ ConnectionFiles::~ConnectionFiles() {
   for (ReceiveFile* file : received) file->release();
 }
 
+// One whose place was reserved is filled; any other gets its place now.
 bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOptions& options) {
   if (options.framed) {
     FrameEnvelope envelope;
@@ -38,24 +42,54 @@ bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOpt
   start.id = options.id;
   start.number = options.start;
   if (options.framed && !push_transfer(framing, start)) return false;
-  auto* sent = new SendFile(this, engine_, framing, std::move(file), options);
+  SendFile* sent = nullptr;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_ || shut_down_) {
-      sent->release();
-      return false;
-    }
-    if (files_ == nullptr) files_ = std::make_unique<ConnectionFiles>();
-    files_->sent.push_back(sent);  // the first count is the list's
-    sent->add_ref();
-    if (!options.framed && options.length != 0) {
+    if (closing_ || shut_down_) return false;
+    sent = find_sent_locked(options.id);
+    if (sent != nullptr) {
       sent->add_ref();
-      send_.push_item(sent);
+      sent->fill(std::move(file), options);
+      if (options.length == 0 && send_.remove_item(sent)) sent->left_queue();
+    } else {
+      sent = new SendFile(this, engine_, framing, std::move(file), options);
+      add_sent_locked(sent, !options.framed && (options.held || options.length != 0));
     }
   }
   sent->advance();
   sent->release();
   return true;
+}
+
+bool Connection::reserve_file(uint32_t id) {
+  SendFileOptions options;
+  options.id = id;
+  options.framed = false;
+  options.held = true;
+  std::lock_guard<SrwLock> guard(lock_);
+  if (closing_ || shut_down_) return false;
+  auto* const sent = new SendFile(this, engine_, send_framing_, nullptr, options);
+  add_sent_locked(sent, true);
+  sent->release();
+  return true;
+}
+
+// With its first count for the list and another one for the caller.
+void Connection::add_sent_locked(SendFile* file, bool queued) {
+  if (files_ == nullptr) files_ = std::make_unique<ConnectionFiles>();
+  files_->sent.push_back(file);
+  file->add_ref();
+  if (!queued) return;
+  file->add_ref();
+  send_.push_item(file);
+}
+
+SendFile* Connection::find_sent_locked(uint32_t id) {
+  if (files_ == nullptr) return nullptr;
+  for (SendFile* one : files_->sent) {
+    if (one->id() == id) return one;
+  }
+  return nullptr;
 }
 
 bool Connection::receive_file(std::unique_ptr<TransferFile> file, const ReceiveFileOptions& options) {
@@ -87,11 +121,7 @@ void Connection::cancel_file(bool received, uint32_t id) {
   SendFile* sent = nullptr;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (!received && files_ != nullptr) {
-      for (SendFile* one : files_->sent) {
-        if (one->id() == id) sent = one;
-      }
-    }
+    if (!received) sent = find_sent_locked(id);
     if (sent != nullptr) {
       sent->add_ref();
       if (sent->cancel() && send_.remove_item(sent)) sent->left_queue();
@@ -103,7 +133,7 @@ void Connection::cancel_file(bool received, uint32_t id) {
     return request(kSend);  // what waited behind it
   }
   if (!received) return;
-  if (ReceiveFile* file = find_received(id)) {
+  if (ReceiveFile* file = find_received(id, false)) {
     file->cancel();
     file->release();
   }
@@ -112,18 +142,52 @@ void Connection::cancel_file(bool received, uint32_t id) {
 bool Connection::push_transfer(const Framing* framing, const TransferFrame& frame) {
   uint8_t bytes[kTransferMaxControl];
   const size_t size = encode_transfer(frame, bytes, sizeof(bytes));
+  return size != 0 && push_control(framing, {bytes, size});
+}
+
+bool Connection::push_control(const Framing* framing, ByteSpan packet) {
   FrameEnvelope envelope;
-  if (size == 0 || !framing->encode(size, &envelope)) return false;
+  if (!framing->encode(packet.size, &envelope)) return false;
   bool schedule = false;
+  bool overflow = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (closing_ || shut_down_) return false;
-    send_.push_copy({envelope.header, envelope.header_size}, {bytes, size},
-                    {envelope.trailer, envelope.trailer_size}, 0);
-    schedule = schedule_send_locked();
+    // Answers are not dropped; a peer that asks for them and takes none must not fill the memory.
+    overflow = send_.totals().bytes > profile_->hard_cap + kControlReserve;
+    if (!overflow) {
+      send_.push_copy({envelope.header, envelope.header_size}, packet,
+                      {envelope.trailer, envelope.trailer_size}, 0);
+      schedule = schedule_send_locked();
+    }
+  }
+  if (overflow) {
+    close(CloseCause::overflow, 0, true);
+    return false;
   }
   if (schedule) engine_->schedule(this);
   return true;
+}
+
+void Connection::start_sent_file(uint32_t id) {
+  SendFile* sent = nullptr;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    sent = find_sent_locked(id);
+    if (sent == nullptr) return;
+    sent->add_ref();
+    sent->let_go();
+  }
+  sent->advance();
+  sent->release();
+}
+
+void Connection::hold_end(bool on) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    end_held_ = on;
+  }
+  if (!on) request(kSend);  // our FIN may have waited for it
 }
 
 // True when the caller has to schedule the connection; it has a count then.
@@ -165,7 +229,7 @@ void Connection::send_file_ended(SendFile* file, FileOutcome outcome, uint32_t e
     mine = take_out(&files_->sent, file);
   }
   if (mine) file->release();
-  request(kSend);  // our FIN may have waited for it
+  request(kSend);  // what waited behind it
 }
 
 void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error,
@@ -177,7 +241,6 @@ void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint
     mine = take_out(&files_->received, file);
   }
   if (mine) file->release();
-  request(kSend);
 }
 
 // [u32 id, u32 outcome, u32 error, u32 0, u64 bytes, SHA-256], little-endian as the machine.
@@ -205,12 +268,12 @@ bool Connection::carries_transfers(const Framing& framing) const {
          framing.encode(kTransferChunkHeader, &envelope) && framing.encode(kTransferChunkHeader + 1, &envelope);
 }
 
-// With a count for the caller.
-ReceiveFile* Connection::find_received(uint32_t id) {
+// With a count for the caller. A peer's frame never finds a raw file.
+ReceiveFile* Connection::find_received(uint32_t id, bool framed_only) {
   std::lock_guard<SrwLock> guard(lock_);
   if (files_ == nullptr) return nullptr;
   for (ReceiveFile* file : files_->received) {
-    if (file->id() != id) continue;
+    if (file->id() != id || (framed_only && file->is_raw())) continue;
     file->add_ref();
     return file;
   }
@@ -247,6 +310,14 @@ void Connection::take_raw() {
   if (!file->all_taken()) return;
   raw_file_.store(nullptr, std::memory_order_release);
   file->finish();
+  file->release();
+}
+
+// Receiving strand, when nothing more will come: a raw file that misses bytes never gets them.
+void Connection::cut_raw_off() {
+  ReceiveFile* file = raw_file_.exchange(nullptr, std::memory_order_acq_rel);
+  if (file == nullptr) return;
+  file->cut_off();
   file->release();
 }
 

@@ -69,6 +69,7 @@ void Connection::receive_strand() {
   for (;;) {
     bool stop = false;
     cool();
+    if (eof_) cut_raw_off();
     if (current_size_ != current_offset_) {
       stop = !may_deliver() || !decode_current();
     } else {
@@ -290,6 +291,7 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
 // The peer has half-closed and everything before it has been delivered. Whether this side ends too is
 // decided in JavaScript, after the packets before it have been seen there and answered.
 void Connection::on_peer_end() {
+  cut_raw_off();
   engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0},
                    nullptr, 0, nullptr);
   bool both = false;

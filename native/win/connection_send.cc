@@ -155,7 +155,7 @@ void Connection::send_strand() {
         }
         if (count == 0 && !file) {
           sending_ = false;
-          end_of_stream = end_requested_ && !shut_down_ && send_.empty() && !has_files_locked();
+          end_of_stream = end_requested_ && !shut_down_ && send_.empty() && !end_held_;
           shut_down_ = shut_down_ || end_of_stream;
         }
       }

@@ -103,6 +103,14 @@ void ReceiveFile::finish() {
   try_end();
 }
 
+void ReceiveFile::cut_off() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (error_ == 0) error_ = kErrorHandleEof;
+  }
+  try_end();
+}
+
 void ReceiveFile::cancel() {
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -142,6 +150,7 @@ void ReceiveFile::issue(WriteOperation* write) {
 }
 
 void ReceiveFile::on_written(Operation* self, uint32_t error, uint32_t bytes) {
+  calls::wait_for_slow_disk();
   WriteOperation* write = static_cast<WriteOperation*>(self);
   ReceiveFile* file = write->file;
   Connection* connection = file->connection_;
@@ -204,6 +213,7 @@ void ReceiveFile::try_end() {
   // A resumed file may have been longer than what came now.
   if (outcome == FileOutcome::complete) {
     error = file->set_size(next_offset_);
+    if (error == 0) error = file->keep();
     if (error != 0) outcome = FileOutcome::failed;
   }
   file.reset();

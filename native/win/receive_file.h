@@ -35,6 +35,7 @@ class ReceiveFile final {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
   uint32_t id() const { return options_.id; }
+  bool is_raw() const { return options_.raw; }
 
   // Receiving strand: the sender says where it begins, with the first byte or behind what is there.
   void start(uint64_t offset);
@@ -43,6 +44,8 @@ class ReceiveFile final {
   // Receiving strand: no more bytes will come.
   void finish();
   bool all_taken() const { return taken_ == options_.bytes; }
+  // Receiving strand: the peer has ended before the last byte.
+  void cut_off();
   // Any thread, without locks.
   void cancel();
 

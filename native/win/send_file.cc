@@ -26,7 +26,8 @@ SendFile::SendFile(Connection* connection, Engine* engine, const Framing* framin
       framing_(framing),
       options_(options),
       file_(std::move(file)),
-      queued_(!options.framed && options.length != 0),  // a raw file keeps its place from the beginning
+      held_(options.held),
+      queued_(!options.framed && (options.held || options.length != 0)),  // a raw file keeps its place from the beginning
       started_ms_(Engine::now_ms()),
       reported_ms_(started_ms_),
       read_operation_(this),
@@ -52,7 +53,7 @@ void SendFile::PaceTimer::fire() {
 // Whether there is a piece that the strand could write. With the lock.
 bool SendFile::has_piece() const {
   if (piece_size_ != 0) return true;
-  if (ended_ || paced_ || is_cancelled()) return false;
+  if (ended_ || held_ || paced_ || is_cancelled()) return false;
   if (options_.transmit) return error_ == 0 && sent_ < options_.length;
   return ahead_[front_].full;
 }
@@ -93,6 +94,7 @@ void SendFile::advance() {
 SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
   if (ended_) return Next::nothing;
   const bool stop = error_ != 0 || is_cancelled();
+  if (held_ && !stop) return Next::nothing;
   const bool idle = !writing_ && !reading_ && piece_size_ == 0;
   // What has been read before a read failed goes out first: so the receiver can keep it for a resume.
   const bool spent = options_.transmit || error_ == 0 || !ahead_[front_].full || is_cancelled();
@@ -177,6 +179,20 @@ bool SendFile::cancel() {
   std::lock_guard<SrwLock> guard(lock_);
   cancelled_.store(true, std::memory_order_release);
   return piece_size_ == 0 && (options_.framed || sent_ == 0);
+}
+
+void SendFile::let_go() {
+  std::lock_guard<SrwLock> guard(lock_);
+  held_ = false;
+  started_ms_ = Engine::now_ms();
+}
+
+void SendFile::fill(std::unique_ptr<TransferFile> file, const SendFileOptions& options) {
+  std::lock_guard<SrwLock> guard(lock_);
+  file_ = std::move(file);
+  options_ = options;
+  held_ = options.held;
+  started_ms_ = Engine::now_ms();
 }
 
 void SendFile::left_queue() {
@@ -281,7 +297,7 @@ void SendFile::push_done() {
 // By whoever has set `ended_`.
 void SendFile::end(FileOutcome outcome, uint32_t error) {
   uint8_t hash[Sha256::kSize] = {};
-  if (file_->hash() != nullptr) (void)file_->hash()->digest(hash);
+  if (file_ != nullptr && file_->hash() != nullptr) (void)file_->hash()->digest(hash);
   for (Ahead& ahead : ahead_) ahead.memory.reset();
   file_.reset();
   add_ref();  // the list's count goes now

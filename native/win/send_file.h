@@ -37,6 +37,7 @@ struct SendFileOptions {
   uint64_t start = 0;  // bytes of what was offered that the receiver has already
   uint32_t chunk = 0;  // bytes of the file per piece
   bool framed = true;
+  bool held = false;  // raw: keeps its place, but waits for let_go()
   bool transmit = false;          // TransmitFile; else ReadFile and WSASend
   uint64_t bytes_per_second = 0;  // 0: as fast as it goes
 };
@@ -65,6 +66,10 @@ class SendFile final : public SendOwner {
   // Does whatever is next: reads ahead, takes its place in the queue, ends. Any thread, without locks.
   void advance();
 
+  // Under the connection's lock: it is no longer held back. advance() has to follow.
+  void let_go();
+  // Under the connection's lock: what it sends, when only its place was taken so far.
+  void fill(std::unique_ptr<TransferFile> file, const SendFileOptions& options);
   // Under the connection's lock. True when no byte that was promised is missing if the item is taken
   // out of the queue now.
   bool cancel();
@@ -110,11 +115,12 @@ class SendFile final : public SendOwner {
   Connection* const connection_;
   Engine* const engine_;
   const Framing* const framing_;
-  const SendFileOptions options_;
+  SendFileOptions options_;
   SrwLock lock_;
-  std::unique_ptr<TransferFile> file_;  // null when it has ended
+  std::unique_ptr<TransferFile> file_;  // null before fill() and when it has ended
   std::atomic<bool> cancelled_{false};
   bool ended_ = false;
+  bool held_;
   bool queued_ = false;   // in the send queue
   bool writing_ = false;  // a piece is in the hands of the strand
   bool reading_ = false;

@@ -142,6 +142,13 @@ inline uint32_t write_file(HANDLE file, const uint8_t* data, size_t size, OVERLA
   return WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation) ? 0 : GetLastError();
 }
 
+// Test builds: how late the end of a write is told.
+inline void wait_for_slow_disk() {
+#ifdef IOCP_FAULT_SEAM
+  if (const uint32_t late = fault::delay(fault::Call::write_file)) Sleep(late);
+#endif
+}
+
 inline uint32_t shutdown_send(SOCKET socket) {
   IOCP_FAULT_POINT(shutdown);
   return ::shutdown(socket, SD_SEND) == 0 ? 0 : last_error();

@@ -42,7 +42,7 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
                                    std::unique_ptr<TransferFile>* out) {
   std::unique_ptr<TransferFile> file;
   // The link itself is opened, not what it points to; and then refused.
-  uint32_t error = open(path, GENERIC_READ | GENERIC_WRITE, 0, resume ? OPEN_ALWAYS : CREATE_NEW,
+  uint32_t error = open(path, GENERIC_READ | GENERIC_WRITE | DELETE, 0, resume ? OPEN_ALWAYS : CREATE_NEW,
                         FILE_FLAG_OPEN_REPARSE_POINT, &file);
   if (error != 0) return error;
   BY_HANDLE_FILE_INFORMATION info;
@@ -50,6 +50,8 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
   if ((info.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0 || info.nNumberOfLinks > 1) {
     return ERROR_ACCESS_DENIED;
   }
+  // Where a file system cannot do this, a killed process leaves its part, as with `resume`.
+  if (!resume) (void)file->set_temporary(true);
   if (size > file->size_) {
     FILE_ALLOCATION_INFO room;
     room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
@@ -58,7 +60,7 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
       error = GetLastError();
       if (error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL) {
         file.reset();
-        if (!resume) (void)DeleteFileW(path.c_str());
+        if (!resume) (void)DeleteFileW(path.c_str());  // where it could not be made temporary
         return error;
       }
     }
@@ -72,6 +74,16 @@ uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bo
   return MoveFileExW(from.c_str(), to.c_str(), replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0
                                                                                         : GetLastError();
 }
+
+uint32_t TransferFile::set_temporary(bool on) {
+  FILE_DISPOSITION_INFO info;
+  info.DeleteFile = on ? TRUE : FALSE;
+  if (!SetFileInformationByHandle(handle(), FileDispositionInfo, &info, sizeof(info))) return GetLastError();
+  is_temporary_ = on;
+  return 0;
+}
+
+uint32_t TransferFile::keep() { return is_temporary_ ? set_temporary(false) : 0; }
 
 uint32_t TransferFile::read_size() {
   LARGE_INTEGER size;

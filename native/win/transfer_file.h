@@ -17,6 +17,7 @@ class TransferFile final {
   // For reading, while others may read and delete it. `hash`: its bytes will be hashed.
   static uint32_t open_source(const std::wstring& path, bool hash, std::unique_ptr<TransferFile>* out);
   // For writing, and nobody else may: a new file, or with `resume` the one that is there (or a new one).
+  // A new one goes with its handle, even when the process is killed, until keep() says otherwise.
   // Room for `size` bytes is asked for, so that a full disk is known before the first byte comes.
   static uint32_t open_target(const std::wstring& path, uint64_t size, bool resume, bool hash,
                               std::unique_ptr<TransferFile>* out);
@@ -29,6 +30,8 @@ class TransferFile final {
   Sha256* hash() const { return hash_.get(); }
   // The SHA-256 of the first `bytes`. With `keep` what comes next is hashed behind them. Blocking.
   uint32_t hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]);
+  // What was made here shall stay when it is closed.
+  uint32_t keep();
   // Makes it `size` bytes long.
   uint32_t set_size(uint64_t size);
 
@@ -37,10 +40,12 @@ class TransferFile final {
   static uint32_t open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
                        std::unique_ptr<TransferFile>* out);
   uint32_t start_hash(bool wanted);
+  uint32_t set_temporary(bool on);
   uint32_t read_size();
 
   UniqueHandle handle_;
   uint64_t size_ = 0;
+  bool is_temporary_ = false;
   std::unique_ptr<Sha256> hash_;
 };
 

@@ -69,6 +69,7 @@ export class FakeEngine implements SubmissionEngine {
 export class FakeHost implements ConnectionHost {
   readonly engine: FakeEngine
   readonly files = { active: 0 } as unknown as NativeFiles
+  readonly isStopping = false
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()

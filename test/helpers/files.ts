@@ -10,10 +10,12 @@ import {
   createServer,
   framing,
   type AcceptOptions,
+  type CloseReport,
   type Connection,
   type ConnectionOptions,
   type FileOffer,
   type ReceivedFile,
+  type Server,
   type ServerOptions
 } from 'iocp'
 import { onTestFinished } from 'vitest'
@@ -60,6 +62,8 @@ export function leftovers(folder: string): string[] {
 export interface Pair {
   client: Connection
   server: Connection
+  endpoint: Server
+  close(options: { deadline: number }): Promise<CloseReport>
   port: number
 }
 
@@ -81,7 +85,7 @@ export async function pair(
   onTestFinished(() => {
     client.destroy()
   })
-  return { client, server: await accepted, port }
+  return { client, server: await accepted, endpoint: server, port, close: (how) => server.close(how) }
 }
 
 /** Accepts the next file that a connection is offered. */

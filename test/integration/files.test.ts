@@ -97,14 +97,20 @@ describe.each(['read', 'transmit'] as const)("sent by '%s'", (method) => {
     const path = makeFile(from, 3_000_001)
     const pieces: Buffer[] = []
     both.server.on('packet', (packet) => pieces.push(Buffer.from(packet)))
+    // None of them waits for the other; the file is still to be opened when the last one is called.
     both.client.send('before')
-    const result = await both.client.sendFile(path, { mode: 'raw' })
+    const sending = both.client.sendFile(path, { mode: 'raw' })
     both.client.send('behind')
-    expect(result).toMatchObject({ bytes: 3_000_001 })
+    expect(await sending).toMatchObject({ bytes: 3_000_001 })
     const wanted = Buffer.concat([Buffer.from('before'), readFileSync(path), Buffer.from('behind')])
     await until('all has come', () => pieces.reduce((sum, piece) => sum + piece.length, 0) === wanted.length)
     expect(Buffer.concat(pieces).equals(wanted)).toBe(true)
-    expect((await both.client.sendFile(makeFile(from, 0), { mode: 'raw' })).bytes).toBe(0)
+    const none = both.client.sendFile(makeFile(from, 0), { mode: 'raw' })
+    both.client.send('last')
+    expect((await none).bytes).toBe(0)
+    expect(await code(both.client.sendFile(join(from, 'nothing'), { mode: 'raw' }))).toBe('ENOENT')
+    await until('the last came', () => Buffer.concat(pieces).toString('latin1').endsWith('last'))
+    await works(both)
   })
 
   test('raw, straight to disk, with packets before and behind it', async () => {

@@ -1,10 +1,8 @@
-/** Transfers that go wrong: by the disk, by the system, by a peer that breaks the rules or is killed. */
+/** Transfers that go wrong: by the disk, by the system, by a peer that breaks the rules. */
 
-import { spawn } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { connect as netConnect, type Socket } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { createServer, framing, type Connection, type ReceivedFile } from 'iocp'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import {
@@ -13,8 +11,6 @@ import {
   code,
   faults,
   folders,
-  isLong,
-  leftovers,
   makeFile,
   pair,
   pause,
@@ -282,46 +278,4 @@ describe('a peer that breaks the rules', () => {
     expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_PROTOCOL')
     expect((await peer.answer())[0]).toBe(0xf7)
   })
-})
-
-test('a sender that is killed leaves nothing behind', { timeout: 120_000 }, async () => {
-  const { from, to } = folders()
-  const server = createServer({ framing: typed })
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
-  const { port } = await server.listen({ host: '127.0.0.1' })
-  const path = makeFile(from, 8 * MIB)
-  const codes: (string | undefined)[] = []
-  const places = isLong ? 10 : 2
-  for (let place = 0; place < places; place++) {
-    const limit = randomBytes(3).readUIntBE(0, 3) % (7 * MIB)
-    const program = fileURLToPath(new URL('programs/send_file.mjs', import.meta.url))
-    const child = spawn(process.execPath, [program, String(port), path], { stdio: 'ignore' })
-    const exited = new Promise((resolve) => {
-      child.once('exit', resolve)
-    })
-    await new Promise<void>((resolve) => {
-      server.once('file', (offer) => {
-        const onProgress = ({ bytes }: { bytes: number }): void => {
-          if (bytes >= limit) child.kill('SIGKILL')
-        }
-        offer.accept({ directory: to, overwrite: 'replace', onProgress }).then(
-          () => {
-            child.kill('SIGKILL')
-            codes.push('ERR_IOCP_TRANSFER_CLOSED')
-            resolve()
-          },
-          (error: unknown) => {
-            codes.push((error as { code?: string }).code)
-            resolve()
-          }
-        )
-      })
-    })
-    await exited
-    await until('the connection is gone', () => server.connections.size === 0)
-    expect(leftovers(to)).toEqual([])
-  }
-  expect(codes).toEqual(Array.from({ length: places }, () => 'ERR_IOCP_TRANSFER_CLOSED'))
 })
