@@ -40,6 +40,9 @@ export function showEntry(entry) {
     lines.push(
       `  ${name.padEnd(8)} ${showSpread(value)} ${entry.unit}` +
         (cpu === undefined ? '' : `, cpu ${showSpread(cpu)} µs each`) +
+        (entry.javaScriptMicroseconds === undefined
+          ? ''
+          : `, JavaScript busy ${showSpread(entry.javaScriptMicroseconds[name])} µs`) +
         (bad === 0 ? '' : `, ${entry.errors[name]} errors, ${entry.refused[name]} refused`)
     )
   }

@@ -1,13 +1,18 @@
 // The peer `iocp`: this library, used as its documentation says.
-import { BROADCAST_FROM, isBroadcast, library, maxPacket, obey, threads } from './serve.mjs'
+import { BROADCAST_FROM, file, isBroadcast, library, maxPacket, method, obey, threads } from './serve.mjs'
 
 const { createServer, framing } = await import(library)
 
 const server = createServer({
   framing: framing.lengthField({ bytes: 4, endian: 'big', maxPacket }),
+  transfer: { method },
   ...(threads !== undefined && { ioThreads: threads })
 })
-if (isBroadcast) {
+if (file !== undefined) {
+  server.on('packet', (_, connection) => {
+    connection.sendFile(file, { mode: 'raw' }).catch(() => connection.destroy())
+  })
+} else if (isBroadcast) {
   server.on('packet', (packet, connection) => {
     if (packet.length < BROADCAST_FROM) connection.send(packet)
     else server.broadcast(packet)

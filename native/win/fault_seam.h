@@ -54,6 +54,7 @@ bool passes(Call call);
 ULONG shorten(Call call, ULONG size);
 // For each packet dequeued: milliseconds to hold it back.
 uint32_t delay(Call call);
+bool has_delay(Call call);
 
 }  // namespace fault
 }  // namespace iocp

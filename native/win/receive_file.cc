@@ -142,10 +142,11 @@ ReceiveFile::WriteOperation* ReceiveFile::fill_write() {
 
 void ReceiveFile::issue(WriteOperation* write) {
   connection_->add_ref();  // the write's own count; its packet may be handled before the call returns
-  const uint32_t error = calls::write_file(file_->handle(), write->memory.data(), write->size,
-                                           write->prepare_at(write->offset));
-  if (error == 0 || error == WSA_IO_PENDING) return;  // file handles do not skip the port
-  write_done(write, error, 0);
+  DWORD bytes = 0;
+  const uint32_t error = calls::write_file(file_->handle(), file_->skips_port(), write->memory.data(),
+                                           write->size, write->prepare_at(write->offset), &bytes);
+  if (error == WSA_IO_PENDING) return;
+  write_done(write, error, bytes);
   connection_->release();
 }
 

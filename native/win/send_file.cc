@@ -71,15 +71,15 @@ void SendFile::advance() {
       error = error_;
     }
     if (delay != 0) engine_->arm(timer_, delay);
-    const uint32_t failed = to_read != nullptr ? issue_read(to_read) : 0;
-    if (failed != 0) read_done(failed, 0);
+    // What a read that has ended already changes is decided anew.
+    const bool again = to_read != nullptr && issue_read(to_read);
     switch (next) {
       case Next::nothing:
-        if (failed != 0) continue;  // what that changes is decided anew
+        if (again) continue;
         return;
       case Next::show:
         // Cancelled in between: it is not in the queue, so it can end at once.
-        if (!connection_->show_file(this) || failed != 0) continue;
+        if (!connection_->show_file(this) || again) continue;
         return;
       case Next::complete:
         if (options_.framed) push_done();
@@ -136,20 +136,26 @@ SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
   return Next::show;
 }
 
-uint32_t SendFile::issue_read(Ahead* into) {
+// True when the read has ended; else its packet comes.
+bool SendFile::issue_read(Ahead* into) {
   if (!into->memory) into->memory = engine_->read_buffers().get();
-  if (!into->memory) return kErrorNotEnoughMemory;
+  if (!into->memory) {
+    read_done(kErrorNotEnoughMemory, 0);
+    return true;
+  }
   const uint64_t wanted = (std::min)({uint64_t{into->memory.size()}, uint64_t{options_.chunk},
                                       options_.length - read_});
   into->size = static_cast<uint32_t>(wanted);
   const uint64_t offset = options_.offset + read_;
   read_ += wanted;
   connection_->add_ref();  // the read's own count; its packet may be handled before the call returns
-  const uint32_t error = calls::read_file(file_->handle(), into->memory.data(), into->size,
-                                          read_operation_.prepare_at(offset));
-  if (error == 0 || error == WSA_IO_PENDING) return 0;  // file handles do not skip the port
+  DWORD bytes = 0;
+  const uint32_t error = calls::read_file(file_->handle(), file_->skips_port(), into->memory.data(),
+                                          into->size, read_operation_.prepare_at(offset), &bytes);
+  if (error == WSA_IO_PENDING) return false;
+  read_done(error, bytes);
   connection_->release();
-  return error;
+  return true;
 }
 
 void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {

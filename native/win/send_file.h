@@ -105,7 +105,7 @@ class SendFile final : public SendOwner {
   Next decide(Ahead** to_read, uint32_t* delay);
   bool has_piece() const;
   bool encode_head(uint32_t size);
-  uint32_t issue_read(Ahead* into);
+  bool issue_read(Ahead* into);
   void read_done(uint32_t error, uint32_t bytes);
   void report_progress();
   void push_done();

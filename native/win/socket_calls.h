@@ -129,17 +129,35 @@ inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint
   return ok ? 0 : last_error();
 }
 
-// From and to the operation's offset. 0 like WSA_IO_PENDING: a packet follows.
-inline uint32_t read_file(HANDLE file, uint8_t* data, size_t size, OVERLAPPED* operation) {
-  IOCP_FAULT_POINT(read_file);
-  const BOOL ok = ReadFile(file, data, IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size)), nullptr,
-                           operation);
-  return ok ? 0 : GetLastError();
+// From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.
+inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* operation, DWORD* bytes) {
+  if (!ok) return GetLastError();
+  if (!skips_port) return WSA_IO_PENDING;
+  *bytes = static_cast<DWORD>(operation->InternalHigh);
+  return 0;
 }
 
-inline uint32_t write_file(HANDLE file, const uint8_t* data, size_t size, OVERLAPPED* operation) {
+inline uint32_t read_file(HANDLE file, bool skips_port, uint8_t* data, size_t size, OVERLAPPED* operation,
+                          DWORD* bytes) {
+  IOCP_FAULT_POINT(read_file);
+  const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
+  return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
+}
+
+inline uint32_t write_file(HANDLE file, bool skips_port, const uint8_t* data, size_t size,
+                           OVERLAPPED* operation, DWORD* bytes) {
   IOCP_FAULT_POINT(write_file);
-  return WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation) ? 0 : GetLastError();
+  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port,
+                          operation, bytes);
+}
+
+// Test builds: a disk whose writes are told of late. Then all of them are told of by a packet.
+inline bool disk_is_slow() {
+#ifdef IOCP_FAULT_SEAM
+  return fault::has_delay(fault::Call::write_file);
+#else
+  return false;
+#endif
 }
 
 // Test builds: how late the end of a write is told.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error_table.h"
+#include "win/socket_calls.h"
 
 namespace iocp {
 namespace {
@@ -22,6 +23,9 @@ uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share,
   file->handle_ = UniqueHandle(handle);
   // A pipe or a console has neither a size nor offsets.
   if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
+  // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
+  file->skips_port_ = !calls::disk_is_slow() &&
+                      SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS);
   const uint32_t error = file->read_size();
   if (error != 0) return error;
   *out = std::move(file);

@@ -23,6 +23,8 @@ class TransferFile final {
                               std::unique_ptr<TransferFile>* out);
   static uint32_t move(const std::wstring& from, const std::wstring& to, bool replace);
 
+  // A call that ends at once, well or badly, leaves no packet at the port.
+  bool skips_port() const { return skips_port_; }
   HANDLE handle() const { return handle_.get(); }
   // As it was when the file was opened.
   uint64_t size() const { return size_; }
@@ -46,6 +48,7 @@ class TransferFile final {
   UniqueHandle handle_;
   uint64_t size_ = 0;
   bool is_temporary_ = false;
+  bool skips_port_ = false;
   std::unique_ptr<Sha256> hash_;
 };
 

@@ -51,6 +51,7 @@ describe('closing', () => {
     const sending = both.client.sendFile(path, { bytesPerSecond: 100_000 })
     await until('it comes', () => leftovers(to).length === 1)
     const closing = both.close({ deadline: 300 })
+    await pause(20)
     expect(await code(both.server.sendFile(path))).toBe('ERR_IOCP_TRANSFER_CLOSED')
     expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_REJECTED')
     expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_CLOSED'))
@@ -93,22 +94,22 @@ describe('closing', () => {
   test.each([0, 999])('a raw file of which %d bytes come before the peer ends', async (bytes) => {
     const { from, to } = folders()
     const both = await pair({ allowHalfOpen: true }, { allowHalfOpen: true })
-    const ready = new Promise<Promise<unknown>>((resolve) => {
+    const ready = new Promise<{ received: Promise<unknown> }>((resolve) => {
       const received = both.server.receiveFile({
         path: join(to, 'raw'),
         bytes: 1000,
         onReady: () => {
           setImmediate(() => {
-            resolve(received)
+            resolve({ received })
           })
         }
       })
       received.catch(() => undefined)
     })
-    const received = await ready
+    const { received } = await ready
     await both.client.sendFile(makeFile(from, bytes), { mode: 'raw' })
     both.client.end()
-    expect(await code(received as Promise<unknown>)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
     expect(readdirSync(to)).toEqual([])
     // And when it ended before it was asked for.
     expect(await code(both.server.receiveFile({ path: join(to, 'raw'), bytes: 1 }))).toBe('ERR_IOCP_TRANSFER_CLOSED')

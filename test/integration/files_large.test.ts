@@ -1,11 +1,11 @@
 /** Files of the sizes that hurt. With IOCP_LONG=1; without it, the same with small ones. */
 
-import { closeSync, ftruncateSync, openSync, readdirSync, statSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, statSync, writeSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { connect, createServer, type Connection } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, folders, isLong, leftovers, makeFile, pair, sha256, typed, works } from '../helpers/files.js'
+import { MIB, acceptNext, folders, isLong, leftovers, makeFile, pair, sha256, typed, until, works } from '../helpers/files.js'
 
 const GIB = 1024 * MIB
 const LIMIT = 10 * 60_000
@@ -64,9 +64,10 @@ describe.each(['read', 'transmit'] as const)("sent by '%s'", (method) => {
       await server.close({ deadline: 0 })
     })
     server.on('packet', (packet, connection) => {
-      if (packet.toString() === 'get') void connection.sendFile(path, { verify: false })
+      if (packet.toString() === 'get') sending.push(connection.sendFile(path, { verify: false }))
     })
     const { port } = await server.listen({ host: '127.0.0.1' })
+    const sending: Promise<unknown>[] = []
     const begun = performance.now()
     await Promise.all(
       Array.from({ length: 100 }, async (_, index) => {
@@ -74,12 +75,43 @@ describe.each(['read', 'transmit'] as const)("sent by '%s'", (method) => {
         const received = acceptNext(client, { path: join(to, `${index}`) })
         client.send('get')
         await received
-        client.destroy()
+        // In order, so that the server hears that it is stored.
+        client.end()
+        await client.closed
       })
     )
     show(`100 clients by '${method}', together`, 100 * size, (performance.now() - begun) / 1000)
+    expect(await Promise.all(sending)).toHaveLength(100)
     const wanted = await sha256(path)
     expect(readdirSync(to)).toHaveLength(100)
     for (const name of readdirSync(to)) expect(await sha256(join(to, name))).toBe(wanted)
   })
+})
+
+test('one file to many', { timeout: 60_000 }, async () => {
+  const { from, to } = folders()
+  const server = createServer({ framing: typed, ioThreads: 2 })
+  onTestFinished(async () => {
+    await server.close({ deadline: 0 })
+  })
+  const { port } = await server.listen({ host: '127.0.0.1' })
+  const count = 100
+  const clients: Connection[] = []
+  for (let index = 0; index < count; index++) {
+    const client = await connect({ host: '127.0.0.1', port, framing: typed })
+    client.on('file', (offer) => {
+      if (index === 7) offer.reject()
+      else void offer.accept({ path: join(to, `${index}.bin`) })
+    })
+    clients.push(client)
+  }
+  await until('all are accepted', () => server.connections.size === count)
+  const path = makeFile(from, 200_000)
+  const { sent, failed } = await server.broadcastFile(path)
+  expect(failed.map(({ error }) => (error as { code?: string }).code)).toEqual(['ERR_IOCP_TRANSFER_REJECTED'])
+  expect(sent).toHaveLength(count - 1)
+  const wanted = readFileSync(path)
+  for (const name of readdirSync(to)) expect(readFileSync(join(to, name)).equals(wanted)).toBe(true)
+  expect(readdirSync(to)).toHaveLength(count - 1)
+  for (const client of clients) client.destroy()
 })
