@@ -10,6 +10,7 @@ import { FileIn, targetOf, type ReceivedFile } from './transfer_in.js'
 import { normalName } from './transfer_names.js'
 import { announce, isFresh, problemOf, type Answerable } from './transfer_offer.js'
 import type { AcceptPlan, TransferSettings } from './transfer_options.js'
+import { nextTurn } from './turn.js'
 import { transferKind } from './vocabulary.js'
 
 /** The peer offers a file. */
@@ -17,7 +18,9 @@ export function offered(connection: Connection, frame: TransferFrame): void {
   const settings = connection._profile.transfer
   if (settings === undefined || (connection._flags & SILENT) !== 0) return
   if (isFresh(connection)) {
-    setImmediate(offered, connection, frame)
+    nextTurn(() => {
+      offered(connection, frame)
+    })
     return
   }
   const told = { name: normalName(frame.name), size: frame.number, metadata: frame.rest, isVerified: frame.hasHash }
