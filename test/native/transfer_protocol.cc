@@ -135,3 +135,18 @@ TEST_CASE("transfer_protocol: impossible frames are refused on both sides") {
   wire[5] = 2;  // no such side
   CHECK_FALSE(decode_transfer(wire.data(), wire.size(), &back));
 }
+
+TEST_CASE("what IOCPS says about files is told from other packets by its form") {
+  const auto is = [](std::vector<uint8_t> packet) { return is_iocps_file(packet.data(), packet.size()); };
+  CHECK(is({1, 0, 0, 0, 0, 'a', 0}));
+  CHECK(is({2}));
+  CHECK(is({3}));
+  CHECK_FALSE(is({}));
+  CHECK_FALSE(is({0}));
+  CHECK_FALSE(is({1}));
+  CHECK_FALSE(is({4}));
+  CHECK_FALSE(is({2, 0}));
+  CHECK_FALSE(is({1, 0, 0, 0, 0, 0}));            // no name
+  CHECK_FALSE(is({1, 0, 0, 0, 0, 'a', 'b'}));     // no NUL
+  CHECK_FALSE(is({0, 0, 0, 0, 0, 'a', 0}));
+}
