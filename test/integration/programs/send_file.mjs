@@ -3,4 +3,4 @@ import { connect, framing } from 'iocp'
 
 const [port, path] = process.argv.slice(2)
 const connection = await connect({ host: '127.0.0.1', port: Number(port), framing: framing.lengthField({ typeByte: true }) })
-await connection.sendFile(path, { bytesPerSecond: '20MiB' })
+await connection.sendFile(path, { bytesPerSecond: '4MiB' })
