@@ -23,6 +23,7 @@
       'native/core/send_queue.cc',
       'native/core/slot_blocks.cc',
       'native/core/timer_wheel.cc',
+      'native/core/transfer_protocol.cc',
       'native/napi/addon.cc',
       'native/napi/args.cc',
       'native/napi/delivery_bridge.cc',
@@ -30,6 +31,7 @@
       'native/napi/engine_wrap.cc',
       'native/napi/errors.cc',
       'native/napi/faults.cc',
+      'native/napi/files.cc',
       'native/napi/loop_waker.cc',
       'native/napi/stats.cc',
       'native/napi/submission_bridge.cc',
@@ -38,6 +40,7 @@
       'native/win/address.cc',
       'native/win/connection.cc',
       'native/win/connection_decode.cc',
+      'native/win/connection_files.cc',
       'native/win/connection_receive.cc',
       'native/win/connection_send.cc',
       'native/win/connector.cc',
@@ -49,7 +52,11 @@
       'native/win/io_thread.cc',
       'native/win/job_hub.cc',
       'native/win/listener.cc',
+      'native/win/receive_file.cc',
+      'native/win/send_file.cc',
+      'native/win/sha256.cc',
       'native/win/socket_options.cc',
+      'native/win/transfer_file.cc',
     ]
   },
   'target_defaults': {
@@ -71,7 +78,7 @@
           '_WIN32_WINNT=0x0A00'
         ],
         # No ".lib" suffix: gyp's MSVS generator appends it, ld does not want it.
-        'libraries': [ '-lws2_32', '-lmswsock' ],
+        'libraries': [ '-lws2_32', '-lmswsock', '-lbcrypt' ],
         'msvs_settings': {
           'VCCLCompilerTool': {
             'AdditionalOptions': [ '/std:c++17', '/permissive-', '/Zc:__cplusplus', '/utf-8' ],

@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import type { ConnectionStats, EndpointStats, JobStats } from './stats.js'
+import type { NativeTransferFrame } from './transfer_frames.js'
 import { cause, frameError, jobOutcome, op, outcome, record } from './vocabulary.js'
 
 /** How a completion port is made. */
@@ -41,6 +42,43 @@ export interface NativeProfile {
   typeOfService: number
   endDeadline: number
   demand: boolean
+  /** Packets of the reserved types are about files. */
+  transfers: boolean
+}
+
+/** An open file. */
+export interface NativeFile {
+  /** What native code knows it by. */
+  readonly file: unknown
+  /** Bytes that it had when it was opened. */
+  readonly size: number
+}
+
+/** A file to be sent. */
+export interface NativeSendFile {
+  id: number
+  offset: number
+  length: number
+  /** Bytes of what was offered that the receiver has already. */
+  start: number
+  /** Bytes per piece. */
+  chunk: number
+  framed: boolean
+  /** Raw: keeps its place in the queue, but waits for startSentFile(). */
+  held: boolean
+  /** By TransmitFile. */
+  transmit: boolean
+  bytesPerSecond: number
+}
+
+/** A file to be received. */
+export interface NativeReceiveFile {
+  id: number
+  /** Bytes that are there already. */
+  offset: number
+  /** Bytes of the whole file. */
+  bytes: number
+  raw: boolean
 }
 
 /** A listener to be opened. */
@@ -141,6 +179,18 @@ export interface NativeEngine extends NativeJobs {
   cancelConnect(token: number): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   stats(): EndpointStats
+  /** Takes the file over; false when it was closed instead, because the connection takes none. */
+  sendFile(slot: number, generation: number, file: unknown, options: NativeSendFile): boolean
+  receiveFile(slot: number, generation: number, file: unknown, options: NativeReceiveFile): boolean
+  cancelFile(slot: number, generation: number, received: boolean, id: number): void
+  /** Takes a raw file's place in the queue; sendFile() with the same number fills it. */
+  reserveFile(slot: number, generation: number, id: number): boolean
+  startSentFile(slot: number, generation: number, id: number): void
+  /** While it is on, the FIN waits, though not beyond the deadline of the end. */
+  holdEnd(slot: number, generation: number, on: boolean): void
+  transferFrame(slot: number, generation: number, frame: NativeTransferFrame): boolean
+  /** A whole packet, which no overflow policy drops. */
+  sendControl(slot: number, generation: number, packet: Uint8Array): boolean
   /** Ends everything; the record STOPPED is the last one. */
   stop(deadline: number): void
   /** After STOPPED: waits for the threads and releases everything. */
@@ -165,6 +215,13 @@ export interface NativeBinding {
     setImmediate: (callback: () => void) => unknown
   ) => NativeWorkerPort
   errorInfo(winCode: number): { code: string; message: string }
+  openSource(path: string, hash: boolean): Promise<NativeFile>
+  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>
+  hashFirst(file: unknown, bytes: number, keep: boolean): Promise<Uint8Array>
+  closeFile(file: unknown): void
+  moveFile(from: string, to: string, replace: boolean): Promise<void>
+  /** Whether this edition of Windows carries out any number of TransmitFile at a time. */
+  readonly transmitsFreely: boolean
   constants: {
     record: Readonly<Record<string, number>>
     op: Readonly<Record<string, number>>

@@ -42,7 +42,8 @@ const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
   [frameError.badFlag]: 'ERR_IOCP_FRAME_BAD_FLAG',
   [frameError.badVarint]: 'ERR_IOCP_FRAME_BAD_VARINT',
   [frameError.outOfMemory]: 'ERR_IOCP_FRAME_NO_MEMORY',
-  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH'
+  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH',
+  [frameError.badTransfer]: 'ERR_IOCP_FRAME_BAD_TRANSFER'
 }
 
 /** The code for a number of native code's FrameError. */

@@ -6,6 +6,7 @@ import { SILENT, extraOf, flag } from './connection_state.js'
 import { publishClose } from './diagnostics.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
+import { transfersClosed } from './transfer_records.js'
 import { cause } from './vocabulary.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
@@ -31,6 +32,7 @@ export function closed(connection: Connection, number: number, detail: number, d
   const known = number === cause.local ? (extra.cause ?? number) : number
   const info = new CloseInfo(known, detail, discarded, extra.frameError)
   const intake = connection._intake
+  transfersClosed(connection, info)
   if (isUnwanted(connection)) discard(connection)
   if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh))) {
     finish(connection, info)

@@ -17,6 +17,13 @@ import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
 import type { ConnectionStats } from './stats.js'
 import type { SendCallback, SendOutcome } from './submission.js'
+import { transferError } from './transfer_errors.js'
+import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
+import type { ReceivedFile } from './transfer_in.js'
+import type { FileOffer } from './transfer_offer.js'
+import { receiveFile } from './transfer_raw.js'
+import { sendFile } from './transfer_send.js'
+import type { SentFile } from './transfer_source.js'
 import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
 import { SLOTS, op } from './vocabulary.js'
 
@@ -49,6 +56,8 @@ export interface ConnectionEvents {
   frameError: [error: IocpFrameError]
   /** The same error as in 'close', just before it. Nothing happens when nobody listens. */
   error: [error: Error]
+  /** The peer wants to send a file. Without a listener it is rejected. */
+  file: [offer: FileOffer]
   /** The connection is over; the last event of it. */
   close: [info: CloseInfo]
 }
@@ -61,6 +70,7 @@ export interface ConnectionOwnerEvents {
   drain: [connection: Connection]
   drop: [info: DropInfo, connection: Connection]
   frameError: [error: IocpFrameError, connection: Connection]
+  file: [offer: FileOffer, connection: Connection]
   disconnect: [info: CloseInfo, connection: Connection]
 }
 
@@ -221,6 +231,24 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     })
   }
 
+  /**
+   * Sends a file. In framed mode the peer is offered it ('file' event), and the promise is kept when the peer has it,
+   * complete and verified; in raw mode when the system has taken its last byte.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of the
+   *   file system such as ENOENT, the signal's reason
+   */
+  sendFile(path: string, options?: SendFileOptions): Promise<SentFile> {
+    return sendFile(this, path, options)
+  }
+
+  /**
+   * Receives a file that comes without any frame: exactly so many bytes, from the next packet boundary on.
+   * @throws as {@link Connection.sendFile}
+   */
+  receiveFile(options: ReceiveFileOptions): Promise<ReceivedFile> {
+    return receiveFile(this, options)
+  }
+
   /** Hands over now what was sent in this tick, by all connections of this server or client. */
   flush(): void {
     this._host.submission.flush()
@@ -239,7 +267,13 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     })
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
-      this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+      const submit = (): void => {
+        if ((this._flags & SILENT) === 0) this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+      }
+      // Files that are under way are a part of what is queued.
+      const transfers = this._extra?.transfers
+      if (transfers === undefined) submit()
+      else transfers.whenIdle(submit)
     } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
       // It has ended already, and perhaps packets that nobody took have kept that from being told.
       this._flags |= flag.ended
@@ -296,10 +330,11 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
    * Changes the framing. What is sent from now on has the new one; what comes in has it from the next packet on that
    * native code has not cut yet. Where the peer does not wait for an answer before it changes, receive on demand
    * (option `receive`), so that no packet is cut too early.
-   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY while files are under way
    */
   setFraming(framing: FramingOption): this {
     const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
+    if ((this._extra?.transfers?.size ?? 0) > 0) throw transferError('ERR_IOCP_TRANSFER_BUSY')
     this._profile = profile
     if ((this._flags & DEAD) === 0) {
       const index = this._host.profileIndex(profile)

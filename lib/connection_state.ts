@@ -6,10 +6,12 @@ import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { IocpFrameError } from './errors.js'
 import type { Emitter } from './events.js'
 import type { GroupTable } from './groups.js'
+import type { NativeFiles } from './native_files.js'
 import type { Profile } from './settings.js'
 import type { PacketStream } from './packet_stream.js'
 import type { ConnectionStats } from './stats.js'
 import type { Submission } from './submission.js'
+import type { TransferTable } from './transfer.js'
 
 /** What a connection needs of the completion port that it belongs to. */
 export interface ConnectionHost {
@@ -17,7 +19,10 @@ export interface ConnectionHost {
   readonly addresses: AddressTable
   readonly groups: GroupTable
   /** Where the events of all connections go. */
-  readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
+  readonly files: NativeFiles
+  /** Whether everything is about to end. */
+  readonly isStopping: boolean
   /** Connections whose end waits for packets that somebody still has to take. */
   readonly lingering: Set<Connection>
   /** Bytes that native code has to send, -1 when the connection is gone. */
@@ -77,6 +82,7 @@ export interface Extra {
   droppedBytes?: number
   /** Names of the groups that it is in. */
   groups?: Set<string>
+  transfers?: TransferTable
   closed?: Promise<CloseInfo>
 }
 

@@ -9,6 +9,8 @@ import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
 import type { Profile } from './settings.js'
 import type { EndpointStats } from './stats.js'
+import type { SendFileOptions } from './transfer_options.js'
+import { broadcastFile, type BroadcastFileResult } from './transfer_send.js'
 import type { WorkerExitInfo } from './worker_pool.js'
 import { WorkersControl, type Workers } from './workers.js'
 import type { WorkersSettings } from './workers_options.js'
@@ -158,6 +160,20 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
     const all = options.to ?? (group === undefined ? this.connections : host.groups.members(group))
     const targets = [...all].filter((one) => one !== options.except && one._host === host)
     return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)
+  }
+
+  /**
+   * Sends a file to all connections, or to some, as `connection.sendFile` does. Never rejects because of one of them.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  broadcastFile(path: string, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult> {
+    const { group: name, to, except, ...rest } = options
+    const reader = new OptionReader({ group: name }, '')
+    const group = reader.text('group')
+    const host = this._host
+    const all = to ?? (group === undefined ? this.connections : (host?.groups.members(group) ?? []))
+    const targets = [...all].filter((one) => one !== except && one._host === host)
+    return broadcastFile(targets, path, rest)
   }
 
   /** The members of a group, in the order in which they joined. */

@@ -91,6 +91,8 @@ export type NativeFraming =
       readonly typeByte: boolean
       readonly onOversize: 'close' | 'discard'
       readonly streamAbove: number
+      /** Types 1, 2 and 3 speak of files as IOCPS does. */
+      readonly iocpsFiles?: boolean
     }
   | {
       readonly kind: 'delimiter'
@@ -295,7 +297,8 @@ function varint(options: PacketLimits & StreamLimits = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function iocps(options: PacketLimits & StreamLimits = {}): Framing {
-  return lengthField({ maxPacket: 508, typeByte: true, ...options, bytes: 4, endian: 'little' })
+  const described = lengthField({ maxPacket: 508, typeByte: true, ...options, bytes: 4, endian: 'little' })
+  return build({ ...(described as NativeFraming & { kind: 'lengthField' }), iocpsFiles: true })
 }
 
 /**

@@ -22,12 +22,14 @@ import { invalidArgument, type IocpError } from './errors.js'
 import { outside, type Emitter } from './events.js'
 import { GroupTable } from './groups.js'
 import { hold } from './intake.js'
+import { NativeFiles } from './native_files.js'
 import type { Profile } from './settings.js'
 import { frameProblem, intakeOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
 import { drained, dropped, reportDrops } from './sending.js'
 import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
 import { fromNative, systemError } from './system_error.js'
+import { fileEnded, fileFrame, fileProgress } from './transfer_records.js'
 import { nextTurn } from './turn.js'
 import { SLOTS, frameError, op, record } from './vocabulary.js'
 
@@ -41,7 +43,7 @@ export interface CloseReport {
 
 /** The server or client that a host works for. */
 export interface HostOwner {
-  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit'>
+  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
   /** A connection was accepted or made. */
   _opened(connection: Connection): void
   /** Accepting failed for the moment. */
@@ -70,6 +72,7 @@ export interface Attempt {
 
 export class Host implements ConnectionHost, BatchSink {
   readonly submission: Submission
+  readonly files: NativeFiles
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
   readonly lingering = new Set<Connection>()
@@ -115,6 +118,7 @@ export class Host implements ConnectionHost, BatchSink {
       throw fromNative(this.#binding, error)
     }
     this.submission = new Submission(this.#native)
+    this.files = new NativeFiles(this.#binding, this.#native)
     onBatch = new BatchReader(this.#native.batchControl, this).onBatch
     this.#adjustReference()
   }
@@ -129,7 +133,7 @@ export class Host implements ConnectionHost, BatchSink {
     for (const listener of this.#listeners.keys()) this.#native.closeListener(listener)
   }
 
-  get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit'> {
+  get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'> {
     return this.#owner._common
   }
 
@@ -338,6 +342,10 @@ export class Host implements ConnectionHost, BatchSink {
       case record.streamEnd:
         streamEnds(connection)
         return
+      case record.sendProgress:
+      case record.receiveProgress:
+        fileProgress(connection, kind === record.receiveProgress, a, c * 2 ** 32 + b)
+        return
     }
     if (payload === undefined) return
     const bytes = new PacketBuffer(payload, a, b)
@@ -354,6 +362,13 @@ export class Host implements ConnectionHost, BatchSink {
           Buffer.from(bytes.subarray(8)),
           Number(bytes.readBigUInt64LE()) || undefined
         )
+        return
+      case record.transfer:
+        fileFrame(connection, bytes)
+        return
+      case record.sendFileEnd:
+      case record.receiveFileEnd:
+        fileEnded(connection, kind === record.receiveFileEnd, bytes)
         return
       case record.protocolError:
         frameProblem(connection, c, Buffer.from(bytes))

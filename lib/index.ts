@@ -48,6 +48,17 @@ export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './re
 export { createServer, type Server, type ServerEvents } from './server.js'
 export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './stats.js'
 export type { SendCallback, SendOutcome } from './submission.js'
+export type {
+  AcceptOptions,
+  ReceiveFileOptions,
+  SendFileOptions,
+  TransferOptions,
+  TransferProgress,
+} from './transfer_options.js'
+export type { ReceivedFile } from './transfer_in.js'
+export type { FileOffer } from './transfer_offer.js'
+export type { BroadcastFileResult } from './transfer_send.js'
+export type { SentFile } from './transfer_source.js'
 export type { Duration, Size } from './validate.js'
 export type { WorkerExitInfo } from './worker_pool.js'
 export type { Workers } from './workers.js'

@@ -1,6 +1,7 @@
 /** Options of servers, clients and connections: their meaning, ranges and defaults. How they are read: settings.ts. */
 
 import type { FramingOption } from './framing.js'
+import type { TransferOptions } from './transfer_options.js'
 import type { Duration, Size } from './validate.js'
 import type { WorkersOptions } from './workers_options.js'
 
@@ -67,6 +68,11 @@ export interface ConnectionOptions {
   endDeadline?: Duration
   /** Payloads up to this many bytes are copied by `send()`, larger ones are used where they are. 0 to 1 MiB; default 16 KiB. */
   copyThreshold?: Size
+  /**
+   * Transfers of files: false switches all of it off, and then packets may begin with the bytes 0xF0 to 0xF7 that are
+   * else reserved where the framing has `typeByte`. Default: on.
+   */
+  transfer?: boolean | TransferOptions
 }
 
 /** The completion port of a server or client, and what it may use. */

@@ -7,6 +7,7 @@ import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
 import { END, Intake, hold, type Item } from './intake.js'
 import { PacketStream } from './packet_stream.js'
+import { transfersPeerEnded, wasFile } from './transfer_records.js'
 import { frameError, op } from './vocabulary.js'
 
 /** A packet has arrived. */
@@ -36,7 +37,7 @@ export function intakeOf(connection: Connection): Intake {
 
 /** Hands over what was held. False when nobody listens for it. */
 export function handOver(connection: Connection, item: Item): boolean {
-  if (item instanceof Uint8Array) return emitPacket(connection, item)
+  if (item instanceof Uint8Array) return wasFile(connection, item) || emitPacket(connection, item)
   if (item instanceof PacketStream) return emitStream(connection, item)
   if (item === END) emitEnd(connection)
   else finish(connection, item)
@@ -46,6 +47,7 @@ export function handOver(connection: Connection, item: Item): boolean {
 /** The peer has ended its side. */
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
+  transfersPeerEnded(connection)
   if (connection._intake === undefined) emitEnd(connection)
   else connection._intake.push(END)
 }

@@ -6,6 +6,7 @@ import { invalidOption } from './errors.js'
 import { bothDirections, framing, type Framing } from './framing.js'
 import { sendRules, type SendRules } from './outgoing.js'
 import type { Lookup } from './options.js'
+import { readTransfer, type TransferSettings } from './transfer_options.js'
 import { MAX_DURATION, OptionReader, toDuration, toInteger } from './validate.js'
 import { readWorkers, type WorkersSettings } from './workers_options.js'
 
@@ -22,6 +23,8 @@ export interface Profile {
   readonly copyThreshold: number
   /** Packets that may come to begin with, -1 for flowing. */
   readonly receive: number
+  /** Undefined: files are switched off. */
+  readonly transfer: TransferSettings | undefined
 }
 
 const connectionNames = [
@@ -37,7 +40,8 @@ const connectionNames = [
   'sendBuffer',
   'typeOfService',
   'endDeadline',
-  'copyThreshold'
+  'copyThreshold',
+  'transfer'
 ] as const
 const engineNames = ['ioThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
 const targetNames = [
@@ -117,6 +121,7 @@ export function readProfile(options: unknown): Profile {
   const initial = readReceive(reader)
   const marks = readBackpressure(reader.raw('backpressure'))
   const buffer = { min: 0, max: 1024 * MIB }
+  const transfer = readTransfer(reader.raw('transfer'))
   return {
     native: {
       receive,
@@ -130,12 +135,14 @@ export function readProfile(options: unknown): Profile {
       sendBuffer: reader.size('sendBuffer', buffer, 0),
       typeOfService: reader.integer('typeOfService', { min: 0, max: 255 }, 0),
       endDeadline: reader.duration('endDeadline', { min: 0, max: MAX_DURATION }, 10_000),
-      demand: initial !== -1
+      demand: initial !== -1,
+      transfers: transfer !== undefined
     },
     rules: sendRules(send),
     allowHalfOpen: reader.boolean('allowHalfOpen', false),
     copyThreshold: reader.size('copyThreshold', { min: 0, max: MIB }, 16 * KIB),
-    receive: initial
+    receive: initial,
+    transfer
   }
 }
 

@@ -31,6 +31,11 @@ export const record = {
   streamData: 15,
   streamEnd: 16,
   protocolError: 17,
+  transfer: 18,
+  sendProgress: 19,
+  sendFileEnd: 20,
+  receiveProgress: 21,
+  receiveFileEnd: 22,
   job: 40,
   jobAbort: 41,
   retire: 42,
@@ -95,5 +100,21 @@ export const frameError = {
   badFlag: 5,
   badVarint: 6,
   outOfMemory: 7,
-  badLength: 8
+  badLength: 8,
+  badTransfer: 9
+} as const
+
+/** How the native part of a file transfer ended. */
+export const fileOutcome = { complete: 0, cancelled: 1, failed: 2, excess: 3 } as const
+
+/** The first byte of each frame that two ends exchange about files (native/core/transfer_protocol.h). */
+export const transferKind = {
+  offer: 0xf0,
+  accept: 0xf1,
+  reject: 0xf2,
+  start: 0xf3,
+  chunk: 0xf4,
+  done: 0xf5,
+  stored: 0xf6,
+  abort: 0xf7
 } as const

@@ -53,6 +53,15 @@ export async function measure(one, peers, { program, seconds, pairs }) {
     return runOnce(other, peer, settings)
   }
   settings.prepared = await one.prepare?.({ runWith })
+  try {
+    await takeTurns(one, peers, { settings, pairs, results })
+  } finally {
+    await one.finish?.()
+  }
+  return results
+}
+
+async function takeTurns(one, peers, { settings, pairs, results }) {
   for (let pair = 0; pair < pairs; pair++) {
     const turn = pair % peers.length
     for (const peer of [...peers.slice(turn), ...peers.slice(0, turn)]) {
@@ -61,12 +70,12 @@ export async function measure(one, peers, { program, seconds, pairs }) {
       say(`${one.name} ${pair + 1}/${pairs} ${peer.name.padEnd(5)} ${line(one, result)}`)
     }
   }
-  return results
 }
 
-function line(one, { value, errors, refused, cpu, latencyMicroseconds, eventLoopDelay }) {
+function line(one, { value, errors, refused, cpu, javaScript, latencyMicroseconds, eventLoopDelay }) {
   const parts = [`${value.toFixed(0)} ${one.unit}`]
   if (cpu !== undefined) parts.push(`cpu ${cpu.own.toFixed(1)}+${cpu.kernel.toFixed(1)} µs`)
+  if (javaScript !== undefined) parts.push(`JavaScript busy ${javaScript.toFixed(1)} µs`)
   if (latencyMicroseconds.p99 > 0) parts.push(`p50 ${latencyMicroseconds.p50} p99 ${latencyMicroseconds.p99} µs`)
   if (eventLoopDelay !== undefined) parts.push(`event loop p99 ${eventLoopDelay} µs late`)
   if (errors + refused > 0) parts.push(`${errors} ERRORS, ${refused} REFUSED`)
@@ -95,6 +104,9 @@ export function conclude(one, results) {
     cpuMicroseconds: each(all, (name) => results[name].map(cpu)),
     cpuOfWineserver: each(all, (name) => results[name].map((result) => result.cpu?.kernel ?? NaN)),
     cpuRatios: each(others, (name) => pairs(name, cpu, 'lower')),
+    ...(results[all[0]][0]?.javaScript !== undefined && {
+      javaScriptMicroseconds: each(all, (name) => results[name].map((result) => result.javaScript))
+    }),
     latencyMicroseconds: { p50: latency('p50'), p90: latency('p90'), p99: latency('p99') },
     eventLoopDelay: each(all, (name) => results[name].map((result) => result.eventLoopDelay ?? NaN)),
     errors: sums(results, 'errors'),

@@ -42,6 +42,9 @@ export function showEntry(entry) {
       `  ${name.padEnd(8)} ${showSpread(value)} ${entry.unit}` +
         (cpu === undefined ? '' : `, cpu ${showSpread(cpu)} µs each`) +
         (delay === undefined ? '' : `, main thread's event loop ${showSpread(delay)} µs late (p99)`) +
+        (entry.javaScriptMicroseconds === undefined
+          ? ''
+          : `, JavaScript busy ${showSpread(entry.javaScriptMicroseconds[name])} µs`) +
         (bad === 0 ? '' : `, ${entry.errors[name]} errors, ${entry.refused[name]} refused`)
     )
   }

@@ -1,18 +1,35 @@
 // The peer `iocp`: this library, used as its documentation says.
-import { BROADCAST_FROM, isBroadcast, library, maxPacket, obey, onMainThread, rounds, threads, workers } from './serve.mjs'
+import {
+  BROADCAST_FROM,
+  file,
+  isBroadcast,
+  library,
+  maxPacket,
+  method,
+  obey,
+  onMainThread,
+  rounds,
+  threads,
+  workers
+} from './serve.mjs'
 import { work } from './work.mjs'
 
 const { createServer, framing } = await import(library)
 
 const server = createServer({
   framing: framing.lengthField({ bytes: 4, endian: 'big', maxPacket }),
+  transfer: { method },
   ...(threads !== undefined && { ioThreads: threads }),
   ...(rounds !== undefined &&
     !onMainThread && {
       workers: { module: new URL('./iocp_worker.mjs', import.meta.url), count: workers, route: 'all', data: { rounds } }
     })
 })
-if (isBroadcast) {
+if (file !== undefined) {
+  server.on('packet', (_, connection) => {
+    connection.sendFile(file, { mode: 'raw' }).catch(() => connection.destroy())
+  })
+} else if (isBroadcast) {
   server.on('packet', (packet, connection) => {
     if (packet.length < BROADCAST_FROM) connection.send(packet)
     else server.broadcast(packet)

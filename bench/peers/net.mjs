@@ -1,7 +1,8 @@
 // The peer `net`: node:net with a framer in JavaScript.
+import fs from 'node:fs'
 import net from 'node:net'
 import { Framer } from './framer.mjs'
-import { BROADCAST_FROM, isBroadcast, maxPacket, obey } from './serve.mjs'
+import { BROADCAST_FROM, file, isBroadcast, maxPacket, obey } from './serve.mjs'
 
 const sockets = new Set()
 
@@ -20,7 +21,8 @@ const server = net.createServer({ noDelay: true }, (socket) => {
     socket.on('close', () => sockets.delete(socket))
   }
   const framer = new Framer(socket, maxPacket, (packet) => {
-    if (isBroadcast && packet.length >= BROADCAST_FROM) broadcast(packet)
+    if (file !== undefined) fs.createReadStream(file).pipe(socket, { end: false })
+    else if (isBroadcast && packet.length >= BROADCAST_FROM) broadcast(packet)
     else framer.send(packet)
   })
 })

@@ -12,6 +12,8 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     'main-thread': { type: 'boolean', default: false },
     'max-packet': { type: 'string', default: String(1024 * 1024) },
+    file: { type: 'string' },
+    method: { type: 'string', default: 'auto' },
     library: { type: 'string', default: 'iocp' }
   }
 })
@@ -19,6 +21,8 @@ const { values } = parseArgs({
 /** In mode 'broadcast' a packet goes to all connections; shorter ones than this are echoed, so that clients can ask. */
 export const BROADCAST_FROM = 16
 
+/** In mode 'file' any packet asks for it. */
+export const { file, method } = values
 export const isBroadcast = values.mode === 'broadcast'
 export const threads = values.threads === undefined ? undefined : Number(values.threads)
 /** Hashes to compute for each packet; undefined where packets are echoed as they are. */
@@ -43,6 +47,7 @@ export function obey({ port, stats = () => ({}), close }) {
       for (let i = 0; i < 3; i++) globalThis.gc?.()
       return { memory: process.memoryUsage().rss }
     },
+    busy: () => ({ busy: performance.eventLoopUtilization().active }),
     stats: () => ({ stats: stats(), cpu: process.cpuUsage() }),
     delay: () => ({ delay: takeDelay() })
   }

@@ -29,6 +29,11 @@ constexpr size_t kOperationWords = 6;
   X(stream_data, 15)         \
   X(stream_end, 16)          \
   X(protocol_error, 17)      \
+  X(transfer, 18)            \
+  X(send_progress, 19)       \
+  X(send_file_end, 20)       \
+  X(receive_progress, 21)    \
+  X(receive_file_end, 22)   \
   X(job, 40)                 \
   X(job_abort, 41)           \
   X(retire, 42)              \

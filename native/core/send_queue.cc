@@ -55,12 +55,38 @@ void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, 
   }
 }
 
+void SendQueue::push_item(SendOwner* item) {
+  push_entry(nullptr, 0, item, 0, false);
+  at(count_ - 1).is_item = 1;
+}
+
+SendOwner* SendQueue::end_item(bool finished) {
+  in_flight_ = 0;
+  if (!finished) return nullptr;
+  SendOwner* item = at(0).owner;
+  item->add_ref();
+  pop_front(nullptr, false);
+  front_started_ = false;
+  if (count_ == 0) release_memory();
+  return item;
+}
+
+bool SendQueue::remove_item(const SendOwner* item) {
+  for (size_t i = in_flight_; i < count_; ++i) {
+    if (at(i).owner != item || at(i).is_item == 0) continue;
+    remove_range(i, i + 1, nullptr);
+    return true;
+  }
+  return false;
+}
+
 size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
   size_t filled = 0;
   size_t bytes = 0;
   size_t index = 0;
   for (; index < count_; ++index) {
     const Entry& entry = at(index);
+    if (entry.is_item != 0) break;
     const size_t skip = index == 0 ? front_offset_ : 0;
     const uint8_t* data = entry.data + skip;
     size_t size = entry.size - skip;
@@ -83,7 +109,7 @@ size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
 void SendQueue::complete(size_t bytes, Finished* finished) {
   in_flight_ = 0;
   totals_.bytes -= bytes;
-  while (count_ != 0) {
+  while (count_ != 0 && at(0).is_item == 0) {
     const size_t left = at(0).size - front_offset_;
     if (bytes < left) {
       front_offset_ += bytes;
@@ -92,7 +118,7 @@ void SendQueue::complete(size_t bytes, Finished* finished) {
     bytes -= left;
     pop_front(finished, true);
     // An entry of no bytes (an empty packet under raw framing) leaves with the one before it.
-    if (bytes == 0 && (count_ == 0 || at(0).size != 0)) break;
+    if (bytes == 0 && (count_ == 0 || at(0).size != 0 || at(0).is_item != 0)) break;
   }
   if (count_ == 0) release_memory();
 }
@@ -101,28 +127,32 @@ void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished
   // The first packet that no write has touched.
   size_t first = in_flight_;
   const bool inside = first == 0 ? (front_offset_ != 0 || front_started_)
-                                 : at(first - 1).ends_packet == 0;
+                                 : at(first - 1).ends_packet == 0 && at(first - 1).is_item == 0;
   if (inside) {
     while (first < count_ && at(first).ends_packet == 0) ++first;
     ++first;
   }
-  if (first >= count_) return;
-  size_t last = first;
-  uint64_t gone_bytes = 0;
-  uint32_t gone_packets = 0;
-  while (last < count_ && (gone_bytes < bytes || gone_packets < packets)) {
-    gone_bytes += at(last).size;
-    gone_packets += at(last).ends_packet;
-    const bool ends = at(last).ends_packet != 0;
-    ++last;
-    if (!ends) {
-      while (last < count_ && at(last).ends_packet == 0) gone_bytes += at(last++).size;
-      gone_bytes += at(last).size;
-      ++gone_packets;
+  Finished gone;
+  for (;;) {
+    while (first < count_ && at(first).is_item != 0) ++first;
+    if (first >= count_ || (gone.bytes >= bytes && gone.packets >= packets)) break;
+    // One run of packets between two items.
+    uint64_t run_bytes = gone.bytes;
+    uint32_t run_packets = gone.packets;
+    size_t last = first;
+    while (last < count_ && at(last).is_item == 0 &&
+           (run_bytes < bytes || run_packets < packets ||
+            (last != first && at(last - 1).ends_packet == 0))) {
+      run_bytes += at(last).size;
+      run_packets += at(last).ends_packet;
       ++last;
     }
+    remove_range(first, last, &gone);
   }
-  remove_range(first, last, finished);
+  if (finished == nullptr) return;
+  finished->bytes += gone.bytes;
+  finished->packets += gone.packets;
+  finished->tokens.insert(finished->tokens.end(), gone.tokens.begin(), gone.tokens.end());
 }
 
 void SendQueue::clear(Finished* finished) {
@@ -162,7 +192,8 @@ void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, u
   entry.data = data;
   entry.owner = owner;
   entry.size = static_cast<uint32_t>(size);
-  entry.token = token & 0x7fffffffu;
+  entry.token = token & 0x3fffffffu;
+  entry.is_item = 0;
   entry.ends_packet = ends ? 1u : 0u;
   totals_.bytes += size;
   totals_.packets += ends ? 1u : 0u;

@@ -82,20 +82,32 @@ class SendQueue {
   void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                   uint32_t token);
 
+  // Something that is not in memory (a file) takes its place behind what was pushed before. The queue
+  // takes one count of `item` over. It has no bytes here and is no packet: whoever sends it counts it.
+  void push_item(SendOwner* item);
+  // The item whose turn it is; null when it is the turn of bytes, or of nothing.
+  SendOwner* front_item() { return count_ != 0 && at(0).is_item != 0 ? at(0).owner : nullptr; }
+  // A write of the front item begins; it ends with end_item(). One write at a time, as with gather().
+  void begin_item() { in_flight_ = 1; }
+  // The item's count comes back to the caller when it has `finished`; else null, and it stays in front.
+  SendOwner* end_item(bool finished);
+  // Takes an item out that no write has begun on. False when it is not there (any more).
+  bool remove_item(const SendOwner* item);
+
   bool empty() const { return count_ == 0; }
   Totals totals() const { return totals_; }
   bool in_flight() const { return in_flight_ != 0; }
 
-  // Begins a write: fills `spans` with the next bytes in order, up to max_bytes (at least one span).
-  // They stay valid until complete(). One write at a time.
+  // Begins a write: fills `spans` with the next bytes in order, up to max_bytes (at least one span),
+  // none when it is an item's turn. They stay valid until complete(). One write at a time.
   size_t gather(ByteSpan* spans, size_t max_spans, size_t max_bytes);
   // Ends it: `bytes` were taken, possibly fewer than gathered.
   void complete(size_t bytes, Finished* finished);
   // Ends it: it has failed, or was not made. Everything is still to be sent.
   void give_up() { in_flight_ = 0; }
 
-  // Takes whole packets from the front, but none that a write has begun on, until `bytes` or more and
-  // `packets` or more have gone (drop-oldest).
+  // Takes whole packets from the front, but none that a write has begun on and no item, until `bytes`
+  // or more and `packets` or more have gone (drop-oldest).
   void drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished);
   // Everything that is not in the hands of the system; with in_flight() the rest stays until complete().
   void clear(Finished* finished);
@@ -105,7 +117,8 @@ class SendQueue {
     const uint8_t* data;
     SendOwner* owner;
     uint32_t size;
-    uint32_t token : 31;
+    uint32_t token : 30;
+    uint32_t is_item : 1;
     uint32_t ends_packet : 1;
   };
   static constexpr size_t kInlineEntries = 2;

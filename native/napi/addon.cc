@@ -8,6 +8,7 @@
 #include "core/records.h"
 #include "napi/engine_wrap.h"
 #include "napi/faults.h"
+#include "napi/files.h"
 #include "napi/worker_port.h"
 #include "win/win.h"
 
@@ -81,6 +82,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("WorkerPort", WorkerPort::define(env));
   exports.Set("errorInfo", Napi::Function::New(env, &describe_error, "errorInfo"));
   exports.Set("constants", describe_constants(env));
+  define_files(env, exports);
 #ifdef IOCP_FAULT_SEAM
   exports.Set("faults", define_faults(env));
 #endif

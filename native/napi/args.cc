@@ -51,6 +51,7 @@ std::shared_ptr<const Framing> read_framing(Napi::Env env, Napi::Value value,
     options.endian = reader.text("endian") == "little" ? Endian::little : Endian::big;
     options.adjustment = reader.signed_number("adjustment", INT32_MIN, INT32_MAX);
     options.strip = static_cast<uint32_t>(reader.number("strip", 0, FramingOptions::max_header));
+    options.iocps_files = reader.has("iocpsFiles") && reader.boolean("iocpsFiles");
     read_bounded(reader, &options);
   } else if (kind == "delimiter") {
     options.kind = FramingKind::delimiter;
@@ -187,6 +188,7 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out) {
                                                  : OverflowPolicy::queue;
   out->no_delay = reader.boolean("noDelay");
   out->demand = reader.boolean("demand");
+  out->transfers = reader.has("transfers") && reader.boolean("transfers");
   out->keep_alive_ms = number("keepAlive", 0, UINT32_MAX);
   out->keep_alive_interval_ms = number("keepAliveInterval", 0, UINT32_MAX);
   out->keep_alive_count = number("keepAliveCount", 0, 255);

@@ -5,6 +5,7 @@
 
 #include "napi/args.h"
 #include "napi/errors.h"
+#include "napi/files.h"
 #include "napi/stats.h"
 
 namespace iocp {
@@ -29,6 +30,14 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::queued>("queued"),
                          InstanceMethod<&EngineWrap::queued_packets>("queuedPackets"),
                          InstanceMethod<&EngineWrap::connection_info>("connectionInfo"),
+                         InstanceMethod<&EngineWrap::send_file>("sendFile"),
+                         InstanceMethod<&EngineWrap::receive_file>("receiveFile"),
+                         InstanceMethod<&EngineWrap::cancel_file>("cancelFile"),
+                         InstanceMethod<&EngineWrap::reserve_file>("reserveFile"),
+                         InstanceMethod<&EngineWrap::start_sent_file>("startSentFile"),
+                         InstanceMethod<&EngineWrap::hold_end>("holdEnd"),
+                         InstanceMethod<&EngineWrap::send_control>("sendControl"),
+                         InstanceMethod<&EngineWrap::transfer_frame>("transferFrame"),
                          InstanceMethod<&EngineWrap::stats>("stats"),
                          InstanceMethod<&EngineWrap::open_jobs>("openJobs"),
                          InstanceMethod<&EngineWrap::add_job>("addJob"),
@@ -198,6 +207,85 @@ Napi::Value EngineWrap::connection_info(const Napi::CallbackInfo& info) {
     result = describe_connection(env, connection);
   });
   return result;
+}
+
+// The three below take slot and generation first and say whether the connection took it over.
+Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
+  SendFileOptions options;
+  bool taken = false;
+  if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
+    std::unique_ptr<TransferFile> file = take_file(info[2]);
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      taken = file != nullptr && connection.send_file(std::move(file), options);
+    });
+    engine_->wake_if_needed();
+  }
+  return Napi::Boolean::New(info.Env(), taken);
+}
+
+Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
+  ReceiveFileOptions options;
+  bool taken = false;
+  if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
+    std::unique_ptr<TransferFile> file = take_file(info[2]);
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      taken = file != nullptr && connection.receive_file(std::move(file), options);
+    });
+    engine_->wake_if_needed();
+  }
+  return Napi::Boolean::New(info.Env(), taken);
+}
+
+void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  const bool received = info[2].ToBoolean();
+  const uint32_t id = info[3].ToNumber().Uint32Value();
+  engine_->with_connection(id_of(info),
+                           [&](Connection& connection) { connection.cancel_file(received, id); });
+  engine_->wake_if_needed();
+}
+
+Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
+  bool taken = false;
+  if (engine_ != nullptr) {
+    const uint32_t id = info[2].ToNumber().Uint32Value();
+    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.reserve_file(id); });
+  }
+  return Napi::Boolean::New(info.Env(), taken);
+}
+
+void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  const uint32_t id = info[2].ToNumber().Uint32Value();
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.start_sent_file(id); });
+}
+
+void EngineWrap::hold_end(const Napi::CallbackInfo& info) {
+  if (engine_ == nullptr) return;
+  const bool on = info[2].ToBoolean();
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.hold_end(on); });
+}
+
+Napi::Value EngineWrap::send_control(const Napi::CallbackInfo& info) {
+  bool taken = false;
+  if (engine_ != nullptr && info[2].IsTypedArray()) {
+    const Napi::Uint8Array packet = info[2].As<Napi::Uint8Array>();
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      taken = connection.push_control(connection.send_framing(), {packet.Data(), packet.ByteLength()});
+    });
+  }
+  return Napi::Boolean::New(info.Env(), taken);
+}
+
+Napi::Value EngineWrap::transfer_frame(const Napi::CallbackInfo& info) {
+  OwnedTransferFrame frame;
+  bool taken = false;
+  if (engine_ != nullptr && read_transfer_frame(info.Env(), info[2], &frame)) {
+    engine_->with_connection(id_of(info), [&](Connection& connection) {
+      taken = connection.push_transfer(connection.send_framing(), frame.frame);
+    });
+  }
+  return Napi::Boolean::New(info.Env(), taken);
 }
 
 Napi::Value EngineWrap::stats(const Napi::CallbackInfo& info) {

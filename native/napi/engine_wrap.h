@@ -34,6 +34,14 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value queued(const Napi::CallbackInfo& info);
   Napi::Value queued_packets(const Napi::CallbackInfo& info);
   Napi::Value connection_info(const Napi::CallbackInfo& info);
+  Napi::Value send_file(const Napi::CallbackInfo& info);
+  Napi::Value receive_file(const Napi::CallbackInfo& info);
+  void cancel_file(const Napi::CallbackInfo& info);
+  Napi::Value reserve_file(const Napi::CallbackInfo& info);
+  void start_sent_file(const Napi::CallbackInfo& info);
+  void hold_end(const Napi::CallbackInfo& info);
+  Napi::Value send_control(const Napi::CallbackInfo& info);
+  Napi::Value transfer_frame(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   void stop(const Napi::CallbackInfo& info);
   void join(const Napi::CallbackInfo& info);

@@ -31,6 +31,8 @@ Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket sock
       send_framing_(profile->send.get()),
       socket_(std::move(socket)),
       sequencer_(profile->pending_reads),
+      takes_transfers_(carries_transfers(*profile->receive)),
+      takes_iocps_files_(profile->transfers && profile->receive->iocps_files()),
       read_(this),
       write_(this),
       retry_timer_(this, kSend | kReceive | kRetry),
@@ -64,6 +66,7 @@ void Connection::finalize() {
   report_finished(unsent, SendOutcome::closed);
   report_dropped();
   if (outstanding_ != 0) forget_reads();
+  forget_files();
   const size_t discarded = frame_.buffered() + (current_size_ - current_offset_);
   engine_->deliver({static_cast<uint32_t>(RecordKind::close), id_.slot, id_.generation,
                     static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded)},

@@ -21,11 +21,14 @@
 #include "core/records.h"
 #include "core/send_queue.h"
 #include "core/sequencer.h"
+#include "core/transfer_protocol.h"
 #include "win/address.h"
 #include "win/engine_timer.h"
 #include "win/handles.h"
 #include "win/operation.h"
 #include "win/profile.h"
+#include "win/receive_file.h"
+#include "win/send_file.h"
 #include "win/srw_lock.h"
 
 namespace iocp {
@@ -56,6 +59,13 @@ struct ConnectionTimer final : EngineTimer {
 struct SendOperation final : Operation {
   explicit SendOperation(Connection* owner);
   Connection* connection;
+};
+
+// The files of one connection that have not ended, each with a count of the list.
+struct ConnectionFiles {
+  ~ConnectionFiles();
+  std::vector<SendFile*> sent;
+  std::vector<ReceiveFile*> received;
 };
 
 // Where an engine or a listener wants to know of its connections.
@@ -135,6 +145,23 @@ class Connection final {
   void jobs_added(uint32_t count);
   // Any thread: a worker is through with one, or nobody will do it.
   void job_ended();
+  // Each ends with one record SEND_FILE_END or RECEIVE_FILE_END, unless the connection closes before.
+  // False when it is closed or ending, or when the framing cannot carry such a chunk.
+  bool send_file(std::unique_ptr<TransferFile> file, const SendFileOptions& options);
+  // A raw file begins at the next packet boundary; there is one at a time.
+  bool receive_file(std::unique_ptr<TransferFile> file, const ReceiveFileOptions& options);
+  void cancel_file(bool received, uint32_t id);
+  // Queued behind what is there, whatever the overflow policy says: there are few, and none may be lost.
+  bool push_transfer(const Framing* framing, const TransferFrame& frame);
+  // The same for a whole packet that is not one of the frames.
+  bool push_control(const Framing* framing, ByteSpan packet);
+  // Takes the place of a raw file in the queue; send_file() with the same number fills it. It ends like
+  // one. False when the connection is closed or ending.
+  bool reserve_file(uint32_t id);
+  // A file that was held back may go now.
+  void start_sent_file(uint32_t id);
+  // While files are under way the FIN waits, though not beyond the deadline of the end.
+  void hold_end(bool on);
 
   // -- I/O threads ------------------------------------------------------------------------------
   // Sets the id, before anybody can look the connection up.
@@ -155,6 +182,8 @@ class Connection final {
   friend struct ReadOperation;
   friend struct SendOperation;
   friend class PacketSink;
+  friend class SendFile;
+  friend class ReceiveFile;
   struct ReadItem {
     ReadOperation* operation = nullptr;
     uint32_t bytes = 0;
@@ -196,6 +225,7 @@ class Connection final {
   bool may_deliver() const;
   bool over_delivery_bound();
   bool decode_current();
+  void consumed(uint32_t bytes);
   void protocol_error(FrameError error);
   void shrink_rest();
 
@@ -214,6 +244,29 @@ class Connection final {
   void note_dropped(const SendQueue::Finished& dropped);
   void report_dropped();
   static void on_send_complete(Operation* self, uint32_t error, uint32_t bytes);
+  uint32_t issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes);
+  SendFile* complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
+
+  // connection_files.cc
+  bool show_file(SendFile* file);
+  bool schedule_send_locked();
+  SendFile* find_sent_locked(uint32_t id);
+  void add_sent_locked(SendFile* file, bool queued);
+  void send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
+                       const uint8_t* hash);
+  void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
+                          const uint8_t* hash);
+  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, uint64_t bytes,
+                       const uint8_t* hash);
+  void report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes);
+  bool carries_transfers(const Framing& framing) const;
+  ReceiveFile* find_received(uint32_t id, bool framed_only = true);
+  void take_chunk(uint32_t id, const uint8_t* data, size_t size);
+  void start_file(uint32_t id, uint64_t offset);
+  void finish_file(uint32_t id);
+  void take_raw();
+  void cut_raw_off();
+  void forget_files();
 
   Engine* const engine_;
   const Profile* const profile_;
@@ -238,6 +291,7 @@ class Connection final {
   bool abortive_ = false;
   bool scheduled_ = false;      // in the engine's list of connections to serve
   bool end_requested_ = false;
+  bool end_held_ = false;       // files are under way
   bool shut_down_ = false;      // our FIN is out
   bool peer_ended_ = false;
   bool peer_end_waits_ = false; // PEER_END comes when the jobs of this connection have ended
@@ -253,6 +307,8 @@ class Connection final {
   uint32_t dropped_packets_ = 0;
   uint64_t dropped_bytes_ = 0;
   SendQueue send_;
+  SendFile* written_file_ = nullptr;  // whose piece is in the hands of the sending strand or the kernel
+  std::unique_ptr<ConnectionFiles> files_;  // made with the first one
   Sequencer<ReadItem> sequencer_;
 
   // Receiving strand.
@@ -274,6 +330,9 @@ class Connection final {
   bool hot_ = false;               // busy: reads are posted with buffers
   bool eof_ = false;
   bool has_routed_ = false;        // packets of it go to workers
+  bool takes_transfers_;
+  bool takes_iocps_files_;
+  bool bad_transfer_ = false;
   ReadOperation read_;
   std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due
 
@@ -285,6 +344,8 @@ class Connection final {
   std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait
   std::atomic<bool> put_off_{false};  // in the list of a thread's reads that were put off
   std::atomic<bool> paused_{false};
+  std::atomic<uint32_t> disk_full_{0};  // received files that have too many writes pending
+  std::atomic<ReceiveFile*> raw_file_{nullptr};  // takes what comes, from the next packet boundary on
   std::atomic<int64_t> demand_{0};
   std::atomic<uint64_t> bytes_read_{0};
   std::atomic<uint64_t> bytes_written_{0};

@@ -10,6 +10,8 @@ namespace iocp {
 
 bool Connection::may_deliver() const {
   if (paused_.load(std::memory_order_acquire)) return false;
+  if (disk_full_.load(std::memory_order_acquire) != 0) return false;
+  if (raw_file_.load(std::memory_order_acquire) != nullptr && frame_.at_rest()) return true;
   return !profile_->demand || demand_.load(std::memory_order_acquire) > 0;
 }
 
@@ -19,9 +21,15 @@ bool Connection::decode_current() {
   if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
     if (frame_.at_rest()) {
       receive_framing_ = next;
+      takes_transfers_ = carries_transfers(*next);
+      takes_iocps_files_ = profile_->transfers && next->iocps_files();
       // Unless JavaScript has asked for yet another one meanwhile.
       next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
     }
+  }
+  if (frame_.at_rest() && raw_file_.load(std::memory_order_acquire) != nullptr) {
+    take_raw();
+    return true;
   }
   const uint8_t* const begin = current_data_ + current_offset_;
   const size_t size = current_size_ - current_offset_;
@@ -35,13 +43,21 @@ bool Connection::decode_current() {
     protocol_error(result.error);
     return false;
   }
-  current_offset_ += static_cast<uint32_t>(result.consumed);
+  if (bad_transfer_) {
+    protocol_error(FrameError::bad_transfer);
+    return false;
+  }
+  consumed(static_cast<uint32_t>(result.consumed));
+  return true;
+}
+
+void Connection::consumed(uint32_t bytes) {
+  current_offset_ += bytes;
   if (current_offset_ == current_size_) {
     current_.reset();
     rest_.reset();
     current_offset_ = current_size_ = 0;
   }
-  return true;
 }
 
 void Connection::protocol_error(FrameError error) {

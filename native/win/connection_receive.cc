@@ -69,6 +69,7 @@ void Connection::receive_strand() {
   for (;;) {
     bool stop = false;
     cool();
+    if (eof_) cut_raw_off();
     if (current_size_ != current_offset_) {
       stop = !may_deliver() || !decode_current();
     } else {
@@ -291,6 +292,7 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
 // decided in JavaScript, after the packets before it have been seen there and answered.
 void Connection::on_peer_end() {
   bool tell = false;
+  cut_raw_off();
   bool both = false;
   CloseCause cause = CloseCause::none;
   {

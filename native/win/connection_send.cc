@@ -144,21 +144,32 @@ void Connection::run_send() {
 void Connection::send_strand() {
   for (uint32_t round = 0;; ++round) {
     ByteSpan spans[kMaxSpans];
+    SendFile::Piece piece;
     size_t count = 0;
+    bool file = false;
     bool end_of_stream = false;
     bool yield = false;
     {
       std::lock_guard<SrwLock> guard(lock_);
-      if (!closing_) {
-        count = send_.empty() ? 0 : send_.gather(spans, kMaxSpans, max_write());
-        if (count == 0) {
+      if (!closing_ && round == kMaxInlineWrites && !send_.empty()) {
+        sending_ = false;
+        yield = true;
+      } else if (!closing_) {
+        if (SendOwner* item = send_.front_item()) {
+          // Only files are items. One that has nothing ready asks for a turn when it has.
+          auto* const next = static_cast<SendFile*>(item);
+          file = next->begin_piece(&piece);
+          if (file) {
+            send_.begin_item();
+            written_file_ = next;
+          }
+        } else if (!send_.empty()) {
+          count = send_.gather(spans, kMaxSpans, max_write());
+        }
+        if (count == 0 && !file) {
           sending_ = false;
-          end_of_stream = end_requested_ && !shut_down_;
+          end_of_stream = end_requested_ && !shut_down_ && send_.empty() && !end_held_;
           shut_down_ = shut_down_ || end_of_stream;
-        } else if (round == kMaxInlineWrites) {
-          send_.give_up();
-          sending_ = false;
-          yield = true;
         }
       }
     }
@@ -166,21 +177,15 @@ void Connection::send_strand() {
       request(kSend);
       return leave();
     }
-    if (count == 0) {
+    if (count == 0 && !file) {
       if (end_of_stream) send_end();
       return leave();
     }
 
-    WSABUF buffers[kMaxSpans];
-    for (size_t i = 0; i < count; ++i) {
-      buffers[i].buf = reinterpret_cast<char*>(const_cast<uint8_t*>(spans[i].data));
-      buffers[i].len = static_cast<ULONG>(spans[i].size);
-    }
     add_ref();  // the write's own count; its packet may be handled before the call returns
     DWORD bytes = 0;
     engine_->count(Counter::send_calls, 1);
-    const uint32_t error = calls::send(socket_.get(), buffers, static_cast<DWORD>(count), &bytes,
-                                       write_.prepare());
+    const uint32_t error = issue_write(spans, count, piece, &bytes);
     if (error == WSA_IO_PENDING || (error == 0 && !engine_->skips_on_success())) return leave();
     release();  // no packet will come
     if (error != 0) {
@@ -188,27 +193,82 @@ void Connection::send_strand() {
       return leave();
     }
     SendQueue::Finished finished;
+    SendFile* written = nullptr;
     {
       std::lock_guard<SrwLock> guard(lock_);
-      send_.complete(bytes, &finished);
+      written = complete_write_locked(bytes, true, &finished);
     }
     after_write(bytes, finished);
+    if (written != nullptr) {
+      written->advance();
+      written->release();
+    }
   }
+}
+
+// `count` spans from memory, or else a piece of a file.
+uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece,
+                                 DWORD* bytes) {
+  if (piece.file_size != 0) {
+    OVERLAPPED* operation = write_.prepare_at(piece.file_offset);
+    const uint32_t error = calls::transmit_file(socket_.get(), piece.file, piece.file_size,
+                                                piece.head.data, piece.head.size, operation);
+    // Done at once, without a packet: the operation is this thread's again.
+    if (error == 0 && engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
+    return error;
+  }
+  WSABUF buffers[kMaxSpans];
+  DWORD used = 0;
+  const auto add = [&](ByteSpan span) {
+    if (span.size == 0 && count == 0) return;
+    buffers[used].buf = reinterpret_cast<char*>(const_cast<uint8_t*>(span.data));
+    buffers[used++].len = static_cast<ULONG>(span.size);
+  };
+  for (size_t i = 0; i < count; ++i) add(spans[i]);
+  if (count == 0) {
+    add(piece.head);
+    add(piece.data);
+  }
+  return calls::send(socket_.get(), buffers, used, bytes, write_.prepare());
+}
+
+// The file that has been written from, if it was one, with a count for the caller, who has to advance
+// it when the lock is no longer held.
+SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished) {
+  SendFile* file = std::exchange(written_file_, nullptr);
+  if (file == nullptr) {
+    if (written) {
+      send_.complete(bytes, finished);
+    } else {
+      send_.give_up();
+    }
+    return nullptr;
+  }
+  file->add_ref();
+  if (SendOwner* item = send_.end_item(file->end_piece(bytes, written))) item->release();
+  return file;
 }
 
 void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t bytes) {
   Connection* connection = static_cast<SendOperation*>(self)->connection;
   SendQueue::Finished finished;
+  SendFile* written = nullptr;
   bool run = false;
   {
     std::lock_guard<SrwLock> guard(connection->lock_);
-    if (error == 0) connection->send_.complete(bytes, &finished);
+    written = connection->complete_write_locked(bytes, error == 0, &finished);
     run = error == 0 && connection->enter_locked();
   }
   if (error == 0) {
     connection->after_write(bytes, finished);
+  } else if (written != nullptr) {
+    connection->fail(error);  // how much of the file has gone nobody knows, so there is no second try
   } else {
     connection->write_failed(error);
+  }
+  if (written != nullptr) {
+    if (error == 0) written->advance();
+    written->release();
   }
   if (run) connection->send_strand();
   connection->release();
@@ -258,7 +318,7 @@ void Connection::write_failed(uint32_t error) {
   uint32_t delay_ms = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    send_.give_up();
+    if (SendFile* file = complete_write_locked(0, false, nullptr)) file->release();  // not its last count
     sending_ = false;
     retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !closing_;
     if (retry) {

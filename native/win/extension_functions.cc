@@ -63,6 +63,9 @@ uint32_t load_extension_functions() {
     error = look_up(socket.get(), WSAID_GETACCEPTEXSOCKADDRS, &functions.get_accept_ex_sockaddrs);
   }
   if (error == 0) error = look_up(socket.get(), WSAID_CONNECTEX, &functions.connect_ex);
+  if (error == 0) {
+    error = look_up(socket.get(), WSAID_TRANSMITFILE, &functions.transmit_file);
+  }
   if (error != 0) return error;
   functions.ifs_handles = providers_have_ifs_handles();
   g_functions = functions;

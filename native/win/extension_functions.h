@@ -11,6 +11,7 @@ struct ExtensionFunctions {
   LPFN_ACCEPTEX accept_ex = nullptr;
   LPFN_GETACCEPTEXSOCKADDRS get_accept_ex_sockaddrs = nullptr;
   LPFN_CONNECTEX connect_ex = nullptr;
+  LPFN_TRANSMITFILE transmit_file = nullptr;
   // Both TCP providers hand out real file handles, so a call that succeeds at once may skip the port.
   // A layered provider that does not would lose or double packets.
   bool ifs_handles = false;

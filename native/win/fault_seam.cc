@@ -84,6 +84,11 @@ ULONG shorten(Call call, ULONG size) {
   return slot.rule.short_to;
 }
 
+bool has_delay(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  return slot_of(call).rule.delay_ms != 0;
+}
+
 uint32_t delay(Call call) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);

@@ -20,6 +20,9 @@ namespace iocp {
   X(receive)                \
   X(receive_now)            \
   X(send)                   \
+  X(transmit_file)          \
+  X(read_file)              \
+  X(write_file)             \
   X(shutdown)               \
   X(post)                   \
   X(completion)
@@ -51,6 +54,7 @@ bool passes(Call call);
 ULONG shorten(Call call, ULONG size);
 // For each packet dequeued: milliseconds to hold it back.
 uint32_t delay(Call call);
+bool has_delay(Call call);
 
 }  // namespace fault
 }  // namespace iocp

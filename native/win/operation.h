@@ -28,6 +28,14 @@ class Operation : public OVERLAPPED {
     return this;
   }
 
+  // The same for a file, where the kernel reads the offset.
+  OVERLAPPED* prepare_at(uint64_t offset) {
+    prepare();
+    Offset = static_cast<DWORD>(offset);
+    OffsetHigh = static_cast<DWORD>(offset >> 32);
+    return this;
+  }
+
   // Link in the list of packets that could not be posted (Engine::post).
   Operation* next_unposted = nullptr;
 

@@ -22,6 +22,15 @@ class PacketSink final : public FrameSink {
         end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
+    if (connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0])) {
+      return on_transfer(data, size);
+    }
+    if (connection_->takes_iocps_files_ && is_iocps_file(data, size)) {
+      // JavaScript knows whether it is about a file, or a packet like any other.
+      ++packets_;
+      add(RecordKind::transfer, data, size);
+      return allow_next();
+    }
     ++packets_;
     if (jobs_ != nullptr && jobs_->routes(data, size)) {
       route(data, size);
@@ -91,6 +100,25 @@ class PacketSink final : public FrameSink {
     const std::less<const uint8_t*> before;
     return size == 0 || (!before(data, begin_) && before(data, end_));
   }
+  // Chunks go to disk; everything else is for JavaScript, which sees whole and possible frames only.
+  bool on_transfer(const uint8_t* data, size_t size) {
+    TransferFrame frame;
+    if (!decode_transfer(data, size, &frame)) {
+      connection_->bad_transfer_ = true;
+      return false;
+    }
+    if (frame.kind == TransferKind::chunk) {
+      connection_->take_chunk(frame.id, frame.rest, frame.rest_size);
+      return goes_on();
+    }
+    add(RecordKind::transfer, data, size);
+    if (frame.kind == TransferKind::start) connection_->start_file(frame.id, frame.number);
+    if (frame.kind == TransferKind::done) {
+      flush();  // before the file's own end is told
+      connection_->finish_file(frame.id);
+    }
+    return goes_on();
+  }
   bool allow_next() {
     if (connection_->profile_->demand &&
         connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
@@ -98,9 +126,12 @@ class PacketSink final : public FrameSink {
     }
     return goes_on();
   }
-  // The decoder stops at the first packet boundary after a pause or a change of framing.
+  // The decoder stops at the first packet boundary after a pause, before a change of framing or a raw
+  // file, and while the disk is behind.
   bool goes_on() const {
     return !connection_->paused_.load(std::memory_order_acquire) &&
+           connection_->disk_full_.load(std::memory_order_acquire) == 0 &&
+           connection_->raw_file_.load(std::memory_order_acquire) == nullptr &&
            connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
   }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Every socket call that the engine makes, in one place: the seam under which test builds inject
+// Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
 // failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
 #include <cstdint>
 #include <utility>
@@ -116,6 +116,55 @@ inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
 #endif
   const int rc = WSASend(socket, buffers, count, bytes, 0, operation, nullptr);
   return rc == 0 ? 0 : last_error();
+}
+
+// The head, then `size` bytes of the file from the operation's offset. No flags: the work is the
+// system's, and tied to no thread of ours.
+inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint8_t* head, size_t head_size,
+                              OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(transmit_file);
+  TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
+  const BOOL ok = extension_functions().transmit_file(socket, file, size, 0, operation,
+                                                      head_size == 0 ? nullptr : &buffers, 0);
+  return ok ? 0 : last_error();
+}
+
+// From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.
+inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* operation, DWORD* bytes) {
+  if (!ok) return GetLastError();
+  if (!skips_port) return WSA_IO_PENDING;
+  *bytes = static_cast<DWORD>(operation->InternalHigh);
+  return 0;
+}
+
+inline uint32_t read_file(HANDLE file, bool skips_port, uint8_t* data, size_t size, OVERLAPPED* operation,
+                          DWORD* bytes) {
+  IOCP_FAULT_POINT(read_file);
+  const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
+  return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
+}
+
+inline uint32_t write_file(HANDLE file, bool skips_port, const uint8_t* data, size_t size,
+                           OVERLAPPED* operation, DWORD* bytes) {
+  IOCP_FAULT_POINT(write_file);
+  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port,
+                          operation, bytes);
+}
+
+// Test builds: a disk whose writes are told of late. Then all of them are told of by a packet.
+inline bool disk_is_slow() {
+#ifdef IOCP_FAULT_SEAM
+  return fault::has_delay(fault::Call::write_file);
+#else
+  return false;
+#endif
+}
+
+// Test builds: how late the end of a write is told.
+inline void wait_for_slow_disk() {
+#ifdef IOCP_FAULT_SEAM
+  if (const uint32_t late = fault::delay(fault::Call::write_file)) Sleep(late);
+#endif
 }
 
 inline uint32_t shutdown_send(SOCKET socket) {

@@ -12,6 +12,8 @@
 #include <mswsock.h>
 #include <windows.h>
 #include <mstcpip.h>
+// SHA-256.
+#include <bcrypt.h>
 // _beginthreadex: CreateThread does not set the C run time up.
 #include <process.h>
 

@@ -40,7 +40,8 @@ const plainProfile: NativeProfile = {
   sendBuffer: 0,
   typeOfService: 0,
   endDeadline: 0,
-  demand: false
+  demand: false,
+  transfers: false
 }
 
 export interface Peer {

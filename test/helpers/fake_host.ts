@@ -6,6 +6,7 @@ import { Connection, type ConnectionOwnerEvents } from '../../lib/connection.js'
 import type { ConnectionHost } from '../../lib/connection_state.js'
 import type { Emitter } from '../../lib/events.js'
 import { GroupTable } from '../../lib/groups.js'
+import type { NativeFiles } from '../../lib/native_files.js'
 import { readProfile, type Profile } from '../../lib/settings.js'
 import { reportDrops } from '../../lib/sending.js'
 import type { ConnectionStats } from '../../lib/stats.js'
@@ -67,6 +68,8 @@ export class FakeEngine implements SubmissionEngine {
 /** A host whose native queue is what a test says. */
 export class FakeHost implements ConnectionHost {
   readonly engine: FakeEngine
+  readonly files = { active: 0 } as unknown as NativeFiles
+  readonly isStopping = false
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { framing } from '../../lib/framing.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
-/** With IOCP_LONG=1 (`npm run test:jobs`) a million of them. */
+/** With IOCP_LONG=1 (`npm run test:long`) a million of them. */
 const TOTAL = process.env['IOCP_LONG'] === '1' ? 1_000_000 : 40_000
 
 /** How many are under way at a time, and what memory may grow by once that has been seen. */

@@ -6,7 +6,7 @@ import { framing } from '../../lib/framing.js'
 import type { JobPriority } from '../../lib/workers_options.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
-/** With IOCP_LONG=1 (`npm run test:jobs`) for minutes. */
+/** With IOCP_LONG=1 (`npm run test:long`) for minutes. */
 const DURATION = process.env['IOCP_LONG'] === '1' ? 180_000 : 4000
 const ECHO = 0x10
 const EXITS = 0x14

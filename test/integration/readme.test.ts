@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
-import { scryptSync } from 'node:crypto'
+import { createHash, scryptSync } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { runFile } from '../helpers/programs.js'
@@ -13,11 +13,11 @@ const programs = [...readFileSync(file('README.md'), 'utf8').matchAll(/^```js\n(
 )
 
 /** Starts a program of the README as it is printed; it finds the package as this package's own. */
-function start(name: string, code: string) {
+function start(name: string, code: string, cwd = file('.')) {
   mkdirSync(file('.cache/readme'), { recursive: true })
   const path = file(`.cache/readme/${name}`)
   writeFileSync(path, code)
-  const child = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [path], { cwd, stdio: ['ignore', 'pipe', 'inherit'] })
   onTestFinished(() => {
     child.kill()
   })
@@ -84,6 +84,22 @@ test('the example with workers works', async () => {
       `from the main thread: ${hash('secret')}`
     ].sort()
   )
+})
+
+test('the programs about files work as printed', async () => {
+  const [, , , , receiver, sender] = programs
+  if (receiver === undefined || sender === undefined) throw new Error('the README has no programs about files')
+  const folder = file('.cache/readme')
+  rmSync(`${folder}/inbox`, { recursive: true, force: true })
+  const server = start('files.mjs', receiver, folder)
+  await server.says('Listening on port 9998')
+  const program = start('send.mjs', sender, folder)
+  expect(await program.ended).toEqual([0, null])
+  const sha256 = createHash('sha256').update(sender).digest('hex')
+  expect(program.out()).toContain(`${sender.length} bytes, SHA-256 ${sha256}`)
+  await server.says('is complete and verified')
+  expect(readFileSync(`${folder}/inbox/send.mjs`, 'utf8')).toBe(sender)
+  expect(receiver).toBe(readFileSync(file('examples/files.js'), 'utf8'))
 })
 
 test('the echo server is the one in examples/, and short', () => {

@@ -437,3 +437,78 @@ TEST_CASE("send_queue stress: pushed on one thread, sent on another, under the c
   for (uint32_t i = 0; i < kPackets; ++i) REQUIRE(finished_tokens[i] == i + 1);
   CHECK(queue.empty());
 }
+
+TEST_CASE("send_queue: an item goes in its turn and stops a gather") {
+  std::atomic<int> alive{0};
+  SendQueue queue;
+  push(queue, "before");
+  auto* item = new TestOwner("", &alive);
+  item->add_ref();
+  queue.push_item(item);
+  push(queue, "behind");
+  CHECK(queue.totals().packets == 2);
+  CHECK(queue.totals().bytes == 12);
+  CHECK(queue.front_item() == nullptr);
+  CHECK(gather(queue) == "before");
+  queue.complete(6, nullptr);
+  CHECK(queue.front_item() == item);
+  CHECK(gather(queue).empty());
+  queue.begin_item();
+  CHECK(queue.in_flight());
+  CHECK(queue.end_item(false) == nullptr);  // not yet through: it stays in front
+  CHECK(queue.front_item() == item);
+  queue.begin_item();
+  SendOwner* back = queue.end_item(true);
+  CHECK(back == item);
+  back->release();
+  CHECK(gather(queue) == "behind");
+  queue.complete(6, nullptr);
+  CHECK(queue.empty());
+  CHECK(alive == 1);
+  item->release();
+  CHECK(alive == 0);
+}
+
+TEST_CASE("send_queue: items are neither dropped nor completed by bytes") {
+  std::atomic<int> alive{0};
+  SendQueue queue;
+  auto* first = new TestOwner("", &alive);
+  auto* second = new TestOwner("", &alive);
+  queue.push_item(first);
+  push(queue, "one", 1);
+  queue.push_item(second);
+  push(queue, "two", 2);
+  push(queue, "three", 3);
+  queue.complete(0, nullptr);  // a write of nothing
+  CHECK(queue.front_item() == first);
+  queue.begin_item();
+  SendQueue::Finished dropped;
+  queue.drop_oldest(4, 0, &dropped);
+  CHECK(dropped.packets == 2);
+  CHECK(dropped.tokens == std::vector<uint32_t>{1, 2});
+  queue.end_item(true)->release();
+  CHECK(queue.front_item() == second);
+  CHECK(queue.remove_item(second));
+  CHECK_FALSE(queue.remove_item(second));
+  CHECK(alive == 0);
+  CHECK(gather(queue) == "three");
+  queue.complete(5, nullptr);
+  CHECK(queue.empty());
+}
+
+TEST_CASE("send_queue: an item that a write has begun on stays until it ends") {
+  std::atomic<int> alive{0};
+  SendQueue queue;
+  auto* item = new TestOwner("", &alive);
+  queue.push_item(item);
+  push(queue, "behind", 7);
+  queue.begin_item();
+  CHECK_FALSE(queue.remove_item(item));
+  SendQueue::Finished unsent;
+  queue.clear(&unsent);
+  CHECK(unsent.tokens == std::vector<uint32_t>{7});
+  CHECK(alive == 1);
+  queue.end_item(true)->release();
+  CHECK(alive == 0);
+  CHECK(queue.empty());
+}

@@ -14,11 +14,14 @@ import {
   type CloseInfo,
   type Connection,
   type DropInfo,
+  type FileOffer,
   type Framing,
   type IocpErrorCode,
+  type ReceivedFile,
   type ReconnectingConnection,
   type SendOutcome,
   type SendState,
+  type SentFile,
   type Server,
   type ServerOptions
 } from 'iocp'
@@ -164,4 +167,51 @@ test('packet helpers', () => {
   exact<bigint>()(reader.u64())
   exact<string>()(reader.string('nul', 'latin1'))
   exact<'IPv4' | 'IPv6' | undefined>()(hostAddresses()[0]?.family)
+})
+
+test('files', async () => {
+  const sent = await connection.sendFile('a', {
+    name: 'b',
+    offset: 0,
+    length: '1MiB',
+    mode: 'framed',
+    chunk: 65_536,
+    verify: 'sha256',
+    metadata: new Uint8Array(1),
+    bytesPerSecond: '10MB',
+    signal: new AbortController().signal,
+    onProgress: ({ bytes, total }) => {
+      exact<number>()(bytes + total)
+    }
+  })
+  exact<SentFile>()(sent)
+  exact<string | undefined>()(sent.sha256)
+  // @ts-expect-error: no such mode
+  void connection.sendFile('a', { mode: 'fast' })
+  // @ts-expect-error: the only checksum
+  void connection.sendFile('a', { verify: 'md5' })
+  connection.on('file', (offer) => {
+    exact<FileOffer>()(offer)
+    exact<Buffer>()(offer.metadata)
+    offer.reject('no')
+  })
+  server.on('file', (offer, from) => {
+    exact<Connection>()(from)
+    exact<Promise<ReceivedFile>>()(offer.accept({ directory: 'x', overwrite: 'rename', resume: true }))
+    exact<Promise<number>>()(offer.resumable({ path: 'x' }))
+    // @ts-expect-error: no such answer to a file that is there
+    void offer.accept({ path: 'x', overwrite: 'append' })
+  })
+  exact<ReceivedFile>()(await connection.receiveFile({ path: 'a', bytes: 10, onReady: () => undefined }))
+  // @ts-expect-error: how many bytes?
+  void connection.receiveFile({ path: 'a' })
+  const { sent: all, failed } = await server.broadcastFile('a', { group: 'g', except: connection, verify: false })
+  exact<number | undefined>()(all[0]?.result.bytes)
+  exact<unknown>()(failed[0]?.error)
+  createServer({ transfer: false })
+  createServer({ transfer: { answerTimeout: '10s', maxFileSize: '1GiB', directory: 'x', method: 'read', maxTotal: 5 } })
+  // @ts-expect-error: no such way
+  createServer({ transfer: { method: 'copy' } })
+  const code: IocpErrorCode = 'ERR_IOCP_TRANSFER_BUSY'
+  return code
 })

@@ -70,14 +70,18 @@ void Connection::on_resume() {
 // False when the connection is closed.
 bool Connection::received(size_t bytes) {
   const ServerOptions& options = server_->options();
-  const bool ok =
+  bool asked = false;
+  bool ok =
       bytes != 0 && in_.take(bytes, options.max_packet, [&](const uint8_t* data, size_t size) {
-        if (options.broadcast && size >= kBroadcastFrom) {
+        if (options.file != nullptr) {
+          asked = true;
+        } else if (options.broadcast && size >= kBroadcastFrom) {
           server_->broadcast(data, size);
         } else {
           append_packet(&out_, data, size);
         }
       });
+  if (ok && asked) ok = transmit_file(socket_, options.file);
   if (!ok) close();
   return ok && write();
 }

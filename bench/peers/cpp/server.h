@@ -78,6 +78,9 @@ class Connection {
   ConnectionOperation resume_operation_;
 };
 
+// False when it did not get through.
+bool transmit_file(SOCKET socket, const char* path);
+
 class Server {
  public:
   explicit Server(const ServerOptions& options) : options_(options) {}

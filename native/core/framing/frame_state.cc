@@ -33,6 +33,8 @@ const char* frame_error_name(FrameError error) {
       return "out_of_memory";
     case FrameError::bad_length:
       return "bad_length";
+    case FrameError::bad_transfer:
+      return "bad_transfer";
   }
   return "unknown";
 }

@@ -18,6 +18,7 @@ enum class FrameError : uint8_t {
   bad_varint = 6,
   out_of_memory = 7,
   bad_length = 8,
+  bad_transfer = 9,  // a packet of a reserved type that is no transfer frame
 };
 
 const char* frame_error_name(FrameError error);

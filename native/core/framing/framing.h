@@ -66,14 +66,18 @@ class Framing {
   virtual bool looks_inside() const { return false; }
   // The first byte of a packet is its type; an empty packet has none.
   bool type_byte() const { return type_byte_; }
+  // Packets of types 1, 2 and 3 may speak of files as IOCPS does.
+  bool iocps_files() const { return iocps_files_; }
 
  protected:
-  explicit Framing(bool type_byte) : type_byte_(type_byte) {}
+  explicit Framing(bool type_byte, bool iocps_files = false)
+      : type_byte_(type_byte), iocps_files_(iocps_files) {}
   Framing(const Framing&) = delete;
   Framing& operator=(const Framing&) = delete;
 
  private:
   const bool type_byte_;
+  const bool iocps_files_;
 };
 
 // Null, and a sentence that begins with the option's name in *error, when the options are wrong.

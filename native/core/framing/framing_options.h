@@ -32,6 +32,8 @@ struct FramingOptions {
   bool fail_fast = true;
   // The first byte of a packet is its type. Nothing changes on the wire: an empty packet is legal.
   bool type_byte = false;
+  // length_field: types 1, 2 and 3 are those of IOCPS.
+  bool iocps_files = false;
 
   // length_field
   uint32_t offset = 0;

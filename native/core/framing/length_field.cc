@@ -37,7 +37,7 @@ bool LengthFieldFraming::check(const FramingOptions& options, std::string* error
 }
 
 LengthFieldFraming::LengthFieldFraming(const FramingOptions& options)
-    : Framing(options.type_byte),
+    : Framing(options.type_byte, options.iocps_files),
       limits_(options),
       adjustment_(options.adjustment),
       offset_(options.offset),

@@ -1,0 +1,8 @@
+import { fileCase } from '../lib/file_case.mjs'
+
+export default fileCase({
+  name: 'file-read',
+  method: 'read',
+  title: 'a file of 512 MiB, read ahead and sent',
+  targets: {}
+})

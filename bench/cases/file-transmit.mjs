@@ -1,0 +1,8 @@
+import { fileCase } from '../lib/file_case.mjs'
+
+export default fileCase({
+  name: 'file-transmit',
+  method: 'transmit',
+  title: 'a file of 512 MiB, by TransmitFile',
+  targets: {}
+})

@@ -1,0 +1,83 @@
+/** What native code and the peer tell about files, to the transfer that it is about. */
+
+import type { CloseInfo } from './close_info.js'
+import type { Connection } from './connection.js'
+import { SILENT } from './connection_state.js'
+import { deliver } from './receiving.js'
+import type { Transfer } from './transfer.js'
+import { readFileEnd, readFrame } from './transfer_frames.js'
+import { iocpsFile } from './transfer_iocps.js'
+import { isFresh } from './transfer_offer.js'
+import { offered } from './transfer_receive.js'
+import { transferKind } from './vocabulary.js'
+
+/** Packages that came before it was known whether anybody listens for files. */
+const undecided = new WeakSet<Buffer>()
+
+function find(connection: Connection, isReceived: boolean, id: number): Transfer | undefined {
+  const transfers = connection._extra?.transfers
+  return isReceived ? transfers?.received.get(id) : transfers?.sent.get(id)
+}
+
+/** A frame of the peer's. One about a transfer that is over here was on its way when it ended. */
+export function fileFrame(connection: Connection, bytes: Buffer): void {
+  if ((connection._flags & SILENT) !== 0) return
+  if ((bytes[0] ?? 0) < transferKind.offer) {
+    iocps(connection, bytes)
+    return
+  }
+  const frame = readFrame(bytes)
+  switch (frame.kind) {
+    case transferKind.offer:
+      offered(connection, frame)
+      return
+    case transferKind.start:
+    case transferKind.done:
+      find(connection, true, frame.id)?.take(frame)
+      return
+    case transferKind.abort:
+      find(connection, frame.side === 0, frame.id)?.take(frame)
+      return
+    default:
+      find(connection, false, frame.id)?.take(frame)
+  }
+}
+
+/** A package of IOCPS about a file, or a packet that looks like one. */
+function iocps(connection: Connection, bytes: Buffer): void {
+  // Whoever waits for the connection may want to listen for files.
+  if (isFresh(connection)) undecided.add(bytes)
+  else if (iocpsFile(connection, bytes)) return
+  deliver(connection, bytes)
+}
+
+/** Whether a packet that was held back is about a file after all; then it has been dealt with. */
+export function wasFile(connection: Connection, packet: Uint8Array): boolean {
+  return packet instanceof Buffer && undecided.delete(packet) && iocpsFile(connection, packet)
+}
+
+/** Native code has come so far. */
+export function fileProgress(connection: Connection, isReceived: boolean, id: number, bytes: number): void {
+  find(connection, isReceived, id)?.progress(bytes)
+}
+
+/** Native code is through with a file. */
+export function fileEnded(connection: Connection, isReceived: boolean, bytes: Buffer): void {
+  const end = readFileEnd(bytes)
+  find(connection, isReceived, end.id)?.ended(end)
+}
+
+function all(connection: Connection): Transfer[] {
+  const transfers = connection._extra?.transfers
+  return transfers === undefined ? [] : [...transfers.sent.values(), ...transfers.received.values()]
+}
+
+/** The connection is over. */
+export function transfersClosed(connection: Connection, info: CloseInfo): void {
+  for (const transfer of all(connection)) transfer.closed(info.error)
+}
+
+/** The peer says no more. */
+export function transfersPeerEnded(connection: Connection): void {
+  for (const transfer of all(connection)) transfer.peerEnded()
+}

@@ -1,0 +1,173 @@
+/** A file on its way out. */
+
+import { basename, resolve, toNamespacedPath } from 'node:path'
+import type { NativeFile } from './binding.js'
+import type { Connection } from './connection.js'
+import { invalidOption } from './errors.js'
+import { Transfer, hasRoom, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { transferError } from './transfer_errors.js'
+import type { FileEnd } from './transfer_frames.js'
+import { sendIocps, speaksIocps } from './transfer_iocps.js'
+import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './transfer_options.js'
+import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './transfer_source.js'
+import { transferKind } from './vocabulary.js'
+
+/**
+ * Sends a file.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
+ */
+export function sendFile(connection: Connection, path: string, options: SendFileOptions | undefined): Promise<SentFile> {
+  checkPath(path)
+  const settings = settingsOf(connection)
+  const plan = readSendFile(options, connection._profile.rules.maxPayload, settings.bytesPerSecond)
+  return begin(connection, path, plan, settings)
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path !== 'string' || path === '') throw invalidOption('path', path, 'the path of a file')
+}
+
+async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+  requireWritable(connection)
+  if (plan.framed && !carriesFiles(connection._profile.native.send)) {
+    const rule = 'framed mode needs a framing with a length in front and the option typeByte'
+    throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
+  }
+  if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+  if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
+  return new OutgoingFile(connection, settings, plan)._run(path)
+}
+
+class OutgoingFile extends Transfer {
+  readonly #plan: SendPlan
+  #file: NativeFile | undefined
+  #length = 0
+  #begun = 0
+  #isOffered = false
+
+  constructor(connection: Connection, settings: TransferSettings, plan: SendPlan) {
+    super(connection, settings, transfersOf(connection).nextId(), false)
+    this.#plan = plan
+  }
+
+  override peerEnded(): void {
+    // Framed, the receiver's word is still to come; raw, it says nothing.
+    if (this.#plan.framed) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+  }
+
+  protected override refuse(told: { code: number; rest: Buffer }): void {
+    if (this.#isOffered) this.files.frame(this.connection, { kind: transferKind.abort, id: this.id, side: 0, ...told })
+  }
+
+  _run(path: string): Promise<SentFile> {
+    return this.run(
+      () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
+      (failed) => {
+        this.files.close(this.#file)
+        // The peer was promised a number of bytes, and cannot be told otherwise.
+        if (failed && !this.#plan.framed && this.#begun !== 0) this.connection.reset()
+        return Promise.resolve()
+      }
+    )
+  }
+
+  async #send(path: string, name: string): Promise<SentFile> {
+    const plan = this.#plan
+    if (!plan.framed) {
+      // From now on what is sent waits, although the file has to be opened first.
+      this.connection._host.submission.flush()
+      if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      this.started()
+    }
+    const file = await this.files.openSource(path, plan.verify)
+    this.#file = file
+    this.#length = rangeOf(plan, file.size)
+    this.watch(plan.signal, this.#length, plan.onProgress)
+    await this.until(Promise.resolve())
+    const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
+    this.#begun = performance.now()
+    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.base = resumedFrom
+    this.#hand(file, resumedFrom)
+    const end = await this.nativeEnd()
+    if (plan.framed) await this.frame(transferKind.stored)
+    this.tellProgress(this.#length)
+    const result = sentResult(this.#length, this.#begun, resumedFrom)
+    return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
+  }
+
+  /** Offers it, and gives the place to begin at. */
+  async #offer(file: NativeFile, name: string): Promise<number> {
+    const plan = this.#plan
+    const bytes = Buffer.from(name)
+    if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    const { id } = this
+    this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
+    this.#isOffered = true
+    // The receiver has a limit of its own, and its answer to that is better than none.
+    const { answerTimeout, stallTimeout } = this.settings
+    this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    const { number, hash } = await this.frame(transferKind.accept)
+    if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
+    const mine = await this.until(this.files.hashFirst(file, number, plan.verify))
+    if (hash.equals(mine)) return number
+    if (plan.verify) await this.until(this.files.hashFirst(file, 0, true))
+    return 0
+  }
+
+  #hand(file: NativeFile, resumedFrom: number): void {
+    const { id } = this
+    const offset = this.#plan.offset + resumedFrom
+    const length = this.#length - resumedFrom
+    const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
+    this.#file = undefined
+    this.connection._host.submission.flush()
+    if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
+      throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    }
+    this.started()
+  }
+
+  protected override errorOfEnd(end: FileEnd): Error {
+    return readError(this.files, end)
+  }
+}
+
+/** What became of one file for many. */
+export interface BroadcastFileResult {
+  readonly sent: { readonly connection: Connection; readonly result: SentFile }[]
+  readonly failed: { readonly connection: Connection; readonly error: unknown }[]
+}
+
+/**
+ * Sends one file to many connections.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function broadcastFile(
+  targets: readonly Connection[],
+  path: string,
+  options: SendFileOptions | undefined
+): Promise<BroadcastFileResult> {
+  checkPath(path)
+  // Also when there is nobody to send it to.
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
+  return sendToAll(targets, path, options)
+}
+
+async function sendToAll(
+  targets: readonly Connection[],
+  path: string,
+  options: SendFileOptions | undefined
+): Promise<BroadcastFileResult> {
+  const result: BroadcastFileResult = { sent: [], failed: [] }
+  await Promise.all(
+    targets.map(async (connection) => {
+      try {
+        result.sent.push({ connection, result: await sendFile(connection, path, options) })
+      } catch (error) {
+        result.failed.push({ connection, error })
+      }
+    })
+  )
+  return result
+}

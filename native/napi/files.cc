@@ -1,0 +1,222 @@
+#include "napi/files.h"
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "napi/args.h"
+#include "napi/errors.h"
+
+namespace iocp {
+namespace {
+
+constexpr uint64_t kMaxInteger = 9007199254740991;
+
+// What JavaScript holds for an open file. The file moves out of it while a thread works on it, and for
+// good when a connection takes it over.
+struct FileSlot {
+  std::unique_ptr<TransferFile> file;
+};
+
+Napi::Value wrap(Napi::Env env, std::unique_ptr<TransferFile> file) {
+  return Napi::External<FileSlot>::New(env, new FileSlot{std::move(file)},
+                                       [](Napi::Env, FileSlot* slot) { delete slot; });
+}
+
+std::wstring wide(Napi::Value value) {
+  const std::u16string text = value.ToString().Utf16Value();
+  return std::wstring(text.begin(), text.end());
+}
+
+// Work that may wait for a disk, then a promise that is kept on the JavaScript thread.
+class FileWork final : public Napi::AsyncWorker {
+ public:
+  using Result = std::function<Napi::Value(Napi::Env)>;
+
+  FileWork(Napi::Env env, const char* syscall, std::function<uint32_t()> work, Result result)
+      : Napi::AsyncWorker(env, "iocp.file"),
+        syscall_(syscall),
+        work_(std::move(work)),
+        result_(std::move(result)),
+        deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  Napi::Promise start() {
+    const Napi::Promise promise = deferred_.Promise();
+    Queue();
+    return promise;
+  }
+
+ private:
+  void Execute() override { error_ = work_(); }
+  void OnOK() override {
+    const Napi::Value value = result_(Env());
+    if (error_ == 0) return deferred_.Resolve(value);
+    deferred_.Reject(make_system_error(Env(), syscall_, error_).Value());
+  }
+
+  const char* const syscall_;
+  const std::function<uint32_t()> work_;
+  const Result result_;
+  const Napi::Promise::Deferred deferred_;
+  uint32_t error_ = 0;
+};
+
+struct Opened {
+  std::wstring path;
+  std::unique_ptr<TransferFile> file;
+};
+
+Napi::Value describe(Napi::Env env, Opened* opened) {
+  Napi::Object result = Napi::Object::New(env);
+  if (opened->file == nullptr) return result;
+  result.Set("size", Napi::Number::New(env, static_cast<double>(opened->file->size())));
+  result.Set("file", wrap(env, std::move(opened->file)));
+  return result;
+}
+
+Napi::Value open_source(const Napi::CallbackInfo& info) {
+  auto opened = std::make_shared<Opened>();
+  opened->path = wide(info[0]);
+  const bool hash = info[1].ToBoolean();
+  return (new FileWork(
+              info.Env(), "open",
+              [opened, hash] { return TransferFile::open_source(opened->path, hash, &opened->file); },
+              [opened](Napi::Env env) { return describe(env, opened.get()); }))
+      ->start();
+}
+
+Napi::Value open_target(const Napi::CallbackInfo& info) {
+  auto opened = std::make_shared<Opened>();
+  opened->path = wide(info[0]);
+  const uint64_t size = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  const bool resume = info[2].ToBoolean();
+  const bool hash = info[3].ToBoolean();
+  return (new FileWork(
+              info.Env(), "open",
+              [opened, size, resume, hash] {
+                return TransferFile::open_target(opened->path, size, resume, hash, &opened->file);
+              },
+              [opened](Napi::Env env) { return describe(env, opened.get()); }))
+      ->start();
+}
+
+struct Hashed {
+  std::unique_ptr<TransferFile> file;
+  FileSlot* slot = nullptr;
+  std::shared_ptr<Napi::Reference<Napi::Value>> holder;  // keeps the slot
+  uint8_t digest[Sha256::kSize] = {};
+};
+
+// The digest of the first `bytes`; with `keep` the file's own hash goes on behind them.
+Napi::Value hash_first(const Napi::CallbackInfo& info) {
+  auto hashed = std::make_shared<Hashed>();
+  hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
+  hashed->file = std::move(hashed->slot->file);
+  hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
+      Napi::Reference<Napi::Value>::New(info[0], 1));
+  const uint64_t bytes = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  const bool keep = info[2].ToBoolean();
+  return (new FileWork(
+              info.Env(), "read",
+              [hashed, bytes, keep] {
+                if (hashed->file == nullptr) return static_cast<uint32_t>(ERROR_INVALID_HANDLE);
+                return hashed->file->hash_first(bytes, keep, hashed->digest);
+              },
+              [hashed](Napi::Env env) -> Napi::Value {
+                hashed->slot->file = std::move(hashed->file);
+                hashed->holder->Reset();
+                return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
+              }))
+      ->start();
+}
+
+void close_file(const Napi::CallbackInfo& info) { (void)take_file(info[0]); }
+
+Napi::Value move_file(const Napi::CallbackInfo& info) {
+  const std::wstring from = wide(info[0]);
+  const std::wstring to = wide(info[1]);
+  const bool replace = info[2].ToBoolean();
+  return (new FileWork(
+              info.Env(), "rename", [from, to, replace] { return TransferFile::move(from, to, replace); },
+              [](Napi::Env env) { return env.Undefined(); }))
+      ->start();
+}
+
+std::string bytes_of(const ArgumentReader& reader, const char* name) {
+  const Napi::Value value = reader.get(name);
+  if (!value.IsTypedArray()) return {};
+  const Napi::Uint8Array bytes = value.As<Napi::Uint8Array>();
+  return std::string(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
+}
+
+const uint8_t* start_of(const std::string& bytes) {
+  return reinterpret_cast<const uint8_t*>(bytes.data());
+}
+
+}  // namespace
+
+void define_files(Napi::Env env, Napi::Object exports) {
+  exports.Set("openSource", Napi::Function::New(env, &open_source, "openSource"));
+  exports.Set("openTarget", Napi::Function::New(env, &open_target, "openTarget"));
+  exports.Set("hashFirst", Napi::Function::New(env, &hash_first, "hashFirst"));
+  exports.Set("closeFile", Napi::Function::New(env, &close_file, "closeFile"));
+  exports.Set("moveFile", Napi::Function::New(env, &move_file, "moveFile"));
+  exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));
+}
+
+std::unique_ptr<TransferFile> take_file(Napi::Value value) {
+  if (!value.IsExternal()) return nullptr;
+  return std::move(value.As<Napi::External<FileSlot>>().Data()->file);
+}
+
+bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out) {
+  ArgumentReader reader(env, value);
+  out->id = static_cast<uint32_t>(reader.number("id", 0, UINT32_MAX));
+  out->offset = reader.number("offset", 0, kMaxInteger);
+  out->length = reader.number("length", 0, kMaxInteger - out->offset);
+  out->start = reader.number("start", 0, kMaxInteger - out->length);
+  // One TransmitFile carries no more than this, its head included.
+  out->chunk = static_cast<uint32_t>(reader.number("chunk", 1, 2147483646 - 64));
+  out->framed = reader.boolean("framed");
+  out->held = reader.boolean("held") && !out->framed;
+  out->transmit = reader.boolean("transmit");
+  out->bytes_per_second = reader.number("bytesPerSecond", 0, kMaxInteger / 1000);
+  return reader.finish();
+}
+
+bool read_receive_file(Napi::Env env, Napi::Value value, ReceiveFileOptions* out) {
+  ArgumentReader reader(env, value);
+  out->id = static_cast<uint32_t>(reader.number("id", 0, UINT32_MAX));
+  out->offset = reader.number("offset", 0, kMaxInteger);
+  out->bytes = reader.number("bytes", 0, kMaxInteger);
+  out->raw = reader.boolean("raw");
+  return reader.finish();
+}
+
+bool read_transfer_frame(Napi::Env env, Napi::Value value, OwnedTransferFrame* out) {
+  ArgumentReader reader(env, value);
+  TransferFrame& frame = out->frame;
+  frame.kind = static_cast<TransferKind>(reader.number("kind", kTransferTypes, kTransferTypes + 7u));
+  frame.id = static_cast<uint32_t>(reader.number("id", 0, UINT32_MAX));
+  if (reader.has("number")) frame.number = reader.number("number", 0, kMaxInteger);
+  if (reader.has("code")) frame.code = static_cast<uint16_t>(reader.number("code", 0, UINT16_MAX));
+  if (reader.has("side")) frame.side = static_cast<uint8_t>(reader.number("side", 0, 1));
+  frame.has_hash = reader.has("hasHash") && reader.boolean("hasHash");
+  out->hash = bytes_of(reader, "hash");
+  if (!out->hash.empty()) {
+    if (out->hash.size() != kTransferHash) reader.fail("hash");
+    frame.has_hash = true;
+  } else if (frame.has_hash && frame.kind != TransferKind::offer) {
+    reader.fail("hash");
+  }
+  out->name = bytes_of(reader, "name");
+  out->rest = bytes_of(reader, "rest");
+  frame.hash = start_of(out->hash);
+  frame.name = start_of(out->name);
+  frame.name_size = out->name.size();
+  frame.rest = start_of(out->rest);
+  frame.rest_size = out->rest.size();
+  return reader.finish();
+}
+
+}  // namespace iocp

@@ -1,0 +1,92 @@
+#pragma once
+// One file on its way in: bytes from the receiving strand are gathered in pooled buffers and written by
+// overlapped WriteFile on the engine's port. When too many writes are pending the connection's reads
+// stop until one has ended, so a slow disk slows the peer and memory stays bounded.
+//
+// Lifetime: counted; one count of the connection's list, one of whoever works on it. A write in the
+// kernel holds a count on the connection, which outlives its files.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/buffer_pool.h"
+#include "win/operation.h"
+#include "win/send_file.h"
+#include "win/srw_lock.h"
+#include "win/transfer_file.h"
+
+namespace iocp {
+
+struct ReceiveFileOptions {
+  uint32_t id = 0;
+  uint64_t offset = 0;  // framed: bytes that are there already, which the sender may leave out
+  uint64_t bytes = 0;   // of the whole file; raw: exactly so many follow
+  bool raw = false;
+};
+
+class ReceiveFile final {
+ public:
+  ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr<TransferFile> file,
+              const ReceiveFileOptions& options);
+
+  void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+  uint32_t id() const { return options_.id; }
+  bool is_raw() const { return options_.raw; }
+
+  // Receiving strand: the sender says where it begins, with the first byte or behind what is there.
+  void start(uint64_t offset);
+  // Receiving strand. Returns the bytes that are the file's; those behind a raw file are the framing's.
+  size_t take(const uint8_t* data, size_t size);
+  // Receiving strand: no more bytes will come.
+  void finish();
+  bool all_taken() const { return taken_ == options_.bytes; }
+  // Receiving strand: the peer has ended before the last byte.
+  void cut_off();
+  // Any thread, without locks.
+  void cancel();
+
+ private:
+  struct WriteOperation final : Operation {
+    explicit WriteOperation(ReceiveFile* owner) : Operation(&on_written), file(owner) {}
+    ReceiveFile* file;
+    PooledBuffer<SrwLock> memory;
+    uint32_t size = 0;
+    uint64_t offset = 0;
+    bool busy = false;
+  };
+
+  ~ReceiveFile() = default;
+  WriteOperation* fill_write();
+  void issue(WriteOperation* write);
+  void write_done(WriteOperation* write, uint32_t error, uint32_t bytes);
+  void try_end();
+  static void on_written(Operation* self, uint32_t error, uint32_t bytes);
+
+  Connection* const connection_;
+  Engine* const engine_;
+  const ReceiveFileOptions options_;
+  std::atomic<uint32_t> refs_{1};
+  uint64_t taken_;  // receiving strand: bytes of the file, those that were there included
+  SrwLock lock_;
+  std::unique_ptr<TransferFile> file_;  // null when it has ended
+  std::vector<std::unique_ptr<WriteOperation>> writes_;
+  PooledBuffer<SrwLock> fill_;
+  uint32_t fill_size_ = 0;
+  uint32_t pending_ = 0;
+  uint32_t users_ = 0;  // the strand is in take() or finish()
+  bool over_ = false;   // counted in the connection's number of full files
+  bool finishing_ = false;
+  bool cancelled_ = false;
+  bool excess_ = false;
+  bool ended_ = false;
+  uint32_t error_ = 0;
+  uint64_t next_offset_;
+  uint64_t written_ = 0;
+  uint64_t reported_ms_ = 0;
+};
+
+}  // namespace iocp

@@ -1,0 +1,314 @@
+#include "win/send_file.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "core/records.h"
+#include "win/connection.h"
+#include "win/engine.h"
+#include "win/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+constexpr uint64_t kReportMs = 100;
+const uint8_t kZeros[16 * 1024] = {};
+
+}  // namespace
+
+SendFile::SendFile(Connection* connection, Engine* engine, const Framing* framing,
+                   std::unique_ptr<TransferFile> file, const SendFileOptions& options)
+    : connection_(connection),
+      engine_(engine),
+      framing_(framing),
+      options_(options),
+      file_(std::move(file)),
+      held_(options.held),
+      queued_(!options.framed && (options.held || options.length != 0)),  // a raw file keeps its place from the beginning
+      started_ms_(Engine::now_ms()),
+      reported_ms_(started_ms_),
+      read_operation_(this),
+      timer_(this) {}
+
+bool SendFile::PaceTimer::hold() {
+  if (!file->connection_->try_add_ref()) return false;
+  file->add_ref();
+  return true;
+}
+
+void SendFile::PaceTimer::fire() {
+  Connection* connection = file->connection_;
+  {
+    std::lock_guard<SrwLock> guard(file->lock_);
+    file->paced_ = false;
+  }
+  file->advance();
+  file->release();
+  connection->release();
+}
+
+// Whether there is a piece that the strand could write. With the lock.
+bool SendFile::has_piece() const {
+  if (piece_size_ != 0) return true;
+  if (ended_ || held_ || paced_ || is_cancelled()) return false;
+  if (options_.transmit) return error_ == 0 && sent_ < options_.length;
+  return ahead_[front_].full;
+}
+
+void SendFile::advance() {
+  report_progress();
+  for (;;) {
+    Ahead* to_read = nullptr;
+    uint32_t delay = 0;
+    Next next = Next::nothing;
+    uint32_t error = 0;
+    {
+      std::lock_guard<SrwLock> guard(lock_);
+      next = decide(&to_read, &delay);
+      error = error_;
+    }
+    if (delay != 0) engine_->arm(timer_, delay);
+    // What a read that has ended already changes is decided anew.
+    const bool again = to_read != nullptr && issue_read(to_read);
+    switch (next) {
+      case Next::nothing:
+        if (again) continue;
+        return;
+      case Next::show:
+        // Cancelled in between: it is not in the queue, so it can end at once.
+        if (!connection_->show_file(this) || again) continue;
+        return;
+      case Next::complete:
+        if (options_.framed) push_done();
+        return end(FileOutcome::complete, 0);
+      case Next::end:
+        return end(error != 0 ? FileOutcome::failed : FileOutcome::cancelled, error);
+    }
+  }
+}
+
+// With the lock.
+SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
+  if (ended_) return Next::nothing;
+  const bool stop = error_ != 0 || is_cancelled();
+  if (held_ && !stop) return Next::nothing;
+  const bool idle = !writing_ && !reading_ && piece_size_ == 0;
+  // What has been read before a read failed goes out first: so the receiver can keep it for a resume.
+  const bool spent = options_.transmit || error_ == 0 || !ahead_[front_].full || is_cancelled();
+  if (stop && !filling_ && spent) {
+    // A raw file that has begun keeps its place: nothing may follow a promise that is broken.
+    if (!idle || (queued_ && options_.framed)) return Next::nothing;
+    ended_ = true;
+    return Next::end;
+  }
+  if (filling_) {
+    if (!idle || queued_) return Next::nothing;
+    ended_ = true;
+    return Next::end;
+  }
+  if (sent_ == options_.length && idle && (!queued_ || !options_.framed)) {
+    if (queued_) return Next::nothing;  // raw: until the strand has taken it out
+    ended_ = true;
+    return Next::complete;
+  }
+  if (!options_.transmit && !reading_ && error_ == 0 && read_ < options_.length) {
+    const uint32_t slot = ahead_[front_].full ? front_ ^ 1u : front_;
+    if (!ahead_[slot].full) {
+      reading_ = true;
+      filling_slot_ = slot;
+      *to_read = &ahead_[slot];
+    }
+  }
+  if (options_.bytes_per_second != 0 && !paced_ && piece_size_ == 0) {
+    const uint64_t due = sent_ * 1000 / options_.bytes_per_second;
+    const uint64_t now = Engine::now_ms() - started_ms_;
+    if (due > now) {
+      paced_ = true;
+      *delay = static_cast<uint32_t>((std::min)(due - now, uint64_t{60000}));
+    }
+  }
+  if (writing_ || !has_piece()) return Next::nothing;
+  if (queued_ && options_.framed) return Next::nothing;
+  queued_ = true;
+  return Next::show;
+}
+
+// True when the read has ended; else its packet comes.
+bool SendFile::issue_read(Ahead* into) {
+  if (!into->memory) into->memory = engine_->read_buffers().get();
+  if (!into->memory) {
+    read_done(kErrorNotEnoughMemory, 0);
+    return true;
+  }
+  const uint64_t wanted = (std::min)({uint64_t{into->memory.size()}, uint64_t{options_.chunk},
+                                      options_.length - read_});
+  into->size = static_cast<uint32_t>(wanted);
+  const uint64_t offset = options_.offset + read_;
+  read_ += wanted;
+  connection_->add_ref();  // the read's own count; its packet may be handled before the call returns
+  DWORD bytes = 0;
+  const uint32_t error = calls::read_file(file_->handle(), file_->skips_port(), into->memory.data(),
+                                          into->size, read_operation_.prepare_at(offset), &bytes);
+  if (error == WSA_IO_PENDING) return false;
+  read_done(error, bytes);
+  connection_->release();
+  return true;
+}
+
+void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {
+  SendFile* file = static_cast<ReadFileOperation*>(self)->file;
+  Connection* connection = file->connection_;
+  file->add_ref();
+  file->read_done(error, bytes);
+  file->advance();
+  file->release();
+  connection->release();
+}
+
+void SendFile::read_done(uint32_t error, uint32_t bytes) {
+  std::lock_guard<SrwLock> guard(lock_);
+  Ahead& ahead = ahead_[filling_slot_];
+  reading_ = false;
+  if (error == 0 && bytes < ahead.size) error = kErrorHandleEof;
+  if (error != 0) {
+    error_ = error;
+    return;
+  }
+  if (Sha256* hash = file_->hash()) hash->update(ahead.memory.data(), ahead.size);
+  ahead.full = true;
+}
+
+bool SendFile::cancel() {
+  std::lock_guard<SrwLock> guard(lock_);
+  cancelled_.store(true, std::memory_order_release);
+  return piece_size_ == 0 && (options_.framed || sent_ == 0);
+}
+
+void SendFile::let_go() {
+  std::lock_guard<SrwLock> guard(lock_);
+  held_ = false;
+  started_ms_ = Engine::now_ms();
+}
+
+void SendFile::fill(std::unique_ptr<TransferFile> file, const SendFileOptions& options) {
+  std::lock_guard<SrwLock> guard(lock_);
+  file_ = std::move(file);
+  options_ = options;
+  held_ = options.held;
+  started_ms_ = Engine::now_ms();
+}
+
+void SendFile::left_queue() {
+  std::lock_guard<SrwLock> guard(lock_);
+  queued_ = false;
+}
+
+bool SendFile::encode_head(uint32_t size) {
+  head_size_ = 0;
+  if (!options_.framed) return true;
+  FrameEnvelope envelope;
+  if (!framing_->encode(uint64_t{size} + kTransferChunkHeader, &envelope)) return false;
+  std::memcpy(head_, envelope.header, envelope.header_size);
+  TransferFrame frame;
+  frame.kind = TransferKind::chunk;
+  frame.id = options_.id;
+  head_size_ = envelope.header_size +
+               static_cast<uint32_t>(encode_transfer(frame, head_ + envelope.header_size,
+                                                     kTransferChunkHeader));
+  return true;
+}
+
+bool SendFile::begin_piece(Piece* out) {
+  std::lock_guard<SrwLock> guard(lock_);
+  if (!has_piece()) return false;
+  if (piece_size_ == 0) {
+    const uint32_t size =
+        options_.transmit ? static_cast<uint32_t>((std::min)(uint64_t{options_.chunk}, options_.length - sent_))
+                          : ahead_[front_].size;
+    if (!encode_head(size)) return false;  // not reached: the chunk fits the framing
+    piece_size_ = uint64_t{head_size_} + size;
+    piece_sent_ = 0;
+  }
+  writing_ = true;
+  Piece piece;
+  if (piece_sent_ < head_size_) piece.head = {head_ + piece_sent_, head_size_ - static_cast<size_t>(piece_sent_)};
+  const uint64_t skip = piece_sent_ > head_size_ ? piece_sent_ - head_size_ : 0;
+  const uint64_t left = piece_size_ - head_size_ - skip;
+  if (filling_) {
+    piece.data = {kZeros, static_cast<size_t>((std::min)(left, uint64_t{sizeof(kZeros)}))};
+  } else if (options_.transmit) {
+    piece.file = file_->handle();
+    piece.file_offset = options_.offset + sent_ + skip;
+    piece.file_size = static_cast<uint32_t>(left);
+  } else {
+    piece.data = {ahead_[front_].memory.data() + skip, static_cast<size_t>(left)};
+  }
+  *out = piece;
+  return true;
+}
+
+bool SendFile::end_piece(uint64_t bytes, bool written) {
+  std::lock_guard<SrwLock> guard(lock_);
+  writing_ = false;
+  if (!written) return false;
+  piece_sent_ += bytes;
+  if (piece_sent_ < piece_size_) {
+    // TransmitFile comes short when the file has become shorter than it was.
+    if (options_.transmit && !filling_) {
+      error_ = kErrorHandleEof;
+      filling_ = options_.framed;
+      if (!options_.framed) piece_size_ = 0;
+    }
+    return false;
+  }
+  if (!filling_) sent_ += piece_size_ - head_size_;
+  piece_size_ = 0;
+  if (!options_.transmit) {
+    ahead_[front_].full = false;
+    front_ ^= 1u;
+  }
+  if (!options_.framed && sent_ < options_.length) return false;
+  queued_ = false;
+  return true;
+}
+
+void SendFile::report_progress() {
+  uint64_t sent = 0;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    const uint64_t now = Engine::now_ms();
+    if (ended_ || now - reported_ms_ < kReportMs) return;
+    reported_ms_ = now;
+    sent = sent_;
+  }
+  connection_->report_file_progress(RecordKind::send_progress, options_.id, sent);
+}
+
+void SendFile::push_done() {
+  uint8_t hash[Sha256::kSize];
+  TransferFrame frame;
+  frame.kind = TransferKind::done;
+  frame.id = options_.id;
+  frame.number = options_.start + options_.length;
+  if (file_->hash() != nullptr && file_->hash()->digest(hash)) {
+    frame.has_hash = true;
+    frame.hash = hash;
+  }
+  connection_->push_transfer(framing_, frame);
+}
+
+// By whoever has set `ended_`.
+void SendFile::end(FileOutcome outcome, uint32_t error) {
+  uint8_t hash[Sha256::kSize] = {};
+  if (file_ != nullptr && file_->hash() != nullptr) (void)file_->hash()->digest(hash);
+  for (Ahead& ahead : ahead_) ahead.memory.reset();
+  file_.reset();
+  add_ref();  // the list's count goes now
+  connection_->send_file_ended(this, outcome, error, sent_, hash);
+  release();
+}
+
+}  // namespace iocp

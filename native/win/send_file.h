@@ -1,0 +1,145 @@
+#pragma once
+// One file on its way out: an item of its connection's send queue.
+//
+// Framed, each turn in the queue is one chunk, and whatever waits goes between two of them. Raw, the
+// file stays in front until its last byte has gone. Its bytes leave by TransmitFile, or they are read
+// ahead into two pooled buffers and leave by WSASend.
+//
+// Lifetime: counted (SendOwner): one count of the connection's list while it has not ended, one of the
+// queue while it waits there. A read in the kernel and a timer hold a count on the connection, which
+// outlives its files.
+//
+// Threads: pieces are begun and ended by the sending strand; reads complete on any I/O thread; the
+// JavaScript thread starts and cancels. `lock_` guards all state; under the connection's lock it may be
+// taken, never the other way round.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "core/buffer_pool.h"
+#include "core/framing/framing.h"
+#include "core/send_queue.h"
+#include "core/transfer_protocol.h"
+#include "win/engine_timer.h"
+#include "win/operation.h"
+#include "win/srw_lock.h"
+#include "win/transfer_file.h"
+
+namespace iocp {
+
+class Connection;
+class Engine;
+
+struct SendFileOptions {
+  uint32_t id = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint64_t start = 0;  // bytes of what was offered that the receiver has already
+  uint32_t chunk = 0;  // bytes of the file per piece
+  bool framed = true;
+  bool held = false;  // raw: keeps its place, but waits for let_go()
+  bool transmit = false;          // TransmitFile; else ReadFile and WSASend
+  uint64_t bytes_per_second = 0;  // 0: as fast as it goes
+};
+
+// How a file's way has ended. The numbers are part of the boundary (lib/vocabulary.ts).
+enum class FileOutcome : uint32_t { complete = 0, cancelled = 1, failed = 2, excess = 3 };
+
+class SendFile final : public SendOwner {
+ public:
+  // What the next write carries: a head from memory, then bytes from memory or from the file.
+  struct Piece {
+    ByteSpan head{nullptr, 0};
+    ByteSpan data{nullptr, 0};
+    HANDLE file = nullptr;
+    uint64_t file_offset = 0;
+    uint32_t file_size = 0;  // 0: no TransmitFile
+    uint64_t size() const { return head.size + data.size + file_size; }
+  };
+
+  SendFile(Connection* connection, Engine* engine, const Framing* framing,
+           std::unique_ptr<TransferFile> file, const SendFileOptions& options);
+  ~SendFile() = default;
+
+  uint32_t id() const { return options_.id; }
+  bool framed() const { return options_.framed; }
+  // Does whatever is next: reads ahead, takes its place in the queue, ends. Any thread, without locks.
+  void advance();
+
+  // Under the connection's lock: it is no longer held back. advance() has to follow.
+  void let_go();
+  // Under the connection's lock: what it sends, when only its place was taken so far.
+  void fill(std::unique_ptr<TransferFile> file, const SendFileOptions& options);
+  // Under the connection's lock. True when no byte that was promised is missing if the item is taken
+  // out of the queue now.
+  bool cancel();
+  bool is_cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  void left_queue();
+  // Sending strand, under the connection's lock. False when it has nothing ready.
+  bool begin_piece(Piece* out);
+  // Sending strand, under the connection's lock: `bytes` of the piece have gone. True when its turn in
+  // the queue is over.
+  bool end_piece(uint64_t bytes, bool written);
+
+  EngineTimer& timer() { return timer_; }
+
+ private:
+  struct ReadFileOperation final : Operation {
+    explicit ReadFileOperation(SendFile* owner) : Operation(&on_read), file(owner) {}
+    SendFile* file;
+  };
+  struct PaceTimer final : EngineTimer {
+    explicit PaceTimer(SendFile* owner) : file(owner) {}
+    bool hold() override;
+    void fire() override;
+    SendFile* file;
+  };
+  struct Ahead {
+    PooledBuffer<SrwLock> memory;
+    uint32_t size = 0;
+    bool full = false;
+  };
+  enum class Next { nothing, show, complete, end };
+
+  void destroy() override { delete this; }
+  Next decide(Ahead** to_read, uint32_t* delay);
+  bool has_piece() const;
+  bool encode_head(uint32_t size);
+  bool issue_read(Ahead* into);
+  void read_done(uint32_t error, uint32_t bytes);
+  void report_progress();
+  void push_done();
+  void end(FileOutcome outcome, uint32_t error);
+  static void on_read(Operation* self, uint32_t error, uint32_t bytes);
+
+  Connection* const connection_;
+  Engine* const engine_;
+  const Framing* const framing_;
+  SendFileOptions options_;
+  SrwLock lock_;
+  std::unique_ptr<TransferFile> file_;  // null before fill() and when it has ended
+  std::atomic<bool> cancelled_{false};
+  bool ended_ = false;
+  bool held_;
+  bool queued_ = false;   // in the send queue
+  bool writing_ = false;  // a piece is in the hands of the strand
+  bool reading_ = false;
+  bool paced_ = false;    // waits for the timer
+  bool filling_ = false;  // the source has shrunk: what a frame has promised is made up with zeros
+  uint32_t error_ = 0;
+  uint64_t sent_ = 0;  // bytes of the file in pieces that are through
+  uint64_t read_ = 0;  // bytes of the file that have been read ahead, or are being read
+  uint64_t started_ms_ = 0;
+  uint64_t reported_ms_ = 0;
+  Ahead ahead_[2];
+  uint32_t front_ = 0;    // the one of the two that goes next
+  uint32_t filling_slot_ = 0;
+  uint8_t head_[FramingOptions::max_header + kTransferChunkHeader];
+  uint32_t head_size_ = 0;
+  uint64_t piece_size_ = 0;  // head included; 0 between two pieces
+  uint64_t piece_sent_ = 0;
+  ReadFileOperation read_operation_;
+  PaceTimer timer_;
+};
+
+}  // namespace iocp

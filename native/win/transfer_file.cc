@@ -1,0 +1,146 @@
+#include "win/transfer_file.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "core/error_table.h"
+#include "win/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+constexpr DWORD kHashBlock = 256 * 1024;
+
+}  // namespace
+
+uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition,
+                            DWORD flags, std::unique_ptr<TransferFile>* out) {
+  const HANDLE handle = CreateFileW(path.c_str(), access, share, nullptr, disposition,
+                                    FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED | flags, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) return GetLastError();
+  std::unique_ptr<TransferFile> file(new TransferFile());
+  file->handle_ = UniqueHandle(handle);
+  // A pipe or a console has neither a size nor offsets.
+  if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
+  // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
+  file->skips_port_ = !calls::disk_is_slow() &&
+                      SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS);
+  const uint32_t error = file->read_size();
+  if (error != 0) return error;
+  *out = std::move(file);
+  return 0;
+}
+
+uint32_t TransferFile::open_source(const std::wstring& path, bool hash,
+                                   std::unique_ptr<TransferFile>* out) {
+  std::unique_ptr<TransferFile> file;
+  uint32_t error = open(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, OPEN_EXISTING,
+                        FILE_FLAG_SEQUENTIAL_SCAN, &file);
+  if (error == 0) error = file->start_hash(hash);
+  if (error == 0) *out = std::move(file);
+  return error;
+}
+
+uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool resume, bool hash,
+                                   std::unique_ptr<TransferFile>* out) {
+  std::unique_ptr<TransferFile> file;
+  // The link itself is opened, not what it points to; and then refused.
+  uint32_t error = open(path, GENERIC_READ | GENERIC_WRITE | DELETE, 0, resume ? OPEN_ALWAYS : CREATE_NEW,
+                        FILE_FLAG_OPEN_REPARSE_POINT, &file);
+  if (error != 0) return error;
+  BY_HANDLE_FILE_INFORMATION info;
+  if (!GetFileInformationByHandle(file->handle(), &info)) return GetLastError();
+  if ((info.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0 || info.nNumberOfLinks > 1) {
+    return ERROR_ACCESS_DENIED;
+  }
+  // Where a file system cannot do this, a killed process leaves its part, as with `resume`.
+  if (!resume) (void)file->set_temporary(true);
+  if (size > file->size_) {
+    FILE_ALLOCATION_INFO room;
+    room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
+    if (!SetFileInformationByHandle(file->handle(), FileAllocationInfo, &room, sizeof(room))) {
+      // Only a hint, but a full disk is an answer.
+      error = GetLastError();
+      if (error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL) {
+        file.reset();
+        if (!resume) (void)DeleteFileW(path.c_str());  // where it could not be made temporary
+        return error;
+      }
+    }
+  }
+  error = file->start_hash(hash);
+  if (error == 0) *out = std::move(file);
+  return error;
+}
+
+uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bool replace) {
+  return MoveFileExW(from.c_str(), to.c_str(), replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0
+                                                                                        : GetLastError();
+}
+
+uint32_t TransferFile::set_temporary(bool on) {
+  FILE_DISPOSITION_INFO info;
+  info.DeleteFile = on ? TRUE : FALSE;
+  if (!SetFileInformationByHandle(handle(), FileDispositionInfo, &info, sizeof(info))) return GetLastError();
+  is_temporary_ = on;
+  return 0;
+}
+
+uint32_t TransferFile::keep() { return is_temporary_ ? set_temporary(false) : 0; }
+
+uint32_t TransferFile::read_size() {
+  LARGE_INTEGER size;
+  if (!GetFileSizeEx(handle(), &size)) return GetLastError();
+  size_ = static_cast<uint64_t>(size.QuadPart);
+  return 0;
+}
+
+uint32_t TransferFile::start_hash(bool wanted) {
+  if (!wanted) return 0;
+  hash_ = std::make_unique<Sha256>();
+  return hash_->start() ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
+}
+
+uint32_t TransferFile::hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]) {
+  uint32_t error = start_hash(true);
+  if (error != 0) return error;
+  const UniqueHandle done(CreateEventW(nullptr, TRUE, FALSE, nullptr));
+  if (!done) return GetLastError();
+  std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes, uint64_t{kHashBlock})));
+  for (uint64_t at = 0; at < bytes;) {
+    OVERLAPPED operation{};
+    operation.Offset = static_cast<DWORD>(at);
+    operation.OffsetHigh = static_cast<DWORD>(at >> 32);
+    operation.hEvent = done.get();
+    const DWORD wanted = static_cast<DWORD>((std::min)(bytes - at, uint64_t{block.size()}));
+    if (!ReadFile(handle(), block.data(), wanted, nullptr, &operation) &&
+        GetLastError() != ERROR_IO_PENDING) {
+      return GetLastError();
+    }
+    DWORD read = 0;
+    if (!GetOverlappedResult(handle(), &operation, &read, TRUE)) return GetLastError();
+    if (read == 0) return kErrorHandleEof;
+    hash_->update(block.data(), read);
+    at += read;
+  }
+  const bool ok = hash_->digest(digest);
+  if (!keep) hash_.reset();
+  return ok ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
+}
+
+uint32_t TransferFile::set_size(uint64_t size) {
+  FILE_END_OF_FILE_INFO end;
+  end.EndOfFile.QuadPart = static_cast<LONGLONG>(size);
+  return SetFileInformationByHandle(handle(), FileEndOfFileInfo, &end, sizeof(end)) ? 0 : GetLastError();
+}
+
+bool edition_transmits_freely() {
+  OSVERSIONINFOEXW wanted{};
+  wanted.dwOSVersionInfoSize = sizeof(wanted);
+  wanted.wProductType = VER_NT_WORKSTATION;
+  const DWORDLONG mask = VerSetConditionMask(0, VER_PRODUCT_TYPE, VER_EQUAL);
+  return VerifyVersionInfoW(&wanted, VER_PRODUCT_TYPE, mask) == FALSE;
+}
+
+}  // namespace iocp

@@ -1,0 +1,59 @@
+#pragma once
+// An open file that is sent from or written to. Opening and what reads much is blocking: it is done on
+// a thread of the caller's that may wait, never on an I/O thread.
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "win/handles.h"
+#include "win/sha256.h"
+#include "win/win.h"
+
+namespace iocp {
+
+// Everything returns 0 or the Win32 number.
+class TransferFile final {
+ public:
+  // For reading, while others may read and delete it. `hash`: its bytes will be hashed.
+  static uint32_t open_source(const std::wstring& path, bool hash, std::unique_ptr<TransferFile>* out);
+  // For writing, and nobody else may: a new file, or with `resume` the one that is there (or a new one).
+  // A new one goes with its handle, even when the process is killed, until keep() says otherwise.
+  // Room for `size` bytes is asked for, so that a full disk is known before the first byte comes.
+  static uint32_t open_target(const std::wstring& path, uint64_t size, bool resume, bool hash,
+                              std::unique_ptr<TransferFile>* out);
+  static uint32_t move(const std::wstring& from, const std::wstring& to, bool replace);
+
+  // A call that ends at once, well or badly, leaves no packet at the port.
+  bool skips_port() const { return skips_port_; }
+  HANDLE handle() const { return handle_.get(); }
+  // As it was when the file was opened.
+  uint64_t size() const { return size_; }
+  // Null when nothing is to be hashed.
+  Sha256* hash() const { return hash_.get(); }
+  // The SHA-256 of the first `bytes`. With `keep` what comes next is hashed behind them. Blocking.
+  uint32_t hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]);
+  // What was made here shall stay when it is closed.
+  uint32_t keep();
+  // Makes it `size` bytes long.
+  uint32_t set_size(uint64_t size);
+
+ private:
+  TransferFile() = default;
+  static uint32_t open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
+                       std::unique_ptr<TransferFile>* out);
+  uint32_t start_hash(bool wanted);
+  uint32_t set_temporary(bool on);
+  uint32_t read_size();
+
+  UniqueHandle handle_;
+  uint64_t size_ = 0;
+  bool is_temporary_ = false;
+  bool skips_port_ = false;
+  std::unique_ptr<Sha256> hash_;
+};
+
+// Whether TransmitFile may be used freely: client editions of Windows carry out two at a time, for the
+// whole system.
+bool edition_transmits_freely();
+
+}  // namespace iocp

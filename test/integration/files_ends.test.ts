@@ -1,0 +1,241 @@
+/** The moments around a transfer: closing, other framings, slow disks, limits of time and speed. */
+
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { framing, type FileOffer } from 'iocp'
+import { afterEach, describe, expect, test } from 'vitest'
+import {
+  KIB,
+  MIB,
+  acceptNext,
+  code,
+  failure,
+  faults,
+  folders,
+  leftovers,
+  makeFile,
+  pair,
+  pause,
+  sha256,
+  until,
+  works
+} from '../helpers/files.js'
+
+const seam = faults()
+
+afterEach(() => {
+  seam?.clear()
+})
+
+describe('closing', () => {
+  test.each(['server', 'client'] as const)('server.close() waits for files, the %s sends', async (side) => {
+    const { from, to } = folders()
+    const both = await pair()
+    const [sender, receiver] = side === 'server' ? [both.server, both.client] : [both.client, both.server]
+    const received = acceptNext(receiver, { directory: to })
+    const path = makeFile(from, 2 * MIB)
+    const sending = sender.sendFile(path, { bytesPerSecond: 4 * MIB })
+    await until('it comes', () => leftovers(to).length === 1)
+    const closing = both.close({ deadline: 20_000 })
+    expect(await sending).toMatchObject({ bytes: 2 * MIB })
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+    expect(await closing).toEqual({ drained: 1, cut: 0 })
+    expect((await both.client.closed).error).toBeUndefined()
+  })
+
+  test('server.close() cuts them at the deadline, and begins no others', async () => {
+    const { from, to } = folders()
+    const both = await pair()
+    const received = acceptNext(both.server, { directory: to })
+    const path = makeFile(from, 2 * MIB)
+    const sending = both.client.sendFile(path, { bytesPerSecond: 100_000 })
+    await until('it comes', () => leftovers(to).length === 1)
+    const closing = both.close({ deadline: 300 })
+    await pause(20)
+    expect(await code(both.server.sendFile(path))).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_REJECTED')
+    expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_CLOSED'))
+    expect(await closing).toEqual({ drained: 0, cut: 1 })
+    expect(readdirSync(to)).toEqual([])
+  })
+
+  test('end() in the tick of sendFile() waits for it', async () => {
+    const { from, to } = folders()
+    const both = await pair()
+    const received = acceptNext(both.server, { directory: to })
+    const sending = both.client.sendFile(makeFile(from, MIB))
+    both.client.end()
+    expect(await sending).toMatchObject({ bytes: MIB })
+    await received
+    expect((await both.client.closed).error).toBeUndefined()
+  })
+
+  test('end() does not wait for what is received raw; and the file still comes', async () => {
+    const { from, to } = folders()
+    const both = await pair({ allowHalfOpen: true }, { allowHalfOpen: true })
+    const path = makeFile(from, 100_000)
+    const ended = new Promise<void>((resolve) => {
+      both.server.once('end', resolve)
+    })
+    const received = both.client.receiveFile({
+      path: join(to, 'raw'),
+      bytes: 100_000,
+      onReady: () => {
+        both.client.end()
+      }
+    })
+    await ended
+    await both.server.sendFile(path, { mode: 'raw' })
+    both.server.end()
+    await received
+    expect(await sha256(join(to, 'raw'))).toBe(await sha256(path))
+  })
+
+  test.each([0, 999])('a raw file of which %d bytes come before the peer ends', async (bytes) => {
+    const { from, to } = folders()
+    const both = await pair({ allowHalfOpen: true }, { allowHalfOpen: true })
+    const ready = new Promise<{ received: Promise<unknown> }>((resolve) => {
+      const received = both.server.receiveFile({
+        path: join(to, 'raw'),
+        bytes: 1000,
+        onReady: () => {
+          setImmediate(() => {
+            resolve({ received })
+          })
+        }
+      })
+      received.catch(() => undefined)
+    })
+    const { received } = await ready
+    await both.client.sendFile(makeFile(from, bytes), { mode: 'raw' })
+    both.client.end()
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(readdirSync(to)).toEqual([])
+    // And when it ended before it was asked for.
+    expect(await code(both.server.receiveFile({ path: join(to, 'raw'), bytes: 1 }))).toBe('ERR_IOCP_TRANSFER_CLOSED')
+  })
+
+  test.each(['destroy', 'reset'] as const)('%s() at any moment: both sides settle, nothing is left', async (how) => {
+    const { from, to } = folders()
+    const path = makeFile(from, 3 * MIB)
+    for (const delay of [0, 1, 3, 7, 15, 30]) {
+      const both = await pair()
+      const received = acceptNext(both.server, { directory: to, overwrite: 'replace' })
+      const sending = both.client.sendFile(path)
+      await pause(delay)
+      both[delay % 2 === 0 ? 'client' : 'server'][how]()
+      const [sent] = await Promise.allSettled([sending])
+      await both.server.closed
+      if (sent.status === 'rejected') expect(sent.reason).toMatchObject({ code: 'ERR_IOCP_TRANSFER_CLOSED' })
+      // The offer may never have come.
+      await Promise.race([received.catch(() => undefined), pause(200)])
+      expect(leftovers(to)).toEqual([])
+    }
+  })
+})
+
+test('the framing stays while files are under way', async () => {
+  const { from, to } = folders()
+  const both = await pair()
+  const offers: FileOffer[] = []
+  both.server.once('file', (offer) => offers.push(offer))
+  const sending = both.client.sendFile(makeFile(from, 1000))
+  await until('it is offered', () => offers.length === 1)
+  for (const end of [both.client, both.server]) {
+    expect(() => end.setFraming(framing.raw())).toThrow(expect.objectContaining({ code: 'ERR_IOCP_TRANSFER_BUSY' }) as Error)
+  }
+  await offers[0]?.accept({ directory: to })
+  await sending
+  for (const end of [both.client, both.server]) end.setFraming(framing.varint({ typeByte: true }))
+  const received = acceptNext(both.server, { directory: to, overwrite: 'replace' })
+  await both.client.sendFile(makeFile(from, 2000))
+  expect((await received).bytes).toBe(2000)
+  await works(both)
+})
+
+describe('time', () => {
+  test.each(['read', 'transmit'] as const)("bytesPerSecond is kept, sent by '%s'", async (method) => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: {} }, { transfer: { method, bytesPerSecond: MIB } })
+    const received = acceptNext(both.server, { directory: to })
+    const begun = performance.now()
+    const { seconds } = await both.client.sendFile(makeFile(from, MIB), { verify: false })
+    await received
+    // All but the last piece, a quarter of a second's worth at most, has to be waited for.
+    expect(performance.now() - begun).toBeGreaterThan(700)
+    expect(seconds).toBeLessThan(10)
+  })
+
+  test.skipIf(seam === undefined)('a slow disk slows the peer, and memory stays bounded', { timeout: 60_000 }, async () => {
+    const { from, to } = folders()
+    // Each write is told of late by sleeping on a thread; two are left for everything else.
+    const both = await pair({ ioThreads: 6, transfer: { method: 'read' } })
+    seam?.set('write_file', { delay: 100 })
+    let most = 0
+    const written = (bytes: number): void => {
+      most = Math.max(most, (both.server.stats()?.bytesRead ?? 0) - bytes)
+    }
+    const received = acceptNext(both.server, {
+      directory: to,
+      onProgress: ({ bytes }) => {
+        written(bytes)
+      }
+    })
+    const path = makeFile(from, 6 * MIB)
+    const begun = performance.now()
+    await both.client.sendFile(path, { verify: false })
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+    // 96 writes of 50 ms each on average, four at a time.
+    expect(performance.now() - begun).toBeGreaterThan(600)
+    expect(seam?.hits('write_file')).toBeGreaterThan(90)
+    // Four writes that are pending, one that is gathered, what has been read and not decoded, and what became known late.
+    expect(most).toBeGreaterThan(0)
+    expect(most).toBeLessThan(12 * 64 * KIB)
+  })
+
+  test('a receiver that hears nothing more gives up; the connection goes on', async () => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { stallTimeout: 20_000 } })
+    const received = acceptNext(both.server, { directory: to })
+    const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1000, verify: false })
+    expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_STALLED'))
+    expect(readdirSync(to)).toEqual([])
+    await works(both)
+  })
+})
+
+test('a listener for progress that throws is an uncaught exception, and the file comes all the same', async () => {
+  const { from, to } = folders()
+  const both = await pair()
+  const thrown: unknown[] = []
+  const before = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  process.on('uncaughtException', (error) => thrown.push(error))
+  try {
+    const mine = new Error('mine')
+    const received = acceptNext(both.server, {
+      directory: to,
+      onProgress: () => {
+        throw mine
+      }
+    })
+    await both.client.sendFile(makeFile(from, 100_000))
+    expect((await received).bytes).toBe(100_000)
+    await until('it surfaces', () => thrown.length > 0)
+    expect(thrown[0]).toBe(mine)
+  } finally {
+    process.removeAllListeners('uncaughtException')
+    for (const listener of before) process.on('uncaughtException', listener)
+  }
+})
+
+test('broadcastFile checks its options, also when there is nobody', async () => {
+  const { from } = folders()
+  const both = await pair()
+  const path = makeFile(from, 1)
+  expect(() => both.endpoint.broadcastFile(path, { chunk: 0 })).toThrow(/chunk/)
+  expect(() => both.endpoint.broadcastFile(path, { group: 1 as unknown as string })).toThrow(/group/)
+  expect(() => both.endpoint.broadcastFile('')).toThrow(/path/)
+  expect(await both.endpoint.broadcastFile(path, { group: 'nobody' })).toEqual({ sent: [], failed: [] })
+  expect((await failure(both.client.sendFile(join(from, 'no')))).message).toMatch(/no such file/i)
+})

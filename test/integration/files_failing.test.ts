@@ -1,0 +1,281 @@
+/** Transfers that go wrong: by the disk, by the system, by a peer that breaks the rules. */
+
+import { createHash } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { connect as netConnect, type Socket } from 'node:net'
+import { createServer, framing, type Connection, type ReceivedFile } from 'iocp'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import {
+  MIB,
+  acceptNext,
+  code,
+  faults,
+  folders,
+  makeFile,
+  pair,
+  pause,
+  sha256,
+  typed,
+  until,
+  works
+} from '../helpers/files.js'
+
+const seam = faults()
+
+afterEach(() => {
+  seam?.clear()
+})
+
+describe.skipIf(seam === undefined)('what the system refuses', () => {
+  test.each([39, 112])('a full disk (%d): both sides know, nothing is left, the connection goes on', async (error) => {
+    const { from, to } = folders()
+    const both = await pair()
+    const path = makeFile(from, 2 * MIB)
+    for (const skip of [0, 3, 20]) {
+      seam?.set('write_file', { error, skip })
+      const received = acceptNext(both.server, { directory: to })
+      const codes = await Promise.all([code(both.client.sendFile(path)), code(received)])
+      expect(codes).toEqual(['ERR_IOCP_TRANSFER_DISK_FULL', 'ERR_IOCP_TRANSFER_DISK_FULL'])
+      expect(readdirSync(to)).toEqual([])
+      seam?.clear()
+    }
+    await works(both)
+    const received = acceptNext(both.server, { directory: to })
+    await both.client.sendFile(path)
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+  })
+
+  test('a file that cannot be read: the receiver hears of it', async () => {
+    const { from, to } = folders()
+    const both = await pair()
+    const path = makeFile(from, 2 * MIB)
+    for (const skip of [0, 1, 7]) {
+      seam?.set('read_file', { error: 23, skip })
+      const received = acceptNext(both.server, { directory: to })
+      expect(await Promise.all([code(both.client.sendFile(path)), code(received)])).toEqual(['EIO', 'ERR_IOCP_TRANSFER_FILE'])
+      expect(readdirSync(to)).toEqual([])
+      seam?.clear()
+    }
+    await works(both)
+  })
+
+  test('a file that becomes shorter', async () => {
+    const { from, to } = folders()
+    const both = await pair()
+    seam?.set('read_file', { shortTo: 1000, skip: 5 })
+    const received = acceptNext(both.server, { directory: to })
+    const sending = both.client.sendFile(makeFile(from, 2 * MIB))
+    const changed = 'ERR_IOCP_TRANSFER_SOURCE_CHANGED'
+    expect(await Promise.all([code(sending), code(received)])).toEqual([changed, changed])
+    expect(readdirSync(to)).toEqual([])
+    seam?.clear()
+    await works(both)
+  })
+
+  test.each([true, false])('a raw file that becomes shorter, or is aborted, ends the connection (%s)', async (isShort) => {
+    const { from } = folders()
+    const both = await pair({ framing: framing.raw(), transfer: { method: 'read' } })
+    const controller = new AbortController()
+    if (isShort) seam?.set('read_file', { shortTo: 1000, skip: 2 })
+    const sending = both.client.sendFile(makeFile(from, 4 * MIB), {
+      mode: 'raw',
+      chunk: 65_536,
+      bytesPerSecond: MIB,
+      signal: controller.signal,
+      onProgress: () => {
+        if (!isShort) controller.abort()
+      }
+    })
+    await expect(sending).rejects.toThrow()
+    expect((await both.client.closed).cause).toBe('local')
+  })
+
+  test('TransmitFile that fails is the end of the connection, and of the transfer', async () => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { method: 'transmit' } })
+    seam?.set('transmit_file', { error: 10054, skip: 3 })
+    const received = acceptNext(both.server, { directory: to })
+    const sending = both.client.sendFile(makeFile(from, 2 * MIB), { verify: false })
+    const closed = 'ERR_IOCP_TRANSFER_CLOSED'
+    expect(await Promise.all([code(sending), code(received)])).toEqual([closed, closed])
+    expect(readdirSync(to)).toEqual([])
+  })
+
+  test('a shortage of memory at TransmitFile passes', async () => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { method: 'transmit' } })
+    seam?.set('transmit_file', { error: 10055, skip: 2, count: 3 })
+    const received = acceptNext(both.server, { directory: to })
+    const path = makeFile(from, 2 * MIB)
+    await both.client.sendFile(path, { verify: false })
+    expect(seam?.hits('transmit_file')).toBe(3)
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+  })
+
+  test('completions that come late and short writes change nothing', async () => {
+    const { from, to } = folders()
+    const both = await pair({ ioThreads: 4 })
+    seam?.set('completion', { delay: 3 })
+    seam?.set('send', { shortTo: 777, count: 200 })
+    const path = makeFile(from, MIB)
+    const received = acceptNext(both.server, { directory: to })
+    await both.client.sendFile(path)
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+  })
+})
+
+/** A peer that says what it likes about files. */
+class Peer {
+  readonly #socket: Socket
+  #bytes = Buffer.alloc(0)
+  readonly frames: Buffer[] = []
+  isClosed = false
+
+  constructor(port: number) {
+    this.#socket = netConnect({ host: '127.0.0.1', port })
+    this.#socket.on('error', () => undefined)
+    this.#socket.on('close', () => (this.isClosed = true))
+    this.#socket.on('data', (data) => {
+      this.#bytes = Buffer.concat([this.#bytes, data])
+      while (this.#bytes.length >= 4 && this.#bytes.length >= 4 + this.#bytes.readUInt32BE()) {
+        const size = this.#bytes.readUInt32BE()
+        this.frames.push(this.#bytes.subarray(4, 4 + size))
+        this.#bytes = this.#bytes.subarray(4 + size)
+      }
+    })
+    onTestFinished(() => {
+      this.#socket.destroy()
+    })
+  }
+
+  /** A frame about file 1. */
+  say(type: number, ...parts: (number | bigint | Buffer | string)[]): void {
+    const body = parts.map((part) => {
+      if (typeof part === 'number') return Buffer.from([part])
+      if (typeof part !== 'bigint') return Buffer.from(part)
+      const number = Buffer.alloc(8)
+      number.writeBigUInt64BE(part)
+      return number
+    })
+    const payload = Buffer.concat([Buffer.from([type, 0, 0, 0, 1]), ...body])
+    const header = Buffer.alloc(4)
+    header.writeUInt32BE(payload.length)
+    this.#socket.write(Buffer.concat([header, payload]))
+  }
+
+  offer(name: string | Buffer, size: number, hash = false): void {
+    const bytes = Buffer.from(name)
+    this.say(0xf0, BigInt(size), hash ? 1 : 0, bytes.length >> 8, bytes.length & 255, bytes)
+  }
+
+  async answer(): Promise<Buffer> {
+    await until('it answers', () => this.frames.length > 0)
+    return this.frames.shift() ?? Buffer.alloc(0)
+  }
+}
+
+async function listening(): Promise<{ peer: Peer; to: string; accepted: Promise<Connection>; received: Promise<ReceivedFile> }> {
+  const { to } = folders()
+  const server = createServer({ framing: typed })
+  onTestFinished(async () => {
+    await server.close({ deadline: 0 })
+  })
+  const { port } = await server.listen({ host: '127.0.0.1' })
+  // Listens at once: the offer may be right behind the connection.
+  const taken = new Promise<{ connection: Connection; file: Promise<ReceivedFile> }>((resolve) => {
+    server.once('connection', (connection) => {
+      resolve({ connection, file: acceptNext(connection, { directory: to }) })
+    })
+  })
+  const accepted = taken.then(({ connection }) => connection)
+  const received = taken.then(({ file }) => file)
+  received.catch(() => undefined)
+  return { peer: new Peer(port), to, accepted, received }
+}
+
+describe('a peer that breaks the rules', () => {
+  test.each(['../evil', String.raw`..\evil`, 'C:evil', 'a:b', 'NUL', 'con.txt', 'a.', 'a\0b', '', 'a\u202eb', 'x'.repeat(300), Buffer.from([0xff, 0xfe])])(
+    'the name %j is refused',
+    async (name) => {
+      const { peer, to } = await listening()
+      peer.offer(name, 10)
+      const answer = await peer.answer()
+      // Bytes that are no UTF-8 become the replacement character, which is a name like another.
+      if (typeof name !== 'string') {
+        expect(answer[0]).toBe(0xf1)
+        return
+      }
+      expect(answer[0]).toBe(0xf2)
+      expect(answer.readUInt16BE(5)).toBe(5)
+      expect(readdirSync(to)).toEqual([])
+    }
+  )
+
+  test('another checksum: nothing is kept', async () => {
+    const { peer, to, received } = await listening()
+    peer.offer('a', 3, true)
+    expect((await peer.answer())[0]).toBe(0xf1)
+    peer.say(0xf3, 0n)
+    peer.say(0xf4, 'abc')
+    peer.say(0xf5, 3n, 1, createHash('sha256').update('abd').digest())
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CHECKSUM')
+    const answer = await peer.answer()
+    expect([answer[0], answer[5], answer.readUInt16BE(6)]).toEqual([0xf7, 1, 9])
+    expect(readdirSync(to)).toEqual([])
+  })
+
+  test('the right checksum: it is there, and the peer hears of it', async () => {
+    const { peer, received } = await listening()
+    peer.offer('a', 3, true)
+    await peer.answer()
+    peer.say(0xf3, 0n)
+    peer.say(0xf4, 'ab')
+    peer.say(0xf4, 'c')
+    peer.say(0xf5, 3n, 1, createHash('sha256').update('abc').digest())
+    expect((await received).sha256).toBe(createHash('sha256').update('abc').digest('hex'))
+    expect((await peer.answer())[0]).toBe(0xf6)
+  })
+
+  test.each([
+    ['more bytes than offered', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'abcd') }],
+    ['fewer', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'ab'); peer.say(0xf5, 3n, 0) }],
+    ['a beginning that nobody offered', (peer: Peer) => { peer.say(0xf3, 2n); peer.say(0xf4, 'c'); peer.say(0xf5, 3n, 0) }],
+    ['another size at the end', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'abc'); peer.say(0xf5, 4n, 0) }],
+    ['an end without a beginning', (peer: Peer) => { peer.say(0xf5, 3n, 0) }]
+  ])('%s', async (_, go) => {
+    const { peer, to, received } = await listening()
+    peer.offer('a', 3)
+    await peer.answer()
+    go(peer)
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_PROTOCOL')
+    expect((await peer.answer())[0]).toBe(0xf7)
+    expect(readdirSync(to)).toEqual([])
+  })
+
+  test('chunks, ends and answers of nothing are ignored; malformed frames close the connection', async () => {
+    const { peer, accepted } = await listening()
+    peer.say(0xf4, 'abc')
+    peer.say(0xf3, 0n)
+    peer.say(0xf5, 3n, 0)
+    peer.say(0xf6)
+    peer.say(0xf7, 1, 0, 3)
+    const connection = await accepted
+    await pause(100)
+    expect(connection.state).toBe('open')
+    peer.say(0xf6, 'too long')
+    const info = await connection.closed
+    expect(info.cause).toBe('protocol-error')
+    expect(info.error).toMatchObject({ code: 'ERR_IOCP_FRAME_BAD_TRANSFER' })
+  })
+
+  test('an answer that does not fit fails the sender', async () => {
+    const { from } = folders()
+    const { peer, accepted } = await listening()
+    const connection = await accepted
+    const sending = connection.sendFile(makeFile(from, 10))
+    expect((await peer.answer())[0]).toBe(0xf0)
+    peer.say(0xf6)
+    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_PROTOCOL')
+    expect((await peer.answer())[0]).toBe(0xf7)
+  })
+})

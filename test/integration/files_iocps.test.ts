@@ -1,0 +1,400 @@
+/** Files as IOCPS sends them: against a peer that does what IOCPS did, and between two ends of the library. */
+
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { connect as netConnect, createServer as createNetServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { createServer, connect, framing, type Connection, type FileOffer, type ReceivedFile } from 'iocp'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { MIB, acceptNext, code, folders, leftovers, makeFile, pair, pause, sha256, until, works } from '../helpers/files.js'
+
+const iocps = framing.iocps()
+
+/** One end as the original was: packages until a file begins, then exactly its bytes. */
+class Original {
+  readonly packages: Buffer[] = []
+  file: Buffer = Buffer.alloc(0)
+  isClosed = false
+  #bytes: Buffer = Buffer.alloc(0)
+  #missing = 0
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('error', () => undefined)
+    socket.on('close', () => (this.isClosed = true))
+    socket.on('data', (data) => {
+      this.#bytes = Buffer.concat([this.#bytes, data])
+      this.#parse()
+    })
+    onTestFinished(() => {
+      socket.destroy()
+    })
+  }
+
+  #parse(): void {
+    for (;;) {
+      if (this.#missing > 0) {
+        const some = this.#bytes.subarray(0, this.#missing)
+        this.file = Buffer.concat([this.file, some])
+        this.#missing -= some.length
+        this.#bytes = this.#bytes.subarray(some.length)
+      }
+      if (this.#bytes.length < 4 || this.#bytes.length < 4 + this.#bytes.readUInt32LE()) return
+      const size = this.#bytes.readUInt32LE()
+      this.packages.push(this.#bytes.subarray(4, 4 + size))
+      this.#bytes = this.#bytes.subarray(4 + size)
+    }
+  }
+
+  /** Receive mode, and the answer that begins the file. */
+  take(size: number): void {
+    this.#missing = size
+    this.say(2)
+  }
+
+  say(...payload: (number | Buffer)[]): void {
+    const body = Buffer.concat(payload.map((part) => (typeof part === 'number' ? Buffer.from([part]) : part)))
+    const header = Buffer.alloc(4)
+    header.writeUInt32LE(body.length)
+    this.#socket.write(Buffer.concat([header, body]))
+  }
+
+  offer(name: string, size: number): void {
+    const number = Buffer.alloc(4)
+    number.writeUInt32LE(size)
+    this.say(1, number, Buffer.from(`${name}\0`, 'latin1'))
+  }
+
+  write(bytes: Buffer): void {
+    this.#socket.write(bytes)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  async next(): Promise<Buffer> {
+    await until('a package came', () => this.packages.length > 0)
+    return this.packages.shift() ?? Buffer.alloc(0)
+  }
+}
+
+/** A server of the library, and the original as its client. */
+async function served(options: Parameters<typeof createServer>[0] = {}): Promise<{ peer: Original; connection: Connection }> {
+  const server = createServer({ framing: iocps, ioThreads: 2, ...options })
+  onTestFinished(async () => {
+    await server.close({ deadline: 0 })
+  })
+  const { port } = await server.listen({ host: '127.0.0.1' })
+  const accepted = new Promise<Connection>((resolve) => {
+    server.once('connection', resolve)
+  })
+  const peer = new Original(netConnect({ host: '127.0.0.1', port }))
+  return { peer, connection: await accepted }
+}
+
+describe.each(['read', 'transmit'] as const)("sent to the original by '%s'", (method) => {
+  test.each([0, 1, 508, 3_000_001])('a file of %d bytes, with packages before and behind it', async (size) => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const path = makeFile(from, size, 'Größe.bin')
+    connection.send('before')
+    const sending = connection.sendFile(path, { mode: 'raw' })
+    await until('it is offered', () => peer.packages.length === 2)
+    connection.send('behind')
+    const [before, offer] = peer.packages.splice(0)
+    expect(before?.toString()).toBe('before')
+    expect([offer?.[0], offer?.readUInt32LE(1), offer?.toString('latin1', 5)]).toEqual([1, size, 'Größe.bin\0'])
+    await pause(50)
+    // What is sent later waits, so that it cannot be taken for the file; behind an empty file nothing can.
+    expect(peer.packages.length).toBe(size === 0 ? 1 : 0)
+    peer.take(size)
+    expect(await sending).toMatchObject({ bytes: size, resumedFrom: 0 })
+    expect((await peer.next()).toString()).toBe('behind')
+    expect(peer.file.equals(readFileSync(path))).toBe(true)
+  })
+
+  test('a range; then another file', async () => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const path = makeFile(from, 100_000)
+    const both = Promise.all([
+      connection.sendFile(path, { mode: 'raw', offset: 10, length: 70_000, name: 'a' }),
+      connection.sendFile(path, { mode: 'raw', name: 'b' })
+    ])
+    const seen: string[] = []
+    for (const _ of [1, 2]) {
+      const offer = await peer.next()
+      seen.push(offer.toString('latin1', 5))
+      peer.take(offer.readUInt32LE(1))
+    }
+    await both
+    await until('both are there', () => peer.file.length === 170_000)
+    const whole = readFileSync(path)
+    const range = whole.subarray(10, 70_010)
+    const wanted = seen[0] === 'a\0' ? [range, whole] : [whole, range]
+    expect(peer.file.equals(Buffer.concat(wanted))).toBe(true)
+  })
+})
+
+describe('received from the original', () => {
+  test.each([0, 1, 2_000_003])('%d bytes; what follows is a package again', async (size) => {
+    const { from, to } = folders()
+    const { peer, connection } = await served()
+    const bytes = readFileSync(makeFile(from, size))
+    const offers: FileOffer[] = []
+    connection.once('file', (offer) => offers.push(offer))
+    const packets: string[] = []
+    connection.on('packet', (packet) => packets.push(packet.toString()))
+    const received = acceptNext(connection, { directory: to })
+    peer.offer('Größe.bin', size)
+    expect(await peer.next()).toEqual(Buffer.from([2]))
+    peer.write(bytes)
+    peer.say(Buffer.from('behind'))
+    const file = await received
+    expect(offers[0]).toMatchObject({ name: 'Größe.bin', size, isVerified: false })
+    expect(file).toMatchObject({ path: join(to, 'Größe.bin'), bytes: size })
+    expect(readFileSync(file.path).equals(bytes)).toBe(true)
+    await until('the package came', () => packets.length === 1)
+    expect(packets).toEqual(['behind'])
+    expect(leftovers(to)).toEqual([])
+  })
+
+  test('rejected, by the program and by its name, its size, the time', async () => {
+    const { to } = folders()
+    const { peer, connection } = await served({ transfer: { maxFileSize: 100, answerTimeout: 200 } })
+    const answers: string[] = []
+    connection.on('file', (offer) => {
+      answers.push(offer.name)
+      if (offer.name === 'no') offer.reject('not now')
+    })
+    for (const [name, size] of [['no', 1], ['..\\evil', 1], ['NUL', 1], ['large', 101], ['unanswered', 1]] as const) {
+      peer.offer(name, size)
+      expect(await peer.next()).toEqual(Buffer.from([3]))
+    }
+    expect(answers).toEqual(['no', 'unanswered'])
+    expect(readdirSync(to)).toEqual([])
+    expect(connection.state).toBe('open')
+  })
+
+  test('two offers before the first answer: neither is taken', async () => {
+    const { to } = folders()
+    const { peer, connection } = await served()
+    const received: Promise<ReceivedFile>[] = []
+    connection.on('file', (offer) => {
+      setTimeout(() => {
+        const file = offer.accept({ directory: to })
+        file.catch(() => undefined)
+        received.push(file)
+      }, 200)
+    })
+    peer.offer('one', 5)
+    peer.offer('two', 5)
+    expect(await peer.next()).toEqual(Buffer.from([3]))
+    await until('it was accepted too late', () => received.length === 1)
+    expect(await code(received[0] ?? Promise.resolve())).toBe('ERR_IOCP_TRANSFER_PROTOCOL')
+    await pause(50)
+    expect(peer.packages).toEqual([])
+    expect(connection.state).toBe('open')
+  })
+
+  test('a peer that is lost in the middle leaves nothing', async () => {
+    const { to } = folders()
+    const { peer, connection } = await served()
+    const received = acceptNext(connection, { directory: to })
+    peer.offer('a', 1000)
+    await peer.next()
+    peer.write(Buffer.alloc(500))
+    await pause(50)
+    peer.destroy()
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(readdirSync(to)).toEqual([])
+  })
+
+  test('a peer that ends too early, and one that says nothing more', async () => {
+    const { to } = folders()
+    const { peer, connection } = await served({ transfer: { stallTimeout: 300 } })
+    const received = acceptNext(connection, { directory: to })
+    peer.offer('a', 1000)
+    await peer.next()
+    peer.write(Buffer.alloc(999))
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_STALLED')
+    expect((await connection.closed).cause).toBe('local')
+    expect(readdirSync(to)).toEqual([])
+  })
+})
+
+describe('the faults of the original do not exist here', () => {
+  test('refused: sending goes on, and the next file too', async () => {
+    const { from } = folders()
+    const { peer, connection } = await served()
+    const path = makeFile(from, 1000)
+    const sending = connection.sendFile(path, { mode: 'raw' })
+    expect((await peer.next())[0]).toBe(1)
+    connection.send('behind')
+    peer.say(3)
+    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_REJECTED')
+    expect((await peer.next()).toString()).toBe('behind')
+    const again = connection.sendFile(path, { mode: 'raw' })
+    expect((await peer.next())[0]).toBe(1)
+    peer.take(1000)
+    await again
+  })
+
+  test('a start that nobody waits for is a packet like any other; a second one does nothing', async () => {
+    const { from } = folders()
+    const { peer, connection } = await served()
+    const packets: string[] = []
+    connection.on('packet', (packet) => packets.push(packet.toString('hex')))
+    peer.say(2)
+    peer.say(3)
+    await until('both came', () => packets.length === 2)
+    expect(packets).toEqual(['02', '03'])
+    const path = makeFile(from, 300_000)
+    const sending = connection.sendFile(path, { mode: 'raw' })
+    await peer.next()
+    peer.take(300_000)
+    peer.say(2)
+    await sending
+    await until('it is there', () => peer.file.length === 300_000)
+    expect(peer.file.equals(readFileSync(path))).toBe(true)
+  })
+
+  test('no answer: the sender is not stuck', async () => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { answerTimeout: 100, stallTimeout: 100 } })
+    const sending = connection.sendFile(makeFile(from, 10), { mode: 'raw' })
+    await peer.next()
+    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
+    // The answer could still come, and then what was sent since would be the file: so the connection ends.
+    expect((await connection.closed).cause).toBe('local')
+  })
+
+  test('a size of more than 32 bits is refused, not cut', async () => {
+    const { from } = folders()
+    const { connection } = await served()
+    const path = join(from, 'sparse')
+    const { openSync, ftruncateSync, closeSync } = await import('node:fs')
+    const handle = openSync(path, 'w')
+    ftruncateSync(handle, 2 ** 32)
+    closeSync(handle)
+    expect(await code(connection.sendFile(path, { mode: 'raw' }))).toBe('ERR_IOCP_TRANSFER_TOO_LARGE')
+  })
+
+  test('names that IOCPS cannot say, and metadata, are refused', async () => {
+    const { from } = folders()
+    const { connection } = await served()
+    const path = makeFile(from, 1)
+    for (const name of ['\u4e2d', 'x'.repeat(503), 'a\0b']) {
+      expect(await code(connection.sendFile(path, { mode: 'raw', name }))).toBe('ERR_IOCP_TRANSFER_NAME')
+    }
+    expect(() => connection.sendFile(path, { mode: 'raw', metadata: 'x' })).toThrow(/metadata/)
+  })
+
+  test('both sides offer at the same moment, again and again: no deadlock', { timeout: 60_000 }, async () => {
+    const { from, to } = folders()
+    const both = await pair({ framing: iocps, transfer: { maxPerConnection: 100 } }, { transfer: { maxPerConnection: 100 } })
+    const count = 20
+    for (const end of [both.client, both.server]) {
+      end.on('file', (offer) => {
+        void offer.accept({ directory: to })
+      })
+    }
+    const paths = Array.from({ length: 2 * count }, (_, index) => makeFile(from, 20_000 + index, `${index}.bin`))
+    await Promise.all(paths.map((path, index) => (index % 2 === 0 ? both.client : both.server).sendFile(path, { mode: 'raw' })))
+    await until('all are in their place', () => readdirSync(to).length === 2 * count && leftovers(to).length === 0)
+    for (const [index, path] of paths.entries()) expect(await sha256(join(to, `${index}.bin`))).toBe(await sha256(path))
+    await works(both)
+  })
+
+  test('both directions at the same time', async () => {
+    const { from, to } = folders()
+    const both = await pair({ framing: iocps })
+    const received = [acceptNext(both.client, { path: join(to, 'c') }), acceptNext(both.server, { path: join(to, 's') })]
+    const one = makeFile(from, 4 * MIB, 'a')
+    const other = makeFile(from, 5 * MIB, 'b')
+    const sending = [both.client.sendFile(one, { mode: 'raw' }), both.server.sendFile(other, { mode: 'raw' })]
+    await Promise.all([...sending, ...received])
+    expect(await sha256(join(to, 's'))).toBe(await sha256(one))
+    expect(await sha256(join(to, 'c'))).toBe(await sha256(other))
+    await works(both)
+  })
+
+  test('aborted in the middle: the connection ends at both sides, with nothing left', async () => {
+    const { from, to } = folders()
+    const both = await pair({ framing: iocps })
+    const controller = new AbortController()
+    const received = acceptNext(both.server, { directory: to })
+    const options = { mode: 'raw', bytesPerSecond: MIB, signal: controller.signal } as const
+    const sending = both.client.sendFile(makeFile(from, 5 * MIB), {
+      ...options,
+      onProgress: () => {
+        controller.abort()
+      }
+    })
+    await expect(sending).rejects.toThrow(/abort/)
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(readdirSync(to)).toEqual([])
+  })
+})
+
+test('a server that sends a file at once reaches whoever waits for the connection', async () => {
+  const { from, to } = folders()
+  const path = makeFile(from, 1000)
+  const server = createServer({ framing: iocps })
+  onTestFinished(async () => {
+    await server.close({ deadline: 0 })
+  })
+  server.on('connection', (connection) => {
+    void connection.sendFile(path, { mode: 'raw' })
+  })
+  const { port } = await server.listen({ host: '127.0.0.1' })
+  const client = await connect({ host: '127.0.0.1', port, framing: iocps })
+  await acceptNext(client, { directory: to })
+  expect(await sha256(join(to, 'file-1000.bin'))).toBe(await sha256(path))
+  client.destroy()
+})
+
+test('an offer that comes with the connection reaches whoever waits for it', async () => {
+  const { to } = folders()
+  const listener = createNetServer((socket) => {
+    const peer = new Original(socket)
+    peer.offer('first', 3)
+    peer.say(Buffer.from('second'))
+    void peer.next().then(() => {
+      peer.write(Buffer.from('abc'))
+    })
+  })
+  onTestFinished(() => {
+    listener.close()
+  })
+  await new Promise<void>((resolve) => {
+    listener.listen(0, '127.0.0.1', resolve)
+  })
+  const address = listener.address()
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0
+  const packets: string[] = []
+  const client = await connect({ host: '127.0.0.1', port, framing: iocps })
+  client.on('packet', (packet) => packets.push(packet.toString()))
+  await acceptNext(client, { directory: to })
+  expect(readFileSync(join(to, 'first'), 'utf8')).toBe('abc')
+  expect(packets).toEqual(['second'])
+  client.destroy()
+})
+
+test('transfer: false, or nobody who listens: packages like any other', async () => {
+  const { from } = folders()
+  writeFileSync(join(from, 'a'), 'a')
+  for (const transfer of [true, false]) {
+    const { peer, connection } = await served({ transfer })
+    const packets: number[] = []
+    connection.on('packet', (packet) => packets.push(packet[0] ?? 0))
+    if (!transfer) connection.on('file', () => packets.push(99))
+    peer.offer('a', 1)
+    peer.say(2)
+    peer.say(3)
+    await until('all came', () => packets.length === 3)
+    expect(packets).toEqual([1, 2, 3])
+    if (!transfer) expect(() => connection.sendFile(join(from, 'a'), { mode: 'raw' })).toThrow(/transfer/)
+  }
+})
