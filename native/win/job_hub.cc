@@ -260,11 +260,13 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
     again = false;
     WakeList wakes;
     std::vector<ConnectionId> unparked;
+    bool retiring = false;
     {
       std::lock_guard<SrwLock> guard(queue_lock_);
       queue_.take_aborts(seat, &turn->aborts);
       queue_.take(seat, most, &turn->jobs, &wakes);
-      turn->retire = seat->retiring && seat->held.empty();
+      retiring = seat->retiring;
+      turn->retire = retiring && seat->held.empty();
       take_parked_locked(&unparked);
     }
     const bool runs = with_engine([&](Engine& engine) {
@@ -289,7 +291,10 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
       turn->jobs.resize(kept);
       engine.wake_if_needed();
     });
-    if (!runs) turn->jobs.clear();  // nobody could be answered any more
+    if (runs) continue;
+    // Nobody could be answered any more, and what it still holds will never be completed.
+    turn->jobs.clear();
+    turn->retire = retiring;
   }
 }
 

@@ -103,7 +103,7 @@ class JobHub final {
   struct Turn {
     std::vector<JobQueue::Taken> jobs;
     std::vector<uint32_t> aborts;
-    bool retire = false;  // it runs nothing and shall go
+    bool retire = false;  // it shall go, and runs nothing or nobody waits for what it runs
   };
   void take(JobSeat* seat, size_t most, Turn* turn);
   // Within with_engine(). False when the seat does not run that job.

@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import type { Server } from '../../lib/server.js'
+import { startServer, until } from '../helpers/servers.js'
+
+const module = new URL('../fixtures/edge_jobs.mjs', import.meta.url)
+
+/** A worker that learns of everything that happens from now on at one time. */
+async function startBlocked(signal?: AbortSignal): Promise<{ server: Server; job: Promise<unknown>; teardowns: () => number }> {
+  const [blocked, teardowns] = [new Int32Array(new SharedArrayBuffer(4)), new Int32Array(new SharedArrayBuffer(4))]
+  const { server } = await startServer({ workers: { module, count: 1, data: { blocked, teardowns } } })
+  const job = server.workers.run('blocksLater', undefined, signal && { signal })
+  job.catch(() => undefined)
+  await until(() => blocked[0] === 1)
+  return { server, job, teardowns: () => teardowns[0] ?? 0 }
+}
+
+test('a worker that runs a job when the deadline of close comes is torn down', async () => {
+  const { server, job, teardowns } = await startBlocked()
+  await server.close({ deadline: 10 })
+  await expect(job).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_CANCELLED' })
+  expect(teardowns()).toBe(1)
+})
