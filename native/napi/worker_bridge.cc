@@ -55,7 +55,8 @@ void WorkerBridge::release_all() {
 
 void WorkerBridge::drain(napi_env env) {
   const LoopWaker::Clock::time_point begun = LoopWaker::Clock::now();
-  while (is_open()) {
+  // A wake-up may still come when it has been told to go: it is told once.
+  while (is_open() && !turn_.retire) {
     // The seat stays awake meanwhile, so that nobody counts on another wake-up.
     if (LoopWaker::Clock::now() - begun >= LoopWaker::kTurnTime) return waker_.go_on_later();
     hub_->take(&seat_, kMaxJobs, &turn_);
@@ -63,7 +64,6 @@ void WorkerBridge::drain(napi_env env) {
     in_batch_ = true;
     if (!hand_over(env)) return;  // the environment is being torn down
     in_batch_ = false;
-    if (turn_.retire) return;
   }
 }
 

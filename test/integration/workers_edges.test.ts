@@ -20,3 +20,12 @@ test('a worker that runs a job when the deadline of close comes is torn down', a
   await expect(job).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_CANCELLED' })
   expect(teardowns()).toBe(1)
 })
+
+test('a worker is torn down once, although it has a job to give up when it has to go', async () => {
+  const controller = new AbortController()
+  const { server, job, teardowns } = await startBlocked(controller.signal)
+  controller.abort(new Error('no more'))
+  await server.workers.resize(0)
+  await expect(job).rejects.toThrow('no more')
+  expect(teardowns()).toBe(1)
+})
