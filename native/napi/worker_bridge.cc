@@ -61,6 +61,7 @@ void WorkerBridge::drain(napi_env env) {
     if (LoopWaker::Clock::now() - begun >= LoopWaker::kTurnTime) return waker_.go_on_later();
     hub_->take(&seat_, kMaxJobs, &turn_);
     if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) return;
+    control_words_[kProgressWord] = 0;
     in_batch_ = true;
     if (!hand_over(env)) return;  // the environment is being torn down
     in_batch_ = false;
@@ -100,7 +101,6 @@ uint32_t WorkerBridge::write_records(uint8_t* payload) {
     std::memcpy(control_words_ + count * kRecordWords, &record, sizeof(record));
     ++count;
   };
-  control_words_[kProgressWord] = 0;
   // All fit: jobs of the batch and those to give up are all held by the seat, kMaxJobs at most.
   for (const uint32_t slot : turn_.aborts) {
     write({static_cast<uint32_t>(RecordKind::job_abort), 0, 0, 0, 0, slot});
