@@ -155,10 +155,17 @@ export class JobRunner {
     if (submission === undefined) return
     submission.reserve(bytes.length, Number.MAX_SAFE_INTEGER)
     submission.send(slotOf(id), generationOf(id), bytes, bytes.length, Number.MAX_SAFE_INTEGER, reply)
+    this.#copyLarge(bytes)
   }
 
   broadcast(bytes: Uint8Array, except: number): void {
     this.#submission?.carrying(op.broadcast, op.broadcastPinned, slotOf(except), generationOf(except), bytes)
+    this.#copyLarge(bytes)
+  }
+
+  /** What does not fit into the block that both sides see is copied by native code: now, for it is the handler's again. */
+  #copyLarge({ length }: Uint8Array): void {
+    if (length > (this.#port?.submitPayload.length ?? 0)) this.#submission?.flush()
   }
 
   disconnect(id: number, isGraceful: boolean): void {

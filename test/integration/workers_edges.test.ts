@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
+import { framing } from '../../lib/framing.js'
 import type { Server } from '../../lib/server.js'
-import { startServer, until } from '../helpers/servers.js'
+import { startClient, startServer, until } from '../helpers/servers.js'
 
 const module = new URL('../fixtures/edge_jobs.mjs', import.meta.url)
+const typed = framing.lengthField({ bytes: 4, typeByte: true, maxPacket: '4MiB' })
 
 /** A worker that learns of everything that happens from now on at one time. */
 async function startBlocked(signal?: AbortSignal): Promise<{ server: Server; job: Promise<unknown>; teardowns: () => number }> {
@@ -28,4 +30,16 @@ test('a worker is torn down once, although it has a job to give up when it has t
   await server.workers.resize(0)
   await expect(job).rejects.toThrow('no more')
   expect(teardowns()).toBe(1)
+})
+
+test('a large answer is what it was when it was given', async () => {
+  const { port } = await startServer({ framing: typed, workers: { module, count: 1, route: [0x30] } })
+  const client = startClient({ framing: typed })
+  const connection = await client.connect({ port, host: '127.0.0.1' })
+  const answers: Buffer[] = []
+  connection.on('packet', (packet) => answers.push(Buffer.from(packet)))
+  connection.send(Buffer.of(0x30))
+  await until(() => answers.length === 2)
+  expect(answers[0]?.equals(Buffer.alloc(2 * 1024 * 1024, 'x'))).toBe(true)
+  expect(String(answers[1])).toBe('next')
 })
