@@ -178,41 +178,43 @@ export class WorkersControl implements Workers, JobSink {
       port?.close()
       throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
     }
+    const { signal, timeout } = run
+    const until = signal === undefined ? 0 : performance.now() + timeout
     const timer =
-      run.timeout === 0
+      timeout === 0
         ? undefined
         : setTimeout(() => {
-            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${run.timeout} ms`), true)
-          }, run.timeout)
-    const { signal } = run
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${timeout} ms`), 0)
+          }, timeout)
     const onAbort =
       signal === undefined
         ? undefined
         : () => {
-            this.#giveUp(job, signal.reason, false)
+            const left = Math.max(0, until - performance.now())
+            this.#giveUp(job, signal.reason, timeout === 0 ? undefined : left)
           }
     if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
     this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port, message })
     if (this.#calls.size === 1) host.jobsChanged()
   }
 
-  /** Nobody waits for the job any more. `isOverdue`: its worker may be in an endless loop. */
-  #giveUp(job: number, reason: unknown, isOverdue: boolean): void {
+  /** Nobody waits for the job any more. Its worker, which may be in an endless loop, has so much time left for it. */
+  #giveUp(job: number, reason: unknown, left: number | undefined): void {
     const jobs = this.#now?.host.jobs
     if (jobs === undefined || !this.#calls.has(job)) return
     // 0: the result is on its way, and was faster.
     const found = jobs.cancelJob(job)
     if (found === 0) return
     this.#take(job)?.reject(reason)
-    if (found === 2 && isOverdue) this.#replaceIfStuck(job)
+    if (found === 2 && left !== undefined) this.#replaceIfStuck(job, left)
   }
 
-  #replaceIfStuck(job: number): void {
+  #replaceIfStuck(job: number, left = 0): void {
     const now = this.#now
     setTimeout(() => {
       const worker = now?.host.jobs.stuckWorker(job) ?? -1
       if (worker !== -1) now?.pool.terminate(worker)
-    }, GRACE).unref()
+    }, left + GRACE).unref()
   }
 
   #take(job: number): Call | undefined {

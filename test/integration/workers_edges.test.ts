@@ -43,3 +43,15 @@ test('a large answer is what it was when it was given', async () => {
   expect(answers[0]?.equals(Buffer.alloc(2 * 1024 * 1024, 'x'))).toBe(true)
   expect(String(answers[1])).toBe('next')
 })
+
+test('a worker that does not give way to a signal is replaced when its time is over', async () => {
+  const { server } = await startServer({ workers: { module, count: 1 } })
+  server.on('workerExit', () => undefined)
+  expect(await server.workers.run('echo', 1)).toBe(1)
+  const controller = new AbortController()
+  const job = server.workers.run('loops', undefined, { signal: controller.signal, timeout: 500 })
+  await until(() => server.workers.running === 1)
+  controller.abort(new Error('no more'))
+  await expect(job).rejects.toThrow('no more')
+  expect(await server.workers.run('echo', 2)).toBe(2)
+})
