@@ -13,6 +13,7 @@ import { builtAddon, faultAddon, fromRoot, inCache, isWindows, prebuiltAddon, ro
 import { main, say, start, Stop } from './lib/run.mjs'
 import { nativeTests } from './native-tests.mjs'
 import { typeTests } from './type-tests.mjs'
+import { errorsFile } from './vitest-errors.js'
 import { needWindowsModules, needWindowsNode, windowsPath } from './wine/prefix.mjs'
 import { closeWine, openWine, runWindowsNode } from './wine/session.mjs'
 
@@ -67,12 +68,29 @@ async function runKind(kind, body) {
 /** vitest, in a Windows Node.js, with the addon built from these sources where that is possible. */
 async function windowsTests(filters) {
   const env = await addonUnderTest()
+  const first = await vitest(filters, env)
+  const notStarted = isWindows ? [] : first.errors.flatMap((message) => notStartedFiles(message))
+  if (notStarted.length === 0) return first.counts
+  // Now and then Wine cannot start a process. Nothing of these files has run, so nothing is hidden by running them now.
+  say(`there was no process for ${notStarted.join(', ')}: once more`)
+  const second = await vitest(notStarted, env)
+  return addCounts(second.counts, { ...first.counts, failed: first.counts.failed - notStarted.length })
+}
+
+async function vitest(filters, env) {
   const report = inCache('reports', 'vitest.json')
-  fs.rmSync(report, { force: true })
+  for (const file of [report, fromRoot(errorsFile)]) fs.rmSync(file, { force: true })
   const words = ['node_modules/vitest/vitest.mjs', 'run', '--config=tools/vitest.config.js', '--configLoader=native']
   words.push('--reporter=default', '--reporter=json', `--outputFile.json=${path.relative(root, report)}`)
+  words.push('--reporter=./tools/vitest-errors.js')
   const status = await runInWindows([...words, ...filters], env)
-  return countVitest(readIfThere(report), status)
+  const errors = JSON.parse(readIfThere(fromRoot(errorsFile)) ?? '[]')
+  return { errors, counts: countVitest(readIfThere(report), status, errors) }
+}
+
+function notStartedFiles(message) {
+  const [, files] = /Failed to start forks worker for test files (.*)\.$/m.exec(message) ?? []
+  return files === undefined ? [] : files.split(', ').map((file) => file.slice(file.indexOf('/test/') + 1))
 }
 
 async function addonUnderTest() {
@@ -104,7 +122,7 @@ async function runInWindows(words, env) {
   }
 }
 
-function countVitest(text, status) {
+function countVitest(text, status, errors) {
   if (text === undefined) throw new Stop(`vitest wrote no report and ended with exit code ${status}`)
   const report = JSON.parse(text)
   const counts = {
@@ -117,6 +135,7 @@ function countVitest(text, status) {
     (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')
   ).length
   // Errors outside of any test.
+  counts.failed += errors.length
   if (status !== 0 && counts.failed === 0) counts.failed = 1
   return counts
 }

@@ -18,9 +18,15 @@ struct FileSlot {
   std::unique_ptr<TransferFile> file;
 };
 
+// While the environment is being torn down nothing can be made any more; then the file is closed here.
 Napi::Value wrap(Napi::Env env, std::unique_ptr<TransferFile> file) {
-  return Napi::External<FileSlot>::New(env, new FileSlot{std::move(file)},
-                                       [](Napi::Env, FileSlot* slot) { delete slot; });
+  auto slot = std::make_unique<FileSlot>();
+  slot->file = std::move(file);
+  const auto finalize = [](napi_env, void* data, void*) { delete static_cast<FileSlot*>(data); };
+  napi_value value = nullptr;
+  if (napi_create_external(env, slot.get(), finalize, nullptr, &value) != napi_ok) return env.Undefined();
+  (void)slot.release();
+  return Napi::Value(env, value);
 }
 
 std::wstring wide(Napi::Value value) {
@@ -69,8 +75,9 @@ struct Opened {
 Napi::Value describe(Napi::Env env, Opened* opened) {
   Napi::Object result = Napi::Object::New(env);
   if (opened->file == nullptr) return result;
-  result.Set("size", Napi::Number::New(env, static_cast<double>(opened->file->size())));
+  const double size = static_cast<double>(opened->file->size());
   result.Set("file", wrap(env, std::move(opened->file)));
+  result.Set("size", Napi::Number::New(env, size));
   return result;
 }
 
