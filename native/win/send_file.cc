@@ -69,8 +69,9 @@ void SendFile::advance() {
       std::lock_guard<SrwLock> guard(lock_);
       next = decide(&to_read, &delay);
       error = error_;
+      // With the lock: once it has ended the timer is cancelled, and must not be armed behind that.
+      if (delay != 0) engine_->arm(timer_, delay);
     }
-    if (delay != 0) engine_->arm(timer_, delay);
     // What a read that has ended already changes is decided anew.
     const bool again = to_read != nullptr && issue_read(to_read);
     switch (next) {

@@ -11,7 +11,7 @@
 //
 // Threads: pieces are begun and ended by the sending strand; reads complete on any I/O thread; the
 // JavaScript thread starts and cancels. `lock_` guards all state; under the connection's lock it may be
-// taken, never the other way round.
+// taken, never the other way round. The timers' lock may be taken under it.
 #include <atomic>
 #include <cstdint>
 #include <memory>
