@@ -161,7 +161,7 @@ export abstract class Transfer {
     this.#nativeEnd.keep(end)
   }
 
-  /** So many bytes have gone or come since native code began. */
+  /** So many bytes have gone since native code began, or of the file have come. */
   progress(bytes: number): void {
     this.touch()
     this.tellProgress(this.base + bytes)

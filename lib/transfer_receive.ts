@@ -104,7 +104,6 @@ class IncomingFile extends FileIn implements Answerable {
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)
     const resumedFrom = await this.#ask(there)
     const begun = performance.now()
-    this.base = resumedFrom
     const done = await this.frame(transferKind.done)
     const end = await this.nativeEnd()
     if (end.bytes !== this.#size || done.number !== this.#size) {

@@ -27,6 +27,7 @@ ReceiveFile::ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr
       taken_(options.offset),
       file_(std::move(file)),
       next_offset_(options.offset),
+      come_(options.offset),
       reported_ms_(Engine::now_ms()) {}
 
 void ReceiveFile::start(uint64_t offset) {
@@ -39,6 +40,7 @@ void ReceiveFile::start(uint64_t offset) {
     } else {
       next_offset_ = 0;
       taken_ = 0;
+      come_ = 0;
       if (file_->hash() != nullptr && !file_->hash()->start()) error_ = ERROR_NOT_SUPPORTED;
     }
   }
@@ -73,16 +75,21 @@ size_t ReceiveFile::take(const uint8_t* data, size_t size) {
     at += some;
     if (fill_size_ == fill_.size()) issue(fill_write());
   }
-  bool full = false;
+  bool report = false;
+  uint64_t come = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
     --users_;
-    full = pending_ >= kMaxPending && !over_;
-    if (full) {
+    come_ += mine;
+    come = come_;
+    // Not only when a buffer is full: a slow sender takes its time for one.
+    report = report_due_locked();
+    if (pending_ >= kMaxPending && !over_) {
       over_ = true;
       connection_->disk_full_.fetch_add(1, std::memory_order_acq_rel);
     }
   }
+  if (report) connection_->report_file_progress(RecordKind::receive_progress, options_.id, come);
   try_end();
   return mine;
 }
@@ -165,7 +172,7 @@ void ReceiveFile::on_written(Operation* self, uint32_t error, uint32_t bytes) {
 void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t bytes) {
   bool room = false;
   bool report = false;
-  uint64_t written = 0;
+  uint64_t come = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (error == 0 && bytes < write->size) error = ERROR_DISK_FULL;  // the system says so in this way
@@ -179,13 +186,18 @@ void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t byt
       over_ = false;
       connection_->disk_full_.fetch_sub(1, std::memory_order_acq_rel);
     }
-    const uint64_t now = Engine::now_ms();
-    report = now - reported_ms_ >= kReportMs;
-    if (report) reported_ms_ = now;
-    written = written_;
+    report = report_due_locked();
+    come = come_;
   }
-  if (report) connection_->report_file_progress(RecordKind::receive_progress, options_.id, written);
+  if (report) connection_->report_file_progress(RecordKind::receive_progress, options_.id, come);
   if (room) connection_->request(Connection::kReceive);
+}
+
+bool ReceiveFile::report_due_locked() {
+  const uint64_t now = Engine::now_ms();
+  if (now - reported_ms_ < kReportMs) return false;
+  reported_ms_ = now;
+  return true;
 }
 
 // Ends it when that is due and nothing of it is pending any more.

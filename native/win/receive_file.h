@@ -63,6 +63,7 @@ class ReceiveFile final {
   WriteOperation* fill_write();
   void issue(WriteOperation* write);
   void write_done(WriteOperation* write, uint32_t error, uint32_t bytes);
+  bool report_due_locked();
   void try_end();
   static void on_written(Operation* self, uint32_t error, uint32_t bytes);
 
@@ -85,6 +86,7 @@ class ReceiveFile final {
   bool ended_ = false;
   uint32_t error_ = 0;
   uint64_t next_offset_;
+  uint64_t come_;  // bytes of the file that are in its writes or gathered, those that were there included
   uint64_t written_ = 0;
   uint64_t reported_ms_ = 0;
 };

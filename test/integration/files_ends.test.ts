@@ -239,3 +239,12 @@ test('broadcastFile checks its options, also when there is nobody', async () => 
   expect(await both.endpoint.broadcastFile(path, { group: 'nobody' })).toEqual({ sent: [], failed: [] })
   expect((await failure(both.client.sendFile(join(from, 'no')))).message).toMatch(/no such file/i)
 })
+
+test('a slow sender has not stalled', async () => {
+  const { from, to } = folders()
+  const both = await pair({ transfer: { stallTimeout: 700 } })
+  const path = makeFile(from, 6000)
+  const received = acceptNext(both.server, { directory: to })
+  expect(await both.client.sendFile(path, { bytesPerSecond: 3000 })).toMatchObject({ bytes: 6000 })
+  expect(await sha256((await received).path)).toBe(await sha256(path))
+})
