@@ -23,6 +23,8 @@ export class NativeFiles {
   active = 0
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
+  /** What is being done with a file on a thread. */
+  readonly #work = new WeakMap<NativeFile, Promise<unknown>>()
 
   constructor(binding: NativeBinding, native: NativeEngine) {
     this.#binding = binding
@@ -44,11 +46,16 @@ export class NativeFiles {
 
   /** The SHA-256 of the first bytes; with `keep` the file's own goes on behind them. */
   hashFirst(file: NativeFile, bytes: number, keep: boolean): Promise<Uint8Array> {
-    return this.#try(this.#binding.hashFirst(file.file, bytes, keep))
+    const work = this.#try(this.#binding.hashFirst(file.file, bytes, keep))
+    this.#work.set(file, work)
+    return work
   }
 
-  close(file: NativeFile | undefined): void {
-    if (file !== undefined) this.#binding.closeFile(file.file)
+  /** @returns when it is closed: a hash that is being computed breaks off first */
+  async close(file: NativeFile | undefined): Promise<void> {
+    if (file === undefined) return
+    this.#binding.closeFile(file.file)
+    await this.#work.get(file)?.catch(() => undefined)
   }
 
   move(from: string, to: string, replace: boolean): Promise<void> {

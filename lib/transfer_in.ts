@@ -99,7 +99,7 @@ export abstract class FileIn extends Transfer {
   }
 
   protected async cleanUp(failed: boolean): Promise<void> {
-    this.files.close(this.source)
+    await this.files.close(this.source)
     if (failed && this.part !== '' && !this.keepsPart) await rm(this.part, { force: true }).catch(() => undefined)
   }
 }

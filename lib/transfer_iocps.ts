@@ -182,12 +182,11 @@ class OutgoingIocpsFile extends Transfer {
     try {
       return await this.run(
         () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
-        (failed) => {
-          this.files.close(this.#file)
+        async (failed) => {
+          await this.files.close(this.#file)
           // The peer may be waiting for bytes already: what comes next would be taken for them.
           if (failed && this.#isOffered && !this.#isRefused && this.#again === undefined) this.connection.reset()
           this.#turn.leave(this)
-          return Promise.resolve()
         }
       )
     } catch (error) {

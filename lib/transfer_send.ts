@@ -62,11 +62,10 @@ class OutgoingFile extends Transfer {
   _run(path: string): Promise<SentFile> {
     return this.run(
       () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
-      (failed) => {
-        this.files.close(this.#file)
+      async (failed) => {
+        await this.files.close(this.#file)
         // The peer was promised a number of bytes, and cannot be told otherwise.
         if (failed && !this.#plan.framed && this.#begun !== 0) this.connection.reset()
-        return Promise.resolve()
       }
     )
   }

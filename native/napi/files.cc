@@ -16,6 +16,8 @@ constexpr uint64_t kMaxInteger = 9007199254740991;
 // good when a connection takes it over.
 struct FileSlot {
   std::unique_ptr<TransferFile> file;
+  TransferFile* busy = nullptr;  // the file, while a thread works on it
+  bool closed = false;           // when that thread is through with it
 };
 
 // While the environment is being torn down nothing can be made any more; then the file is closed here.
@@ -119,6 +121,7 @@ Napi::Value hash_first(const Napi::CallbackInfo& info) {
   auto hashed = std::make_shared<Hashed>();
   hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
   hashed->file = std::move(hashed->slot->file);
+  hashed->slot->busy = hashed->file.get();
   hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
       Napi::Reference<Napi::Value>::New(info[0], 1));
   const uint64_t bytes = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
@@ -130,6 +133,8 @@ Napi::Value hash_first(const Napi::CallbackInfo& info) {
                 return hashed->file->hash_first(bytes, keep, hashed->digest);
               },
               [hashed](Napi::Env env) -> Napi::Value {
+                hashed->slot->busy = nullptr;
+                if (hashed->slot->closed) hashed->file.reset();
                 hashed->slot->file = std::move(hashed->file);
                 hashed->holder->Reset();
                 return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
@@ -137,7 +142,15 @@ Napi::Value hash_first(const Napi::CallbackInfo& info) {
       ->start();
 }
 
-void close_file(const Napi::CallbackInfo& info) { (void)take_file(info[0]); }
+// One that a thread works on is closed as soon as that has ended, which it does now.
+void close_file(const Napi::CallbackInfo& info) {
+  (void)take_file(info[0]);
+  if (!info[0].IsExternal()) return;
+  FileSlot* slot = info[0].As<Napi::External<FileSlot>>().Data();
+  if (slot->busy == nullptr) return;
+  slot->closed = true;
+  slot->busy->stop();
+}
 
 Napi::Value move_file(const Napi::CallbackInfo& info) {
   const std::wstring from = wide(info[0]);

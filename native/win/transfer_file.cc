@@ -109,6 +109,7 @@ uint32_t TransferFile::hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha2
   if (!done) return GetLastError();
   std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes, uint64_t{kHashBlock})));
   for (uint64_t at = 0; at < bytes;) {
+    if (stopped_.load(std::memory_order_relaxed)) return kErrorOperationAborted;
     OVERLAPPED operation{};
     operation.Offset = static_cast<DWORD>(at);
     operation.OffsetHigh = static_cast<DWORD>(at >> 32);

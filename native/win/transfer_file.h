@@ -1,6 +1,7 @@
 #pragma once
 // An open file that is sent from or written to. Opening and what reads much is blocking: it is done on
 // a thread of the caller's that may wait, never on an I/O thread.
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,6 +33,8 @@ class TransferFile final {
   Sha256* hash() const { return hash_.get(); }
   // The SHA-256 of the first `bytes`. With `keep` what comes next is hashed behind them. Blocking.
   uint32_t hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]);
+  // Any thread: hash_first() fails soon.
+  void stop() { stopped_.store(true, std::memory_order_relaxed); }
   // What was made here shall stay when it is closed.
   uint32_t keep();
   // Makes it `size` bytes long.
@@ -49,6 +52,7 @@ class TransferFile final {
   uint64_t size_ = 0;
   bool is_temporary_ = false;
   bool skips_port_ = false;
+  std::atomic<bool> stopped_{false};
   std::unique_ptr<Sha256> hash_;
 };
 

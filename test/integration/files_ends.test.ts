@@ -1,6 +1,7 @@
 /** The moments around a transfer: closing, other framings, slow disks, limits of time and speed. */
 
-import { readdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { framing, type FileOffer } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -247,4 +248,30 @@ test('a slow sender has not stalled', async () => {
   const received = acceptNext(both.server, { directory: to })
   expect(await both.client.sendFile(path, { bytesPerSecond: 3000 })).toMatchObject({ bytes: 6000 })
   expect(await sha256((await received).path)).toBe(await sha256(path))
+})
+
+test('an abort while a part is being hashed: the part is closed when the promise is broken', async () => {
+  const { from, to } = folders()
+  const both = await pair()
+  const bytes = Buffer.alloc(192 * MIB, 7)
+  const path = join(from, 'large')
+  writeFileSync(path, bytes)
+  const name = createHash('sha256').update(`large/${bytes.length}`).digest('hex').slice(0, 32)
+  const part = join(to, `.iocp-${name}.part`)
+  writeFileSync(part, bytes.subarray(0, -1))
+  const aborting = new AbortController()
+  const received = acceptNext(both.server, { directory: to, resume: true, signal: aborting.signal })
+  const sending = code(both.client.sendFile(path, { verify: false }))
+  await until('it is open', () => {
+    try {
+      closeSync(openSync(part, 'r+'))
+      return false
+    } catch {
+      return true
+    }
+  })
+  aborting.abort()
+  await expect(received).rejects.toBe(aborting.signal.reason)
+  closeSync(openSync(part, 'r+'))
+  expect(await sending).toBe('ERR_IOCP_TRANSFER_ABORTED')
 })
