@@ -29,13 +29,21 @@ export function receiveFile(connection: Connection, options: ReceiveFileOptions)
   })()
 }
 
+/** A number that none of the peer's offers has: it may choose any, although this library's own are below these. */
+function freeNumber(connection: Connection): number {
+  const transfers = transfersOf(connection)
+  for (;;) {
+    const number = 0x8000_0000 + transfers.nextId()
+    if (!transfers.received.has(number)) return number
+  }
+}
+
 /** A file whose bytes come without any frame: exactly so many, from the next packet boundary on. */
 export abstract class UnframedIn extends FileIn {
   #begun = 0
 
   constructor(connection: Connection, settings: TransferSettings, holdsEnd: boolean) {
-    // Numbers of its own: those of the peer's offers are below.
-    super(connection, settings, 0x8000_0000 + transfersOf(connection).nextId(), true, holdsEnd)
+    super(connection, settings, freeNumber(connection), true, holdsEnd)
   }
 
   /** Whether what comes belongs to the file, so that nobody knows any more where the next packet begins. */

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { connect as netConnect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { createServer, framing, type Connection, type ReceivedFile } from 'iocp'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import {
@@ -129,6 +130,8 @@ class Peer {
   readonly #socket: Socket
   #bytes = Buffer.alloc(0)
   readonly frames: Buffer[] = []
+  /** The number of its file. */
+  file = 1
   isClosed = false
 
   constructor(port: number) {
@@ -148,7 +151,7 @@ class Peer {
     })
   }
 
-  /** A frame about file 1. */
+  /** A frame about its file. */
   say(type: number, ...parts: (number | bigint | Buffer | string)[]): void {
     const body = parts.map((part) => {
       if (typeof part === 'number') return Buffer.from([part])
@@ -157,7 +160,9 @@ class Peer {
       number.writeBigUInt64BE(part)
       return number
     })
-    const payload = Buffer.concat([Buffer.from([type, 0, 0, 0, 1]), ...body])
+    const about = Buffer.alloc(5, type)
+    about.writeUInt32BE(this.file, 1)
+    const payload = Buffer.concat([about, ...body])
     const header = Buffer.alloc(4)
     header.writeUInt32BE(payload.length)
     this.#socket.write(Buffer.concat([header, payload]))
@@ -266,6 +271,19 @@ describe('a peer that breaks the rules', () => {
     const info = await connection.closed
     expect(info.cause).toBe('protocol-error')
     expect(info.error).toMatchObject({ code: 'ERR_IOCP_FRAME_BAD_TRANSFER' })
+  })
+
+  test('it may choose any number for its file, also one that this side would take for a raw one', async () => {
+    const { peer, to, accepted, received } = await listening()
+    peer.file = 0x8000_0001
+    peer.offer('a', 3)
+    await peer.answer()
+    const connection = await accepted
+    const raw = code(connection.receiveFile({ path: join(to, 'raw'), bytes: 10 }))
+    await until('both are there', () => readdirSync(to).length === 2)
+    connection.destroy()
+    expect(await Promise.all([code(received), raw])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_CLOSED'))
+    expect(readdirSync(to)).toEqual([])
   })
 
   test('an answer that does not fit fails the sender', async () => {
