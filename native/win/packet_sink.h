@@ -25,15 +25,12 @@ class PacketSink final : public FrameSink {
     if (connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0])) {
       return on_transfer(data, size);
     }
-    if (connection_->takes_iocps_files_ && is_iocps_file(data, size)) {
-      // JavaScript knows whether it is about a file, or a packet like any other.
-      ++packets_;
-      add(RecordKind::transfer, data, size);
-      return allow_next();
-    }
     ++packets_;
     if (jobs_ != nullptr && jobs_->routes(data, size)) {
       route(data, size);
+    } else if (connection_->takes_iocps_files_ && is_iocps_file(data, size)) {
+      // JavaScript knows whether it is about a file, or a packet like any other.
+      add(RecordKind::transfer, data, size);
     } else {
       add(RecordKind::packet, data, size);
     }

@@ -61,6 +61,21 @@ describe('routed packets', () => {
     expect(seen).toEqual([0x50])
   })
 
+  test.each([[Buffer.from([2])], [Buffer.from([3])], [Buffer.from('\u0001\0\0\0\0a\0')]])(
+    'also %j, which would be about a file where IOCPS is spoken',
+    async (packet) => {
+      const iocps = framing.iocps()
+      const { server, port } = await startServer({ framing: iocps, workers: { module, count: 1, route: 'all' } })
+      server.on('packet', () => expect.unreachable())
+      const connection = await startClient({ framing: iocps }).connect({ port, host: '127.0.0.1' })
+      const answers = collect(connection)
+      connection.send(packet)
+      connection.send(numbered(type.echo, 1))
+      await until(() => answers.length === 2)
+      expect(answers).toEqual([packet, numbered(type.echo, 1)])
+    }
+  )
+
   test("'all' leaves none for the main thread", async () => {
     const { server, port } = await start({ route: 'all' })
     server.on('packet', () => expect.unreachable())
