@@ -4,7 +4,7 @@
  */
 
 import { AddressTable } from './addresses.js'
-import { BatchReader, PacketBuffer, type BatchSink } from './batch.js'
+import { BatchReader, type BatchSink } from './batch.js'
 import {
   binding,
   type NativeBinding,
@@ -14,7 +14,7 @@ import {
   type NativeJobs,
   type NativeListen
 } from './binding.js'
-import { closed, giveUp } from './closing.js'
+import { giveUp } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { SILENT, type ConnectionHost } from './connection_state.js'
 import { BatchReport, publishConnection } from './diagnostics.js'
@@ -24,14 +24,14 @@ import { GroupTable } from './groups.js'
 import { hold } from './intake.js'
 import { NativeFiles } from './native_files.js'
 import type { Profile } from './settings.js'
-import { frameProblem, intakeOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from './receiving.js'
-import { drained, dropped, reportDrops } from './sending.js'
+import { intakeOf } from './receiving.js'
+import { connectionRecord, jobRecord, type JobSink } from './records.js'
+import { reportDrops } from './sending.js'
 import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
 import { fromNative, systemError } from './system_error.js'
-import { fileEnded, fileFrame, fileProgress } from './transfer_records.js'
 import { nextTurn } from './turn.js'
-import { SLOTS, frameError, op, record } from './vocabulary.js'
+import { SLOTS, op, record } from './vocabulary.js'
 
 /** How an end went. */
 export interface CloseReport {
@@ -49,16 +49,6 @@ export interface HostOwner {
   /** Accepting failed for the moment. */
   _acceptFailed(error: Error): void
   stats(): unknown
-}
-
-/** What records about jobs go to. */
-export interface JobSink {
-  /** Whether somebody waits for a job, which keeps the process alive. */
-  readonly isBusy: boolean
-  jobDone(job: number, outcome: number, result: Buffer | undefined): void
-  jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void
-  jobTaken(job: number, worker: number): void
-  jobsDrained(): void
 }
 
 /** An attempt to connect that native code is busy with. */
@@ -293,87 +283,20 @@ export class Host implements ConnectionHost, BatchSink {
       case record.stopped:
         this.#stopped({ drained: a, cut: b })
         return
-      case record.jobDone:
-        this.jobSink?.jobDone(generation * SLOTS + slot, c, b === 0 ? undefined : payloadOf(payload, a, b))
-        return
-      case record.jobTaken:
-        this.jobSink?.jobTaken(generation * SLOTS + slot, a)
-        return
-      case record.jobsDrained:
-        this.jobSink?.jobsDrained()
-        return
-      case record.jobFailed: {
-        const error = b === 0 ? undefined : payloadOf(payload, a, b)
-        this.jobSink?.jobFailed(this.find(generation * SLOTS + slot), c, error)
-        return
-      }
     }
-    const connection = this.connections[slot]
-    if (connection?._generation === generation) this.#connectionRecord(connection, kind, a, b, c, payload)
-  }
-
-  #connectionRecord(
-    connection: Connection,
-    kind: number,
-    a: number,
-    b: number,
-    c: number,
-    payload: ArrayBuffer | undefined
-  ): void {
-    switch (kind) {
-      case record.close:
-        this.connections[connection._slot] = undefined
-        this.size--
-        this.#adjustReference()
-        closed(connection, a, b, c)
-        return
-      case record.peerEnd:
-        peerEnded(connection)
-        return
-      case record.drain:
-        drained(connection)
-        return
-      case record.dropped:
-        dropped(connection, a, b)
-        return
-      case record.streamBegin:
-        streamBegins(connection, b * 2 ** 32 + a)
-        return
-      case record.streamEnd:
-        streamEnds(connection)
-        return
-      case record.sendProgress:
-      case record.receiveProgress:
-        fileProgress(connection, kind === record.receiveProgress, a, c * 2 ** 32 + b)
-        return
+    const id = generation * SLOTS + slot
+    const connection = this.find(id)
+    if (kind >= record.job) {
+      jobRecord(this.jobSink, kind, id, connection, a, b, c, payload)
+      return
     }
-    if (payload === undefined) return
-    const bytes = new PacketBuffer(payload, a, b)
-    switch (kind) {
-      case record.streamData:
-        streamGoesOn(connection, bytes)
-        return
-      case record.discarded:
-        // A copy: an error may be kept for long, and a view would keep the whole batch.
-        // Size 0: not known, because the end of the packet has not come.
-        frameProblem(
-          connection,
-          frameError.none,
-          Buffer.from(bytes.subarray(8)),
-          Number(bytes.readBigUInt64LE()) || undefined
-        )
-        return
-      case record.transfer:
-        fileFrame(connection, bytes)
-        return
-      case record.sendFileEnd:
-      case record.receiveFileEnd:
-        fileEnded(connection, kind === record.receiveFileEnd, bytes)
-        return
-      case record.protocolError:
-        frameProblem(connection, c, Buffer.from(bytes))
-        return
+    if (connection === undefined) return
+    if (kind === record.close) {
+      this.connections[slot] = undefined
+      this.size--
+      this.#adjustReference()
     }
+    connectionRecord(connection, kind, a, b, c, payload)
   }
 
   #open(
@@ -458,10 +381,6 @@ export class Host implements ConnectionHost, BatchSink {
     if (isReferenced) this.#native.ref()
     else this.#native.unref()
   }
-}
-
-function payloadOf(payload: ArrayBuffer | undefined, at: number, length: number): Buffer {
-  return new PacketBuffer(payload as ArrayBuffer, at, length)
 }
 
 /**

@@ -25,7 +25,9 @@ export interface WorkerSetup {
 }
 
 /** What a worker says about itself. */
-export type WorkerMessage = 'defined' | 'ready'
+export interface WorkerMessage {
+  readonly iocp: 'defined' | 'ready'
+}
 
 /** The payload of a call that was given with transferables. */
 export interface PayloadMessage {
@@ -97,7 +99,8 @@ async function begin(
   tell('ready')
 }
 
-function tell(message: WorkerMessage): void {
+function tell(iocp: WorkerMessage['iocp']): void {
+  const message: WorkerMessage = { iocp }
   parentPort?.postMessage(message)
 }
 

@@ -158,9 +158,10 @@ export class WorkerPool {
       error: undefined
     }
     this.#members.set(number, member)
-    worker.on('message', (message: WorkerMessage) => {
-      if (message === 'defined') member.isDefined = true
-      else member.isReady = true
+    // The module may post messages of its own; they are nobody's here.
+    worker.on('message', (message: Partial<WorkerMessage> | null | undefined) => {
+      if (message?.iocp === 'defined') member.isDefined = true
+      if (message?.iocp === 'ready') member.isReady = true
       this.#settle()
     })
     worker.on('error', (error) => {

@@ -47,6 +47,6 @@ describe('guarantee 2: bytes arrive in order for any number of I/O threads and p
   })
 
   test('8 threads, 8 reads, 100 connections, every packet numbered', { timeout: load(60_000, 3_600_000) }, async () => {
-    await echoPackets({ ioThreads: 8, pendingReads: 8, readMode: 'direct' }, 100, load(250, 280_000))
+    await echoPackets({ ioThreads: 8, pendingReads: 8, readMode: 'direct' }, 100, load(250, 400_000))
   })
 })

@@ -55,3 +55,11 @@ test('a worker that does not give way to a signal is replaced when its time is o
   await expect(job).rejects.toThrow('no more')
   expect(await server.workers.run('echo', 2)).toBe(2)
 })
+
+test('what the module posts to the main thread is not taken for a sign that its worker is ready', async () => {
+  const chatty = new URL('../fixtures/chatty_jobs.mjs', import.meta.url)
+  const { server } = await startServer({ workers: { module: chatty, count: 0 } })
+  await server.workers.resize(1)
+  expect(server.workers.idle).toBe(1)
+  expect(await server.workers.run('echo', 3)).toBe(3)
+})
