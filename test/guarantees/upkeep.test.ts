@@ -278,7 +278,10 @@ describe('figures', () => {
     }
     expect(server.stats()?.counters).toMatchObject({ accepts: 10, refused: 0, drops: 0, enobufs: 0, protocolErrors: 0 })
     expect(mine.stats()?.counters).toMatchObject({ connects: 10, connectFailures: 0 })
-    expect(server.stats()?.listeners).toEqual([{ acceptsOutstanding: 16, acceptPool: 16 }])
+    // It doubles where peers were faster than the accepts: already the second one can be late.
+    const [listener] = server.stats()?.listeners ?? []
+    expect(listener?.acceptsOutstanding).toBe(listener?.acceptPool)
+    expect(listener?.acceptPool).toBe(16 * 2 ** counter(server, 'acceptDry'))
     for (const connection of connections) {
       expect(connection.stats()).toMatchObject({
         bytesRead: 2000,
