@@ -40,11 +40,11 @@ const otherPeers = ['main', 'piscina']
 /** Whether a peer takes part in a case. */
 export const takesPart = (peer, one) => one.peers?.includes(peer) ?? !otherPeers.includes(peer)
 
-/** The library of another checkout, which has been built there. */
+/** The package of another checkout, which has been built there. */
 function otherCheckout(folder) {
   const entry = path.resolve(folder, 'dist', 'esm', 'index.js')
   const url = isWindows ? pathToFileURL(entry).href : `file:///Z:${encodeURI(entry)}`
-  return script('iocp', '--library', url)
+  return script('iocp', '--package', url)
 }
 
 /**

@@ -3,18 +3,18 @@ import {
   BROADCAST_FROM,
   file,
   isBroadcast,
-  library,
   maxPacket,
   method,
   obey,
   onMainThread,
+  packageName,
   rounds,
   threads,
   workers
 } from './serve.mjs'
 import { work } from './work.mjs'
 
-const { createServer, framing } = await import(library)
+const { createServer, framing } = await import(packageName)
 
 const server = createServer({
   framing: framing.lengthField({ bytes: 4, endian: 'big', maxPacket }),

@@ -14,7 +14,7 @@ const { values } = parseArgs({
     'max-packet': { type: 'string', default: String(1024 * 1024) },
     file: { type: 'string' },
     method: { type: 'string', default: 'auto' },
-    library: { type: 'string', default: 'iocp' }
+    package: { type: 'string', default: 'iocp' }
   }
 })
 
@@ -32,7 +32,7 @@ export const onMainThread = values['main-thread']
 export const workers = availableParallelism()
 export const maxPacket = Number(values['max-packet'])
 /** What to import for the peer `iocp`. */
-export const library = values.library
+export const packageName = values.package
 
 const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`)
 
