@@ -77,7 +77,10 @@ export interface ConnectionOptions {
 
 /** The completion port of a server or client, and what it may use. */
 export interface EngineOptions {
-  /** Threads that serve the completion port. 1 to 64; default one less than there are processors, 1 to 4. */
+  /**
+   * Threads that serve the completion port. 1 to 64, default 8. The port lets as many of them run at a time as there
+   * are processors; the others step in when one has to wait.
+   */
   ioThreads?: number
   /** Received bytes that may wait for JavaScript; beyond them reading stops, so that TCP slows the peers down. */
   delivery?: {

@@ -1,6 +1,5 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
-import { availableParallelism } from 'node:os'
 import type { NativeEngineOptions, NativeProfile } from './binding.js'
 import { invalidOption } from './errors.js'
 import { bothDirections, framing, type Framing } from './framing.js'
@@ -163,7 +162,7 @@ export function readEngine(options: unknown): NativeEngineOptions {
   delivery.done()
   const free = { min: -1, max: 2 ** 31 - 1 }
   return {
-    ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, Math.min(4, Math.max(1, availableParallelism() - 1))),
+    ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, 8),
     deliveryBytes: total,
     deliveryPerConnection: perConnection,
     maxFreeBuffers: reader.integer('maxFreeBuffers', free, 0),

@@ -11,14 +11,15 @@
 namespace iocp {
 
 // Owned by the delivery queue while it fills, by the draining thread afterwards. The payload block can
-// be handed over on its own (release_payload), so that a big batch reaches JavaScript without a copy.
+// be handed over on its own (release_payload), so that a big batch reaches JavaScript without a copy; and
+// a big packet that was gathered in a block of its own comes in it (adopt_payload).
 class DeliveryChunk {
  public:
   static constexpr uint32_t kMaxRecords = 1024;
   static constexpr size_t kPayloadBytes = 64 * 1024;
   static constexpr size_t kSharedBytes = 16 * 1024;  // larger packets may get a chunk of their own
 
-  explicit DeliveryChunk(size_t payload_bytes) { reserve_payload(payload_bytes); }
+  DeliveryChunk() = default;
   ~DeliveryChunk() { std::free(payload_); }
   DeliveryChunk(const DeliveryChunk&) = delete;
   DeliveryChunk& operator=(const DeliveryChunk&) = delete;
@@ -41,6 +42,7 @@ class DeliveryChunk {
   bool empty() const { return count_ == 0; }
   const uint8_t* payload() const { return payload_; }
   size_t payload_size() const { return used_; }
+  bool has_block() const { return payload_ != nullptr; }
   bool may_be_reused() const { return payload_ == nullptr || capacity_ == kPayloadBytes; }
   // What the bound counts: payload and records.
   size_t cost() const { return used_ + count_ * sizeof(Record); }
@@ -53,28 +55,31 @@ class DeliveryChunk {
     return block;
   }
 
-  // Takes a released block back.
+  // Takes a block that is full, made with std::malloc.
   void adopt_payload(uint8_t* block, size_t size) {
+    std::free(payload_);
     payload_ = block;
     capacity_ = used_ = size;
   }
+  // A record of bytes that stand in the block already.
+  void append_in_place(const Record& record) { records_[count_++] = record; }
 
   void reuse() {
     count_ = 0;
     used_ = 0;
-    if (payload_ == nullptr) reserve_payload(kPayloadBytes);
+  }
+  // An empty chunk that is to take copies has to have a block.
+  void reserve_payload(size_t bytes) {
+    if (payload_ != nullptr) return;
+    payload_ = static_cast<uint8_t*>(std::malloc(bytes == 0 ? 1 : bytes));
+    if (payload_ == nullptr) std::abort();
+    capacity_ = bytes;
   }
 
   uint64_t sequence = 0;
   std::chrono::steady_clock::time_point opened;  // when its first record came
 
  private:
-  void reserve_payload(size_t bytes) {
-    payload_ = static_cast<uint8_t*>(std::malloc(bytes == 0 ? 1 : bytes));
-    if (payload_ == nullptr) std::abort();
-    capacity_ = bytes;
-  }
-
   uint8_t* payload_ = nullptr;
   size_t capacity_ = 0;
   size_t used_ = 0;

@@ -47,6 +47,10 @@ class DeliveryQueue {
     void append(Record record, const void* data, size_t size, DeliveryCredit* credit) {
       queue_.append_locked(record, data, size, credit);
     }
+    // Takes the block, made with std::malloc; the record is about its bytes from `skip` on.
+    void append_block(Record record, uint8_t* block, size_t size, size_t skip, DeliveryCredit* credit) {
+      queue_.append_block_locked(record, block, size, skip, credit);
+    }
 
    private:
     DeliveryQueue& queue_;
@@ -174,27 +178,46 @@ class DeliveryQueue {
       record.b = static_cast<uint32_t>(size);
     }
     chunk->append(record, data, size);
-    const uint64_t cost = size + sizeof(Record);
+    note_locked(*chunk, size + sizeof(Record), credit);
+  }
+
+  void append_block_locked(Record record, uint8_t* block, size_t size, size_t skip, DeliveryCredit* credit) {
+    DeliveryChunk* chunk = new_chunk(false);
+    chunk->adopt_payload(block, size);
+    record.a = static_cast<uint32_t>(skip);
+    record.b = static_cast<uint32_t>(size - skip);
+    chunk->append_in_place(record);
+    note_locked(*chunk, size + sizeof(Record), credit);
+  }
+
+  void note_locked(const DeliveryChunk& chunk, uint64_t cost, DeliveryCredit* credit) {
     pending_bytes_ += cost;
     if (pending_bytes_ > peak_bytes_) peak_bytes_ = pending_bytes_;
     if (credit != nullptr) {
       if (credit->last_sequence <= drained_sequence_) credit->bytes = 0;
       credit->bytes += cost;
-      credit->last_sequence = chunk->sequence;
+      credit->last_sequence = chunk.sequence;
     }
     has_records_.store(true);
   }
 
   DeliveryChunk* writable(size_t size) {
     if (!full_.empty() && full_.back()->fits(size)) return full_.back().get();
-    std::unique_ptr<DeliveryChunk> chunk;
     // A big packet that fits nowhere gets a chunk of its size: two of 40 KiB must not take 128 KiB.
-    if (size <= DeliveryChunk::kSharedBytes && !spare_.empty()) {
+    const bool shared = size <= DeliveryChunk::kSharedBytes;
+    DeliveryChunk* chunk = new_chunk(shared);
+    chunk->reserve_payload(shared ? DeliveryChunk::kPayloadBytes : size);
+    return chunk;
+  }
+
+  // Empty, the last of those that fill. A spare one may have a block, of the usual size.
+  DeliveryChunk* new_chunk(bool may_have_block) {
+    std::unique_ptr<DeliveryChunk> chunk;
+    if (!spare_.empty() && (may_have_block || !spare_.back()->has_block())) {
       chunk = std::move(spare_.back());
       spare_.pop_back();
     } else {
-      chunk = std::make_unique<DeliveryChunk>(
-          size <= DeliveryChunk::kSharedBytes ? DeliveryChunk::kPayloadBytes : size);
+      chunk = std::make_unique<DeliveryChunk>();
     }
     chunk->sequence = ++last_sequence_;
     chunk->opened = std::chrono::steady_clock::now();

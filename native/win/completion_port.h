@@ -6,9 +6,11 @@ namespace iocp {
 
 class CompletionPort {
  public:
-  // `threads`: how many may run at once (the port's concurrency value).
-  bool create(DWORD threads) {
-    port_ = UniqueHandle(CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, threads));
+  // Lets as many threads run at once as there are processors. Others that wait at the port step in when
+  // one of them has to wait for something else.
+  bool create() {
+    constexpr DWORD as_many_as_processors = 0;
+    port_ = UniqueHandle(CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, as_many_as_processors));
     return static_cast<bool>(port_);
   }
   bool associate(HANDLE handle) const {

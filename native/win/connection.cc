@@ -80,29 +80,34 @@ bool Connection::enter_locked() {
   return true;
 }
 
-void Connection::leave_locked(UniqueSocket* to_close) {
-  if (--users_ == 0 && closing_) *to_close = std::move(socket_);
+void Connection::leave_locked(ToClose* to_close) {
+  if (--users_ == 0 && closing_) take_socket_locked(to_close);
+}
+
+// No strand is under way, so what they have posted does not change.
+void Connection::take_socket_locked(ToClose* to_close) {
+  to_close->socket = std::move(socket_);
+  to_close->abortive = abortive_;
+  to_close->pending = outstanding_ != 0 || sending_;
 }
 
 void Connection::leave() {
-  UniqueSocket to_close;
-  bool abortive = false;
+  ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
     leave_locked(&to_close);
-    abortive = abortive_;
   }
-  close_socket(std::move(to_close), abortive);
+  close_socket(std::move(to_close));
 }
 
-void Connection::close_socket(UniqueSocket socket, bool abortive) {
-  if (!socket) return;
-  if (abortive) calls::make_close_abortive(socket.get());
-  calls::cancel_and_close(std::move(socket));
+void Connection::close_socket(ToClose to_close) {
+  if (!to_close.socket) return;
+  if (to_close.abortive) calls::make_close_abortive(to_close.socket.get());
+  if (to_close.pending) calls::cancel_and_close(std::move(to_close.socket));
 }
 
 void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
-  UniqueSocket to_close;
+  ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (closing_) return;
@@ -110,9 +115,9 @@ void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
     cause_ = cause;
     detail_ = detail;
     abortive_ = abortive;
-    if (users_ == 0) to_close = std::move(socket_);
+    if (users_ == 0) take_socket_locked(&to_close);
   }
-  close_socket(std::move(to_close), abortive);
+  close_socket(std::move(to_close));
   release();  // the count of being open
 }
 

@@ -189,14 +189,19 @@ class Connection final {
     uint32_t bytes = 0;
     uint32_t error = 0;
   };
-  enum class Turn { again, leave };
+  struct ToClose {
+    UniqueSocket socket;
+    bool abortive = false;
+    bool pending = false;  // reads or a write are in the kernel
+  };
 
   // connection.cc
   void finalize();
   bool enter_locked();  // false when closing
   void leave();
-  void leave_locked(UniqueSocket* to_close);
-  void close_socket(UniqueSocket socket, bool abortive);
+  void leave_locked(ToClose* to_close);
+  void take_socket_locked(ToClose* to_close);
+  void close_socket(ToClose to_close);
   void fail(uint32_t error);
   bool end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   bool wait_locked(bool* waits);
@@ -214,6 +219,7 @@ class Connection final {
   void tell_peer_end();
   void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
   void note_arrival();
+  void warm_up();
   void cool();
   void forget_reads();
   template <class F>
@@ -327,7 +333,9 @@ class Connection final {
   uint8_t read_retries_ = 0;
   bool readable_ = false;          // there may be something to read without waiting
   bool fed_ = false;               // something came since a read was last put off
+  bool new_ = true;                // nothing has been read or waited for yet
   bool hot_ = false;               // busy: reads are posted with buffers
+  bool non_blocking_ = false;      // the socket is
   bool eof_ = false;
   bool has_routed_ = false;        // packets of it go to workers
   bool takes_transfers_;

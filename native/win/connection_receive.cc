@@ -2,8 +2,8 @@
 // thread at a time, whichever I/O thread that is.
 //
 // Idle, a connection has one zero-byte read pending: no memory is locked for it. When that completes
-// the bytes are fetched without waiting into a pooled buffer. While packets come in quick succession
-// (`hot_`) the wait is a read with a buffer instead, which saves the second call.
+// the bytes are fetched without waiting into a pooled buffer. At first and while packets come in quick
+// succession (`hot_`) the wait is a read with a buffer instead, which saves the second call.
 //
 // A connection that has just been fed does not wait for more at once: its next read is put off until the
 // thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
@@ -66,6 +66,7 @@ void Connection::run_put_off() {
 // Entered as the receiving strand, with a count on the connection and as a user of the socket.
 void Connection::receive_strand() {
   uint32_t rounds = 0;
+  if (std::exchange(new_, false)) warm_up();
   for (;;) {
     bool stop = false;
     cool();
@@ -112,8 +113,7 @@ void Connection::yield_receive() {
 
 // False when something came in meanwhile that this thread has to look at.
 bool Connection::leave_receive() {
-  UniqueSocket to_close;
-  bool abortive = false;
+  ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (!closing_ && std::exchange(receive_again_, false)) return false;
@@ -123,9 +123,8 @@ bool Connection::leave_receive() {
     }
     receiving_ = false;
     leave_locked(&to_close);
-    abortive = abortive_;
   }
-  close_socket(std::move(to_close), abortive);
+  close_socket(std::move(to_close));
   return true;
 }
 
@@ -176,8 +175,12 @@ bool Connection::read_now() {
     return false;
   }
   DWORD bytes = 0;
-  engine_->count(Counter::recv_calls, 1);
-  const uint32_t error = calls::receive_now(socket_.get(), buffer.data(), buffer.size(), &bytes);
+  uint32_t error = non_blocking_ ? 0 : calls::make_non_blocking(socket_.get());
+  if (error == 0) {
+    non_blocking_ = true;
+    engine_->count(Counter::recv_calls, 1);
+    error = calls::receive_now(socket_.get(), buffer.data(), buffer.size(), &bytes);
+  }
   if (error == WSAEWOULDBLOCK) {
     readable_ = false;
     return true;
@@ -343,6 +346,15 @@ void Connection::note_arrival() {
   }
   if (hot_ || ++streak_ < kHotStreak) return;
   hot_ = true;
+  engine_->arm(cool_timer_, kCoolCheckMs);
+}
+
+// Most peers speak as soon as they are connected. So a new connection waits with a buffer, until it turns
+// out to be quiet.
+void Connection::warm_up() {
+  if (profile_->read_mode != ReadMode::adaptive || !engine_->few_new_reads()) return;
+  hot_ = true;
+  last_arrival_ms_ = engine_->coarse_ms();
   engine_->arm(cool_timer_, kCoolCheckMs);
 }
 

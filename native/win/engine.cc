@@ -38,7 +38,7 @@ uint32_t Engine::start() {
   const uint32_t error = load_extension_functions();
   if (error != 0) return error;
   skip_on_success_ = options_.skip_on_success && extension_functions().ifs_handles;
-  if (!port_.create(options_.io_threads)) return GetLastError();
+  if (!port_.create()) return GetLastError();
   for (uint32_t i = 0; i < options_.io_threads; ++i) {
     auto thread = std::make_unique<IoThread>(this, i);
     if (!thread->start()) {
@@ -150,7 +150,7 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
-  if (!apply_socket_options(socket.get(), *profile)) return false;
+  apply_socket_options(socket.get(), *profile);
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;
   if (skip_on_success_ && !skip_port_on_success(socket.handle())) return false;

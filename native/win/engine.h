@@ -145,6 +145,7 @@ class Engine final {
   bool few_direct_reads() const {
     return direct_reads_.load(std::memory_order_relaxed) < kFewDirectReads;
   }
+  bool few_new_reads() const { return direct_reads_.load(std::memory_order_relaxed) < kFewNewReads; }
   void direct_read_began() { direct_reads_.fetch_add(1, std::memory_order_relaxed); }
   void direct_read_ended() { direct_reads_.fetch_sub(1, std::memory_order_relaxed); }
   void shed_direct_reads();
@@ -192,6 +193,7 @@ class Engine final {
  private:
   // With a buffer of 8 KiB each: 32 MiB, and 128 MiB.
   static constexpr uint32_t kFewDirectReads = 4096;
+  static constexpr uint32_t kFewNewReads = 1024;  // a crowd that connects and then says nothing is no reason for more
   static constexpr uint32_t kMostDirectReads = 16 * 1024;
 
   class StopTimer final : public EngineTimer {

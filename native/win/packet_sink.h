@@ -22,18 +22,32 @@ class PacketSink final : public FrameSink {
         end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
-    if (connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0])) {
-      return on_transfer(data, size);
-    }
+    if (is_transfer(data, size)) return on_transfer(data, size);
     ++packets_;
-    if (jobs_ != nullptr && jobs_->routes(data, size)) {
+    if (is_routed(data, size)) {
       route(data, size);
-    } else if (connection_->takes_iocps_files_ && is_iocps_file(data, size)) {
+    } else if (may_be_iocps_file(data, size)) {
       // JavaScript knows whether it is about a file, or a packet like any other.
       add(RecordKind::transfer, data, size);
     } else {
       add(RecordKind::packet, data, size);
     }
+    return allow_next();
+  }
+  // A big one for JavaScript goes there in the block that it was gathered in.
+  bool on_held_packet(HeldBytes* held, size_t skip) override {
+    const uint8_t* const data = held->data() + skip;
+    const size_t size = held->size() - skip;
+    if (size <= DeliveryChunk::kSharedBytes || !held->has_block() || is_transfer(data, size) ||
+        is_routed(data, size) || may_be_iocps_file(data, size)) {
+      return on_packet(data, size);
+    }
+    ++packets_;
+    flush();  // what came before it
+    const size_t whole = held->size();
+    const Record record = record_of(RecordKind::packet, 0, 0);
+    Delivery::Writer(connection_->engine_->delivery())
+        .append_block(record, held->take_block(), whole, skip, &connection_->credit_);
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
@@ -78,9 +92,21 @@ class PacketSink final : public FrameSink {
   static constexpr size_t kStaged = 128;
 
   void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
-    const ConnectionId id = connection_->id_;
-    staged_[count_++] = {{static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0}, data, size};
+    staged_[count_++] = {record_of(kind, a, b), data, size};
     if (!stays(data, size) || count_ == kStaged) flush();
+  }
+  Record record_of(RecordKind kind, uint32_t a, uint32_t b) const {
+    const ConnectionId id = connection_->id_;
+    return {static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0};
+  }
+  bool is_transfer(const uint8_t* data, size_t size) const {
+    return connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0]);
+  }
+  bool is_routed(const uint8_t* data, size_t size) const {
+    return jobs_ != nullptr && jobs_->routes(data, size);
+  }
+  bool may_be_iocps_file(const uint8_t* data, size_t size) const {
+    return connection_->takes_iocps_files_ && is_iocps_file(data, size);
   }
   // To the workers, and never to the delivery queue.
   void route(const uint8_t* data, size_t size) {

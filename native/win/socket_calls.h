@@ -94,6 +94,12 @@ inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes,
   return rc == 0 ? 0 : last_error();
 }
 
+// From now on calls without an OVERLAPPED do not wait; those with one are not affected.
+inline uint32_t make_non_blocking(SOCKET socket) {
+  u_long non_blocking = 1;
+  return ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) == 0 ? 0 : last_error();
+}
+
 // The socket is non-blocking: WSAEWOULDBLOCK when nothing is there.
 inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes) {
   IOCP_FAULT_POINT(receive_now);

@@ -27,11 +27,7 @@ void apply_keep_alive(SOCKET socket, const Profile& profile) {
 
 }  // namespace
 
-bool apply_socket_options(SOCKET socket, const Profile& profile) {
-  // Calls without an OVERLAPPED then never wait; those with one are not affected. One that could wait
-  // would hold an I/O thread up.
-  u_long non_blocking = 1;
-  if (ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) != 0) return false;
+void apply_socket_options(SOCKET socket, const Profile& profile) {
   if (profile.no_delay) set_option<DWORD>(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
   if (profile.receive_buffer != 0) {
@@ -43,7 +39,6 @@ bool apply_socket_options(SOCKET socket, const Profile& profile) {
   if (profile.type_of_service != 0) {
     set_option(socket, IPPROTO_IP, IP_TOS, static_cast<DWORD>(profile.type_of_service));
   }
-  return true;
 }
 
 bool skip_port_on_success(HANDLE socket) {

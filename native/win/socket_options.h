@@ -6,9 +6,8 @@
 
 namespace iocp {
 
-// What a profile asks for. Options are wishes: a system that refuses one still gives a connection. False
-// when the socket cannot be used at all.
-bool apply_socket_options(SOCKET socket, const Profile& profile);
+// What a profile asks for. Options are wishes: a system that refuses one still gives a connection.
+void apply_socket_options(SOCKET socket, const Profile& profile);
 
 // Calls that succeed at once then leave no packet on the port. Only where every provider hands out
 // real file handles (ExtensionFunctions::ifs_handles).

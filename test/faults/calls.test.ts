@@ -168,8 +168,8 @@ describe.skipIf(!hasFaults)('a call on a connection fails', () => {
   test('with one read outstanding, a shortage for more does not close an idle connection', async () => {
     const rig = new Rig({ profile: { readMode: 'direct', pendingReads: 4 } })
     const { port } = rig.listen()
-    const other = new Rig()
-    // Each end posts one read that stays; every further one fails.
+    const other = new Rig({ profile: { readMode: 'zero-byte' } })
+    // It posts one read that stays; every further one fails.
     fault('receive', { error: win.noBuffers, skip: 1 })
     other.connect(1, port)
     await rig.until('it is there', () => rig.peers.size === 1)

@@ -35,7 +35,7 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
   })
 
   test('is not the later the longer others ask for more', async () => {
-    const rig = new Rig({ ioThreads: 1 })
+    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
     const sender = new Rig({ ioThreads: 1 })
     rig.echo = false
     const { peers, to } = await pair(rig, sender, 201)

@@ -32,7 +32,7 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
   })
 
   test("an unfinished packet holds its own bytes only, not a reader's buffer", async () => {
-    const { server, port } = await serve()
+    const { server, port } = await serve({ readMode: 'zero-byte' })
     const sockets = await many(50, () => peer(port))
     // A header that announces 1 MiB, and ten bytes of it.
     const beginning = Buffer.alloc(14)
@@ -45,6 +45,22 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
 })
 
 describe('reading adapts to the load', () => {
+  test("'adaptive': a new connection waits with a buffer, for no more than a moment and not in a crowd", async () => {
+    const { server, port } = await serve()
+    const sockets = await many(1100, () => peer(port))
+    await until('all are connected', () => server.connections.size === sockets.length)
+    // Threads that count at the same moment may each take the last one.
+    const most = 1024 + 8
+    await until('all wait for something', () => counter(server, 'directReads') + counter(server, 'zeroReads') >= sockets.length)
+    expect(counter(server, 'directReads')).toBeGreaterThan(0)
+    expect(server.stats()?.directReadsPending).toBeLessThanOrEqual(most)
+    expect(server.stats()?.pools.waitBuffers.peak).toBeLessThanOrEqual(most)
+    await until('none has a buffer any more', () => server.stats()?.pools.waitBuffers.inUse === 0)
+    expect(server.stats()?.directReadsPending).toBe(0)
+    expect(server.connections.size).toBe(sockets.length)
+    expect(counter(server, 'zeroReads')).toBe(sockets.length)
+  })
+
   test("'adaptive': with a buffer while a connection is busy, without one when it has become quiet", async () => {
     const { server, port } = await serve({ pendingReads: 4 })
     const seen = new NumberedStream(1)
@@ -64,7 +80,7 @@ describe('reading adapts to the load', () => {
       }
     }
     await until('it is connected', () => server.connections.size === 1)
-    expect(server.stats()?.directReadsPending).toBe(0)
+    await until('it waits without a buffer', () => server.stats()?.directReadsPending === 0)
     await ping(1)
     expect(server.stats()?.directReadsPending).toBe(0)
 
@@ -103,7 +119,8 @@ describe('reading adapts to the load', () => {
 
 describe('completions that are skipped on success', () => {
   const flood = async (skipOnSuccess: boolean): Promise<{ skips: boolean; skipped: number; bytes: number }> => {
-    const { server, port } = await serve({ skipOnSuccess, readMode: 'direct', framing: framing.raw() })
+    // One thread is late enough to find something when it reads.
+    const { server, port } = await serve({ skipOnSuccess, ioThreads: 1, readMode: 'direct', framing: framing.raw() })
     const seen = new NumberedStream(3)
     server.on('packet', (packet, connection) => {
       seen.take(packet)

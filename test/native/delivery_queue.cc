@@ -398,3 +398,64 @@ TEST_CASE("delivery_queue stress: bounded while JavaScript is slow, and everybod
   run_harness({1u << 20, 2000});
   run_harness({3000, 500});
 }
+
+namespace {
+
+uint8_t* block_of(const std::string& text) {
+  auto* block = static_cast<uint8_t*>(std::malloc(text.size()));
+  std::memcpy(block, text.data(), text.size());
+  return block;
+}
+
+}  // namespace
+
+TEST_CASE("delivery_queue: a block comes as it is, in its place among the others, and is counted whole") {
+  Queue queue(DeliveryLimits{});
+  DeliveryCredit credit;
+  const std::string big(100 * 1024, 'b');
+  append(queue, 1, 1, "before", &credit);
+  uint8_t* const block = block_of("head" + big);
+  {
+    Queue::Writer writer(queue);
+    writer.append_block(packet_record(1, 2), block, big.size() + 4, 4, &credit);
+  }
+  append(queue, 1, 3, "after", &credit);
+  queue.append({static_cast<uint32_t>(RecordKind::close), 1, 1, 2, 3, 4}, nullptr, 0, &credit);
+  CHECK(queue.depth().bytes == 6 + 4 + big.size() + 5 + 4 * sizeof(Record));
+  CHECK(credit.bytes == queue.depth().bytes);
+
+  std::vector<std::string> texts;
+  bool in_place = false;
+  while (std::unique_ptr<DeliveryChunk> chunk = queue.take()) {
+    for (uint32_t i = 0; i < chunk->count(); ++i) {
+      const Record& record = chunk->records()[i];
+      if (record.kind != static_cast<uint32_t>(RecordKind::packet)) continue;
+      texts.push_back(text_of(*chunk, record));
+      if (record.c == 2) in_place = chunk->payload() == block;
+    }
+    const size_t cost = chunk->cost();
+    queue.finish(std::move(chunk), cost);
+  }
+  CHECK(texts == std::vector<std::string>{"before", big, "after"});
+  CHECK(in_place);
+  CHECK(queue.depth().bytes == 0);
+}
+
+TEST_CASE("delivery_queue: a chunk whose block went is used again for copies and for blocks") {
+  Queue queue(DeliveryLimits{});
+  for (int round = 0; round < 8; ++round) {
+    const std::string text = "round " + std::to_string(round);
+    if (round % 2 == 0) {
+      Queue::Writer(queue).append_block(packet_record(1, 0), block_of(text), text.size(), 0, nullptr);
+    } else {
+      append(queue, 1, 0, text);
+    }
+    std::unique_ptr<DeliveryChunk> chunk = queue.take();
+    REQUIRE(chunk != nullptr);
+    CHECK(text_of(*chunk, chunk->records()[0]) == text);
+    const size_t cost = chunk->cost();
+    if (round % 4 < 2) std::free(chunk->release_payload());
+    queue.finish(std::move(chunk), cost);
+    CHECK(queue.depth().bytes == 0);
+  }
+}

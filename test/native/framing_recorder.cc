@@ -1,6 +1,7 @@
 #include "framing_recorder.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace framing_test {
 
@@ -74,6 +75,14 @@ bool Recorder::on_packet(const uint8_t* data, size_t size) {
     events.push_back({Event::Kind::packet, string_of(data, size)});
   }
   return answer();
+}
+
+// Takes the block, as a sink may.
+bool Recorder::on_held_packet(iocp::HeldBytes* held, size_t skip) {
+  check(skip <= held->size(), "more left out than there is");
+  const bool go_on = on_packet(held->data() + skip, held->size() - skip);
+  std::free(held->take_block());
+  return go_on;
 }
 
 bool Recorder::on_stream_begin(uint64_t length) {

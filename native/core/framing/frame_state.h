@@ -32,6 +32,13 @@ class HeldBytes {
   ~HeldBytes();
   const uint8_t* data() const { return block_ != nullptr ? block_ : small_; }
   size_t size() const { return size_; }
+  bool has_block() const { return block_ != nullptr; }
+  // The caller frees it with std::free. Null when the bytes are few and lie in this object.
+  uint8_t* take_block() {
+    uint8_t* block = block_;
+    block_ = nullptr;
+    return block;
+  }
 
  private:
   friend class FrameState;

@@ -15,8 +15,7 @@ FrameFlow emit_held(FrameState& state, FrameSink& sink) {
   const size_t skip = state.skip();
   HeldBytes packet;
   state.release(&packet);
-  const bool go_on = sink.on_packet(packet.data() + skip, packet.size() - skip);
-  return go_on ? FrameFlow::go_on : FrameFlow::stop;
+  return sink.on_held_packet(&packet, skip) ? FrameFlow::go_on : FrameFlow::stop;
 }
 
 FrameFlow go_on_body(FrameState& state, FrameInput* in, FrameSink& sink) {
