@@ -19,7 +19,7 @@ class DeliveryChunk {
   static constexpr size_t kPayloadBytes = 64 * 1024;
   static constexpr size_t kSharedBytes = 16 * 1024;  // larger packets may get a chunk of their own
 
-  DeliveryChunk() = default;
+  DeliveryChunk() {}  // not defaulted: make_unique would clear the records, under the queue's lock
   ~DeliveryChunk() { std::free(payload_); }
   DeliveryChunk(const DeliveryChunk&) = delete;
   DeliveryChunk& operator=(const DeliveryChunk&) = delete;

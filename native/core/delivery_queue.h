@@ -5,6 +5,7 @@
 // records are appended by one thread at a time, so the order of appending is the order of its stream.
 // The bound is not enforced by refusing a record (nothing may be lost) but by telling the reader of a
 // connection to stop: it parks, and is named again by take_resumable() once there is room.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -213,9 +214,12 @@ class DeliveryQueue {
   // Empty, the last of those that fill. A spare one may have a block, of the usual size.
   DeliveryChunk* new_chunk(bool may_have_block) {
     std::unique_ptr<DeliveryChunk> chunk;
-    if (!spare_.empty() && (may_have_block || !spare_.back()->has_block())) {
-      chunk = std::move(spare_.back());
-      spare_.pop_back();
+    const auto found = std::find_if(spare_.begin(), spare_.end(), [&](const auto& spare) {
+      return may_have_block || !spare->has_block();
+    });
+    if (found != spare_.end()) {
+      chunk = std::move(*found);
+      spare_.erase(found);
     } else {
       chunk = std::make_unique<DeliveryChunk>();
     }

@@ -35,8 +35,6 @@ Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket sock
       takes_iocps_files_(profile->transfers && profile->receive->iocps_files()),
       read_(this),
       write_(this),
-      retry_timer_(this, kSend | kReceive | kRetry),
-      deadline_timer_(this, kCut),
       cool_timer_(this, kCool),
       local_(local),
       remote_(remote) {}
@@ -57,8 +55,10 @@ void Connection::release() {
 
 // The one place where a connection ends: it is closing and nothing of it is pending any more.
 void Connection::finalize() {
-  engine_->cancel(retry_timer_);
-  engine_->cancel(deadline_timer_);
+  if (rare_timers_ != nullptr) {
+    engine_->cancel(rare_timers_->retry);
+    engine_->cancel(rare_timers_->deadline);
+  }
   engine_->cancel(cool_timer_);
   SendQueue::Finished unsent;
   send_.give_up();  // a write that failed leaves its packets behind
@@ -165,6 +165,13 @@ bool Connection::wait_locked(bool* waits) {
   return !armed;
 }
 
+// Most connections never need them.
+Connection::RareTimers& Connection::rare_timers() {
+  std::lock_guard<SrwLock> guard(lock_);
+  if (rare_timers_ == nullptr) rare_timers_ = std::make_unique<RareTimers>(this);
+  return *rare_timers_;
+}
+
 void Connection::service() {
   uint32_t bits = 0;
   uint32_t deadline_ms = 0;
@@ -187,7 +194,7 @@ void Connection::service() {
     const bool stopping = end_cause == CloseCause::server_closing;
     return close(stopping ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
   }
-  if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(deadline_timer_, deadline_ms);
+  if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);
   if ((bits & (kSend | kEnd)) != 0) run_send();
   if ((bits & kCool) != 0) {
     std::lock_guard<SrwLock> guard(lock_);

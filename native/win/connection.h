@@ -189,6 +189,11 @@ class Connection final {
     uint32_t bytes = 0;
     uint32_t error = 0;
   };
+  struct RareTimers {
+    explicit RareTimers(Connection* owner) : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut) {}
+    ConnectionTimer retry;  // after a shortage of memory
+    ConnectionTimer deadline;
+  };
   struct ToClose {
     UniqueSocket socket;
     bool abortive = false;
@@ -205,6 +210,7 @@ class Connection final {
   void fail(uint32_t error);
   bool end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   bool wait_locked(bool* waits);
+  RareTimers& rare_timers();
 
   // connection_receive.cc
   void receive_strand();
@@ -306,7 +312,7 @@ class Connection final {
   bool cool_check_ = false;     // the strand shall see whether it is still busy
   bool sending_ = false;        // a thread is in the sending strand, or a write is in the kernel
   bool drain_wanted_ = false;
-  bool send_waits_ = false;     // after a shortage, for retry_timer_
+  bool send_waits_ = false;     // after a shortage, until rare_timers_->retry
   bool read_waits_ = false;
   uint8_t send_retries_ = 0;
   uint32_t jobs_ = 0;           // packets that are with the workers
@@ -315,6 +321,7 @@ class Connection final {
   SendQueue send_;
   SendFile* written_file_ = nullptr;  // whose piece is in the hands of the sending strand or the kernel
   std::unique_ptr<ConnectionFiles> files_;  // made with the first one
+  std::unique_ptr<RareTimers> rare_timers_;  // made when one is needed
   Sequencer<ReadItem> sequencer_;
 
   // Receiving strand.
@@ -334,6 +341,7 @@ class Connection final {
   bool readable_ = false;          // there may be something to read without waiting
   bool fed_ = false;               // something came since a read was last put off
   bool new_ = true;                // nothing has been read or waited for yet
+  bool greeting_ = false;          // waits with a buffer for the peer's first bytes
   bool hot_ = false;               // busy: reads are posted with buffers
   bool non_blocking_ = false;      // the socket is
   bool eof_ = false;
@@ -345,8 +353,6 @@ class Connection final {
   std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due
 
   SendOperation write_;
-  ConnectionTimer retry_timer_;  // after a shortage of memory
-  ConnectionTimer deadline_timer_;
   ConnectionTimer cool_timer_;
 
   std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait

@@ -2,8 +2,8 @@
 // thread at a time, whichever I/O thread that is.
 //
 // Idle, a connection has one zero-byte read pending: no memory is locked for it. When that completes
-// the bytes are fetched without waiting into a pooled buffer. At first and while packets come in quick
-// succession (`hot_`) the wait is a read with a buffer instead, which saves the second call.
+// the bytes are fetched without waiting into a pooled buffer. For the first bytes and while packets come in
+// quick succession (`hot_`) the wait is a read with a buffer instead, which saves the second call.
 //
 // A connection that has just been fed does not wait for more at once: its next read is put off until the
 // thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
@@ -203,7 +203,7 @@ bool Connection::read_now() {
 bool Connection::post_reads() {
   const bool direct = (profile_->read_mode == ReadMode::direct || hot_) &&
                       engine_->may_read_directly();
-  const uint32_t wanted = direct ? profile_->pending_reads : 1;
+  const uint32_t wanted = direct && !greeting_ ? profile_->pending_reads : 1;
   bool completed = false;
   while (outstanding_ < wanted && !completed) {
     // A zero-byte read among others would say nothing about what they leave.
@@ -284,7 +284,7 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
         std::lock_guard<SrwLock> guard(lock_);
         arm = wait_locked(&read_waits_);
       }
-      if (arm) engine_->arm(retry_timer_, delay_ms);
+      if (arm) engine_->arm(rare_timers().retry, delay_ms);
       return;
     }
   }
@@ -335,6 +335,7 @@ void Connection::job_ended() {
 void Connection::note_arrival() {
   read_retries_ = 0;
   if (profile_->read_mode != ReadMode::adaptive) return;
+  if (std::exchange(greeting_, false)) hot_ = false;  // whether it is busy remains to be seen
   const uint32_t now = engine_->coarse_ms();
   const uint32_t limit = engine_->few_direct_reads() ? kQuickMs : kQuickMsOfMany;
   const bool quick = now - last_arrival_ms_ <= limit;
@@ -349,11 +350,12 @@ void Connection::note_arrival() {
   engine_->arm(cool_timer_, kCoolCheckMs);
 }
 
-// Most peers speak as soon as they are connected. So a new connection waits with a buffer, until it turns
-// out to be quiet.
+// Most peers speak as soon as they are connected. So a new connection waits for their first words with a
+// buffer, unless it turns out to be quiet.
 void Connection::warm_up() {
   if (profile_->read_mode != ReadMode::adaptive || !engine_->few_new_reads()) return;
   hot_ = true;
+  greeting_ = true;
   last_arrival_ms_ = engine_->coarse_ms();
   engine_->arm(cool_timer_, kCoolCheckMs);
 }

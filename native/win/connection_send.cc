@@ -326,7 +326,7 @@ void Connection::write_failed(uint32_t error) {
       arm = wait_locked(&send_waits_);
     }
   }
-  if (arm) engine_->arm(retry_timer_, delay_ms);
+  if (arm) engine_->arm(rare_timers().retry, delay_ms);
   if (retry) return engine_->count(Counter::enobufs, 1);
   fail(error);
 }

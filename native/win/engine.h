@@ -193,7 +193,7 @@ class Engine final {
  private:
   // With a buffer of 8 KiB each: 32 MiB, and 128 MiB.
   static constexpr uint32_t kFewDirectReads = 4096;
-  static constexpr uint32_t kFewNewReads = 1024;  // a crowd that connects and then says nothing is no reason for more
+  static constexpr uint32_t kFewNewReads = 256;  // a crowd that connects and then says nothing is no reason for more
   static constexpr uint32_t kMostDirectReads = 16 * 1024;
 
   class StopTimer final : public EngineTimer {

@@ -34,11 +34,12 @@ class PacketSink final : public FrameSink {
     }
     return allow_next();
   }
-  // A big one for JavaScript goes there in the block that it was gathered in.
+  // A big one for JavaScript goes there in the block that it was gathered in. It takes a chunk of its own
+  // with it, so the block has to be large against that: else what waits would be more than is counted.
   bool on_held_packet(HeldBytes* held, size_t skip) override {
     const uint8_t* const data = held->data() + skip;
     const size_t size = held->size() - skip;
-    if (size <= DeliveryChunk::kSharedBytes || !held->has_block() || is_transfer(data, size) ||
+    if (size <= DeliveryChunk::kPayloadBytes || !held->has_block() || is_transfer(data, size) ||
         is_routed(data, size) || may_be_iocps_file(data, size)) {
       return on_packet(data, size);
     }
