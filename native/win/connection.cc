@@ -113,6 +113,7 @@ void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
     if (users_ == 0) to_close = std::move(socket_);
   }
   close_socket(std::move(to_close), abortive);
+  abandon_files();
   release();  // the count of being open
 }
 

@@ -256,8 +256,8 @@ class Connection final {
                        const uint8_t* hash);
   void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
                           const uint8_t* hash);
-  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, uint64_t bytes,
-                       const uint8_t* hash);
+  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, bool begun,
+                       uint64_t bytes, const uint8_t* hash);
   void report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes);
   bool carries_transfers(const Framing& framing) const;
   ReceiveFile* find_received(uint32_t id, bool framed_only = true);
@@ -266,6 +266,7 @@ class Connection final {
   void finish_file(uint32_t id);
   void take_raw();
   void cut_raw_off();
+  void abandon_files();
   void forget_files();
 
   Engine* const engine_;
