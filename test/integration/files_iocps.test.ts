@@ -307,6 +307,70 @@ describe('the faults of the original do not exist here', () => {
     await works(both)
   })
 
+  test.each(methods)("an offer that is taken back for the peer's is made again, sent by '%s'", async (method) => {
+    const { from, to } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const path = makeFile(from, 70_000, 'mine')
+    const sending = connection.sendFile(path, { mode: 'raw' })
+    for (const name of ['one', 'two', 'three']) {
+      // Unanswered, when the peer's own comes.
+      expect((await peer.next()).toString('latin1', 5)).toBe('mine\0')
+      const received = acceptNext(connection, { directory: to })
+      connection.send('behind')
+      peer.offer(name, 5)
+      // Nothing of this side's file is in the way any more.
+      expect((await peer.next()).toString()).toBe('behind')
+      expect(await peer.next()).toEqual(Buffer.from([2]))
+      peer.write(Buffer.from('12345'))
+      expect((await received).bytes).toBe(5)
+    }
+    expect((await peer.next()).toString('latin1', 5)).toBe('mine\0')
+    peer.take(70_000)
+    expect(await sending).toMatchObject({ bytes: 70_000 })
+    await until('it is there', () => peer.file.length === 70_000)
+    expect(peer.file.equals(readFileSync(path))).toBe(true)
+    await pause(50)
+    expect(peer.packages).toEqual([])
+    expect(readdirSync(to).toSorted()).toEqual(['one', 'three', 'two'])
+  })
+
+  test('an offer that is taken back, and then aborted, is not made again', async () => {
+    const { from, to } = folders()
+    const { peer, connection } = await served()
+    const aborting = new AbortController()
+    const offers: FileOffer[] = []
+    connection.once('file', (offer) => offers.push(offer))
+    const sending = connection.sendFile(makeFile(from, 1000), { mode: 'raw', signal: aborting.signal })
+    expect((await peer.next())[0]).toBe(1)
+    peer.offer('theirs', 5)
+    await until('it is offered', () => offers.length === 1)
+    aborting.abort()
+    await expect(sending).rejects.toBe(aborting.signal.reason)
+    const received = offers[0]?.accept({ directory: to })
+    expect(await peer.next()).toEqual(Buffer.from([2]))
+    peer.write(Buffer.from('12345'))
+    expect(await received).toMatchObject({ bytes: 5 })
+    await pause(50)
+    expect(peer.packages).toEqual([])
+    expect(connection.state).toBe('open')
+  })
+
+  test.each(methods)("aborted before the answer, by '%s': nothing can be taken for the file", async (method) => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const aborting = new AbortController()
+    const sending = connection.sendFile(makeFile(from, 100), { mode: 'raw', signal: aborting.signal })
+    expect((await peer.next())[0]).toBe(1)
+    connection.send('behind')
+    connection.flush()
+    peer.take(100)
+    aborting.abort()
+    await Promise.allSettled([sending])
+    await until('the connection ends', () => peer.isClosed || peer.file.length === 100)
+    expect(peer.file.includes('behind')).toBe(false)
+    expect(peer.packages).toEqual([])
+  })
+
   test.each(methods)("both directions at the same time, by '%s'", async (method) => {
     const { from, to } = folders()
     const both = await pair({ framing: iocps, transfer: { method } })
