@@ -9,7 +9,7 @@ import type { NativeFiles } from './native_files.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
 import type { IocpsTurn } from './transfer_iocps.js'
-import type { TransferProgress, TransferSettings } from './transfer_options.js'
+import { largestPacket, type TransferProgress, type TransferSettings } from './transfer_options.js'
 import { fileOutcome, transferKind } from './vocabulary.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
@@ -23,6 +23,11 @@ export function settingsOf(connection: Connection): TransferSettings {
   const settings = connection._profile.transfer
   if (settings === undefined) throw transferError('ERR_IOCP_TRANSFER_OFF', "option 'transfer' is false")
   return settings
+}
+
+/** The largest frame that a connection can send. */
+export function largestOf({ _profile: { native, rules } }: Connection): number {
+  return largestPacket(native.send, rules.maxPayload)
 }
 
 /** The transfers of one connection. Made with the first one. */

@@ -3,7 +3,7 @@
 import type { Connection } from './connection.js'
 import { SILENT } from './connection_state.js'
 import type { IocpError } from './errors.js'
-import { transfersOf } from './transfer.js'
+import { largestOf, transfersOf } from './transfer.js'
 import { reasonBytes, tellPeer, transferError } from './transfer_errors.js'
 import type { TransferFrame } from './transfer_frames.js'
 import { FileIn, targetOf, type ReceivedFile } from './transfer_in.js'
@@ -11,6 +11,9 @@ import { normalName } from './transfer_names.js'
 import { announce, problemOf, type Answerable } from './transfer_offer.js'
 import type { AcceptPlan, TransferSettings } from './transfer_options.js'
 import { transferKind } from './vocabulary.js'
+
+/** Bytes of an abort before the reason. */
+const REASON_HEADER = 8
 
 /** The peer offers a file. */
 export function offered(connection: Connection, frame: TransferFrame): void {
@@ -68,7 +71,7 @@ class IncomingFile extends FileIn implements Answerable {
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
-    const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason)
+    const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason, largestOf(this.connection) - REASON_HEADER)
     const kind = this.part === '' && this.#name === undefined ? transferKind.reject : transferKind.abort
     this.files.frame(this.connection, { kind, id: this.id, side: 1, code: told.code, rest })
   }

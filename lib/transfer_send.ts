@@ -5,13 +5,18 @@ import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { flag } from './connection_state.js'
 import { invalidOption } from './errors.js'
-import { Transfer, hasRoom, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import type { FileEnd, TransferFrame } from './transfer_frames.js'
 import { sendIocps, speaksIocps } from './transfer_iocps.js'
 import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './transfer_options.js'
 import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './transfer_source.js'
 import { transferKind } from './vocabulary.js'
+
+/** Bytes of an offer before the name. */
+const OFFER_HEADER = 16
+/** What the longest of the frames that every file needs takes: an end with its SHA-256. */
+const SMALLEST = 46
 
 /**
  * Sends a file.
@@ -20,7 +25,7 @@ import { transferKind } from './vocabulary.js'
 export function sendFile(connection: Connection, path: string, options: SendFileOptions | undefined): Promise<SentFile> {
   checkPath(path)
   const settings = settingsOf(connection)
-  const plan = readSendFile(options, connection._profile.rules.maxPayload, settings.bytesPerSecond)
+  const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond)
   return begin(connection, path, plan, settings)
 }
 
@@ -30,8 +35,8 @@ function checkPath(path: unknown): void {
 
 async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
   requireWritable(connection)
-  if (plan.framed && !carriesFiles(connection._profile.native.send)) {
-    const rule = 'framed mode needs a framing with a length in front and the option typeByte'
+  if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
+    const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
@@ -117,6 +122,9 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
+      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
+    }
     const { id } = this
     this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
     this.#isOffered = true

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { Peer, listening } from '../helpers/file_peer.js'
+import { listening, type Peer } from '../helpers/file_peer.js'
 import {
   MIB,
   acceptNext,

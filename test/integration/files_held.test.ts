@@ -121,14 +121,14 @@ describe.skipIf(seam === undefined)('timers', () => {
   test.each(methods)("a slow file that ends at any moment leaves no timer, by '%s'", { timeout: 60_000 }, async (method) => {
     const { from, to } = folders()
     const path = makeFile(from, MIB)
-    seam?.set('arm', { delay: 30 })
-    for (let round = 0; round < 12; round++) {
+    seam?.set('arm', { delay: 200 })
+    for (let round = 0; round < 6; round++) {
       const both = await pair({ transfer: { method } })
       const aborting = new AbortController()
       const received = acceptNext(both.server, { directory: to })
       const sending = both.client.sendFile(path, { verify: false, bytesPerSecond: 400 * KIB, signal: aborting.signal })
-      await until('it comes', () => leftovers(to).length === 1)
-      await pause(round * 5)
+      const timers = seam?.hits('arm') ?? 0
+      await until('a thread is about to arm the timer', () => (seam?.hits('arm') ?? 0) > timers)
       if (round % 3 === 0) both.client.destroy()
       else if (round % 3 === 1) both.server.reset()
       else aborting.abort()

@@ -2,10 +2,25 @@
 
 import { createServer as createNetServer } from 'node:net'
 import { readdirSync } from 'node:fs'
-import { connect, type FileOffer } from 'iocp'
+import { connect, framing, type FileOffer } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
 import { Peer, listening } from '../helpers/file_peer.js'
-import { KIB, MIB, acceptNext, code, folders, isLong, makeFile, methods, pair, pause, typed, until } from '../helpers/files.js'
+import {
+  KIB,
+  MIB,
+  acceptNext,
+  code,
+  failure,
+  folders,
+  isLong,
+  makeFile,
+  methods,
+  pair,
+  pause,
+  sha256,
+  typed,
+  until
+} from '../helpers/files.js'
 
 /** Refused, because there are too many. */
 const LIMIT = 4
@@ -47,9 +62,7 @@ test.skipIf(!isLong)('a flood by a peer that takes no answers ends the connectio
     clearInterval(timer)
   })
   peer.pause()
-  let isOver = false
-  void connection.closed.then(() => (isOver = true))
-  while (!isOver) {
+  while (connection.state !== 'closed') {
     for (let n = 0; n < 2000; n++) {
       peer.file++
       peer.offer('x', 1)
@@ -125,4 +138,23 @@ test.each(methods)("very slow is not stalled, by '%s'", async (method) => {
   await pause(1800)
   aborting.abort(Object.assign(new Error('enough'), { code: 'ENOUGH' }))
   expect(await Promise.all([sending, received])).toEqual(['ENOUGH', 'ERR_IOCP_TRANSFER_ABORTED'])
+})
+
+test('with streamAbove everything about files stays below it', async () => {
+  const { from, to } = folders()
+  const both = await pair({ framing: framing.lengthField({ typeByte: true, streamAbove: 200 }) })
+  let streams = 0
+  both.server.on('stream', () => streams++)
+  const path = makeFile(from, 50_000)
+  const received = acceptNext(both.server, { directory: to })
+  expect(await both.client.sendFile(path, { metadata: 'x'.repeat(100) })).toMatchObject({ bytes: 50_000 })
+  expect(await sha256((await received).path)).toBe(await sha256(path))
+  expect(await code(both.client.sendFile(path, { metadata: 'x'.repeat(200) }))).toBe('ERR_IOCP_TRANSFER_OFF')
+  both.server.once('file', (offer) => {
+    offer.reject('because '.repeat(50))
+  })
+  expect((await failure(both.client.sendFile(path))).message).toContain('because because')
+  expect(streams).toBe(0)
+  const small = await pair({ framing: framing.lengthField({ typeByte: true, streamAbove: 20 }) })
+  expect(await code(small.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_OFF')
 })

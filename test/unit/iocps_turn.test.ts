@@ -5,8 +5,8 @@ type Mine = NonNullable<IocpsTurn['mine']>
 type Theirs = NonNullable<IocpsTurn['theirs']>
 
 // The turn only compares them.
-const mine = (): Mine => ({}) as Mine
-const theirs = {} as Theirs
+const mine = (): Mine => Object.create(null) as Mine
+const theirs = Object.create(null) as Theirs
 
 /** Files in the order in which their turn comes. */
 function waiting(turn: IocpsTurn, seen: Mine[]): (file: Mine) => void {

@@ -48,7 +48,9 @@ function isOpen(path) {
 const kinds = {
   async opening(folder) {
     const { client } = await ends({ maxPerConnection: 1000 })
-    for (let n = 0; n < 300; n++) client.receiveFile({ path: join(folder, `${n}`), bytes: 10 }).catch(() => undefined)
+    for (let n = 0; n < 300; n++) {
+      client.receiveFile({ path: join(folder, `${n}`), bytes: 10, overwrite: 'replace' }).catch(() => undefined)
+    }
   },
 
   async hashing(folder) {
@@ -93,7 +95,7 @@ if (!isMainThread) {
   for (let round = 0; round < rounds; round++) {
     const worker = new Worker(new URL(import.meta.url), { workerData: [what, how, folder] })
     await once(worker, 'message')
-    await sleep(round * 3)
+    await sleep(round * 10)
     await worker.terminate()
     const parts = readdirSync(folder).filter((name) => name.endsWith('.part') && what !== 'hashing')
     console.log(`terminated, ${parts.length} parts`)
