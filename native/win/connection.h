@@ -117,6 +117,9 @@ class Connection final {
   // Leaves `how` (kDestroy or kReset) as a request; `cause` is what 'close' will say.
   void request_close(CloseCause cause, uint32_t how);
   void close(CloseCause cause, uint32_t detail, bool abortive);
+  // The same for who does not want to wait for anything: not for a disk either, when all bytes of a file
+  // have come and only have to be written.
+  void close_now(CloseCause cause, uint32_t detail, bool abortive);
   ConnectionStats stats();
 
   // -- any JavaScript thread --------------------------------------------------------------------
@@ -266,7 +269,7 @@ class Connection final {
   void finish_file(uint32_t id);
   void take_raw();
   void cut_raw_off();
-  void abandon_files();
+  void abandon_files(bool also_complete);
   void forget_files();
 
   Engine* const engine_;

@@ -325,8 +325,9 @@ void Connection::cut_raw_off() {
   file->release();
 }
 
-// The connection closes: what a disk still owes its files is not waited for. None is added any more.
-void Connection::abandon_files() {
+// The connection closes: what a disk still owes its files is not waited for. None is added any more. One
+// whose last byte has come is still written, unless even that has to end.
+void Connection::abandon_files(bool also_complete) {
   std::vector<SendFile*> sent;
   std::vector<ReceiveFile*> received;
   {
@@ -342,7 +343,7 @@ void Connection::abandon_files() {
     file->release();
   }
   for (ReceiveFile* file : received) {
-    file->abandon();
+    file->abandon(also_complete);
     file->release();
   }
 }

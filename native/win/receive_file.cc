@@ -132,8 +132,9 @@ void ReceiveFile::cancel() {
   try_end();
 }
 
-void ReceiveFile::abandon() {
+void ReceiveFile::abandon(bool also_complete) {
   std::lock_guard<SrwLock> guard(lock_);
+  if (finishing_ && !also_complete) return;
   abandoned_ = true;
   take_back_locked();
 }

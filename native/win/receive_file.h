@@ -48,8 +48,9 @@ class ReceiveFile final {
   void cut_off();
   // Any thread, without locks. Writes that the disk still owes are taken back; each is waited for.
   void cancel();
-  // Any thread, without locks: the connection closes. Nothing more is written, and no end is reported.
-  void abandon();
+  // Any thread, without locks: the connection closes. Nothing more is written, and no end is reported. One
+  // that only waits for its last writes goes on, unless `also_complete`.
+  void abandon(bool also_complete);
 
  private:
   struct WriteOperation final : Operation {

@@ -101,7 +101,9 @@ void SendFile::advance() {
 
 // With the lock.
 SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
-  if (ended_ || abandoned_) return Next::nothing;
+  if (ended_) return Next::nothing;
+  // When the connection closes, only an end that has come already is still told.
+  if (abandoned_ && (queued_ || error_ != 0 || sent_ != options_.length)) return Next::nothing;
   const bool stop = error_ != 0 || is_cancelled();
   if (held_ && !stop) return Next::nothing;
   const bool idle = !writing_ && !reading_ && piece_size_ == 0;

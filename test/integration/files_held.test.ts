@@ -95,6 +95,27 @@ describe.skipIf(seam === undefined)('a disk that answers nothing', () => {
     }
   )
 
+  test.each(ends)('a write of the last bytes, when both sides have ended: %s() does not wait for it', async (how) => {
+    const { from, to } = folders()
+    const both = await pair({ framing: framing.raw() })
+    seam?.set('write_file', { keep: true })
+    let received: Promise<unknown> = Promise.resolve()
+    await new Promise<void>((resolve) => {
+      received = code(both.server.receiveFile({ path: join(to, 'raw'), bytes: 100_000, onReady: resolve }))
+    })
+    await both.client.sendFile(makeFile(from, 100_000), { mode: 'raw' })
+    both.client.end()
+    await both.client.closed
+    await held('write_file')
+    const begun = performance.now()
+    if (how === 'close') await both.close({ deadline: 0 })
+    else both.server[how]()
+    expect(await received).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    await both.server.closed
+    expect(performance.now() - begun).toBeLessThan(SOON)
+    expect(readdirSync(to)).toEqual([])
+  })
+
   test('what is kept for a resume ends before the write that was taken back', async () => {
     const { from, to } = folders()
     const path = makeFile(from, MIB)
@@ -104,7 +125,7 @@ describe.skipIf(seam === undefined)('a disk that answers nothing', () => {
     const sending = code(first.client.sendFile(path))
     await held('write_file')
     await until('all else has come', () => (first.server.stats()?.bytesRead ?? 0) > MIB)
-    first.client.reset()
+    first.server.reset()
     expect(await Promise.all([sending, received])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_CLOSED'))
     const [part = ''] = leftovers(to)
     expect(statSync(join(to, part)).size).toBe(2 * 64 * KIB)
