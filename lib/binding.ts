@@ -217,7 +217,8 @@ export interface NativeBinding {
   errorInfo(winCode: number): { code: string; message: string }
   openSource(path: string, hash: boolean): Promise<NativeFile>
   openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>
-  hashFirst(file: unknown, bytes: number, keep: boolean): Promise<Uint8Array>
+  /** Hashes for a while, from `at` on. Gives how far it has come, and at `bytes` the SHA-256. */
+  hashSome(file: unknown, at: number, bytes: number, keep: boolean): Promise<number | Uint8Array>
   closeFile(file: unknown): void
   moveFile(from: string, to: string, replace: boolean): Promise<void>
   /** Whether this edition of Windows carries out any number of TransmitFile at a time. */

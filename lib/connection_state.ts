@@ -50,7 +50,9 @@ export const flag = {
   /** Accepted by a server, as against made by `connect`. */
   accepted: 32,
   /** Native code is through with it; at most packets that somebody still has to take keep 'close' back. */
-  gone: 64
+  gone: 64,
+  /** The peer has ended its side. */
+  peerEnded: 128
 } as const
 
 /** After any of these no packet can be sent. */

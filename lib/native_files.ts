@@ -44,11 +44,24 @@ export class NativeFiles {
     return this.#try(this.#binding.openTarget(path, size, resume, hash))
   }
 
-  /** The SHA-256 of the first bytes; with `keep` the file's own goes on behind them. */
-  hashFirst(file: NativeFile, bytes: number, keep: boolean): Promise<Uint8Array> {
-    const work = this.#try(this.#binding.hashFirst(file.file, bytes, keep))
+  /**
+   * The SHA-256 of the first bytes; with `keep` the file's own goes on behind them.
+   * @param onProgress called now and then while it goes on
+   */
+  hashFirst(file: NativeFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+    const work = this.#hash(file, bytes, keep, onProgress)
     this.#work.set(file, work)
     return work
+  }
+
+  /** Step by step, so that neither a hash of hours nor the thread that computes it outlives this environment. */
+  async #hash(file: NativeFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+    for (let at = 0; ; ) {
+      const reached = await this.#try(this.#binding.hashSome(file.file, at, bytes, keep))
+      if (typeof reached !== 'number') return reached
+      if (reached > at) onProgress()
+      at = reached
+    }
   }
 
   /** @returns when it is closed: a hash that is being computed breaks off first */

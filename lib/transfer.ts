@@ -1,5 +1,6 @@
 /** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
 
+import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { NOT_WRITABLE, SILENT, extraOf } from './connection_state.js'
 import { IocpError } from './errors.js'
@@ -8,7 +9,7 @@ import type { NativeFiles } from './native_files.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
 import type { IocpsTurn } from './transfer_iocps.js'
-import type { TransferProgress, TransferSettings } from './transfer_options.js'
+import { largestPacket, type TransferProgress, type TransferSettings } from './transfer_options.js'
 import { fileOutcome, transferKind } from './vocabulary.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
@@ -22,6 +23,11 @@ export function settingsOf(connection: Connection): TransferSettings {
   const settings = connection._profile.transfer
   if (settings === undefined) throw transferError('ERR_IOCP_TRANSFER_OFF', "option 'transfer' is false")
   return settings
+}
+
+/** The largest frame that a connection can send. */
+export function largestOf({ _profile: { native, rules } }: Connection): number {
+  return largestPacket(native.send, rules.maxPayload)
 }
 
 /** The transfers of one connection. Made with the first one. */
@@ -210,6 +216,14 @@ export abstract class Transfer {
     this.#timer?.refresh()
   }
 
+  /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */
+  protected hashFirst(file: NativeFile, bytes: number, keep: boolean): Promise<Uint8Array> {
+    const touch = (): void => {
+      this.touch()
+    }
+    return this.until(this.files.hashFirst(file, bytes, keep, touch))
+  }
+
   /** Waits for something, unless the transfer breaks off before. */
   protected until<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([this.#broken.promise, promise])
@@ -280,10 +294,17 @@ export abstract class Transfer {
     this.refuse(told)
   }
 
+  /** Whether the peer takes what comes next for the file, so that nothing may. */
+  protected get ownsStream(): boolean {
+    return false
+  }
+
   /** Waits until native code has closed the file. A write that the peer does not take ends with the connection only. */
   async #letGo(): Promise<void> {
     if (!this.#isNative) return
-    this.files.cancel(this.connection, this.isReceived, this.id)
+    // One that is cancelled gives up its place, and what waits behind it would go.
+    if (this.ownsStream) this.connection.reset()
+    else this.files.cancel(this.connection, this.isReceived, this.id)
     const timer = setTimeout(() => this.connection.reset(), GRACE).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)

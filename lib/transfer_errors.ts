@@ -48,8 +48,9 @@ export function tellPeer(error: unknown): { code: number; rest: Buffer } {
 }
 
 /** A reason that the program gave, cut to what fits without halving a character. */
-export function reasonBytes(reason: string): Buffer {
-  let text = reason
-  while (Buffer.byteLength(text) > MAX_REASON) text = text.slice(0, -1).replace(/[\ud800-\udbff]$/, '')
+export function reasonBytes(reason: string, room: number): Buffer {
+  const most = Math.min(MAX_REASON, room)
+  let text = reason.slice(0, MAX_REASON)
+  while (Buffer.byteLength(text) > most) text = text.slice(0, -1).replace(/[\ud800-\udbff]$/, '')
   return Buffer.from(text)
 }

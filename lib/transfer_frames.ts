@@ -69,6 +69,8 @@ export interface FileEnd {
   readonly id: number
   readonly outcome: number
   readonly winCode: number
+  /** Whether bytes of it may have gone. */
+  readonly hasBegun: boolean
   /** Bytes of the file that were sent, or that the file has. */
   readonly bytes: number
   readonly hash: Buffer
@@ -80,6 +82,7 @@ export function readFileEnd(bytes: Buffer): FileEnd {
     id: bytes.readUInt32LE(0),
     outcome: bytes.readUInt32LE(4),
     winCode: bytes.readUInt32LE(8),
+    hasBegun: bytes.readUInt32LE(12) !== 0,
     bytes: Number(bytes.readBigUInt64LE(16)),
     hash: Buffer.from(bytes.subarray(24, 24 + HASH))
   }

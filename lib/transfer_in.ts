@@ -100,6 +100,9 @@ export abstract class FileIn extends Transfer {
 
   protected async cleanUp(failed: boolean): Promise<void> {
     await this.files.close(this.source)
-    if (failed && this.part !== '' && !this.keepsPart) await rm(this.part, { force: true }).catch(() => undefined)
+    if (!failed || this.part === '') return
+    // A part of nothing is of no use to the next attempt.
+    const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0
+    if (size === 0) await rm(this.part, { force: true }).catch(() => undefined)
   }
 }

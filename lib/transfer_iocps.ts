@@ -95,7 +95,8 @@ export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
 
 function offered(connection: Connection, bytes: Buffer): void {
   const settings = connection._profile.transfer
-  if (settings === undefined || (connection._flags & SILENT) !== 0) return
+  // What it offers cannot come when it has ended its side since.
+  if (settings === undefined || (connection._flags & (SILENT | flag.peerEnded)) !== 0) return
   const turn = turnOf(connection)
   if (turn.mine?._isUnanswered === true) {
     // The other side takes its own back, and repeats it.
@@ -166,6 +167,11 @@ class OutgoingIocpsFile extends Transfer {
     this.fail(this.#again, false)
   }
 
+  /** The peer may be waiting for bytes already. */
+  protected override get ownsStream(): boolean {
+    return this.#isOffered && !this.#isRefused && this.#again === undefined
+  }
+
   override peerEnded(): void {
     if (!this.#isAnswered) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
@@ -184,8 +190,7 @@ class OutgoingIocpsFile extends Transfer {
         () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
         async (failed) => {
           await this.files.close(this.#file)
-          // The peer may be waiting for bytes already: what comes next would be taken for them.
-          if (failed && this.#isOffered && !this.#isRefused && this.#again === undefined) this.connection.reset()
+          if (failed && this.ownsStream) this.connection.reset()
           this.#turn.leave(this)
         }
       )

@@ -15,6 +15,12 @@ const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/u
 /** Beginnings and ends that are this library's own, for files that are not complete yet. */
 const PARTIAL = /^\.iocp-.*\.part$/i
 
+/**
+ * What Windows itself makes up as a second name for a file with a long one: LONGNA~1.TXT. To take such a name for a new
+ * one would be to take that file.
+ */
+const ALIAS = /^(?=[^.]{2,8}(?:\.|$))[^.]*~\d+(?:\.[^.]{0,3})?$/
+
 /** Why a name is refused, as the end of a sentence that begins with "the name"; undefined when it is not. */
 export function nameProblem(name: string): string | undefined {
   if (name === '') return 'is empty'
@@ -27,6 +33,7 @@ export function nameProblem(name: string): string | undefined {
   // Also "nul.txt" and "nul .txt" are the device.
   const stem = name.split('.')[0] ?? ''
   if (DEVICE.test(stem.trimEnd())) return 'is that of a device'
+  if (ALIAS.test(name)) return 'is one that Windows makes up for a longer one'
   if (PARTIAL.test(name)) return 'is one of those that files have while they are being received'
   return undefined
 }

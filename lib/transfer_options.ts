@@ -84,6 +84,11 @@ export function carriesFiles(framing: NativeFraming): boolean {
   }
 }
 
+/** The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never about files. */
+export function largestPacket(framing: NativeFraming, maxPayload: number): number {
+  return 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload
+}
+
 /** How far a transfer is. */
 export interface TransferProgress {
   /** Bytes of the file that have gone or come, those that a resume left out included. */
@@ -208,10 +213,10 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
 }
 
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */
-export function readSendFile(options: unknown, maxPayload: number, bytesPerSecond: number): SendPlan {
+export function readSendFile(options: unknown, largest: number, bytesPerSecond: number): SendPlan {
   const reader = new OptionReader(options, '')
   const framed = reader.oneOf('mode', ['framed', 'raw'], 'framed') === 'framed'
-  const max = framed ? Math.max(1, Math.min(MAX_CHUNK, maxPayload - CHUNK_HEADER)) : MAX_CHUNK
+  const max = framed ? Math.max(1, Math.min(MAX_CHUNK, largest - CHUNK_HEADER)) : MAX_CHUNK
   const plan = {
     name: reader.text('name'),
     offset: reader.size('offset', { min: 0, max: MAX_SIZE }, 0),

@@ -3,26 +3,22 @@
 import type { Connection } from './connection.js'
 import { SILENT } from './connection_state.js'
 import type { IocpError } from './errors.js'
-import { transfersOf } from './transfer.js'
+import { largestOf, transfersOf } from './transfer.js'
 import { reasonBytes, tellPeer, transferError } from './transfer_errors.js'
 import type { TransferFrame } from './transfer_frames.js'
 import { FileIn, targetOf, type ReceivedFile } from './transfer_in.js'
 import { normalName } from './transfer_names.js'
-import { announce, isFresh, problemOf, type Answerable } from './transfer_offer.js'
+import { announce, problemOf, type Answerable } from './transfer_offer.js'
 import type { AcceptPlan, TransferSettings } from './transfer_options.js'
-import { nextTurn } from './turn.js'
 import { transferKind } from './vocabulary.js'
+
+/** Bytes of an abort before the reason. */
+const REASON_HEADER = 8
 
 /** The peer offers a file. */
 export function offered(connection: Connection, frame: TransferFrame): void {
   const settings = connection._profile.transfer
   if (settings === undefined || (connection._flags & SILENT) !== 0) return
-  if (isFresh(connection)) {
-    nextTurn(() => {
-      offered(connection, frame)
-    })
-    return
-  }
   const told = { name: normalName(frame.name), size: frame.number, metadata: frame.rest, isVerified: frame.hasHash }
   const problem: IocpError | undefined = transfersOf(connection).received.has(frame.id)
     ? transferError('ERR_IOCP_TRANSFER_PROTOCOL')
@@ -75,7 +71,7 @@ class IncomingFile extends FileIn implements Answerable {
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
-    const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason)
+    const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason, largestOf(this.connection) - REASON_HEADER)
     const kind = this.part === '' && this.#name === undefined ? transferKind.reject : transferKind.abort
     this.files.frame(this.connection, { kind, id: this.id, side: 1, code: told.code, rest })
   }
@@ -125,7 +121,7 @@ class IncomingFile extends FileIn implements Answerable {
   async #ask(there: number): Promise<number> {
     const file = this.source
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
-    const hash = there === 0 ? undefined : await this.until(this.files.hashFirst(file, there, this.#hasHash))
+    const hash = there === 0 ? undefined : await this.hashFirst(file, there, this.#hasHash)
     await this.until(Promise.resolve())
     this.source = undefined
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }

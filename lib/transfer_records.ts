@@ -2,17 +2,49 @@
 
 import type { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
-import { SILENT } from './connection_state.js'
+import { SILENT, flag } from './connection_state.js'
 import { deliver } from './receiving.js'
+import { outside } from './events.js'
 import type { Transfer } from './transfer.js'
-import { readFileEnd, readFrame } from './transfer_frames.js'
+import { readFileEnd, readFrame, type TransferFrame } from './transfer_frames.js'
 import { iocpsFile } from './transfer_iocps.js'
 import { isFresh } from './transfer_offer.js'
 import { offered } from './transfer_receive.js'
+import { nextTurn } from './turn.js'
 import { transferKind } from './vocabulary.js'
 
 /** Packages that came before it was known whether anybody listens for files. */
 const undecided = new WeakSet<Buffer>()
+
+/** What peers said about files before anybody could listen for them, in order. */
+const early = new WeakMap<Connection, (() => void)[]>()
+
+/** Runs it now or, while whoever waits for the connection does not have it, in order with the rest of its kind later. */
+function inTurn(connection: Connection, body: () => void): void {
+  const waiting = early.get(connection)
+  if (waiting !== undefined) {
+    waiting.push(body)
+  } else if (isFresh(connection)) {
+    early.set(connection, [body])
+    nextTurn(() => {
+      goOn(connection)
+    })
+  } else {
+    body()
+  }
+}
+
+function goOn(connection: Connection): void {
+  if (isFresh(connection)) {
+    nextTurn(() => {
+      goOn(connection)
+    })
+    return
+  }
+  const waiting = early.get(connection) ?? []
+  early.delete(connection)
+  for (const body of waiting) outside(body)
+}
 
 function find(connection: Connection, isReceived: boolean, id: number): Transfer | undefined {
   const transfers = connection._extra?.transfers
@@ -27,6 +59,13 @@ export function fileFrame(connection: Connection, bytes: Buffer): void {
     return
   }
   const frame = readFrame(bytes)
+  inTurn(connection, () => {
+    about(connection, frame)
+  })
+}
+
+function about(connection: Connection, frame: TransferFrame): void {
+  if ((connection._flags & SILENT) !== 0) return
   switch (frame.kind) {
     case transferKind.offer:
       offered(connection, frame)
@@ -74,10 +113,17 @@ function all(connection: Connection): Transfer[] {
 
 /** The connection is over. */
 export function transfersClosed(connection: Connection, info: CloseInfo): void {
+  early.delete(connection)
   for (const transfer of all(connection)) transfer.closed(info.error)
 }
 
 /** The peer says no more. */
 export function transfersPeerEnded(connection: Connection): void {
-  for (const transfer of all(connection)) transfer.peerEnded()
+  connection._flags |= flag.peerEnded
+  const tell = (): void => {
+    for (const transfer of all(connection)) transfer.peerEnded()
+  }
+  const waiting = early.get(connection)
+  if (waiting === undefined) tell()
+  else waiting.push(tell)
 }

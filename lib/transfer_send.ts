@@ -3,14 +3,20 @@
 import { basename, resolve, toNamespacedPath } from 'node:path'
 import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
+import { flag } from './connection_state.js'
 import { invalidOption } from './errors.js'
-import { Transfer, hasRoom, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
-import type { FileEnd } from './transfer_frames.js'
+import type { FileEnd, TransferFrame } from './transfer_frames.js'
 import { sendIocps, speaksIocps } from './transfer_iocps.js'
 import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './transfer_options.js'
 import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './transfer_source.js'
 import { transferKind } from './vocabulary.js'
+
+/** Bytes of an offer before the name. */
+const OFFER_HEADER = 16
+/** What the longest of the frames that every file needs takes: an end with its SHA-256. */
+const SMALLEST = 46
 
 /**
  * Sends a file.
@@ -19,7 +25,7 @@ import { transferKind } from './vocabulary.js'
 export function sendFile(connection: Connection, path: string, options: SendFileOptions | undefined): Promise<SentFile> {
   checkPath(path)
   const settings = settingsOf(connection)
-  const plan = readSendFile(options, connection._profile.rules.maxPayload, settings.bytesPerSecond)
+  const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond)
   return begin(connection, path, plan, settings)
 }
 
@@ -29,11 +35,15 @@ function checkPath(path: unknown): void {
 
 async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
   requireWritable(connection)
-  if (plan.framed && !carriesFiles(connection._profile.native.send)) {
-    const rule = 'framed mode needs a framing with a length in front and the option typeByte'
+  if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
+    const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+  if ((connection._flags & flag.peerEnded) !== 0 && (plan.framed || speaksIocps(connection))) {
+    // Its answer will not come.
+    throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side')
+  }
   if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
   return new OutgoingFile(connection, settings, plan)._run(path)
 }
@@ -44,15 +54,27 @@ class OutgoingFile extends Transfer {
   #length = 0
   #begun = 0
   #isOffered = false
+  #isStored = false
+  #hasBegun = false
 
   constructor(connection: Connection, settings: TransferSettings, plan: SendPlan) {
     super(connection, settings, transfersOf(connection).nextId(), false)
     this.#plan = plan
   }
 
+  override take(frame: TransferFrame): void {
+    if (frame.kind === transferKind.stored) this.#isStored = true
+    super.take(frame)
+  }
+
+  override ended(end: FileEnd): void {
+    this.#hasBegun = end.hasBegun
+    super.ended(end)
+  }
+
   override peerEnded(): void {
-    // Framed, the receiver's word is still to come; raw, it says nothing.
-    if (this.#plan.framed) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+    // Framed, the receiver's word may be still to come; raw, it says nothing.
+    if (this.#plan.framed && !this.#isStored) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
@@ -64,8 +86,8 @@ class OutgoingFile extends Transfer {
       () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
       async (failed) => {
         await this.files.close(this.#file)
-        // The peer was promised a number of bytes, and cannot be told otherwise.
-        if (failed && !this.#plan.framed && this.#begun !== 0) this.connection.reset()
+        // The peer waits for the rest of them, and cannot be told otherwise.
+        if (failed && !this.#plan.framed && this.#hasBegun) this.connection.reset()
       }
     )
   }
@@ -100,6 +122,9 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
+      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
+    }
     const { id } = this
     this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
     this.#isOffered = true
@@ -108,9 +133,9 @@ class OutgoingFile extends Transfer {
     this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
     const { number, hash } = await this.frame(transferKind.accept)
     if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
-    const mine = await this.until(this.files.hashFirst(file, number, plan.verify))
+    const mine = await this.hashFirst(file, number, plan.verify)
     if (hash.equals(mine)) return number
-    if (plan.verify) await this.until(this.files.hashFirst(file, 0, true))
+    if (plan.verify) await this.hashFirst(file, 0, true)
     return 0
   }
 

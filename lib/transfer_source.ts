@@ -38,7 +38,7 @@ export function pieceOf(
 ): { chunk: number; framed: boolean; transmit: boolean; bytesPerSecond: number } {
   return {
     // Slow transfers go in small steps, so that their progress can be seen.
-    chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(512, Math.floor(bytesPerSecond / 4))),
+    chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(1, Math.floor(bytesPerSecond / 4))),
     framed,
     transmit: !verify && (method === 'transmit' || (method === 'auto' && transmitsFreely)),
     bytesPerSecond

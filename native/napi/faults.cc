@@ -34,6 +34,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   rule.per_mille = number("perMille", 1000);
   rule.short_to = number("shortTo", 0);
   rule.delay_ms = number("delay", 0);
+  rule.keep = source.Get("keep").ToBoolean();
   fault::set_rule(call, rule);
 }
 

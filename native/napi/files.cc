@@ -113,30 +113,42 @@ struct Hashed {
   std::unique_ptr<TransferFile> file;
   FileSlot* slot = nullptr;
   std::shared_ptr<Napi::Reference<Napi::Value>> holder;  // keeps the slot
+  uint64_t at = 0;
+  bool done = false;
   uint8_t digest[Sha256::kSize] = {};
 };
 
-// The digest of the first `bytes`; with `keep` the file's own hash goes on behind them.
-Napi::Value hash_first(const Napi::CallbackInfo& info) {
+uint32_t hash_on_thread(Hashed* hashed, uint64_t bytes, bool keep) {
+  if (hashed->file == nullptr) return ERROR_INVALID_HANDLE;
+  const uint32_t error = hashed->file->hash_some(&hashed->at, bytes);
+  if (error != 0 || hashed->at < bytes) return error;
+  hashed->done = true;
+  return hashed->file->end_hash(keep, hashed->digest) ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
+}
+
+// Some of the first `bytes`, from where the last call has ended: gives how far it has come, and in the end
+// the digest; with `keep` the file's own hash goes on behind them. The end of an environment and of the
+// process waits for what runs on the pool, before any cleanup hook is called; so each call is short, and
+// it is JavaScript that makes the next one.
+Napi::Value hash_some(const Napi::CallbackInfo& info) {
   auto hashed = std::make_shared<Hashed>();
   hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
   hashed->file = std::move(hashed->slot->file);
   hashed->slot->busy = hashed->file.get();
   hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
       Napi::Reference<Napi::Value>::New(info[0], 1));
-  const uint64_t bytes = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
-  const bool keep = info[2].ToBoolean();
+  hashed->at = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
+  const uint64_t bytes = static_cast<uint64_t>(info[2].ToNumber().Int64Value());
+  const bool keep = info[3].ToBoolean();
   return (new FileWork(
               info.Env(), "read",
-              [hashed, bytes, keep] {
-                if (hashed->file == nullptr) return static_cast<uint32_t>(ERROR_INVALID_HANDLE);
-                return hashed->file->hash_first(bytes, keep, hashed->digest);
-              },
+              [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); },
               [hashed](Napi::Env env) -> Napi::Value {
                 hashed->slot->busy = nullptr;
                 if (hashed->slot->closed) hashed->file.reset();
                 hashed->slot->file = std::move(hashed->file);
                 hashed->holder->Reset();
+                if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
                 return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
               }))
       ->start();
@@ -178,7 +190,7 @@ const uint8_t* start_of(const std::string& bytes) {
 void define_files(Napi::Env env, Napi::Object exports) {
   exports.Set("openSource", Napi::Function::New(env, &open_source, "openSource"));
   exports.Set("openTarget", Napi::Function::New(env, &open_target, "openTarget"));
-  exports.Set("hashFirst", Napi::Function::New(env, &hash_first, "hashFirst"));
+  exports.Set("hashSome", Napi::Function::New(env, &hash_some, "hashSome"));
   exports.Set("closeFile", Napi::Function::New(env, &close_file, "closeFile"));
   exports.Set("moveFile", Napi::Function::New(env, &move_file, "moveFile"));
   exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));

@@ -11,7 +11,7 @@
 
 namespace iocp {
 
-// openSource, openTarget, hashFirst, closeFile, moveFile and transmitsFreely of the addon. What blocks
+// openSource, openTarget, hashSome, closeFile, moveFile and transmitsFreely of the addon. What blocks
 // runs on Node's pool of threads and gives a promise.
 void define_files(Napi::Env env, Napi::Object exports);
 
@@ -19,8 +19,13 @@ void define_files(Napi::Env env, Napi::Object exports);
 std::unique_ptr<TransferFile> take_file(Napi::Value value);
 bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out);
 bool read_receive_file(Napi::Env env, Napi::Value value, ReceiveFileOptions* out);
-// Points into what `value` holds: valid while it is not touched.
+// A frame and what it points to: the strings beside it. So it stays where it was read into; a copy's
+// frame would point into the original.
 struct OwnedTransferFrame {
+  OwnedTransferFrame() = default;
+  OwnedTransferFrame(const OwnedTransferFrame&) = delete;
+  OwnedTransferFrame& operator=(const OwnedTransferFrame&) = delete;
+
   TransferFrame frame;
   std::string name;
   std::string rest;

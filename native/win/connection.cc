@@ -118,7 +118,13 @@ void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
     if (users_ == 0) take_socket_locked(&to_close);
   }
   close_socket(std::move(to_close));
+  abandon_files(false);
   release();  // the count of being open
+}
+
+void Connection::close_now(CloseCause cause, uint32_t detail, bool abortive) {
+  close(cause, detail, abortive);
+  abandon_files(true);  // also when it was closing already, and only a disk was waited for
 }
 
 void Connection::request(uint32_t bits) {
@@ -143,7 +149,6 @@ void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
 void Connection::request_close(CloseCause cause, uint32_t how) {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_) return;
     if ((requests_ & (kDestroy | kReset)) == 0) requested_cause_ = cause;
   }
   request(how);
@@ -177,23 +182,25 @@ void Connection::service() {
   uint32_t deadline_ms = 0;
   CloseCause end_cause = CloseCause::none;
   CloseCause requested = CloseCause::local;
+  bool closing = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
     bits = std::exchange(requests_, 0);
     scheduled_ = false;
-    if (closing_) return;
+    closing = closing_;
     if ((bits & kRetry) != 0) send_waits_ = read_waits_ = false;
     deadline_ms = end_deadline_ms_;
     end_cause = end_cause_;
     requested = requested_cause_;
   }
-  if ((bits & kDropped) != 0) report_dropped();
-  if ((bits & kDestroy) != 0) return close(requested, 0, false);
-  if ((bits & kReset) != 0) return close(requested, 0, true);
+  if ((bits & kDropped) != 0 && !closing) report_dropped();
+  if ((bits & kDestroy) != 0) return close_now(requested, 0, false);
+  if ((bits & kReset) != 0) return close_now(requested, 0, true);
   if ((bits & kCut) != 0) {
     const bool stopping = end_cause == CloseCause::server_closing;
-    return close(stopping ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
+    return close_now(stopping ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
   }
+  if (closing) return;
   if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);
   if ((bits & (kSend | kEnd)) != 0) run_send();
   if ((bits & kCool) != 0) {

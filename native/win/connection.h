@@ -117,6 +117,9 @@ class Connection final {
   // Leaves `how` (kDestroy or kReset) as a request; `cause` is what 'close' will say.
   void request_close(CloseCause cause, uint32_t how);
   void close(CloseCause cause, uint32_t detail, bool abortive);
+  // The same for who does not want to wait for anything: not for a disk either, when all bytes of a file
+  // have come and only have to be written.
+  void close_now(CloseCause cause, uint32_t detail, bool abortive);
   ConnectionStats stats();
 
   // -- any JavaScript thread --------------------------------------------------------------------
@@ -268,8 +271,8 @@ class Connection final {
                        const uint8_t* hash);
   void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
                           const uint8_t* hash);
-  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, uint64_t bytes,
-                       const uint8_t* hash);
+  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, bool begun,
+                       uint64_t bytes, const uint8_t* hash);
   void report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes);
   bool carries_transfers(const Framing& framing) const;
   ReceiveFile* find_received(uint32_t id, bool framed_only = true);
@@ -278,6 +281,7 @@ class Connection final {
   void finish_file(uint32_t id);
   void take_raw();
   void cut_raw_off();
+  void abandon_files(bool also_complete);
   void forget_files();
 
   Engine* const engine_;

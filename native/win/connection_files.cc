@@ -128,6 +128,7 @@ void Connection::cancel_file(bool received, uint32_t id) {
     }
   }
   if (sent != nullptr) {
+    sent->take_back_read();
     sent->advance();
     sent->release();
     return request(kSend);  // what waited behind it
@@ -222,11 +223,14 @@ bool Connection::show_file(SendFile* file) {
 void Connection::send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
                                  const uint8_t* hash) {
   engine_->cancel(file->timer());
-  report_file_end(RecordKind::send_file_end, file->id(), outcome, error, bytes, hash);
+  const bool begun = file->has_begun();
+  report_file_end(RecordKind::send_file_end, file->id(), outcome, error, begun, bytes, hash);
   bool mine = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
     mine = take_out(&files_->sent, file);
+    // A raw file of which no byte has gone gives its place up; any other keeps what follows it back.
+    if (!begun && send_.remove_item(file)) file->left_queue();
   }
   if (mine) file->release();
   request(kSend);  // what waited behind it
@@ -234,7 +238,7 @@ void Connection::send_file_ended(SendFile* file, FileOutcome outcome, uint32_t e
 
 void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error,
                                     uint64_t bytes, const uint8_t* hash) {
-  report_file_end(RecordKind::receive_file_end, file->id(), outcome, error, bytes, hash);
+  report_file_end(RecordKind::receive_file_end, file->id(), outcome, error, true, bytes, hash);
   bool mine = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -243,11 +247,11 @@ void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint
   if (mine) file->release();
 }
 
-// [u32 id, u32 outcome, u32 error, u32 0, u64 bytes, SHA-256], little-endian as the machine.
+// [u32 id, u32 outcome, u32 error, u32 begun, u64 bytes, SHA-256], little-endian as the machine.
 void Connection::report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error,
-                                 uint64_t bytes, const uint8_t* hash) {
+                                 bool begun, uint64_t bytes, const uint8_t* hash) {
   uint8_t blob[24 + Sha256::kSize];
-  const uint32_t words[4] = {id, static_cast<uint32_t>(outcome), error, 0};
+  const uint32_t words[4] = {id, static_cast<uint32_t>(outcome), error, begun ? 1u : 0u};
   std::memcpy(blob, words, sizeof(words));
   std::memcpy(blob + 16, &bytes, sizeof(bytes));
   std::memcpy(blob + 24, hash, Sha256::kSize);
@@ -319,6 +323,29 @@ void Connection::cut_raw_off() {
   if (file == nullptr) return;
   file->cut_off();
   file->release();
+}
+
+// The connection closes: what a disk still owes its files is not waited for. None is added any more. One
+// whose last byte has come is still written, unless even that has to end.
+void Connection::abandon_files(bool also_complete) {
+  std::vector<SendFile*> sent;
+  std::vector<ReceiveFile*> received;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (files_ == nullptr) return;
+    sent = files_->sent;
+    received = files_->received;
+    for (SendFile* file : sent) file->add_ref();
+    for (ReceiveFile* file : received) file->add_ref();
+  }
+  for (SendFile* file : sent) {
+    file->abandon();
+    file->release();
+  }
+  for (ReceiveFile* file : received) {
+    file->abandon(also_complete);
+    file->release();
+  }
 }
 
 // With the last count: nothing of them is pending. Their handles are closed before the CLOSE record.

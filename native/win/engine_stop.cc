@@ -17,7 +17,7 @@ void Engine::begin_stop() {
   cancel_all_attempts();
   for_each_connection([&](Connection& connection) {
     if (stop_deadline_ms_ == 0) {
-      connection.close(CloseCause::server_closing, kWsaEtimedout, true);
+      connection.close_now(CloseCause::server_closing, kWsaEtimedout, true);
     } else {
       connection.request_end(CloseCause::server_closing, stop_deadline_ms_);
     }
@@ -29,7 +29,7 @@ void Engine::begin_stop() {
 // The deadline has passed, or the environment goes.
 void Engine::cut_all() {
   for_each_connection([](Connection& connection) {
-    connection.close(CloseCause::server_closing, kWsaEtimedout, true);
+    connection.close_now(CloseCause::server_closing, kWsaEtimedout, true);
   });
 }
 

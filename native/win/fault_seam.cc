@@ -19,6 +19,7 @@ struct Slot {
 // Constant-initialised and trivially destructible: I/O threads may still ask while the process exits.
 SrwLock g_lock;
 Slot g_slots[static_cast<uint32_t>(Call::count)];
+void* g_kept[64];
 uint32_t g_random = 0x9e3779b9u;
 
 uint32_t next_random() {
@@ -87,6 +88,28 @@ ULONG shorten(Call call, ULONG size) {
 bool has_delay(Call call) {
   std::lock_guard<SrwLock> guard(g_lock);
   return slot_of(call).rule.delay_ms != 0;
+}
+
+bool keeps(Call call, void* operation) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  if (!slot.rule.keep || !hit(slot)) return false;
+  for (void*& kept : g_kept) {
+    if (kept != nullptr) continue;
+    kept = operation;
+    return true;
+  }
+  return false;
+}
+
+bool gives_back(void* operation) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  for (void*& kept : g_kept) {
+    if (kept != operation) continue;
+    kept = nullptr;
+    return true;
+  }
+  return false;
 }
 
 uint32_t delay(Call call) {

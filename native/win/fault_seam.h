@@ -23,6 +23,8 @@ namespace iocp {
   X(transmit_file)          \
   X(read_file)              \
   X(write_file)             \
+  X(allocate_file)          \
+  X(arm)                    \
   X(shutdown)               \
   X(post)                   \
   X(completion)
@@ -41,6 +43,7 @@ struct Rule {
   uint32_t per_mille = 1000;  // of those, how many per thousand
   uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole
   uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
+  bool keep = false;         // reads and writes of files: pending until they are cancelled
 };
 
 const char* call_name(Call call);
@@ -55,6 +58,10 @@ ULONG shorten(Call call, ULONG size);
 // For each packet dequeued: milliseconds to hold it back.
 uint32_t delay(Call call);
 bool has_delay(Call call);
+// True when this call shall pend and never end by itself.
+bool keeps(Call call, void* operation);
+// True when that is what the operation does; then it is the caller's to end it, once.
+bool gives_back(void* operation);
 
 }  // namespace fault
 }  // namespace iocp

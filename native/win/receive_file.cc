@@ -30,6 +30,11 @@ ReceiveFile::ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr
       come_(options.offset),
       reported_ms_(Engine::now_ms()) {}
 
+// With the last count: nothing of it is pending. One that was abandoned still has its file.
+ReceiveFile::~ReceiveFile() {
+  if (file_ != nullptr) cut_at_gap(file_.get());
+}
+
 void ReceiveFile::start(uint64_t offset) {
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -55,7 +60,7 @@ size_t ReceiveFile::take(const uint8_t* data, size_t size) {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (mine < size && !options_.raw) excess_ = true;
-    useless = ended_ || cancelled_ || excess_ || error_ != 0;  // the bytes go nowhere, but they are the file's
+    useless = ended_ || cancelled_ || abandoned_ || excess_ || error_ != 0;  // the bytes go nowhere, but they are the file's
     if (!useless) ++users_;
   }
   if (useless) {
@@ -99,7 +104,7 @@ void ReceiveFile::finish() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     finishing_ = true;
-    write = fill_size_ != 0 && !ended_ && !cancelled_ && error_ == 0;
+    write = fill_size_ != 0 && !ended_ && !cancelled_ && !abandoned_ && error_ == 0;
     if (write) ++users_;
   }
   if (write) {
@@ -122,8 +127,23 @@ void ReceiveFile::cancel() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     cancelled_ = true;
+    take_back_locked();
   }
   try_end();
+}
+
+void ReceiveFile::abandon(bool also_complete) {
+  std::lock_guard<SrwLock> guard(lock_);
+  if (finishing_ && !also_complete) return;
+  abandoned_ = true;
+  take_back_locked();
+}
+
+// While a write is pending the file has not ended, so its handle is open.
+void ReceiveFile::take_back_locked() {
+  for (const auto& one : writes_) {
+    if (one->busy) calls::cancel_file_call(engine_->port(), file_->handle(), one.get());
+  }
 }
 
 // What has been gathered becomes a write. Receiving strand, as a user.
@@ -152,7 +172,12 @@ void ReceiveFile::issue(WriteOperation* write) {
   DWORD bytes = 0;
   const uint32_t error = calls::write_file(file_->handle(), file_->skips_port(), write->memory.data(),
                                            write->size, write->prepare_at(write->offset), &bytes);
-  if (error == WSA_IO_PENDING) return;
+  if (error == WSA_IO_PENDING) {
+    // Whoever has stopped it just before the call found nothing to take back.
+    std::lock_guard<SrwLock> guard(lock_);
+    if (cancelled_ || abandoned_) take_back_locked();
+    return;
+  }
   write_done(write, error, bytes);
   connection_->release();
 }
@@ -176,8 +201,15 @@ void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t byt
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (error == 0 && bytes < write->size) error = ERROR_DISK_FULL;  // the system says so in this way
-    if (error != 0 && error_ == 0) error_ = error;
-    if (error == 0) written_ += write->size;
+    if (error == 0) {
+      written_ += write->size;
+      written_end_ = (std::max)(written_end_, write->offset + write->size);
+    } else {
+      gap_ = (std::min)(gap_, write->offset);
+      // One that was taken back is no failure of the disk.
+      const bool taken_back = error == kErrorOperationAborted && (cancelled_ || abandoned_);
+      if (error_ == 0 && !taken_back) error_ = error;
+    }
     write->memory.reset();
     write->busy = false;
     --pending_;
@@ -191,6 +223,12 @@ void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t byt
   }
   if (report) connection_->report_file_progress(RecordKind::receive_progress, options_.id, come);
   if (room) connection_->request(Connection::kReceive);
+}
+
+// What stays for a resume is a beginning without holes. A disk that answers nothing has left none, so
+// that it is not asked here either.
+void ReceiveFile::cut_at_gap(TransferFile* file) {
+  if (gap_ < written_end_ && !file->is_temporary()) (void)file->set_size(gap_);
 }
 
 bool ReceiveFile::report_due_locked() {
@@ -208,7 +246,7 @@ void ReceiveFile::try_end() {
   std::unique_ptr<TransferFile> file;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (ended_ || pending_ != 0 || users_ != 0) return;
+    if (ended_ || abandoned_ || pending_ != 0 || users_ != 0) return;
     if (!finishing_ && !cancelled_ && !excess_ && error_ == 0) return;
     ended_ = true;
     error = error_;
@@ -223,6 +261,7 @@ void ReceiveFile::try_end() {
     fill_.reset();
   }
   if (file->hash() != nullptr) (void)file->hash()->digest(hash);
+  if (outcome != FileOutcome::complete) cut_at_gap(file.get());
   // A resumed file may have been longer than what came now.
   if (outcome == FileOutcome::complete) {
     error = file->set_size(next_offset_);

@@ -46,8 +46,11 @@ class ReceiveFile final {
   bool all_taken() const { return taken_ == options_.bytes; }
   // Receiving strand: the peer has ended before the last byte.
   void cut_off();
-  // Any thread, without locks.
+  // Any thread, without locks. Writes that the disk still owes are taken back; each is waited for.
   void cancel();
+  // Any thread, without locks: the connection closes. Nothing more is written, and no end is reported. One
+  // that only waits for its last writes goes on, unless `also_complete`.
+  void abandon(bool also_complete);
 
  private:
   struct WriteOperation final : Operation {
@@ -59,10 +62,12 @@ class ReceiveFile final {
     bool busy = false;
   };
 
-  ~ReceiveFile() = default;
+  ~ReceiveFile();
   WriteOperation* fill_write();
   void issue(WriteOperation* write);
   void write_done(WriteOperation* write, uint32_t error, uint32_t bytes);
+  void take_back_locked();
+  void cut_at_gap(TransferFile* file);
   bool report_due_locked();
   void try_end();
   static void on_written(Operation* self, uint32_t error, uint32_t bytes);
@@ -82,12 +87,15 @@ class ReceiveFile final {
   bool over_ = false;   // counted in the connection's number of full files
   bool finishing_ = false;
   bool cancelled_ = false;
+  bool abandoned_ = false;
   bool excess_ = false;
   bool ended_ = false;
   uint32_t error_ = 0;
   uint64_t next_offset_;
   uint64_t come_;  // bytes of the file that are in its writes or gathered, those that were there included
   uint64_t written_ = 0;
+  uint64_t written_end_ = 0;         // behind the last byte that was written
+  uint64_t gap_ = UINT64_MAX;        // the first byte that was not, although it was tried
   uint64_t reported_ms_ = 0;
 };
 

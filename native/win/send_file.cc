@@ -33,6 +33,11 @@ SendFile::SendFile(Connection* connection, Engine* engine, const Framing* framin
       read_operation_(this),
       timer_(this) {}
 
+SendFile::~SendFile() {
+  // The wheel must not know a timer any more whose memory goes.
+  calls::check(!timer_.armed());
+}
+
 bool SendFile::PaceTimer::hold() {
   if (!file->connection_->try_add_ref()) return false;
   file->add_ref();
@@ -70,7 +75,10 @@ void SendFile::advance() {
       next = decide(&to_read, &delay);
       error = error_;
       // With the lock: once it has ended the timer is cancelled, and must not be armed behind that.
-      if (delay != 0) engine_->arm(timer_, delay);
+      if (delay != 0) {
+        calls::wait_before_arming();
+        engine_->arm(timer_, delay);
+      }
     }
     // What a read that has ended already changes is decided anew.
     const bool again = to_read != nullptr && issue_read(to_read);
@@ -94,6 +102,8 @@ void SendFile::advance() {
 // With the lock.
 SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
   if (ended_) return Next::nothing;
+  // When the connection closes, only an end that has come already is still told.
+  if (abandoned_ && (queued_ || error_ != 0 || sent_ != options_.length)) return Next::nothing;
   const bool stop = error_ != 0 || is_cancelled();
   if (held_ && !stop) return Next::nothing;
   const bool idle = !writing_ && !reading_ && piece_size_ == 0;
@@ -153,7 +163,11 @@ bool SendFile::issue_read(Ahead* into) {
   DWORD bytes = 0;
   const uint32_t error = calls::read_file(file_->handle(), file_->skips_port(), into->memory.data(),
                                           into->size, read_operation_.prepare_at(offset), &bytes);
-  if (error == WSA_IO_PENDING) return false;
+  if (error == WSA_IO_PENDING) {
+    // Whoever has stopped it just before the call found nothing to take back.
+    take_back_read();
+    return false;
+  }
   read_done(error, bytes);
   connection_->release();
   return true;
@@ -175,7 +189,8 @@ void SendFile::read_done(uint32_t error, uint32_t bytes) {
   reading_ = false;
   if (error == 0 && bytes < ahead.size) error = kErrorHandleEof;
   if (error != 0) {
-    error_ = error;
+    // One that was taken back is no failure of the disk.
+    if (error != kErrorOperationAborted || !stopped_locked()) error_ = error;
     return;
   }
   if (Sha256* hash = file_->hash()) hash->update(ahead.memory.data(), ahead.size);
@@ -188,9 +203,31 @@ bool SendFile::cancel() {
   return piece_size_ == 0 && (options_.framed || sent_ == 0);
 }
 
+// While a read is under way the file has not ended, so its handle is open.
+void SendFile::take_back_read() {
+  std::lock_guard<SrwLock> guard(lock_);
+  if (reading_ && stopped_locked()) {
+    calls::cancel_file_call(engine_->port(), file_->handle(), &read_operation_);
+  }
+}
+
+void SendFile::abandon() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    abandoned_ = true;
+  }
+  take_back_read();
+}
+
+bool SendFile::has_begun() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return begun_;
+}
+
 void SendFile::let_go() {
   std::lock_guard<SrwLock> guard(lock_);
   held_ = false;
+  begun_ = true;  // the peer takes what comes next for the file
   started_ms_ = Engine::now_ms();
 }
 
@@ -234,6 +271,7 @@ bool SendFile::begin_piece(Piece* out) {
     piece_sent_ = 0;
   }
   writing_ = true;
+  begun_ = true;
   Piece piece;
   if (piece_sent_ < head_size_) piece.head = {head_ + piece_sent_, head_size_ - static_cast<size_t>(piece_sent_)};
   const uint64_t skip = piece_sent_ > head_size_ ? piece_sent_ - head_size_ : 0;

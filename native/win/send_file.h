@@ -59,7 +59,7 @@ class SendFile final : public SendOwner {
 
   SendFile(Connection* connection, Engine* engine, const Framing* framing,
            std::unique_ptr<TransferFile> file, const SendFileOptions& options);
-  ~SendFile() = default;
+  ~SendFile();
 
   uint32_t id() const { return options_.id; }
   bool framed() const { return options_.framed; }
@@ -74,6 +74,13 @@ class SendFile final : public SendOwner {
   // out of the queue now.
   bool cancel();
   bool is_cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  // After cancel(), without locks: a read that the disk still owes is taken back. Its packet comes all the
+  // same and says what became of it.
+  void take_back_read();
+  // Any thread, without locks: the connection closes. Nothing more is read, and no end is reported.
+  void abandon();
+  // Any thread: bytes of it may have gone, or the peer expects nothing else.
+  bool has_begun();
   void left_queue();
   // Sending strand, under the connection's lock. False when it has nothing ready.
   bool begin_piece(Piece* out);
@@ -106,6 +113,7 @@ class SendFile final : public SendOwner {
   bool has_piece() const;
   bool encode_head(uint32_t size);
   bool issue_read(Ahead* into);
+  bool stopped_locked() const { return abandoned_ || is_cancelled(); }
   void read_done(uint32_t error, uint32_t bytes);
   void report_progress();
   void push_done();
@@ -119,7 +127,9 @@ class SendFile final : public SendOwner {
   SrwLock lock_;
   std::unique_ptr<TransferFile> file_;  // null before fill() and when it has ended
   std::atomic<bool> cancelled_{false};
+  bool abandoned_ = false;
   bool ended_ = false;
+  bool begun_ = false;  // a piece has been in the hands of the strand, or the peer waits for it
   bool held_;
   bool queued_ = false;   // in the send queue
   bool writing_ = false;  // a piece is in the hands of the strand

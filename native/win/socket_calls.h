@@ -2,6 +2,7 @@
 // Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
 // failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
 #include <cstdint>
+#include <cstdlib>
 #include <utility>
 
 #include "win/completion_port.h"
@@ -14,9 +15,12 @@
 #define IOCP_FAULT_POINT(call) \
   if (!fault::passes(fault::Call::call)) return static_cast<uint32_t>(WSAGetLastError())
 #define IOCP_FAULT_SHORTEN(call, size) fault::shorten(fault::Call::call, (size))
+#define IOCP_FAULT_KEEP(call, operation) \
+  if (fault::keeps(fault::Call::call, (operation))) return WSA_IO_PENDING
 #else
 #define IOCP_FAULT_POINT(call) (void)0
 #define IOCP_FAULT_SHORTEN(call, size) (size)
+#define IOCP_FAULT_KEEP(call, operation) (void)0
 #endif
 
 namespace iocp {
@@ -129,8 +133,9 @@ inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
 inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint8_t* head, size_t head_size,
                               OVERLAPPED* operation) {
   IOCP_FAULT_POINT(transmit_file);
+  const DWORD wanted = IOCP_FAULT_SHORTEN(transmit_file, size);
   TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
-  const BOOL ok = extension_functions().transmit_file(socket, file, size, 0, operation,
+  const BOOL ok = extension_functions().transmit_file(socket, file, wanted, 0, operation,
                                                       head_size == 0 ? nullptr : &buffers, 0);
   return ok ? 0 : last_error();
 }
@@ -146,6 +151,7 @@ inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* ope
 inline uint32_t read_file(HANDLE file, bool skips_port, uint8_t* data, size_t size, OVERLAPPED* operation,
                           DWORD* bytes) {
   IOCP_FAULT_POINT(read_file);
+  IOCP_FAULT_KEEP(read_file, operation);
   const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
   return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
 }
@@ -153,8 +159,30 @@ inline uint32_t read_file(HANDLE file, bool skips_port, uint8_t* data, size_t si
 inline uint32_t write_file(HANDLE file, bool skips_port, const uint8_t* data, size_t size,
                            OVERLAPPED* operation, DWORD* bytes) {
   IOCP_FAULT_POINT(write_file);
+  IOCP_FAULT_KEEP(write_file, operation);
   return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port,
                           operation, bytes);
+}
+
+// Advice only: the packet of the call comes all the same.
+inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (fault::gives_back(operation)) {
+    operation->Internal = 0xC0000120;  // STATUS_CANCELLED
+    while (!port.post(operation)) Sleep(1);
+    return;
+  }
+#endif
+  (void)port;
+  (void)CancelIoEx(file, operation);
+}
+
+// Room for `size` bytes.
+inline uint32_t allocate_file(HANDLE file, uint64_t size) {
+  IOCP_FAULT_POINT(allocate_file);
+  FILE_ALLOCATION_INFO room;
+  room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
+  return SetFileInformationByHandle(file, FileAllocationInfo, &room, sizeof(room)) ? 0 : GetLastError();
 }
 
 // Test builds: a disk whose writes are told of late. Then all of them are told of by a packet.
@@ -170,6 +198,22 @@ inline bool disk_is_slow() {
 inline void wait_for_slow_disk() {
 #ifdef IOCP_FAULT_SEAM
   if (const uint32_t late = fault::delay(fault::Call::write_file)) Sleep(late);
+#endif
+}
+
+// Test builds: widens the time between the wish for a timer and the timer.
+inline void wait_before_arming() {
+#ifdef IOCP_FAULT_SEAM
+  if (const uint32_t late = fault::delay(fault::Call::arm)) Sleep(late);
+#endif
+}
+
+// Test builds: ends the process when something is not so that nobody could see otherwise.
+inline void check(bool is_so) {
+#ifdef IOCP_FAULT_SEAM
+  if (!is_so) std::abort();
+#else
+  (void)is_so;
 #endif
 }
 

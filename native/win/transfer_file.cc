@@ -11,6 +11,8 @@ namespace iocp {
 namespace {
 
 constexpr DWORD kHashBlock = 256 * 1024;
+constexpr uint64_t kHashSliceMs = 100;
+constexpr DWORD kHashPatienceMs = 5000;  // for one read
 
 }  // namespace
 
@@ -57,16 +59,15 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
   // Where a file system cannot do this, a killed process leaves its part, as with `resume`.
   if (!resume) (void)file->set_temporary(true);
   if (size > file->size_) {
-    FILE_ALLOCATION_INFO room;
-    room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
-    if (!SetFileInformationByHandle(file->handle(), FileAllocationInfo, &room, sizeof(room))) {
-      // Only a hint, but a full disk is an answer.
-      error = GetLastError();
-      if (error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL) {
-        file.reset();
-        if (!resume) (void)DeleteFileW(path.c_str());  // where it could not be made temporary
-        return error;
-      }
+    // Only a hint, but a full disk is an answer.
+    error = calls::allocate_file(file->handle(), size);
+    if (error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL) {
+      // Nothing has come that could be resumed. Where it cannot go with its handle, it goes by its name.
+      const bool stays = file->size_ != 0;
+      const bool goes = stays || file->is_temporary_ || file->set_temporary(true) == 0;
+      file.reset();
+      if (!goes) (void)DeleteFileW(path.c_str());
+      return error;
     }
   }
   error = file->start_hash(hash);
@@ -102,32 +103,52 @@ uint32_t TransferFile::start_hash(bool wanted) {
   return hash_->start() ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
 }
 
-uint32_t TransferFile::hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]) {
-  uint32_t error = start_hash(true);
-  if (error != 0) return error;
+uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
+  if (*at == 0) {
+    const uint32_t error = start_hash(true);
+    if (error != 0) return error;
+  }
   const UniqueHandle done(CreateEventW(nullptr, TRUE, FALSE, nullptr));
   if (!done) return GetLastError();
-  std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes, uint64_t{kHashBlock})));
-  for (uint64_t at = 0; at < bytes;) {
-    if (stopped_.load(std::memory_order_relaxed)) return kErrorOperationAborted;
+  std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes - *at, uint64_t{kHashBlock})));
+  const uint64_t until = GetTickCount64() + kHashSliceMs;
+  while (*at < bytes && GetTickCount64() < until) {
     OVERLAPPED operation{};
-    operation.Offset = static_cast<DWORD>(at);
-    operation.OffsetHigh = static_cast<DWORD>(at >> 32);
+    operation.Offset = static_cast<DWORD>(*at);
+    operation.OffsetHigh = static_cast<DWORD>(*at >> 32);
     operation.hEvent = done.get();
-    const DWORD wanted = static_cast<DWORD>((std::min)(bytes - at, uint64_t{block.size()}));
+    const DWORD wanted = static_cast<DWORD>((std::min)(bytes - *at, uint64_t{block.size()}));
     if (!ReadFile(handle(), block.data(), wanted, nullptr, &operation) &&
         GetLastError() != ERROR_IO_PENDING) {
       return GetLastError();
     }
+    // Either stop() sees the read, or this sees the word that stop() has left before.
+    if (stopped_.load() || WaitForSingleObject(done.get(), kHashPatienceMs) == WAIT_TIMEOUT) {
+      (void)CancelIoEx(handle(), &operation);
+    }
     DWORD read = 0;
-    if (!GetOverlappedResult(handle(), &operation, &read, TRUE)) return GetLastError();
+    const bool ok = GetOverlappedResult(handle(), &operation, &read, TRUE) != FALSE;
+    const uint32_t error = ok ? 0 : GetLastError();
+    if (stopped_.load()) return kErrorOperationAborted;
+    // The disk takes its time: whoever waits for the hash asks again, if there still is somebody.
+    if (error == kErrorOperationAborted) return 0;
+    if (error != 0) return error;
     if (read == 0) return kErrorHandleEof;
     hash_->update(block.data(), read);
-    at += read;
+    *at += read;
   }
+  return 0;
+}
+
+bool TransferFile::end_hash(bool keep, uint8_t digest[Sha256::kSize]) {
   const bool ok = hash_->digest(digest);
   if (!keep) hash_.reset();
-  return ok ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
+  return ok;
+}
+
+void TransferFile::stop() {
+  stopped_.store(true);
+  (void)CancelIoEx(handle(), nullptr);
 }
 
 uint32_t TransferFile::set_size(uint64_t size) {

@@ -31,10 +31,15 @@ class TransferFile final {
   uint64_t size() const { return size_; }
   // Null when nothing is to be hashed.
   Sha256* hash() const { return hash_.get(); }
-  // The SHA-256 of the first `bytes`. With `keep` what comes next is hashed behind them. Blocking.
-  uint32_t hash_first(uint64_t bytes, bool keep, uint8_t digest[Sha256::kSize]);
-  // Any thread: hash_first() fails soon.
-  void stop() { stopped_.store(true, std::memory_order_relaxed); }
+  // Hashes from *at, 0 at first, up to `bytes`, and says in *at how far it has come: it returns now and
+  // then, so that a thread that may wait is not held for as long as a large file takes. Blocking.
+  uint32_t hash_some(uint64_t* at, uint64_t bytes);
+  // When all are hashed. With `keep` what comes next is hashed behind them.
+  bool end_hash(bool keep, uint8_t digest[Sha256::kSize]);
+  // Any thread: hash_some() fails soon.
+  void stop();
+  // Whether it goes with its handle.
+  bool is_temporary() const { return is_temporary_; }
   // What was made here shall stay when it is closed.
   uint32_t keep();
   // Makes it `size` bytes long.

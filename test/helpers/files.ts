@@ -28,6 +28,15 @@ export const isLong = process.env['IOCP_LONG'] === '1'
 /** A framing that carries files. */
 export const typed = framing.lengthField({ typeByte: true })
 
+/** The two ways of sending; the same tests for both. */
+export const methods = ['read', 'transmit'] as const
+export type Method = (typeof methods)[number]
+
+/** Options of `sendFile` with which the option `transfer.method` decides: what is hashed is always read. */
+export function checks(method: Method): { verify: 'sha256' | false } {
+  return { verify: method === 'read' ? 'sha256' : false }
+}
+
 /** Folders for one test: where files come from, and where they go. */
 export function folders(): { from: string; to: string } {
   const base = mkdtempSync(join(tmpdir(), 'iocp-files-'))
@@ -147,7 +156,7 @@ export async function until(what: string, isSo: () => boolean, limit = 20_000): 
 
 /** The fault seam of the test variant, which the library then loads too; undefined where there is none. */
 export interface Faults {
-  set(call: string, rule: { error?: number; skip?: number; count?: number; shortTo?: number; delay?: number }): void
+  set(call: string, rule: { error?: number; skip?: number; count?: number; shortTo?: number; delay?: number; keep?: boolean }): void
   clear(): void
   hits(call: string): number
 }

@@ -9,12 +9,14 @@ import {
   KIB,
   MIB,
   acceptNext,
+  checks,
   code,
   failure,
   faults,
   folders,
   leftovers,
   makeFile,
+  methods,
   pair,
   pause,
   sha256,
@@ -28,14 +30,14 @@ afterEach(() => {
   seam?.clear()
 })
 
-describe('closing', () => {
+describe.each(methods)("closing, sent by '%s'", (method) => {
   test.each(['server', 'client'] as const)('server.close() waits for files, the %s sends', async (side) => {
     const { from, to } = folders()
-    const both = await pair()
+    const both = await pair({ transfer: { method } })
     const [sender, receiver] = side === 'server' ? [both.server, both.client] : [both.client, both.server]
     const received = acceptNext(receiver, { directory: to })
     const path = makeFile(from, 2 * MIB)
-    const sending = sender.sendFile(path, { bytesPerSecond: 4 * MIB })
+    const sending = sender.sendFile(path, { ...checks(method), bytesPerSecond: 4 * MIB })
     await until('it comes', () => leftovers(to).length === 1)
     const closing = both.close({ deadline: 20_000 })
     expect(await sending).toMatchObject({ bytes: 2 * MIB })
@@ -46,10 +48,10 @@ describe('closing', () => {
 
   test('server.close() cuts them at the deadline, and begins no others', async () => {
     const { from, to } = folders()
-    const both = await pair()
+    const both = await pair({ transfer: { method } })
     const received = acceptNext(both.server, { directory: to })
     const path = makeFile(from, 2 * MIB)
-    const sending = both.client.sendFile(path, { bytesPerSecond: 100_000 })
+    const sending = both.client.sendFile(path, { ...checks(method), bytesPerSecond: 100_000 })
     await until('it comes', () => leftovers(to).length === 1)
     const closing = both.close({ deadline: 300 })
     await pause(20)
@@ -62,18 +64,35 @@ describe('closing', () => {
 
   test('end() in the tick of sendFile() waits for it', async () => {
     const { from, to } = folders()
-    const both = await pair()
+    const both = await pair({ transfer: { method } })
     const received = acceptNext(both.server, { directory: to })
-    const sending = both.client.sendFile(makeFile(from, MIB))
+    const sending = both.client.sendFile(makeFile(from, MIB), checks(method))
     both.client.end()
     expect(await sending).toMatchObject({ bytes: MIB })
     await received
     expect((await both.client.closed).error).toBeUndefined()
   })
 
+  test.skipIf(seam === undefined)('a raw file whose last writes are late, when both sides have ended', async () => {
+    const { from, to } = folders()
+    const both = await pair({ ioThreads: 4, allowHalfOpen: true, transfer: { method } })
+    seam?.set('write_file', { delay: 300 })
+    const path = makeFile(from, 100_000)
+    let received: Promise<unknown> = Promise.resolve()
+    await new Promise<void>((resolve) => {
+      received = both.server.receiveFile({ path: join(to, 'raw'), bytes: 100_000, onReady: resolve })
+    })
+    both.server.end()
+    await both.client.sendFile(path, { mode: 'raw' })
+    both.client.end()
+    await both.client.closed
+    await received
+    expect(await sha256(join(to, 'raw'))).toBe(await sha256(path))
+  })
+
   test('end() does not wait for what is received raw; and the file still comes', async () => {
     const { from, to } = folders()
-    const both = await pair({ allowHalfOpen: true }, { allowHalfOpen: true })
+    const both = await pair({ allowHalfOpen: true, transfer: { method } }, { allowHalfOpen: true })
     const path = makeFile(from, 100_000)
     const ended = new Promise<void>((resolve) => {
       both.server.once('end', resolve)
@@ -94,7 +113,7 @@ describe('closing', () => {
 
   test.each([0, 999])('a raw file of which %d bytes come before the peer ends', async (bytes) => {
     const { from, to } = folders()
-    const both = await pair({ allowHalfOpen: true }, { allowHalfOpen: true })
+    const both = await pair({ allowHalfOpen: true, transfer: { method } }, { allowHalfOpen: true })
     const ready = new Promise<{ received: Promise<unknown> }>((resolve) => {
       const received = both.server.receiveFile({
         path: join(to, 'raw'),
@@ -120,9 +139,9 @@ describe('closing', () => {
     const { from, to } = folders()
     const path = makeFile(from, 3 * MIB)
     for (const delay of [0, 1, 3, 7, 15, 30]) {
-      const both = await pair()
+      const both = await pair({ transfer: { method } })
       const received = acceptNext(both.server, { directory: to, overwrite: 'replace' })
-      const sending = both.client.sendFile(path)
+      const sending = both.client.sendFile(path, checks(method))
       await pause(delay)
       both[delay % 2 === 0 ? 'client' : 'server'][how]()
       const [sent] = await Promise.allSettled([sending])
@@ -155,7 +174,7 @@ test('the framing stays while files are under way', async () => {
 })
 
 describe('time', () => {
-  test.each(['read', 'transmit'] as const)("bytesPerSecond is kept, sent by '%s'", async (method) => {
+  test.each(methods)("bytesPerSecond is kept, sent by '%s'", async (method) => {
     const { from, to } = folders()
     const both = await pair({ transfer: {} }, { transfer: { method, bytesPerSecond: MIB } })
     const received = acceptNext(both.server, { directory: to })
@@ -167,10 +186,10 @@ describe('time', () => {
     expect(seconds).toBeLessThan(10)
   })
 
-  test.skipIf(seam === undefined)('a slow disk slows the peer, and memory stays bounded', { timeout: 60_000 }, async () => {
+  test.skipIf(seam === undefined).each(methods)("a slow disk slows the peer, sent by '%s', and memory stays bounded", { timeout: 60_000 }, async (method) => {
     const { from, to } = folders()
     // Each write is told of late by sleeping on a thread; two are left for everything else.
-    const both = await pair({ ioThreads: 6, transfer: { method: 'read' } })
+    const both = await pair({ ioThreads: 6, transfer: { method } })
     seam?.set('write_file', { delay: 100 })
     let most = 0
     const written = (bytes: number): void => {
@@ -194,11 +213,11 @@ describe('time', () => {
     expect(most).toBeLessThan(12 * 64 * KIB)
   })
 
-  test('a receiver that hears nothing more gives up; the connection goes on', async () => {
+  test.each(methods)("a receiver that hears nothing more gives up, sent by '%s'; the connection goes on", async (method) => {
     const { from, to } = folders()
-    const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { stallTimeout: 20_000 } })
+    const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { method, stallTimeout: 20_000 } })
     const received = acceptNext(both.server, { directory: to })
-    const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1000, verify: false })
+    const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1, verify: false })
     expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_STALLED'))
     expect(readdirSync(to)).toEqual([])
     await works(both)
@@ -241,12 +260,12 @@ test('broadcastFile checks its options, also when there is nobody', async () => 
   expect((await failure(both.client.sendFile(join(from, 'no')))).message).toMatch(/no such file/i)
 })
 
-test('a slow sender has not stalled', async () => {
+test.each(methods)("a slow sender has not stalled, by '%s'", async (method) => {
   const { from, to } = folders()
-  const both = await pair({ transfer: { stallTimeout: 700 } })
+  const both = await pair({ transfer: { method, stallTimeout: 700 } })
   const path = makeFile(from, 6000)
   const received = acceptNext(both.server, { directory: to })
-  expect(await both.client.sendFile(path, { bytesPerSecond: 3000 })).toMatchObject({ bytes: 6000 })
+  expect(await both.client.sendFile(path, { ...checks(method), bytesPerSecond: 3000 })).toMatchObject({ bytes: 6000 })
   expect(await sha256((await received).path)).toBe(await sha256(path))
 })
 

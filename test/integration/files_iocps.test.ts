@@ -5,7 +5,7 @@ import { connect as netConnect, createServer as createNetServer, type Socket } f
 import { join } from 'node:path'
 import { createServer, connect, framing, type Connection, type FileOffer, type ReceivedFile } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, code, folders, leftovers, makeFile, pair, pause, sha256, until, works } from '../helpers/files.js'
+import { MIB, acceptNext, code, folders, leftovers, makeFile, methods, pair, pause, sha256, until, works } from '../helpers/files.js'
 
 const iocps = framing.iocps()
 
@@ -93,7 +93,7 @@ async function served(options: Parameters<typeof createServer>[0] = {}): Promise
   return { peer, connection: await accepted }
 }
 
-describe.each(['read', 'transmit'] as const)("sent to the original by '%s'", (method) => {
+describe.each(methods)("sent to the original by '%s'", (method) => {
   test.each([0, 1, 508, 3_000_001])('a file of %d bytes, with packages before and behind it', async (size) => {
     const { from } = folders()
     const { peer, connection } = await served({ transfer: { method } })
@@ -225,9 +225,9 @@ describe('received from the original', () => {
 })
 
 describe('the faults of the original do not exist here', () => {
-  test('refused: sending goes on, and the next file too', async () => {
+  test.each(methods)("refused: sending goes on, and the next file too, by '%s'", async (method) => {
     const { from } = folders()
-    const { peer, connection } = await served()
+    const { peer, connection } = await served({ transfer: { method } })
     const path = makeFile(from, 1000)
     const sending = connection.sendFile(path, { mode: 'raw' })
     expect((await peer.next())[0]).toBe(1)
@@ -291,9 +291,9 @@ describe('the faults of the original do not exist here', () => {
     expect(() => connection.sendFile(path, { mode: 'raw', metadata: 'x' })).toThrow(/metadata/)
   })
 
-  test('both sides offer at the same moment, again and again: no deadlock', { timeout: 60_000 }, async () => {
+  test.each(methods)("both sides offer at the same moment, again and again, by '%s'", { timeout: 60_000 }, async (method) => {
     const { from, to } = folders()
-    const both = await pair({ framing: iocps, transfer: { maxPerConnection: 100 } }, { transfer: { maxPerConnection: 100 } })
+    const both = await pair({ framing: iocps, transfer: { method, maxPerConnection: 100 } })
     const count = 20
     for (const end of [both.client, both.server]) {
       end.on('file', (offer) => {
@@ -307,9 +307,73 @@ describe('the faults of the original do not exist here', () => {
     await works(both)
   })
 
-  test('both directions at the same time', async () => {
+  test.each(methods)("an offer that is taken back for the peer's is made again, sent by '%s'", async (method) => {
     const { from, to } = folders()
-    const both = await pair({ framing: iocps })
+    const { peer, connection } = await served({ transfer: { method } })
+    const path = makeFile(from, 70_000, 'mine')
+    const sending = connection.sendFile(path, { mode: 'raw' })
+    for (const name of ['one', 'two', 'three']) {
+      // Unanswered, when the peer's own comes.
+      expect((await peer.next()).toString('latin1', 5)).toBe('mine\0')
+      const received = acceptNext(connection, { directory: to })
+      connection.send('behind')
+      peer.offer(name, 5)
+      // Nothing of this side's file is in the way any more.
+      expect((await peer.next()).toString()).toBe('behind')
+      expect(await peer.next()).toEqual(Buffer.from([2]))
+      peer.write(Buffer.from('12345'))
+      expect((await received).bytes).toBe(5)
+    }
+    expect((await peer.next()).toString('latin1', 5)).toBe('mine\0')
+    peer.take(70_000)
+    expect(await sending).toMatchObject({ bytes: 70_000 })
+    await until('it is there', () => peer.file.length === 70_000)
+    expect(peer.file.equals(readFileSync(path))).toBe(true)
+    await pause(50)
+    expect(peer.packages).toEqual([])
+    expect(readdirSync(to).toSorted()).toEqual(['one', 'three', 'two'])
+  })
+
+  test('an offer that is taken back, and then aborted, is not made again', async () => {
+    const { from, to } = folders()
+    const { peer, connection } = await served()
+    const aborting = new AbortController()
+    const offers: FileOffer[] = []
+    connection.once('file', (offer) => offers.push(offer))
+    const sending = connection.sendFile(makeFile(from, 1000), { mode: 'raw', signal: aborting.signal })
+    expect((await peer.next())[0]).toBe(1)
+    peer.offer('theirs', 5)
+    await until('it is offered', () => offers.length === 1)
+    aborting.abort()
+    await expect(sending).rejects.toBe(aborting.signal.reason)
+    const received = offers[0]?.accept({ directory: to })
+    expect(await peer.next()).toEqual(Buffer.from([2]))
+    peer.write(Buffer.from('12345'))
+    expect(await received).toMatchObject({ bytes: 5 })
+    await pause(50)
+    expect(peer.packages).toEqual([])
+    expect(connection.state).toBe('open')
+  })
+
+  test.each(methods)("aborted before the answer, by '%s': nothing can be taken for the file", async (method) => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const aborting = new AbortController()
+    const sending = connection.sendFile(makeFile(from, 100), { mode: 'raw', signal: aborting.signal })
+    expect((await peer.next())[0]).toBe(1)
+    connection.send('behind')
+    connection.flush()
+    peer.take(100)
+    aborting.abort()
+    await Promise.allSettled([sending])
+    await until('the connection ends', () => peer.isClosed || peer.file.length === 100)
+    expect(peer.file.includes('behind')).toBe(false)
+    expect(peer.packages).toEqual([])
+  })
+
+  test.each(methods)("both directions at the same time, by '%s'", async (method) => {
+    const { from, to } = folders()
+    const both = await pair({ framing: iocps, transfer: { method } })
     const received = [acceptNext(both.client, { path: join(to, 'c') }), acceptNext(both.server, { path: join(to, 's') })]
     const one = makeFile(from, 4 * MIB, 'a')
     const other = makeFile(from, 5 * MIB, 'b')
@@ -320,9 +384,9 @@ describe('the faults of the original do not exist here', () => {
     await works(both)
   })
 
-  test('aborted in the middle: the connection ends at both sides, with nothing left', async () => {
+  test.each(methods)("aborted in the middle, by '%s': the connection ends at both sides, with nothing left", async (method) => {
     const { from, to } = folders()
-    const both = await pair({ framing: iocps })
+    const both = await pair({ framing: iocps, transfer: { method } })
     const controller = new AbortController()
     const received = acceptNext(both.server, { directory: to })
     const options = { mode: 'raw', bytesPerSecond: MIB, signal: controller.signal } as const

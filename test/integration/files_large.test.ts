@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { connect, createServer, type Connection } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, folders, isLong, leftovers, makeFile, pair, sha256, typed, until, works } from '../helpers/files.js'
+import { MIB, acceptNext, checks, folders, isLong, leftovers, makeFile, methods, pair, sha256, typed, until, works } from '../helpers/files.js'
 
 const GIB = 1024 * MIB
 const LIMIT = 10 * 60_000
@@ -25,7 +25,7 @@ function makeSparse(path: string, size: number): void {
   closeSync(handle)
 }
 
-describe.each(['read', 'transmit'] as const)("sent by '%s'", (method) => {
+describe.each(methods)("sent by '%s'", (method) => {
   test.skipIf(!isLong)('5 GiB, sparse (only with IOCP_LONG=1)', { timeout: LIMIT }, async () => {
     const { from, to } = folders()
     const both = await pair({ transfer: { method } })
@@ -47,7 +47,7 @@ describe.each(['read', 'transmit'] as const)("sent by '%s'", (method) => {
     const size = isLong ? 300 * MIB : 6 * MIB
     const [one, other] = [makeFile(from, size, 'one'), makeFile(from, size + 1, 'other')] as const
     const received = [acceptNext(both.server, { directory: to }), acceptNext(both.client, { directory: to })]
-    const sent = await Promise.all([both.client.sendFile(one), both.server.sendFile(other)])
+    const sent = await Promise.all([both.client.sendFile(one, checks(method)), both.server.sendFile(other, checks(method))])
     await Promise.all(received)
     show(`both directions by '${method}', each`, size, Math.max(...sent.map(({ seconds }) => seconds)))
     expect(await sha256(join(to, 'one'))).toBe(await sha256(one))

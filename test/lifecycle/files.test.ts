@@ -1,7 +1,8 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { faults } from '../helpers/files.js'
 import { runProgram } from '../helpers/programs.js'
 
 // More than runProgram waits, so that it is what says that a program hangs.
@@ -27,4 +28,23 @@ test('process.exit in the middle of files', async () => {
   expect(ended.out).toContain('leaving')
   expect(ended).toMatchObject({ code: 5, error: '' })
   expect(readdirSync(made).filter((name) => name.endsWith('.part'))).toEqual([])
+})
+
+// A hash of the file, or a write that is never told of, would last longer than the program may.
+const busy = [['opening', 5], ['hashing', 1], ...(faults() === undefined ? [] : [['writing', 1] as const])] as const
+
+describe.each(busy)('while it is busy %s', (what, rounds) => {
+  test('a Worker is terminated: it ends soon, and nothing stays open', async () => {
+    const ended = await runProgram('files_busy.mjs', what, 'terminate', folder())
+    expect(ended).toMatchObject({ code: 0, error: '' })
+    expect(ended.out.replaceAll('\r', '')).toBe('terminated, 0 parts\n'.repeat(rounds))
+  })
+
+  test('process.exit', async () => {
+    const made = folder()
+    const ended = await runProgram('files_busy.mjs', what, 'exit', made)
+    expect(ended.out).toContain('leaving')
+    expect(ended).toMatchObject({ code: 5, error: '' })
+    if (what !== 'hashing') expect(readdirSync(made).filter((name) => name.endsWith('.part'))).toEqual([])
+  })
 })

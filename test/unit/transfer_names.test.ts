@@ -42,6 +42,13 @@ describe('refused', () => {
     ['256 characters', 'a'.repeat(256)],
     ['a part of ours', '.iocp-0123.part'],
     ['a part of ours in capitals', '.IOCP-0123.PART'],
+    ['what Windows calls a file with a long name', 'LONGNA~1.TXT'],
+    ['the same in small letters', 'longna~1.txt'],
+    ['the same without an extension', 'PROGRA~2'],
+    ['the same of a short one', 'A~1.B'],
+    ['the same with a large number', 'AB~12345.TXT'],
+    ['the same with a checksum in it', 'LO3F2A~1.TXT'],
+    ['nothing but a number', '~1'],
     ...devices.flatMap((name) => [
       [`the device ${name}`, name],
       [`the device ${name} in small letters`, name.toLowerCase()],
@@ -55,7 +62,7 @@ describe('refused', () => {
 })
 
 describe('allowed', () => {
-  test.each(['a', 'a.txt', '.profile', 'a b', 'a..b', 'CONSOLE', 'com10', 'nulls.txt', 'COM', 'b\u00e4r', '\u65e5\u672c.txt', '\u{1f600}', '~', 'a'.repeat(255), '%USERPROFILE%', '$MFT', '-rf'])('%s', (name) => {
+  test.each(['a', 'a.txt', '.profile', 'a b', 'a..b', 'CONSOLE', 'com10', 'nulls.txt', 'COM', 'b\u00e4r', '\u65e5\u672c.txt', '\u{1f600}', '~', 'a'.repeat(255), '%USERPROFILE%', '$MFT', '-rf', 'report.txt~', 'a~b', '~', 'a~1.html', 'longname~1.txt', 'a~1.tar.gz', 'a~1b'])('%s', (name) => {
     expect(nameProblem(normalName(name))).toBeUndefined()
   })
 })
