@@ -134,7 +134,9 @@ void ReceiveFile::cancel() {
 
 void ReceiveFile::abandon(bool also_complete) {
   std::lock_guard<SrwLock> guard(lock_);
-  if (finishing_ && !also_complete) return;
+  // All of it has come: what its writes still do is worth waiting for, unless it has failed already.
+  const bool complete = finishing_ && error_ == 0 && !excess_ && !cancelled_;
+  if (complete && !also_complete) return;
   abandoned_ = true;
   take_back_locked();
 }

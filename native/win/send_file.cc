@@ -200,7 +200,7 @@ void SendFile::read_done(uint32_t error, uint32_t bytes) {
 bool SendFile::cancel() {
   std::lock_guard<SrwLock> guard(lock_);
   cancelled_.store(true, std::memory_order_release);
-  return piece_size_ == 0 && (options_.framed || sent_ == 0);
+  return piece_size_ == 0 && (options_.framed || !begun_);
 }
 
 // While a read is under way the file has not ended, so its handle is open.

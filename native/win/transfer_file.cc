@@ -10,9 +10,9 @@
 namespace iocp {
 namespace {
 
-constexpr DWORD kHashBlock = 256 * 1024;
 constexpr uint64_t kHashSliceMs = 100;
-constexpr DWORD kHashPatienceMs = 5000;  // for one read
+constexpr DWORD kHashPatienceMs = 1000;  // for one read; then a smaller one is tried
+constexpr DWORD kSmallestHashBlock = 4 * 1024;
 
 }  // namespace
 
@@ -110,7 +110,7 @@ uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
   }
   const UniqueHandle done(CreateEventW(nullptr, TRUE, FALSE, nullptr));
   if (!done) return GetLastError();
-  std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes - *at, uint64_t{kHashBlock})));
+  std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes - *at, uint64_t{hash_block_})));
   const uint64_t until = GetTickCount64() + kHashSliceMs;
   while (*at < bytes && GetTickCount64() < until) {
     OVERLAPPED operation{};
@@ -131,7 +131,10 @@ uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
     const uint32_t error = ok ? 0 : GetLastError();
     if (stopped_.load()) return kErrorOperationAborted;
     // The disk takes its time: whoever waits for the hash asks again, if there still is somebody.
-    if (error == kErrorOperationAborted) return 0;
+    if (error == kErrorOperationAborted) {
+      hash_block_ = (std::max)(hash_block_ / 4, kSmallestHashBlock);
+      return 0;
+    }
     if (error != 0) return error;
     if (read == 0) return kErrorHandleEof;
     hash_->update(block.data(), read);

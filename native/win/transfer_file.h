@@ -59,6 +59,7 @@ class TransferFile final {
   bool skips_port_ = false;
   std::atomic<bool> stopped_{false};
   std::unique_ptr<Sha256> hash_;
+  DWORD hash_block_ = 256 * 1024;  // bytes per read; fewer when the disk does not answer in time
 };
 
 // Whether TransmitFile may be used freely: client editions of Windows carry out two at a time, for the
