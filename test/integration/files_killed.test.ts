@@ -1,6 +1,6 @@
 /** One end of a transfer is a process that is killed, at a place that chance decides. */
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { createServer, type Connection, type Server } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
 import { MIB, checks, code, folders, isLong, leftovers, makeFile, methods, sha256, typed, until, type Method } from '../helpers/files.js'
+import { startNode } from '../helpers/programs.js'
 
 const SIZE = 8 * MIB
 const places = isLong ? 10 : 1
@@ -28,7 +29,9 @@ async function listen(method: Method): Promise<{ server: Server; port: number }>
 
 function start(program: string, ...words: string[]): { child: ChildProcess; exited: Promise<unknown> } {
   const file = fileURLToPath(new URL(`programs/${program}`, import.meta.url))
-  const child = spawn(process.execPath, [file, ...words], { stdio: 'ignore' })
+  const child = startNode(file, words)
+  child.stdout.resume()
+  child.stderr.resume()
   const exited = new Promise((resolve) => {
     child.once('exit', resolve)
   })

@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { createHash, scryptSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { runFile } from '../helpers/programs.js'
+import { runFile, startNode } from '../helpers/programs.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -17,7 +17,8 @@ function start(name: string, code: string, cwd = file('.')) {
   mkdirSync(file('.cache/readme'), { recursive: true })
   const path = file(`.cache/readme/${name}`)
   writeFileSync(path, code)
-  const child = spawn(process.execPath, [path], { cwd, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = startNode(path, [], cwd)
+  child.stderr.pipe(process.stderr, { end: false })
   onTestFinished(() => {
     child.kill()
   })
@@ -34,7 +35,7 @@ function start(name: string, code: string, cwd = file('.')) {
   }
 }
 
-async function ended(child: ReturnType<typeof spawn>, text: string): Promise<never> {
+async function ended(child: ChildProcess, text: string): Promise<never> {
   await once(child, 'close')
   throw new Error(`the program ended before it said "${text}"`)
 }
