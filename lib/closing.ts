@@ -72,11 +72,26 @@ export function giveUp(connection: Connection): void {
   finish(connection, pending)
 }
 
-/** Tells the end. */
+/** One of the packets whose fate the program wants to know has been told of. */
+export function told(connection: Connection): void {
+  const extra = extraOf(connection)
+  extra.untold = (extra.untold ?? 0) - 1
+  if (extra.untold === 0 && extra.ending !== undefined) finish(connection, extra.ending)
+}
+
+/** Tells the end, as soon as all packets that were sent before have been told of. */
 export function finish(connection: Connection, ending: CloseInfo): void {
   if ((connection._flags & flag.closed) !== 0) return
-  connection._flags |= flag.closed
   const extra = extraOf(connection)
+  if ((extra.untold ?? 0) > 0) {
+    // Handed over when native code was through with the connection already: their answers come behind its last record.
+    extra.ending = ending
+    extra.pending = ending
+    connection._host.lingering.add(connection)
+    return
+  }
+  connection._flags |= flag.closed
+  extra.ending = undefined
   const info = extra.discarded === undefined ? ending : ending._plus(extra.discarded)
   extra.info = info
   extra.pending = undefined

@@ -3,7 +3,7 @@
 import { inspect } from 'node:util'
 import { localOf, remoteOf, type SocketAddress } from './addresses.js'
 import type { CloseInfo } from './close_info.js'
-import { abort, giveUpUnwanted } from './closing.js'
+import { abort, giveUpUnwanted, told } from './closing.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
 import { invalidArgument, type IocpFrameError } from './errors.js'
 import { LazyEmitter } from './events.js'
@@ -214,11 +214,22 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
       if (onSent !== undefined) process.nextTick(onSent, state)
       return state
     }
-    const token = onSent === undefined ? 0 : submission.token(onSent)
+    const token = onSent === undefined ? 0 : this.#tokenFor(onSent)
     submission.send(this._slot, this._generation, payload, size, copyThreshold, token)
     if (answer === TAKEN) return 'sent'
     wantDrain(this)
     return 'queued'
+  }
+
+  #tokenFor(onSent: SendCallback): number {
+    const extra = extraOf(this)
+    extra.untold = (extra.untold ?? 0) + 1
+    return this._host.submission.token(onSent, this)
+  }
+
+  /** @internal */
+  _told(): void {
+    told(this)
   }
 
   /**

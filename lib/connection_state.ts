@@ -74,6 +74,10 @@ export interface Extra {
   frameError?: IocpFrameError | undefined
   /** How it ended, while packets keep that from being told. */
   pending?: CloseInfo | undefined
+  /** Packets whose fate is still to be told. */
+  untold?: number
+  /** How it ended, while only that is still to be told. */
+  ending?: CloseInfo | undefined
   /** How it ended. */
   info?: CloseInfo
   /** A cause that JavaScript knows better than native code does. */

@@ -18,6 +18,12 @@ export type SendOutcome = 'sent' | 'dropped' | 'closed'
 /** Called once for a packet whose fate was asked for. */
 export type SendCallback = (outcome: SendOutcome) => void
 
+/** Who has packets that are still to be told of. */
+export interface Teller {
+  /** @internal One more of them has been told of. */
+  _told(): void
+}
+
 /** Epochs count submissions; they only have to differ from the last few. */
 const EPOCH_MASK = 0x3fff_ffff
 
@@ -39,6 +45,7 @@ export class Submission {
   #batches = 0
   #ended = false
   readonly #callbacks: (SendCallback | undefined)[] = [undefined]
+  readonly #tellers: (Teller | undefined)[] = [undefined]
   readonly #freeTokens: number[] = []
 
   constructor(native: SubmissionEngine) {
@@ -120,9 +127,10 @@ export class Submission {
   }
 
   /** A number under which native code will tell what became of a packet. */
-  token(callback: SendCallback): number {
+  token(callback: SendCallback, teller: Teller): number {
     const token = this.#freeTokens.pop() ?? this.#callbacks.length
     this.#callbacks[token] = callback
+    this.#tellers[token] = teller
     return token
   }
 
@@ -130,9 +138,15 @@ export class Submission {
   settle(token: number, status: number): void {
     const callback = this.#callbacks[token]
     if (callback === undefined) return
+    const teller = this.#tellers[token]
     this.#callbacks[token] = undefined
+    this.#tellers[token] = undefined
     this.#freeTokens.push(token)
-    callback(status === outcome.sent ? 'sent' : status === outcome.dropped ? 'dropped' : 'closed')
+    try {
+      callback(status === outcome.sent ? 'sent' : status === outcome.dropped ? 'dropped' : 'closed')
+    } finally {
+      teller?._told()
+    }
   }
 
   /** Nothing that is still open will be sent. */

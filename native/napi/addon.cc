@@ -6,6 +6,7 @@
 #include "core/error_table.h"
 #include "core/framing/frame_state.h"
 #include "core/records.h"
+#include "napi/args.h"
 #include "napi/engine_wrap.h"
 #include "napi/faults.h"
 #include "napi/files.h"
@@ -69,7 +70,7 @@ Napi::Object describe_constants(Napi::Env env) {
 }
 
 Napi::Value describe_error(const Napi::CallbackInfo& info) {
-  const ErrorInfo& error = error_info(info[0].ToNumber().Uint32Value());
+  const ErrorInfo& error = error_info(uint32_of(info[0]));
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("code", error.name);
   result.Set("message", error.message);

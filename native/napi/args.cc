@@ -154,6 +154,26 @@ std::string ArgumentReader::text(const char* name) {
   return value.As<Napi::String>().Utf8Value();
 }
 
+uint32_t uint32_of(const Napi::Value& value) {
+  uint32_t number = 0;
+  return napi_get_value_uint32(value.Env(), value, &number) == napi_ok ? number : 0;
+}
+
+uint64_t whole_number(const Napi::Value& value) {
+  int64_t number = 0;
+  if (napi_get_value_int64(value.Env(), value, &number) != napi_ok) return 0;
+  return number < 0 ? 0 : static_cast<uint64_t>(number);
+}
+
+bool boolean_of(const Napi::Value& value) {
+  bool is = false;
+  return napi_get_value_bool(value.Env(), value, &is) == napi_ok && is;
+}
+
+std::string text_of(const Napi::Value& value) {
+  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+}
+
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out) {
   ArgumentReader reader(env, value);
   out->io_threads = static_cast<uint32_t>(reader.number("ioThreads", 1, 64));

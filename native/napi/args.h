@@ -36,6 +36,13 @@ class ArgumentReader {
   std::string error_;
 };
 
+// What JavaScript passed, taken as it is: 0, false or nothing when it is something else. Conversions are
+// JavaScript, and in an environment that is being torn down none can run; there Napi's end the process.
+uint32_t uint32_of(const Napi::Value& value);
+uint64_t whole_number(const Napi::Value& value);
+bool boolean_of(const Napi::Value& value);
+std::string text_of(const Napi::Value& value);
+
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out);
 bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
 bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out);

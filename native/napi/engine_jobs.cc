@@ -20,8 +20,7 @@ double number_of(JobId id) {
 }
 
 JobId job_of(const Napi::Value& value) {
-  const ConnectionId id =
-      ConnectionId::from_number(static_cast<uint64_t>(value.ToNumber().DoubleValue()));
+  const ConnectionId id = ConnectionId::from_number(whole_number(value));
   return {id.slot, id.generation};
 }
 
@@ -51,10 +50,10 @@ Napi::Value EngineWrap::add_job(const Napi::CallbackInfo& info) {
   if (size > INT32_MAX) return Napi::Number::New(info.Env(), kQueueFull);
   Job job;
   job.kind = JobKind::call;
-  job.priority = job_priority(info[0].ToNumber().Uint32Value());
-  job.connection = {info[1].ToNumber().Uint32Value(), info[2].ToNumber().Uint32Value()};
-  job.skip_when_closed = info[3].ToBoolean().Value();
-  job.announce = info[4].ToBoolean().Value();
+  job.priority = job_priority(uint32_of(info[0]));
+  job.connection = {uint32_of(info[1]), uint32_of(info[2])};
+  job.skip_when_closed = boolean_of(info[3]);
+  job.announce = boolean_of(info[4]);
   job.bytes.size = static_cast<uint32_t>(size);
   job.bytes.data.reset(new uint8_t[size]);
   copy_into(job.bytes.data.get(), head);
@@ -90,13 +89,13 @@ Napi::Value EngineWrap::stuck_worker(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::expire_jobs(const Napi::CallbackInfo& info) {
   Napi::Array result = Napi::Array::New(info.Env());
   std::vector<JobId> ids;
-  if (JobHub* jobs = hub()) jobs->expire(info[0].ToNumber().Uint32Value(), &ids);
+  if (JobHub* jobs = hub()) jobs->expire(uint32_of(info[0]), &ids);
   for (uint32_t i = 0; i < ids.size(); ++i) result.Set(i, number_of(ids[i]));
   return result;
 }
 
 void EngineWrap::retire_worker(const Napi::CallbackInfo& info) {
-  if (JobHub* jobs = hub()) jobs->retire(info[0].ToNumber().Uint32Value());
+  if (JobHub* jobs = hub()) jobs->retire(uint32_of(info[0]));
 }
 
 void EngineWrap::drain_jobs(const Napi::CallbackInfo&) {

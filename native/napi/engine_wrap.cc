@@ -12,7 +12,7 @@ namespace iocp {
 namespace {
 
 ConnectionId id_of(const Napi::CallbackInfo& info) {
-  return {info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value()};
+  return {uint32_of(info[0]), uint32_of(info[1])};
 }
 
 }  // namespace
@@ -116,7 +116,7 @@ Engine* EngineWrap::running(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::submit(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
   if (engine == nullptr) return info.Env().Undefined();
-  if (!submission_->submit(info.Env(), engine, info[0].ToNumber().Uint32Value(), info[1])) {
+  if (!submission_->submit(info.Env(), engine, uint32_of(info[0]), info[1])) {
     Napi::TypeError::New(info.Env(), "iocp addon: malformed operation")
         .ThrowAsJavaScriptException();
   }
@@ -151,7 +151,7 @@ Napi::Value EngineWrap::listener_address(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Engine* engine = running(info);
   if (engine == nullptr) return env.Undefined();
-  const Listener* listener = engine->listener(info[0].ToNumber().Uint32Value());
+  const Listener* listener = engine->listener(uint32_of(info[0]));
   if (listener == nullptr) return env.Undefined();
   const Address& address = listener->address();
   Napi::Object result = Napi::Object::New(env);
@@ -163,7 +163,7 @@ Napi::Value EngineWrap::listener_address(const Napi::CallbackInfo& info) {
 
 void EngineWrap::close_listener(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
-  if (engine != nullptr) engine->close_listener(info[0].ToNumber().Uint32Value());
+  if (engine != nullptr) engine->close_listener(uint32_of(info[0]));
 }
 
 void EngineWrap::connect(const Napi::CallbackInfo& info) {
@@ -176,7 +176,7 @@ void EngineWrap::connect(const Napi::CallbackInfo& info) {
 
 void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
-  if (engine != nullptr) engine->cancel_connect(info[0].ToNumber().Uint32Value());
+  if (engine != nullptr) engine->cancel_connect(uint32_of(info[0]));
 }
 
 Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
@@ -238,8 +238,8 @@ Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
 
 void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
-  const bool received = info[2].ToBoolean();
-  const uint32_t id = info[3].ToNumber().Uint32Value();
+  const bool received = boolean_of(info[2]);
+  const uint32_t id = uint32_of(info[3]);
   engine_->with_connection(id_of(info),
                            [&](Connection& connection) { connection.cancel_file(received, id); });
   engine_->wake_if_needed();
@@ -248,7 +248,7 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr) {
-    const uint32_t id = info[2].ToNumber().Uint32Value();
+    const uint32_t id = uint32_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.reserve_file(id); });
   }
   return Napi::Boolean::New(info.Env(), taken);
@@ -256,13 +256,13 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
 
 void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
-  const uint32_t id = info[2].ToNumber().Uint32Value();
+  const uint32_t id = uint32_of(info[2]);
   engine_->with_connection(id_of(info), [&](Connection& connection) { connection.start_sent_file(id); });
 }
 
 void EngineWrap::hold_end(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
-  const bool on = info[2].ToBoolean();
+  const bool on = boolean_of(info[2]);
   engine_->with_connection(id_of(info), [&](Connection& connection) { connection.hold_end(on); });
 }
 
@@ -296,7 +296,7 @@ Napi::Value EngineWrap::stats(const Napi::CallbackInfo& info) {
 
 void EngineWrap::stop(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
-  if (engine != nullptr) engine->stop(info[0].ToNumber().Uint32Value());
+  if (engine != nullptr) engine->stop(uint32_of(info[0]));
 }
 
 void EngineWrap::join(const Napi::CallbackInfo& info) {

@@ -3,13 +3,14 @@
 #ifdef IOCP_FAULT_SEAM
 #include <string>
 
+#include "napi/args.h"
 #include "win/fault_seam.h"
 
 namespace iocp {
 namespace {
 
 bool find_call(const Napi::CallbackInfo& info, fault::Call* out) {
-  const std::string name = info[0].ToString().Utf8Value();
+  const std::string name = text_of(info[0]);
   for (uint32_t i = 0; i < static_cast<uint32_t>(fault::Call::count); ++i) {
     if (name != fault::call_name(static_cast<fault::Call>(i))) continue;
     *out = static_cast<fault::Call>(i);
@@ -34,7 +35,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   rule.per_mille = number("perMille", 1000);
   rule.short_to = number("shortTo", 0);
   rule.delay_ms = number("delay", 0);
-  rule.keep = source.Get("keep").ToBoolean();
+  rule.keep = boolean_of(source.Get("keep"));
   fault::set_rule(call, rule);
 }
 

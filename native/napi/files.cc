@@ -32,7 +32,8 @@ Napi::Value wrap(Napi::Env env, std::unique_ptr<TransferFile> file) {
 }
 
 std::wstring wide(Napi::Value value) {
-  const std::u16string text = value.ToString().Utf16Value();
+  if (!value.IsString()) return {};
+  const std::u16string text = value.As<Napi::String>().Utf16Value();
   return std::wstring(text.begin(), text.end());
 }
 
@@ -86,7 +87,7 @@ Napi::Value describe(Napi::Env env, Opened* opened) {
 Napi::Value open_source(const Napi::CallbackInfo& info) {
   auto opened = std::make_shared<Opened>();
   opened->path = wide(info[0]);
-  const bool hash = info[1].ToBoolean();
+  const bool hash = boolean_of(info[1]);
   return (new FileWork(
               info.Env(), "open",
               [opened, hash] { return TransferFile::open_source(opened->path, hash, &opened->file); },
@@ -97,9 +98,9 @@ Napi::Value open_source(const Napi::CallbackInfo& info) {
 Napi::Value open_target(const Napi::CallbackInfo& info) {
   auto opened = std::make_shared<Opened>();
   opened->path = wide(info[0]);
-  const uint64_t size = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
-  const bool resume = info[2].ToBoolean();
-  const bool hash = info[3].ToBoolean();
+  const uint64_t size = whole_number(info[1]);
+  const bool resume = boolean_of(info[2]);
+  const bool hash = boolean_of(info[3]);
   return (new FileWork(
               info.Env(), "open",
               [opened, size, resume, hash] {
@@ -137,9 +138,9 @@ Napi::Value hash_some(const Napi::CallbackInfo& info) {
   hashed->slot->busy = hashed->file.get();
   hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
       Napi::Reference<Napi::Value>::New(info[0], 1));
-  hashed->at = static_cast<uint64_t>(info[1].ToNumber().Int64Value());
-  const uint64_t bytes = static_cast<uint64_t>(info[2].ToNumber().Int64Value());
-  const bool keep = info[3].ToBoolean();
+  hashed->at = whole_number(info[1]);
+  const uint64_t bytes = whole_number(info[2]);
+  const bool keep = boolean_of(info[3]);
   return (new FileWork(
               info.Env(), "read",
               [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); },
@@ -167,7 +168,7 @@ void close_file(const Napi::CallbackInfo& info) {
 Napi::Value move_file(const Napi::CallbackInfo& info) {
   const std::wstring from = wide(info[0]);
   const std::wstring to = wide(info[1]);
-  const bool replace = info[2].ToBoolean();
+  const bool replace = boolean_of(info[2]);
   return (new FileWork(
               info.Env(), "rename", [from, to, replace] { return TransferFile::move(from, to, replace); },
               [](Napi::Env env) { return env.Undefined(); }))

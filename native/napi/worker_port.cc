@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "napi/args.h"
 namespace iocp {
 
 Napi::Function WorkerPort::define(Napi::Env env) {
@@ -16,18 +17,18 @@ Napi::Function WorkerPort::define(Napi::Env env) {
 // (key of the jobs, number of the worker, jobs at a time, onBatch, setImmediate)
 WorkerPort::WorkerPort(const Napi::CallbackInfo& info) : Napi::ObjectWrap<WorkerPort>(info) {
   const Napi::Env env = info.Env();
-  std::shared_ptr<JobHub> hub = JobHub::find(info[0].ToNumber().Uint32Value());
+  std::shared_ptr<JobHub> hub = JobHub::find(uint32_of(info[0]));
   if (hub == nullptr) {
     Napi::Error::New(env, "iocp addon: the jobs have ended").ThrowAsJavaScriptException();
     return;
   }
-  const uint32_t capacity = info[2].ToNumber().Uint32Value();
+  const uint32_t capacity = uint32_of(info[2]);
   if (capacity == 0 || capacity > WorkerBridge::kMaxJobs || !info[3].IsFunction() ||
       !info[4].IsFunction()) {
     Napi::TypeError::New(env, "iocp addon: wrong argument").ThrowAsJavaScriptException();
     return;
   }
-  auto bridge = std::make_shared<WorkerBridge>(env, std::move(hub), info[1].ToNumber().Uint32Value(),
+  auto bridge = std::make_shared<WorkerBridge>(env, std::move(hub), uint32_of(info[1]),
                                                capacity);
   if (!bridge->open(info[3].As<Napi::Function>(), info[4].As<Napi::Function>())) {
     Napi::Error::New(env, "iocp addon: the worker is not wanted").ThrowAsJavaScriptException();
@@ -54,7 +55,7 @@ Napi::Value WorkerPort::submit(const Napi::CallbackInfo& info) {
   bool well_formed = true;
   if (bridge_->is_open()) {
     bridge_->hub().with_engine([&](Engine& engine) {
-      well_formed = bridge_->submission().submit(env, &engine, info[0].ToNumber().Uint32Value(),
+      well_formed = bridge_->submission().submit(env, &engine, uint32_of(info[0]),
                                                  info[1]);
     });
   }
@@ -66,7 +67,7 @@ Napi::Value WorkerPort::submit(const Napi::CallbackInfo& info) {
 
 // (slot, generation) -> bytes that the connection has to send, -1 when it is gone
 Napi::Value WorkerPort::queued(const Napi::CallbackInfo& info) {
-  const ConnectionId id{info[0].ToNumber().Uint32Value(), info[1].ToNumber().Uint32Value()};
+  const ConnectionId id{uint32_of(info[0]), uint32_of(info[1])};
   double bytes = -1;
   bridge_->hub().with_engine([&](Engine& engine) {
     engine.with_connection(id, [&](Connection& connection) {

@@ -5,7 +5,7 @@ import { framing } from '../../lib/framing.js'
 import { hold } from '../../lib/intake.js'
 import { deliver, frameProblem, intakeOf, peerEnded } from '../../lib/receiving.js'
 import { drained } from '../../lib/sending.js'
-import { cause, frameError } from '../../lib/vocabulary.js'
+import { cause, frameError, outcome } from '../../lib/vocabulary.js'
 import { FakeEngine, FakeHost, nextTick } from '../helpers/fake_host.js'
 
 const packet = (text: string): Buffer => Buffer.from(text)
@@ -348,6 +348,34 @@ describe('close', () => {
     peerEnded(connection)
     expect(seen).toEqual(['1', 'close peer-reset 3', 'disconnect peer-reset'])
     expect(connection.state).toBe('closed')
+  })
+
+  test('waits for the answers about what was sent before', () => {
+    const host = new FakeHost()
+    const connection = host.connection()
+    const seen = listen(connection)
+    connection.send('one', (answer) => seen.push(`one ${answer}`))
+    connection.send('two', (answer) => seen.push(`two ${answer}`))
+    closed(connection, cause.peerReset, 10_054, 0)
+    expect(connection.send('three')).toBe('closed')
+    expect(host.lingering.has(connection)).toBe(true)
+    host.submission.settle(1, outcome.sent)
+    expect(seen).toEqual(['one sent'])
+    host.submission.settle(2, outcome.closed)
+    expect(seen).toEqual(['one sent', 'two closed', 'close peer-reset 0'])
+    expect(host.lingering.has(connection)).toBe(false)
+  })
+
+  test('waits for them no longer than the engine lives', () => {
+    const host = new FakeHost()
+    const connection = host.connection()
+    const seen = listen(connection)
+    connection.send('one', (answer) => seen.push(`one ${answer}`))
+    closed(connection, cause.local, 0, 0)
+    connection.destroy()
+    expect(seen).toEqual([])
+    host.submission.end()
+    expect(seen).toEqual(['one closed', 'close local 0'])
   })
 
   test('nothing is emitted between destroy and close', async () => {

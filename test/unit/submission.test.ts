@@ -125,17 +125,20 @@ describe('tokens', () => {
   test('each is answered once, and its number is used again', () => {
     const { submission } = setUp()
     const answers: string[] = []
-    const first = submission.token((answer) => answers.push(`first ${answer}`))
-    const second = submission.token((answer) => answers.push(`second ${answer}`))
+    let told = 0
+    const teller = { _told: () => told++ }
+    const first = submission.token((answer) => answers.push(`first ${answer}`), teller)
+    const second = submission.token((answer) => answers.push(`second ${answer}`), teller)
     expect(first).not.toBe(0)
     expect(second).not.toBe(first)
     submission.settle(second, outcome.dropped)
     submission.settle(second, outcome.sent)
     expect(answers).toEqual(['second dropped'])
-    expect(submission.token((answer) => answers.push(`third ${answer}`))).toBe(second)
+    expect(submission.token((answer) => answers.push(`third ${answer}`), teller)).toBe(second)
     submission.settle(first, outcome.sent)
     submission.end()
     expect(answers).toEqual(['second dropped', 'first sent', 'third closed'])
+    expect(told).toBe(3)
   })
 
   test('nothing is handed over to an engine that has ended', () => {
