@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { createClient, createServer, type Client, type ClientOptions, type Server, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
+import { closeAfterTest } from '../helpers/endpoints.js'
 
 /** IPv4, because a machine may be without IPv6. */
 export const HOST = '127.0.0.1'
@@ -19,9 +20,7 @@ export function load(short: number, long: number): number {
 /** A server that listens, until the test is over. */
 export async function serve(options: ServerOptions = {}, host = HOST): Promise<{ server: Server; port: number }> {
   const server = createServer({ ioThreads: 2, ...options })
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
+  closeAfterTest(server)
   const { port } = await server.listen({ port: 0, host })
   return { server, port }
 }
@@ -29,9 +28,7 @@ export async function serve(options: ServerOptions = {}, host = HOST): Promise<{
 /** A client of the library, until the test is over. */
 export function client(options: ClientOptions = {}): Client {
   const made = createClient({ ioThreads: 2, ...options })
-  onTestFinished(async () => {
-    await made.close({ deadline: 0 })
-  })
+  closeAfterTest(made)
   return made
 }
 

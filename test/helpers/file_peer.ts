@@ -3,6 +3,7 @@
 import { connect as netConnect, type Socket } from 'node:net'
 import { createServer, type Connection, type ReceivedFile, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
+import { closeAfterTest } from './endpoints.js'
 import { acceptNext, folders, pause, typed, until } from './files.js'
 
 export class Peer {
@@ -85,9 +86,7 @@ export async function listening(
 ): Promise<{ peer: Peer; to: string; accepted: Promise<Connection>; received: Promise<ReceivedFile> }> {
   const { to } = folders()
   const server = createServer({ framing: typed, ...options })
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
+  closeAfterTest(server)
   const { port } = await server.listen({ host: '127.0.0.1' })
   // Listens at once: the offer may be right behind the connection.
   const taken = new Promise<{ connection: Connection; file: Promise<ReceivedFile> }>((resolve) => {

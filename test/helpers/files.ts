@@ -19,6 +19,7 @@ import {
   type ServerOptions
 } from 'iocp'
 import { onTestFinished } from 'vitest'
+import { closeAfterTest } from './endpoints.js'
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
@@ -82,9 +83,7 @@ export async function pair(
   clientOptions: ConnectionOptions = {}
 ): Promise<Pair> {
   const server = createServer({ framing: typed, ioThreads: 2, ...options })
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
+  closeAfterTest(server)
   const { port } = await server.listen({ host: '127.0.0.1' })
   const accepted = new Promise<Connection>((resolve) => {
     server.once('connection', resolve)

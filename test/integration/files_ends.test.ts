@@ -278,17 +278,26 @@ test('an abort while a part is being hashed: the part is closed when the promise
   const name = createHash('sha256').update(`large/${bytes.length}`).digest('hex').slice(0, 32)
   const part = join(to, `.iocp-${name}.part`)
   writeFileSync(part, bytes.subarray(0, -1))
-  const aborting = new AbortController()
-  const received = acceptNext(both.server, { directory: to, resume: true, signal: aborting.signal })
-  const sending = code(both.client.sendFile(path, { verify: false }))
-  await until('it is open', () => {
+  const isOpen = (): boolean => {
     try {
       closeSync(openSync(part, 'r+'))
       return false
     } catch {
       return true
     }
-  })
+  }
+  const begin = async () => {
+    const aborting = new AbortController()
+    const received = acceptNext(both.server, { directory: to, resume: true, signal: aborting.signal })
+    let ended = false
+    const sending = code(both.client.sendFile(path, { verify: false })).finally(() => (ended = true))
+    await until('it is open', () => ended || isOpen())
+    return { aborting, received, sending, ended }
+  }
+  let begun = await begin()
+  // This test has looked just when it was to be opened, and so it could not be.
+  for (let attempt = 1; begun.ended && attempt < 5; attempt++) begun = await begin()
+  const { aborting, received, sending } = begun
   aborting.abort()
   await expect(received).rejects.toBe(aborting.signal.reason)
   closeSync(openSync(part, 'r+'))
