@@ -26,7 +26,8 @@ export function settingsOf(connection: Connection): TransferSettings {
 }
 
 /** The largest frame that a connection can send. */
-export function largestOf({ _profile: { native, rules } }: Connection): number {
+export function largestOf(connection: Connection): number {
+  const { native, rules } = connection._profile
   return largestPacket(native.send, rules.maxPayload)
 }
 
