@@ -8,6 +8,12 @@
 #include "win/socket_calls.h"
 
 namespace iocp {
+namespace {
+
+// So long may the system take to give cancelled operations back.
+constexpr uint32_t kCancelMs = 100;
+
+}  // namespace
 
 ReadOperation::ReadOperation(Connection* owner)
     : Operation(&Connection::on_read_complete), connection(owner) {}
@@ -58,8 +64,10 @@ void Connection::finalize() {
   if (rare_timers_ != nullptr) {
     engine_->cancel(rare_timers_->retry);
     engine_->cancel(rare_timers_->deadline);
+    engine_->cancel(rare_timers_->late_close);
   }
   engine_->cancel(cool_timer_);
+  socket_.reset();
   SendQueue::Finished unsent;
   send_.give_up();  // a write that failed leaves its packets behind
   send_.clear(&unsent);
@@ -86,9 +94,9 @@ void Connection::leave_locked(ToClose* to_close) {
 
 // No strand is under way, so what they have posted does not change.
 void Connection::take_socket_locked(ToClose* to_close) {
-  to_close->socket = std::move(socket_);
   to_close->abortive = abortive_;
-  to_close->pending = outstanding_ != 0 || sending_;
+  to_close->cancel = outstanding_ != 0 || sending_;
+  if (!to_close->cancel) to_close->socket = std::move(socket_);
 }
 
 void Connection::leave() {
@@ -100,10 +108,27 @@ void Connection::leave() {
   close_socket(std::move(to_close));
 }
 
+// A socket is closed behind its last operation (finalize), not before. Where the system finishes an operation in
+// the thread that began it (Wine), one that is just being finished cannot be cancelled, looks the handle up once
+// more, and by then might find the socket that has been given the same number.
 void Connection::close_socket(ToClose to_close) {
-  if (!to_close.socket) return;
-  if (to_close.abortive) calls::make_close_abortive(to_close.socket.get());
-  if (to_close.pending) calls::cancel_and_close(std::move(to_close.socket));
+  if (!to_close.cancel && !to_close.socket) return;
+  // The caller holds a count, and no other thread has business with a socket that stays here.
+  const UniqueSocket& socket = to_close.cancel ? socket_ : to_close.socket;
+  if (to_close.abortive) calls::make_close_abortive(socket.get());
+  if (!to_close.cancel) return;
+  calls::cancel_all(socket.handle());
+  engine_->arm(rare_timers().late_close, kCancelMs);
+}
+
+// Cancelling is advice; closing is not.
+void Connection::close_late() {
+  UniqueSocket socket;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    socket = std::move(socket_);
+  }
+  calls::cancel_and_close(std::move(socket));
 }
 
 void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
@@ -193,6 +218,7 @@ void Connection::service() {
     end_cause = end_cause_;
     requested = requested_cause_;
   }
+  if ((bits & kCloseLate) != 0) close_late();
   if ((bits & kDropped) != 0 && !closing) report_dropped();
   if ((bits & kDestroy) != 0) return close_now(requested, 0, false);
   if ((bits & kReset) != 0) return close_now(requested, 0, true);

@@ -92,6 +92,7 @@ class Connection final {
     kCool = 64,      // has been quiet: back to zero-byte reads
     kDropped = 128,  // packets were dropped: say so
     kRetry = 256,    // the wait after a shortage is over
+    kCloseLate = 512,  // cancelled operations have not come back: close the socket all the same
   };
 
   Connection(Engine* engine, const Profile* profile, UniqueSocket socket, const Address& local,
@@ -193,14 +194,17 @@ class Connection final {
     uint32_t error = 0;
   };
   struct RareTimers {
-    explicit RareTimers(Connection* owner) : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut) {}
+    explicit RareTimers(Connection* owner)
+        : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut), late_close(owner, kCloseLate) {}
     ConnectionTimer retry;  // after a shortage of memory
     ConnectionTimer deadline;
+    ConnectionTimer late_close;
   };
+  // What has to be done when the last thread has left the socket of a connection that is closing.
   struct ToClose {
-    UniqueSocket socket;
+    UniqueSocket socket;    // to close now, because nothing is pending; else it stays until all packets have come
+    bool cancel = false;    // reads or a write are in the kernel
     bool abortive = false;
-    bool pending = false;  // reads or a write are in the kernel
   };
 
   // connection.cc
@@ -210,6 +214,7 @@ class Connection final {
   void leave_locked(ToClose* to_close);
   void take_socket_locked(ToClose* to_close);
   void close_socket(ToClose to_close);
+  void close_late();
   void fail(uint32_t error);
   bool end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   bool wait_locked(bool* waits);
@@ -295,7 +300,7 @@ class Connection final {
   SrwLock lock_;
 
   // Under lock_.
-  UniqueSocket socket_;
+  UniqueSocket socket_;    // open while a call or an operation on it may be under way
   uint32_t users_ = 0;     // strands that may be in a call on the socket
   uint32_t requests_ = 0;
   CloseCause cause_ = CloseCause::none;

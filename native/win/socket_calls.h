@@ -241,12 +241,14 @@ inline void make_close_abortive(SOCKET socket) {
                    sizeof(abortive));
 }
 
-// Ends every operation that is pending on the socket, each with its packet, and closes it. Closing
-// alone would do on Windows; where a pending write keeps the socket alive beyond its handle (Wine) its
-// operations would never end.
+// Ends every operation that is pending on the socket, each with its packet.
+inline void cancel_all(HANDLE socket) { (void)CancelIoEx(socket, nullptr); }
+
+// The same, and closes it. Closing alone would do on Windows; where a pending write keeps the socket alive
+// beyond its handle (Wine) its operations would never end.
 inline void cancel_and_close(UniqueSocket socket) {
   if (!socket) return;
-  (void)CancelIoEx(socket.handle(), nullptr);
+  cancel_all(socket.handle());
   socket.reset();
 }
 

@@ -1,21 +1,29 @@
 /** How servers and clients end with their test. */
 
-import type { Client, Server } from 'iocp'
+import type { Client, CloseInfo, Server } from 'iocp'
 import { onTestFinished } from 'vitest'
 
 /** Closes it when the test is over, and says before what it was doing when the test has failed. */
 export function closeAfterTest(endpoint: Server | Client): void {
+  const closed: CloseInfo[] = []
+  const note = (info: CloseInfo): void => {
+    if (closed.length < 20) closed.push(info)
+  }
+  // Each has this event; together they have no signature for it.
+  if ('listen' in endpoint) endpoint.on('disconnect', note)
+  else endpoint.on('disconnect', note)
   onTestFinished(async ({ task }) => {
-    if (task.result?.state === 'fail') console.error(`${task.name}: ${state(endpoint)}`)
+    if (task.result?.state === 'fail') console.error(`${task.name}: ${state(endpoint, closed)}`)
     await endpoint.close({ deadline: 0 })
   })
 }
 
-function state(endpoint: Server | Client): string {
+function state(endpoint: Server | Client, closed: CloseInfo[]): string {
   const connections = [...endpoint.connections].slice(0, 20).map((connection) => ({
     id: connection.id,
     state: connection.state,
     ...connection.stats()
   }))
-  return JSON.stringify({ ...endpoint.stats(), connections })
+  const ended = closed.map(({ cause, error }) => ({ cause, error: error?.message }))
+  return JSON.stringify({ ...endpoint.stats(), connections, closed: ended })
 }

@@ -9,6 +9,7 @@ import { acceptNext, folders, pause, typed, until } from './files.js'
 export class Peer {
   readonly #socket: Socket
   #bytes = Buffer.alloc(0)
+  #together: Buffer[] | undefined
   readonly frames: Buffer[] = []
   /** The number of its file. */
   file = 1
@@ -46,7 +47,17 @@ export class Peer {
     const payload = Buffer.concat([about, ...body])
     const header = Buffer.alloc(4)
     header.writeUInt32BE(payload.length)
-    this.#socket.write(Buffer.concat([header, payload]))
+    if (this.#together === undefined) this.#socket.write(Buffer.concat([header, payload]))
+    else this.#together.push(header, payload)
+  }
+
+  /** What is said meanwhile goes in one piece. Node would gather it, but more than 1024 pieces are too many for Wine. */
+  together(speak: () => void): void {
+    const pieces: Buffer[] = []
+    this.#together = pieces
+    speak()
+    this.#together = undefined
+    this.#socket.write(Buffer.concat(pieces))
   }
 
   offer(name: string | Buffer, size: number, hash = false): void {

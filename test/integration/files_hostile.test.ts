@@ -32,7 +32,9 @@ test('a flood of offers: no more are open than may be, the rest is refused', asy
   connection.removeAllListeners('file')
   connection.on('file', (offer) => offers.push(offer))
   const count = 4000
-  for (peer.file = 1; peer.file <= count; peer.file++) peer.offer(`file ${peer.file}`, 100)
+  peer.together(() => {
+    for (peer.file = 1; peer.file <= count; peer.file++) peer.offer(`file ${peer.file}`, 100)
+  })
   await until('the rest is refused', () => peer.frames.length >= count - 5)
   expect(offers).toHaveLength(5)
   expect(peer.frames).toHaveLength(count - 5)
@@ -63,10 +65,12 @@ test.skipIf(!isLong)('a flood by a peer that takes no answers ends the connectio
   })
   peer.pause()
   while (connection.state !== 'closed') {
-    for (let n = 0; n < 2000; n++) {
-      peer.file++
-      peer.offer('x', 1)
-    }
+    peer.together(() => {
+      for (let n = 0; n < 2000; n++) {
+        peer.file++
+        peer.offer('x', 1)
+      }
+    })
     await peer.drained()
   }
   const info = await connection.closed

@@ -60,11 +60,16 @@ const kinds = {
     makeHuge(source)
     makeHuge(part)
     const { client, connection } = await ends(true)
+    let failed = false
     connection.on('file', (offer) => {
-      offer.accept({ path: join(folder, 'target'), resume: true }).catch(() => undefined)
+      offer.accept({ path: join(folder, 'target'), resume: true }).catch(() => (failed = true))
     })
-    client.sendFile(source, { verify: false }).catch(() => undefined)
-    while (!isOpen(part)) await sleep(10)
+    // Looking at the part may be what keeps it from being opened; then once more.
+    do {
+      failed = false
+      client.sendFile(source, { verify: false }).catch(() => undefined)
+      while (!failed && !isOpen(part)) await sleep(10)
+    } while (failed)
     await sleep(300)
   },
 
