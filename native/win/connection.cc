@@ -5,6 +5,7 @@
 
 #include "core/error_table.h"
 #include "win/engine.h"
+#include "win/extension_functions.h"
 #include "win/socket_calls.h"
 
 namespace iocp {
@@ -95,7 +96,7 @@ void Connection::leave_locked(ToClose* to_close) {
 // No strand is under way, so what they have posted does not change.
 void Connection::take_socket_locked(ToClose* to_close) {
   to_close->abortive = abortive_;
-  to_close->cancel = outstanding_ != 0 || sending_;
+  to_close->cancel = (outstanding_ != 0 || sending_) && extension_functions().ifs_handles;
   if (!to_close->cancel) to_close->socket = std::move(socket_);
 }
 
@@ -111,6 +112,8 @@ void Connection::leave() {
 // A socket is closed behind its last operation (finalize), not before. Where the system finishes an operation in
 // the thread that began it (Wine), one that is just being finished cannot be cancelled, looks the handle up once
 // more, and by then might find the socket that has been given the same number.
+//
+// Handles of a layered service provider are not those of the system, and cannot be cancelled: closing ends theirs.
 void Connection::close_socket(ToClose to_close) {
   if (!to_close.cancel && !to_close.socket) return;
   // The caller holds a count, and no other thread has business with a socket that stays here.

@@ -22,10 +22,12 @@ namespace iocp {
   X(send)                   \
   X(transmit_file)          \
   X(read_file)              \
+  X(hash_read)              \
   X(write_file)             \
   X(allocate_file)          \
   X(arm)                    \
   X(shutdown)               \
+  X(cancel)                 \
   X(post)                   \
   X(completion)
 

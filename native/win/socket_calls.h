@@ -164,6 +164,12 @@ inline uint32_t write_file(HANDLE file, bool skips_port, const uint8_t* data, si
                           operation, bytes);
 }
 
+// Test builds: what has come of a read for a hash.
+inline uint32_t result_of_hash_read() {
+  IOCP_FAULT_POINT(hash_read);
+  return 0;
+}
+
 // Advice only: the packet of the call comes all the same.
 inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED* operation) {
 #ifdef IOCP_FAULT_SEAM
@@ -242,7 +248,12 @@ inline void make_close_abortive(SOCKET socket) {
 }
 
 // Ends every operation that is pending on the socket, each with its packet.
-inline void cancel_all(HANDLE socket) { (void)CancelIoEx(socket, nullptr); }
+inline void cancel_all(HANDLE socket) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::cancel)) return;
+#endif
+  (void)CancelIoEx(socket, nullptr);
+}
 
 // The same, and closes it. Closing alone would do on Windows; where a pending write keeps the socket alive
 // beyond its handle (Wine) its operations would never end.

@@ -128,7 +128,7 @@ uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
     }
     DWORD read = 0;
     const bool ok = GetOverlappedResult(handle(), &operation, &read, TRUE) != FALSE;
-    const uint32_t error = ok ? 0 : GetLastError();
+    const uint32_t error = ok ? calls::result_of_hash_read() : GetLastError();
     if (stopped_.load()) return kErrorOperationAborted;
     // The disk takes its time: whoever waits for the hash asks again, if there still is somebody.
     if (error == kErrorOperationAborted) {

@@ -3,10 +3,10 @@
 import { createRequire } from 'node:module'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { echoBytes, echoPackets } from './echo.js'
-import { HOST, client, counter, load, many, pause, random, serve, until } from './support.js'
+import { HOST, client, counter, load, many, pause, peer, random, serve, until } from './support.js'
 
 interface Faults {
-  set(call: string, rule: { delay?: number; perMille?: number; shortTo?: number }): void
+  set(call: string, rule: { delay?: number; perMille?: number; shortTo?: number; error?: number; count?: number }): void
   clear(): void
   hits(call: string): number
 }
@@ -48,6 +48,33 @@ describe.skipIf(file === '')('guarantee 2, while completions come late and reads
 })
 
 describe.skipIf(file === '')('guarantee 8, while completions come late', () => {
+  test('operations that cannot be cancelled: the connections are closed all the same', async () => {
+    const { faults } = createRequire(import.meta.url)(file) as { faults: Faults }
+    onTestFinished(() => {
+      faults.clear()
+    })
+    const { server, port } = await serve()
+    const sockets = await Promise.all(Array.from({ length: 4 }, async () => peer(port)))
+    const resets = sockets.map(
+      (socket) =>
+        new Promise((resolve) => {
+          socket.resume().once('close', resolve)
+        })
+    )
+    await until('all are there', () => server.connections.size === 4)
+    const accessDenied = 5
+    faults.set('cancel', { error: accessDenied, count: 4 })
+    const closes = [...server.connections].map((connection, i) => {
+      if (i < 2) connection.destroy()
+      else connection.reset()
+      return connection.closed
+    })
+    expect((await Promise.all(closes)).map(({ cause }) => cause)).toEqual(Array(4).fill('local'))
+    expect(faults.hits('cancel')).toBe(4)
+    expect((await Promise.all(resets)).filter((isReset) => isReset)).toHaveLength(2)
+    await until('nothing is left', () => server.stats()?.objectsActive === 2)
+  })
+
   test("one 'close' for each connection, whoever ends it and when", async () => {
     disturb(5)
     const { server, port } = await serve({ ioThreads: 6, pendingReads: 4, readMode: 'direct' })

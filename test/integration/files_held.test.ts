@@ -35,6 +35,28 @@ async function held(call: string): Promise<void> {
   await until('a call is held', () => (seam?.hits(call) ?? 0) > 0)
 }
 
+test.skipIf(seam === undefined)('a disk that answers late: the part is hashed in smaller and smaller blocks', async () => {
+  const { from, to } = folders()
+  const path = makeFile(from, 4 * MIB)
+  const first = await pair()
+  const broken = acceptNext(first.server, {
+    directory: to,
+    resume: true,
+    onProgress: ({ bytes }) => {
+      if (bytes > 2 * MIB) first.server.reset()
+    }
+  })
+  await Promise.allSettled([first.client.sendFile(path, { bytesPerSecond: 8 * MIB }), broken])
+  const second = await pair()
+  const cancelled = 995 // ERROR_OPERATION_ABORTED
+  seam?.set('hash_read', { error: cancelled, skip: 1, count: 9 })
+  const received = acceptNext(second.server, { directory: to, resume: true })
+  const sent = await second.client.sendFile(path)
+  expect(seam?.hits('hash_read')).toBe(9)
+  expect(sent.resumedFrom).toBeGreaterThan(MIB)
+  expect(await sha256((await received).path)).toBe(await sha256(path))
+})
+
 describe.skipIf(seam === undefined)('a disk that answers nothing', () => {
   test.each(methods)("a write, sent by '%s': aborting does not wait for it, and the connection goes on", async (method) => {
     const { from, to } = folders()

@@ -60,7 +60,7 @@ const kinds = {
     makeHuge(source)
     makeHuge(part)
     const { client, connection } = await ends(true)
-    let failed = false
+    let failed
     connection.on('file', (offer) => {
       offer.accept({ path: join(folder, 'target'), resume: true }).catch(() => (failed = true))
     })
