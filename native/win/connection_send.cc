@@ -256,6 +256,7 @@ void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t byte
   bool run = false;
   {
     std::lock_guard<SrwLock> guard(connection->lock_);
+    calls::check(connection->sending_);  // no packet comes for a call that has failed at once
     written = connection->complete_write_locked(bytes, error == 0, &finished);
     run = error == 0 && connection->enter_locked();
   }

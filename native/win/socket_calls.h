@@ -137,7 +137,12 @@ inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint
   TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
   const BOOL ok = extension_functions().transmit_file(socket, file, wanted, 0, operation,
                                                       head_size == 0 ? nullptr : &buffers, 0);
-  return ok ? 0 : last_error();
+  if (ok) return 0;
+  const uint32_t error = last_error();
+  // The status of an operation is written for one that leaves a packet only. Where the system posts one also
+  // for a call that fails at once (Wine), the packet is what tells of it.
+  const bool has_ended = static_cast<int32_t>(operation->Internal) < 0;
+  return has_ended ? WSA_IO_PENDING : error;
 }
 
 // From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.

@@ -2,9 +2,11 @@
 
 import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
+import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
-import { framing } from 'iocp'
+import { createServer, framing, type Connection } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
+import { closeAfterTest } from '../helpers/endpoints.js'
 import { listening, type Peer } from '../helpers/file_peer.js'
 import {
   MIB,
@@ -45,6 +47,29 @@ describe.skipIf(seam === undefined).each(methods)("what the system refuses, sent
     const received = acceptNext(both.server, { directory: to })
     await both.client.sendFile(path, checks(method))
     expect(await sha256((await received).path)).toBe(await sha256(path))
+  })
+
+  test('a peer that resets just before a piece goes out: the connection ends once, and nothing stays behind', async () => {
+    const { from } = folders()
+    const path = makeFile(from, MIB)
+    const server = createServer({ framing: framing.raw(), transfer: { method } })
+    closeAfterTest(server)
+    const { port } = await server.listen({ host: '127.0.0.1' })
+    for (let round = 0; round < 15; round++) {
+      const accepted = new Promise<Connection>((resolve) => {
+        server.once('connection', resolve)
+      })
+      const peer = netConnect({ host: '127.0.0.1', port })
+      peer.on('error', () => undefined)
+      const connection = await accepted
+      // The end of the connection is told late, so that the piece goes to a socket that has failed already.
+      seam?.set('completion', { delay: 60 })
+      peer.resetAndDestroy()
+      expect(await code(connection.sendFile(path, { mode: 'raw' }))).toBe('ERR_IOCP_TRANSFER_CLOSED')
+      expect((await connection.closed).cause).toBe('peer-reset')
+      seam?.clear()
+    }
+    await until('nothing is left', () => server.stats()?.objectsActive === 2 && server.stats()?.pools.contexts.inUse === 0)
   })
 
   test('a file that becomes shorter: what a frame has promised is made up, and the connection goes on', async () => {
