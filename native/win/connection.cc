@@ -22,6 +22,8 @@ ReadOperation::ReadOperation(Connection* owner)
 SendOperation::SendOperation(Connection* owner)
     : Operation(&Connection::on_send_complete), connection(owner) {}
 
+TransmitOperation::TransmitOperation() : Operation(&Connection::on_transmit_complete) {}
+
 bool ConnectionTimer::hold() { return connection->try_add_ref(); }
 
 void ConnectionTimer::fire() {

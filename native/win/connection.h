@@ -61,9 +61,18 @@ struct SendOperation final : Operation {
   Connection* connection;
 };
 
+// A TransmitFile of the sending strand. Wine posts a packet also for some that fail at once, where Windows posts
+// none. So whoever takes the connection out of it, the packet or the failed call, tells of the end; and after a
+// failed call the engine keeps it for a while.
+struct TransmitOperation final : Operation {
+  TransmitOperation();
+  std::atomic<Connection*> connection{nullptr};
+};
+
 // The files of one connection that have not ended, each with a count of the list.
 struct ConnectionFiles {
   ~ConnectionFiles();
+  std::unique_ptr<TransmitOperation> transmit;  // sending strand
   std::vector<SendFile*> sent;
   std::vector<ReceiveFile*> received;
 };
@@ -185,6 +194,7 @@ class Connection final {
  private:
   friend struct ReadOperation;
   friend struct SendOperation;
+  friend struct TransmitOperation;
   friend class PacketSink;
   friend class SendFile;
   friend class ReceiveFile;
@@ -264,7 +274,10 @@ class Connection final {
   void note_dropped(const SendQueue::Finished& dropped);
   void report_dropped();
   static void on_send_complete(Operation* self, uint32_t error, uint32_t bytes);
+  static void on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes);
+  void write_complete(uint32_t error, uint32_t bytes);
   uint32_t issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes);
+  uint32_t issue_transmit(const SendFile::Piece& piece, DWORD* bytes);
   SendFile* complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
 
   // connection_files.cc

@@ -209,14 +209,7 @@ void Connection::send_strand() {
 // `count` spans from memory, or else a piece of a file.
 uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece,
                                  DWORD* bytes) {
-  if (piece.file_size != 0) {
-    OVERLAPPED* operation = write_.prepare_at(piece.file_offset);
-    const uint32_t error = calls::transmit_file(socket_.get(), piece.file, piece.file_size,
-                                                piece.head.data, piece.head.size, operation);
-    // Done at once, without a packet: the operation is this thread's again.
-    if (error == 0 && engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
-    return error;
-  }
+  if (piece.file_size != 0) return issue_transmit(piece, bytes);
   WSABUF buffers[kMaxSpans];
   DWORD used = 0;
   const auto add = [&](ByteSpan span) {
@@ -230,6 +223,22 @@ uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const Send
     add(piece.data);
   }
   return calls::send(socket_.get(), buffers, used, bytes, write_.prepare());
+}
+
+uint32_t Connection::issue_transmit(const SendFile::Piece& piece, DWORD* bytes) {
+  std::unique_ptr<TransmitOperation>& transmit = files_->transmit;
+  if (transmit == nullptr) transmit = std::make_unique<TransmitOperation>();
+  TransmitOperation* const operation = transmit.get();
+  operation->connection.store(this);
+  operation->prepare_at(piece.file_offset);
+  const uint32_t error = calls::transmit_file(engine_->port(), socket_.get(), piece.file, piece.file_size,
+                                              piece.head.data, piece.head.size, operation);
+  // Done at once, without a packet: the operation is this thread's again.
+  if (error == 0 && engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
+  if (error == 0 || error == WSA_IO_PENDING) return error;
+  if (operation->connection.exchange(nullptr) == nullptr) return WSA_IO_PENDING;  // its packet was faster
+  engine_->keep_for_late_packet(std::move(transmit));
+  return error;
 }
 
 // The file that has been written from, if it was one, with a count for the caller, who has to advance
@@ -250,29 +259,39 @@ SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQu
 }
 
 void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t bytes) {
-  Connection* connection = static_cast<SendOperation*>(self)->connection;
+  static_cast<SendOperation*>(self)->connection->write_complete(error, bytes);
+}
+
+void Connection::on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes) {
+  if (error == WSA_IO_PENDING) return;  // no status was written: the call has failed at once, and tells so itself
+  Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
+  if (connection != nullptr) connection->write_complete(error, bytes);
+}
+
+// The write's packet has come, with its count.
+void Connection::write_complete(uint32_t error, uint32_t bytes) {
   SendQueue::Finished finished;
   SendFile* written = nullptr;
   bool run = false;
   {
-    std::lock_guard<SrwLock> guard(connection->lock_);
-    calls::check(connection->sending_);  // no packet comes for a call that has failed at once
-    written = connection->complete_write_locked(bytes, error == 0, &finished);
-    run = error == 0 && connection->enter_locked();
+    std::lock_guard<SrwLock> guard(lock_);
+    calls::check(sending_);  // no packet comes for a call that has failed at once
+    written = complete_write_locked(bytes, error == 0, &finished);
+    run = error == 0 && enter_locked();
   }
   if (error == 0) {
-    connection->after_write(bytes, finished);
+    after_write(bytes, finished);
   } else if (written != nullptr) {
-    connection->fail(error);  // how much of the file has gone nobody knows, so there is no second try
+    fail(error);  // how much of the file has gone nobody knows, so there is no second try
   } else {
-    connection->write_failed(error);
+    write_failed(error);
   }
   if (written != nullptr) {
     if (error == 0) written->advance();
     written->release();
   }
-  if (run) connection->send_strand();
-  connection->release();
+  if (run) send_strand();
+  release();
 }
 
 // What was written is reported; the queue may have fallen to the low-water mark.

@@ -154,6 +154,8 @@ class Engine final {
   bool adopt(UniqueSocket socket, const Profile* profile, const Address& local,
              const Address& remote, Listener* listener, const Record& announcement);
   void forget(Connection* connection);
+  // Of a call that has failed at once: no packet should come, and none that does may find freed memory.
+  void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation);
   void forget_attempt(ConnectAttempt* attempt);
   void active_add() { active_.fetch_add(1, std::memory_order_relaxed); }
   // False when the engine has ended: what has become 0 stays so.
@@ -215,6 +217,7 @@ class Engine final {
   void serve_posted_ready();
   void serve_unposted();
   void resume_some();
+  void drop_late_operations(uint64_t now);
   size_t thread_index() const;
   void end_threads();
 
@@ -261,6 +264,11 @@ class Engine final {
   SrwLock unposted_lock_;
   Operation* unposted_ = nullptr;
   std::atomic<bool> has_unposted_{false};
+
+  SrwLock late_lock_;
+  std::vector<std::unique_ptr<TransmitOperation>> late_;        // younger than kLatePacketMs
+  std::vector<std::unique_ptr<TransmitOperation>> late_older_;  // younger than twice that
+  uint64_t late_aged_ms_ = 0;
 
   std::atomic<bool> resume_posted_{false};
   PostedOperation<Engine, &Engine::resume_some> resume_operation_{this};

@@ -11,6 +11,8 @@ namespace iocp {
 namespace {
 
 constexpr uint32_t kHousekeepingMs = 1000;
+// Far longer than a packet stays in the port.
+constexpr uint32_t kLatePacketMs = 10'000;
 
 }  // namespace
 
@@ -148,6 +150,18 @@ void Engine::resume_some() {
   }
 }
 
+void Engine::keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) {
+  std::lock_guard<SrwLock> guard(late_lock_);
+  late_.push_back(std::move(operation));
+}
+
+void Engine::drop_late_operations(uint64_t now) {
+  std::lock_guard<SrwLock> guard(late_lock_);
+  if (now - late_aged_ms_ < kLatePacketMs) return;
+  late_aged_ms_ = now;
+  late_older_ = std::exchange(late_, {});
+}
+
 void Engine::shed_direct_reads() {
   const uint32_t now = direct_reads_.load(std::memory_order_relaxed);
   direct_limit_.store((std::max)(64u, now / 2), std::memory_order_relaxed);
@@ -218,6 +232,7 @@ void Engine::run_timers() {
   read_buffers_.decay();
   wait_buffers_.decay();
   contexts_.decay();
+  drop_late_operations(now);
   const uint32_t limit = direct_limit_.load(std::memory_order_relaxed);
   if (limit < kMostDirectReads) direct_limit_.store(limit + limit / 16 + 1);
 }

@@ -130,19 +130,23 @@ inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
 
 // The head, then `size` bytes of the file from the operation's offset. No flags: the work is the
 // system's, and tied to no thread of ours.
-inline uint32_t transmit_file(SOCKET socket, HANDLE file, DWORD size, const uint8_t* head, size_t head_size,
-                              OVERLAPPED* operation) {
-  IOCP_FAULT_POINT(transmit_file);
+inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE file, DWORD size, const uint8_t* head,
+                              size_t head_size, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::transmit_file)) {
+    const uint32_t error = last_error();
+    // A packet comes all the same, as it may in Wine.
+    operation->Internal = STATUS_PENDING;
+    if (fault::has_delay(fault::Call::transmit_file)) (void)port.post(operation);
+    return error;
+  }
+#endif
+  (void)port;
   const DWORD wanted = IOCP_FAULT_SHORTEN(transmit_file, size);
   TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
   const BOOL ok = extension_functions().transmit_file(socket, file, wanted, 0, operation,
                                                       head_size == 0 ? nullptr : &buffers, 0);
-  if (ok) return 0;
-  const uint32_t error = last_error();
-  // The status of an operation is written for one that leaves a packet only. Where the system posts one also
-  // for a call that fails at once (Wine), the packet is what tells of it.
-  const bool has_ended = static_cast<int32_t>(operation->Internal) < 0;
-  return has_ended ? WSA_IO_PENDING : error;
+  return ok ? 0 : last_error();
 }
 
 // From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.
