@@ -263,7 +263,8 @@ void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t byte
 }
 
 void Connection::on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes) {
-  if (error == WSA_IO_PENDING) return;  // no status was written: the call has failed at once, and tells so itself
+  // No status was written: the call has failed at once, and tells so itself.
+  if (static_cast<uint32_t>(self->Internal) == static_cast<uint32_t>(STATUS_PENDING)) return;
   Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
   if (connection != nullptr) connection->write_complete(error, bytes);
 }

@@ -217,7 +217,7 @@ class Engine final {
   void serve_posted_ready();
   void serve_unposted();
   void resume_some();
-  void drop_late_operations(uint64_t now);
+  void drop_late_operations();
   size_t thread_index() const;
   void end_threads();
 

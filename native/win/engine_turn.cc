@@ -155,11 +155,14 @@ void Engine::keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) 
   late_.push_back(std::move(operation));
 }
 
-void Engine::drop_late_operations(uint64_t now) {
+void Engine::drop_late_operations() {
+  std::vector<std::unique_ptr<TransmitOperation>> dropped;
   std::lock_guard<SrwLock> guard(late_lock_);
+  const uint64_t now = now_ms();  // with the lock: several threads may come here, and time must not go back
   if (now - late_aged_ms_ < kLatePacketMs) return;
   late_aged_ms_ = now;
-  late_older_ = std::exchange(late_, {});
+  dropped.swap(late_older_);
+  late_older_.swap(late_);
 }
 
 void Engine::shed_direct_reads() {
@@ -232,7 +235,7 @@ void Engine::run_timers() {
   read_buffers_.decay();
   wait_buffers_.decay();
   contexts_.decay();
-  drop_late_operations(now);
+  drop_late_operations();
   const uint32_t limit = direct_limit_.load(std::memory_order_relaxed);
   if (limit < kMostDirectReads) direct_limit_.store(limit + limit / 16 + 1);
 }

@@ -10,7 +10,7 @@ class Engine;
 
 // Whoever issues an operation holds a count on its owner for it. The memory belongs to the kernel from
 // the call that issues it until its packet has been taken from the port (or the call has failed at
-// once, or has succeeded at once on a handle that skips the port).
+// once, or has succeeded at once on a handle that skips the port). TransmitOperation knows an exception.
 class Operation : public OVERLAPPED {
  public:
   // Runs on the I/O thread that dequeued the packet. `error` is 0 or a Winsock/Win32 number.

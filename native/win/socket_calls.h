@@ -135,9 +135,14 @@ inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE 
 #ifdef IOCP_FAULT_SEAM
   if (!fault::passes(fault::Call::transmit_file)) {
     const uint32_t error = last_error();
-    // A packet comes all the same, as it may in Wine.
-    operation->Internal = STATUS_PENDING;
-    if (fault::has_delay(fault::Call::transmit_file)) (void)port.post(operation);
+    // A packet comes all the same, as it may in Wine; with or without the status, and maybe before this returns.
+    const uint32_t late = fault::delay(fault::Call::transmit_file);
+    if (fault::has_delay(fault::Call::transmit_file)) {
+      const uint32_t connection_reset = 0xC000020D;
+      operation->Internal = late % 2 == 0 ? static_cast<uint32_t>(STATUS_PENDING) : connection_reset;
+      (void)port.post(operation);
+      Sleep(late);
+    }
     return error;
   }
 #endif

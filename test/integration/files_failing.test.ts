@@ -63,7 +63,7 @@ describe.skipIf(seam === undefined).each(methods)("what the system refuses, sent
       peer.on('error', () => undefined).resume()
       const connection = await accepted
       const reset = 10054
-      seam?.set(method === 'read' ? 'send' : 'transmit_file', { error: reset, delay: 1, skip: round % 3 })
+      seam?.set(method === 'read' ? 'send' : 'transmit_file', { error: reset, delay: 6, skip: round % 3 })
       expect(await code(connection.sendFile(path, { mode: 'raw', chunk: MIB / 16 }))).toBe('ERR_IOCP_TRANSFER_CLOSED')
       expect((await connection.closed).cause).toBe('peer-reset')
       seam?.clear()
