@@ -4,5 +4,6 @@ export default fileCase({
   name: 'file-transmit',
   method: 'transmit',
   title: 'a file of 512 MiB, by TransmitFile',
-  targets: {}
+  targets: { cpp: 0.9 },
+  javaScriptTargets: { net: 20 }
 })

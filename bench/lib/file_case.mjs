@@ -10,11 +10,12 @@ const REQUEST = Buffer.from([0, 0, 0, 3, 0x67, 0x65, 0x74])
 const file = inCache('bench', 'file.bin')
 
 /** One for each way of sending. Both belong to `npm run bench -- file`. */
-export function fileCase({ name, method, title, targets }) {
+export function fileCase({ name, method, title, targets, javaScriptTargets }) {
   return {
     name,
     title,
     targets,
+    javaScriptTargets,
     group: 'file',
     unit: 'MiB/s',
     better: 'higher',

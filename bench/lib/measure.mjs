@@ -105,7 +105,12 @@ export function conclude(one, results) {
     cpuOfWineserver: each(all, (name) => results[name].map((result) => result.cpu?.kernel ?? NaN)),
     cpuRatios: each(others, (name) => pairs(name, cpu, 'lower')),
     ...(results[all[0]][0]?.javaScript !== undefined && {
-      javaScriptMicroseconds: each(all, (name) => results[name].map((result) => result.javaScript))
+      javaScriptMicroseconds: each(all, (name) => results[name].map((result) => result.javaScript)),
+      // Of those that have such a thread.
+      javaScriptRatios: each(
+        others.filter((name) => results[name].every(({ javaScript }) => javaScript > 0)),
+        (name) => pairs(name, (result) => result.javaScript, 'lower')
+      )
     }),
     latencyMicroseconds: { p50: latency('p50'), p90: latency('p90'), p99: latency('p99') },
     eventLoopDelay: each(all, (name) => results[name].map((result) => result.eventLoopDelay ?? NaN)),

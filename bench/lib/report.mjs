@@ -2,6 +2,7 @@
 import { readIfThere, writeFile, writeIfChanged } from '../../tools/lib/files.mjs'
 import { fromRoot } from '../../tools/lib/paths.mjs'
 import { say } from '../../tools/lib/run.mjs'
+import { cases as known } from './cases.mjs'
 import { growthChart, ratioChart } from './chart.mjs'
 import { readResults, show, showSpread } from './results.mjs'
 import { sweepTitles } from './sweep.mjs'
@@ -13,7 +14,11 @@ const image = (words, name) => `![${words}](charts/${name}.svg)`
 const KIB = 1024
 
 export function writeReport() {
-  const cases = readResults('cases')
+  // In the order of the cases, against the targets that they have now.
+  const kept = readResults('cases')
+  const cases = known.flatMap(({ name, targets, javaScriptTargets }) =>
+    kept.filter((entry) => entry.case === name).map((entry) => ({ ...entry, targets, javaScriptTargets }))
+  )
   const sweep = readResults('sweep')
   let text = readIfThere(page)
   if (cases.length > 0) {
@@ -60,16 +65,18 @@ function placesOf(entries) {
 
 function ratioTable(entries) {
   const others = othersOf(entries)
-  const cell = ({ ratios, targets }, name) => {
+  const cell = (ratios, targets, name) => {
     if (ratios[name] === undefined) return '–'
-    const target = targets[name]
+    const target = targets?.[name]
     const verdict = target === undefined ? '' : ratios[name].median >= target ? ` ✓ ≥ ${target}` : ` ✗ ≥ ${target}`
     return `**${show(ratios[name].median)}** (${show(ratios[name].min)} – ${show(ratios[name].max)})${verdict}`
   }
-  const rows = entries.map((entry) => [
-    `\`${entry.case}\` ${entry.title}`,
-    ...others.map((name) => cell(entry, name)),
-    entry.pairs
+  const row = (label, { pairs }, ratios, targets) => [label, ...others.map((name) => cell(ratios, targets, name)), pairs]
+  const rows = entries.flatMap((entry) => [
+    row(`\`${entry.case}\` ${entry.title}`, entry, entry.ratios, entry.targets),
+    ...(entry.javaScriptRatios === undefined
+      ? []
+      : [row(`\`${entry.case}\` processor time of the JavaScript thread`, entry, entry.javaScriptRatios, entry.javaScriptTargets)])
   ])
   return `${table(['case', ...others.map((name) => `vs ${name}`), 'pairs'], rows)}\n\n${placesOf(entries)}`
 }
@@ -79,17 +86,24 @@ function figureTable(entries) {
   const rows = entries.flatMap((entry) => {
     const row = (label, values) => [label, ...names.map((name) => (values[name] ? showSpread(values[name]) : '–'))]
     const label = `\`${entry.case}\``
-    const { cpuMicroseconds: cpu, latencyMicroseconds: latency, eventLoopDelay: delay = {} } = entry
+    const { cpuMicroseconds: cpu, latencyMicroseconds: latency, eventLoopDelay: delay = {}, javaScriptMicroseconds: javaScript } = entry
     return [
       row(`${label} ${entry.unit}`, entry.peers),
       ...(Object.keys(cpu).length > 0 ? [row(`${label} processor time for each, µs`, cpu)] : []),
-      ...(entry.unit === 'µs' || Object.keys(cpu).length === 0 ? [] : [row(`${label} p99, µs`, latency.p99)]),
+      ...(hasLatency(entry) ? [row(`${label} p99, µs`, latency.p99)] : []),
+      ...(javaScript === undefined ? [] : [row(`${label} of which the JavaScript thread, µs`, javaScript)]),
       ...(Object.keys(delay).length > 0 ? [row(`${label} event loop of the main thread late, p99, µs`, delay)] : []),
       ...(entry.case === 'burst' ? [[`${label} refused or lost`, ...names.map((name) => lost(entry, name))]] : [])
     ]
   })
   return `${table(['', ...names], rows)}\n\n${placesOf(entries)}`
 }
+
+// Where it is not what the case is about, and was measured at all.
+const hasLatency = ({ unit, cpuMicroseconds, latencyMicroseconds }) =>
+  unit !== 'µs' &&
+  Object.keys(cpuMicroseconds).length > 0 &&
+  Object.values(latencyMicroseconds.p99).some(({ median }) => median > 0)
 
 const lost = (entry, name) => (entry.errors[name] ?? 0) + (entry.refused[name] ?? 0)
 

@@ -34,6 +34,9 @@ export function showEntry(entry) {
     const cpu = entry.cpuRatios[name] === undefined ? '' : `  cpu ${showSpread(entry.cpuRatios[name])}`
     lines.push(`  × ${name.padEnd(6)} ${showSpread(value)}${verdict}${cpu}`)
   }
+  for (const [name, value] of Object.entries(entry.javaScriptRatios ?? {})) {
+    lines.push(`  × ${name.padEnd(6)} ${showSpread(value)}  processor time of the JavaScript thread`)
+  }
   for (const [name, value] of Object.entries(entry.peers)) {
     const cpu = entry.cpuMicroseconds[name]
     const delay = entry.eventLoopDelay?.[name]
