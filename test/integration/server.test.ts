@@ -144,7 +144,7 @@ describe('stats', () => {
     await client.write(frame('abc'))
     await client.read(7)
     // A write is counted when it has ended, and the peer may have its bytes before.
-    await until(() => connection.stats().packetsWritten === 1)
+    await until(() => connection.stats()?.packetsWritten === 1)
     expect(connection.stats()).toMatchObject({ bytesRead: 7, bytesWritten: 7, packetsRead: 1, packetsWritten: 1 })
     expect(connection.queuedBytes).toBe(0)
   })
