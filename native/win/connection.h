@@ -274,13 +274,13 @@ class Connection final {
   void note_dropped(const SendQueue::Finished& dropped);
   void report_dropped();
   static void on_send_complete(Operation* self, uint32_t error, uint32_t bytes);
-  static void on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes);
   void write_complete(uint32_t error, uint32_t bytes);
   uint32_t issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes);
-  uint32_t issue_transmit(const SendFile::Piece& piece, DWORD* bytes);
   SendFile* complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
 
   // connection_files.cc
+  uint32_t issue_transmit(const SendFile::Piece& piece, DWORD* bytes);
+  static void on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes);
   bool show_file(SendFile* file);
   bool schedule_send_locked();
   SendFile* find_sent_locked(uint32_t id);

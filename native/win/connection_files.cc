@@ -1,6 +1,7 @@
 // The files that a connection sends and receives: their list, their place in its streams, their records.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -218,6 +219,30 @@ bool Connection::show_file(SendFile* file) {
   }
   if (schedule) engine_->schedule(this);
   return true;
+}
+
+// Sending strand: a piece that the system takes from the file itself.
+uint32_t Connection::issue_transmit(const SendFile::Piece& piece, DWORD* bytes) {
+  std::unique_ptr<TransmitOperation>& transmit = files_->transmit;
+  if (transmit == nullptr) transmit = std::make_unique<TransmitOperation>();
+  TransmitOperation* const operation = transmit.get();
+  operation->connection.store(this);
+  operation->prepare_at(piece.file_offset);
+  const uint32_t error = calls::transmit_file(engine_->port(), socket_.get(), piece.file, piece.file_size,
+                                              piece.head.data, piece.head.size, operation);
+  // Done at once, without a packet: the operation is this thread's again.
+  if (error == 0 && engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
+  if (error == 0 || error == WSA_IO_PENDING) return error;
+  if (operation->connection.exchange(nullptr) == nullptr) return WSA_IO_PENDING;  // its packet was faster
+  engine_->keep_for_late_packet(std::move(transmit));
+  return error;
+}
+
+void Connection::on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes) {
+  // No status was written: the call has failed at once, and tells so itself.
+  if (static_cast<uint32_t>(self->Internal) == static_cast<uint32_t>(STATUS_PENDING)) return;
+  Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
+  if (connection != nullptr) connection->write_complete(error, bytes);
 }
 
 void Connection::send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,

@@ -225,22 +225,6 @@ uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const Send
   return calls::send(socket_.get(), buffers, used, bytes, write_.prepare());
 }
 
-uint32_t Connection::issue_transmit(const SendFile::Piece& piece, DWORD* bytes) {
-  std::unique_ptr<TransmitOperation>& transmit = files_->transmit;
-  if (transmit == nullptr) transmit = std::make_unique<TransmitOperation>();
-  TransmitOperation* const operation = transmit.get();
-  operation->connection.store(this);
-  operation->prepare_at(piece.file_offset);
-  const uint32_t error = calls::transmit_file(engine_->port(), socket_.get(), piece.file, piece.file_size,
-                                              piece.head.data, piece.head.size, operation);
-  // Done at once, without a packet: the operation is this thread's again.
-  if (error == 0 && engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
-  if (error == 0 || error == WSA_IO_PENDING) return error;
-  if (operation->connection.exchange(nullptr) == nullptr) return WSA_IO_PENDING;  // its packet was faster
-  engine_->keep_for_late_packet(std::move(transmit));
-  return error;
-}
-
 // The file that has been written from, if it was one, with a count for the caller, who has to advance
 // it when the lock is no longer held.
 SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished) {
@@ -260,13 +244,6 @@ SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQu
 
 void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t bytes) {
   static_cast<SendOperation*>(self)->connection->write_complete(error, bytes);
-}
-
-void Connection::on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes) {
-  // No status was written: the call has failed at once, and tells so itself.
-  if (static_cast<uint32_t>(self->Internal) == static_cast<uint32_t>(STATUS_PENDING)) return;
-  Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
-  if (connection != nullptr) connection->write_complete(error, bytes);
 }
 
 // The write's packet has come, with its count.

@@ -35,7 +35,7 @@ async function held(call: string): Promise<void> {
   await until('a call is held', () => (seam?.hits(call) ?? 0) > 0)
 }
 
-test.skipIf(seam === undefined)('a disk that answers late: the part is hashed in smaller and smaller blocks', async () => {
+test.skipIf(seam === undefined)('a disk that answers too late, so that reads are given up and made again: the hash of the part is right', async () => {
   const { from, to } = folders()
   const path = makeFile(from, 4 * MIB)
   const first = await pair()
