@@ -89,7 +89,10 @@ export interface EngineOptions {
     /** One connection. 4 KiB to `total`; default 1 MiB. */
     perConnection?: Size
   }
-  /** Free buffers kept for reuse: 0 (default) as many as there were, -1 none, else up to this number. */
+  /**
+   * Free buffers kept for reuse: 0 (default) as many as there were, -1 none, else up to this number. The blocks of big
+   * packets are kept too, up to 64 MiB for the whole process, unless every server and client says -1.
+   */
   maxFreeBuffers?: number
   /** Free connection contexts kept for reuse: 0 (default) as many as there were, -1 none, else up to this number. */
   maxFreeContexts?: number

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 
+#include "core/payload_memory.h"
 #include "core/records.h"
 
 namespace iocp {
@@ -20,7 +21,7 @@ class DeliveryChunk {
   static constexpr size_t kSharedBytes = 16 * 1024;  // larger packets may get a chunk of their own
 
   DeliveryChunk() {}  // not defaulted: make_unique would clear the records, under the queue's lock
-  ~DeliveryChunk() { std::free(payload_); }
+  ~DeliveryChunk() { PayloadMemory::free(payload_); }
   DeliveryChunk(const DeliveryChunk&) = delete;
   DeliveryChunk& operator=(const DeliveryChunk&) = delete;
 
@@ -47,7 +48,7 @@ class DeliveryChunk {
   // What the bound counts: payload and records.
   size_t cost() const { return used_ + count_ * sizeof(Record); }
 
-  // The caller frees the block with std::free.
+  // The caller gives the block to PayloadMemory::free().
   uint8_t* release_payload() {
     uint8_t* block = payload_;
     payload_ = nullptr;
@@ -55,9 +56,9 @@ class DeliveryChunk {
     return block;
   }
 
-  // Takes a block that is full, made with std::malloc.
+  // Takes a block of PayloadMemory that is full.
   void adopt_payload(uint8_t* block, size_t size) {
-    std::free(payload_);
+    PayloadMemory::free(payload_);
     payload_ = block;
     capacity_ = used_ = size;
   }
@@ -71,7 +72,8 @@ class DeliveryChunk {
   // An empty chunk that is to take copies has to have a block.
   void reserve_payload(size_t bytes) {
     if (payload_ != nullptr) return;
-    payload_ = static_cast<uint8_t*>(std::malloc(bytes == 0 ? 1 : bytes));
+    size_t usable = 0;
+    payload_ = PayloadMemory::allocate(bytes == 0 ? 1 : bytes, &usable);
     if (payload_ == nullptr) std::abort();
     capacity_ = bytes;
   }

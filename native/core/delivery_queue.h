@@ -48,7 +48,7 @@ class DeliveryQueue {
     void append(Record record, const void* data, size_t size, DeliveryCredit* credit) {
       queue_.append_locked(record, data, size, credit);
     }
-    // Takes the block, made with std::malloc; the record is about its bytes from `skip` on.
+    // Takes the block, one of PayloadMemory; the record is about its bytes from `skip` on.
     void append_block(Record record, uint8_t* block, size_t size, size_t skip, DeliveryCredit* credit) {
       queue_.append_block_locked(record, block, size, skip, credit);
     }

@@ -1,10 +1,11 @@
 #include "napi/delivery_bridge.h"
 
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <utility>
+
+#include "core/payload_memory.h"
 
 namespace iocp {
 namespace {
@@ -13,7 +14,7 @@ constexpr size_t kDrainBytes = 8 * 1024 * 1024;
 // From here on handing the block over is cheaper than copying it.
 constexpr size_t kExternalBytes = 24 * 1024;
 
-void free_block(napi_env, void* data, void*) { std::free(data); }
+void free_block(napi_env, void* data, void*) { PayloadMemory::free(static_cast<uint8_t*>(data)); }
 
 }  // namespace
 

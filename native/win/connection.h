@@ -242,16 +242,20 @@ class Connection final {
   void on_peer_end();
   void tell_peer_end();
   void received(PooledBuffer<SrwLock> buffer, uint32_t bytes);
+  void note_received(uint32_t bytes, bool full);
+  ReadOperation* free_read_operation();
+  static void on_read_complete(Operation* self, uint32_t error, uint32_t bytes);
+
+  // connection_adapt.cc
   void note_arrival();
   void warm_up();
   void cool();
   void forget_reads();
   template <class F>
   void for_each_direct_read(F&& f);
-  ReadOperation* free_read_operation();
-  static void on_read_complete(Operation* self, uint32_t error, uint32_t bytes);
 
   // connection_decode.cc
+  bool has_undecoded() const { return current_size_ != current_offset_ || frame_.whole(); }
   bool may_deliver() const;
   bool over_delivery_bound();
   bool decode_current();

@@ -56,6 +56,7 @@ void Connection::consumed(uint32_t bytes) {
   if (current_offset_ == current_size_) {
     current_.reset();
     rest_.reset();
+    current_data_ = nullptr;
     current_offset_ = current_size_ = 0;
   }
 }

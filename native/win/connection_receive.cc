@@ -8,6 +8,7 @@
 // A connection that has just been fed does not wait for more at once: its next read is put off until the
 // thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
 // read that finds something costs a fraction of one that waits.
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -22,10 +23,8 @@ namespace {
 // Reads that are there at once: after so many the thread turns to other connections.
 constexpr uint32_t kMaxInlineRounds = 16;
 constexpr uint8_t kMaxRetries = 6;
-constexpr uint8_t kHotStreak = 4;          // so many arrivals...
-constexpr uint32_t kQuickMs = 1000;        // ...each within this time of the one before...
-constexpr uint32_t kQuickMsOfMany = 100;   // ...when many connections wait with a buffer
-constexpr uint32_t kCoolCheckMs = 2000;    // a hot connection without arrivals for so long is idle
+// Read at once of a packet that is gathered: one big packet must not keep the thread for long.
+constexpr size_t kMaxRead = 1024 * 1024;
 
 }  // namespace
 
@@ -71,7 +70,7 @@ void Connection::receive_strand() {
     bool stop = false;
     cool();
     if (eof_) cut_raw_off();
-    if (current_size_ != current_offset_) {
+    if (has_undecoded()) {
       stop = !may_deliver() || !decode_current();
     } else {
       ReadItem item;
@@ -117,7 +116,7 @@ bool Connection::leave_receive() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (!closing_ && std::exchange(receive_again_, false)) return false;
-    if (!closing_ && sequencer_.has_next() && current_size_ == current_offset_ &&
+    if (!closing_ && sequencer_.has_next() && !has_undecoded() &&
         (eof_ || (may_deliver() && !parked_.load(std::memory_order_acquire)))) {
       return false;
     }
@@ -155,12 +154,17 @@ void Connection::take_item(ReadItem item) {
 }
 
 void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
-  fed_ = true;
-  readable_ = bytes == buffer.size();  // a full buffer means that more may be there already
+  note_received(bytes, bytes == buffer.size());
   current_ = std::move(buffer);
   current_data_ = current_.data();
   current_offset_ = 0;
   current_size_ = bytes;
+}
+
+// `full`: there was no room for more, so more may be there already.
+void Connection::note_received(uint32_t bytes, bool full) {
+  fed_ = true;
+  readable_ = full;
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   engine_->count(Counter::bytes_in, bytes);
   note_arrival();
@@ -169,17 +173,25 @@ void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
 // The system has said that something is there: fetch it without waiting. False when the strand has
 // to stop.
 bool Connection::read_now() {
-  PooledBuffer<SrwLock> buffer = engine_->read_buffers().get();
-  if (!buffer) {
-    read_failed(kWsaEnobufs, false);
-    return false;
+  // The rest of a big packet goes where it is gathered; anything else into a buffer.
+  FrameState::Room room = frame_.make_room(engine_->read_buffers().buffer_size());
+  PooledBuffer<SrwLock> buffer;
+  if (room.data != nullptr) {
+    room.size = (std::min)(room.size, kMaxRead);
+  } else {
+    buffer = engine_->read_buffers().get();
+    if (!buffer) {
+      read_failed(kWsaEnobufs, false);
+      return false;
+    }
+    room = {buffer.data(), buffer.size()};
   }
   DWORD bytes = 0;
   uint32_t error = non_blocking_ ? 0 : calls::make_non_blocking(socket_.get());
   if (error == 0) {
     non_blocking_ = true;
     engine_->count(Counter::recv_calls, 1);
-    error = calls::receive_now(socket_.get(), buffer.data(), buffer.size(), &bytes);
+    error = calls::receive_now(socket_.get(), room.data, room.size, &bytes);
   }
   if (error == WSAEWOULDBLOCK) {
     readable_ = false;
@@ -194,7 +206,12 @@ bool Connection::read_now() {
     on_peer_end();
     return false;
   }
-  received(std::move(buffer), bytes);
+  if (buffer) {
+    received(std::move(buffer), bytes);
+  } else {
+    frame_.filled(bytes);
+    note_received(bytes, bytes == room.size);
+  }
   return true;
 }
 
@@ -329,71 +346,6 @@ void Connection::job_ended() {
     tell = jobs_ == 0 && std::exchange(peer_end_waits_, false);
   }
   if (tell) tell_peer_end();
-}
-
-// Quick successions make a connection hot; a pause makes it idle again (cool()).
-void Connection::note_arrival() {
-  read_retries_ = 0;
-  if (profile_->read_mode != ReadMode::adaptive) return;
-  if (std::exchange(greeting_, false)) hot_ = false;  // whether it is busy remains to be seen
-  const uint32_t now = engine_->coarse_ms();
-  const uint32_t limit = engine_->few_direct_reads() ? kQuickMs : kQuickMsOfMany;
-  const bool quick = now - last_arrival_ms_ <= limit;
-  last_arrival_ms_ = now;
-  if (!quick) {
-    streak_ = 0;
-    hot_ = false;
-    return;
-  }
-  if (hot_ || ++streak_ < kHotStreak) return;
-  hot_ = true;
-  engine_->arm(cool_timer_, kCoolCheckMs);
-}
-
-// Most peers speak as soon as they are connected. So a new connection waits for their first words with a
-// buffer, unless it turns out to be quiet.
-void Connection::warm_up() {
-  if (profile_->read_mode != ReadMode::adaptive || !engine_->few_new_reads()) return;
-  hot_ = true;
-  greeting_ = true;
-  last_arrival_ms_ = engine_->coarse_ms();
-  engine_->arm(cool_timer_, kCoolCheckMs);
-}
-
-// Is a hot connection still busy? If not, its reads with a buffer are taken back. Cancelling is
-// advice only: the packet says what came of it, and a read that was faster counts as a read.
-void Connection::cool() {
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    if (!std::exchange(cool_check_, false)) return;
-  }
-  bool direct = false;
-  for_each_direct_read([&](ReadOperation&) { direct = true; });
-  if (!hot_ && !direct) return;
-  if (engine_->coarse_ms() - last_arrival_ms_ < kCoolCheckMs / 2) {
-    return engine_->arm(cool_timer_, kCoolCheckMs);
-  }
-  hot_ = false;
-  streak_ = 0;
-  for_each_direct_read([&](ReadOperation& operation) {
-    operation.cancelled = true;
-    CancelIoEx(socket_.handle(), &operation);
-  });
-}
-
-// Reads that wait with a buffer.
-template <class F>
-void Connection::for_each_direct_read(F&& f) {
-  if (read_.busy && read_.buffer) f(read_);
-  for (uint32_t i = 0; more_reads_ != nullptr && i + 1 < profile_->pending_reads; ++i) {
-    ReadOperation* operation = more_reads_[i].get();
-    if (operation != nullptr && operation->busy && operation->buffer) f(*operation);
-  }
-}
-
-// With the last count: reads whose results nobody has taken give back what they held.
-void Connection::forget_reads() {
-  for_each_direct_read([&](ReadOperation&) { engine_->direct_read_ended(); });
 }
 
 ReadOperation* Connection::free_read_operation() {

@@ -26,6 +26,7 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
       counters_(options.io_threads),
       read_buffers_(kReadBuffer, options.max_free_buffers),
       wait_buffers_(kWaitBuffer, options.max_free_buffers),
+      payload_memory_(options.max_free_buffers >= 0),
       contexts_(options.max_free_contexts),
       thread_ids_(new std::atomic<DWORD>[options.io_threads] {}),
       put_off_reads_(new PutOffReads[options.io_threads]),

@@ -15,6 +15,7 @@
 #include "core/delivery_queue.h"
 #include "core/free_list.h"
 #include "core/histogram.h"
+#include "core/payload_memory.h"
 #include "core/records.h"
 #include "core/slot_map.h"
 #include "core/timer_wheel.h"
@@ -233,6 +234,7 @@ class Engine final {
   Histogram delivery_latency_us_;  // from a batch's first record to its call
   BufferPool<SrwLock> read_buffers_;
   BufferPool<SrwLock> wait_buffers_;
+  const PayloadMemory::User payload_memory_;
   FreeList<Connection, SrwLock> contexts_;
   SlotMap<Connection, SrwLock> connections_;
   std::vector<std::unique_ptr<Profile>> profiles_;    // JavaScript thread

@@ -143,6 +143,7 @@ void check_framing(const FramingOptions& options, Choices& choices) {
   same("whole and cut", whole, decode_cut(*framing, stream, cuts, 0, raw));
   const Outcome stopped = decode_cut(*framing, stream, cuts, stops, raw);
   same("whole and stopped", whole, stopped);
+  same("whole and filled", whole, decode_cut(*framing, stream, cuts, stops, raw, ~stops));
   if (!raw) check_encode(options, *framing, stream, cuts, stops);
 }
 

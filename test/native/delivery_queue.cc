@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -15,6 +14,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "core/payload_memory.h"
 
 using namespace iocp;
 
@@ -111,7 +112,7 @@ TEST_CASE("delivery_queue: a payload handed over leaves the accounts right") {
     uint8_t* block = chunk->release_payload();
     CHECK(block[39999] == 'p');
     queue.finish(std::move(chunk), cost);
-    std::free(block);
+    PayloadMemory::free(block);
     REQUIRE(queue.depth().bytes == 0);
   }
 }
@@ -402,7 +403,8 @@ TEST_CASE("delivery_queue stress: bounded while JavaScript is slow, and everybod
 namespace {
 
 uint8_t* block_of(const std::string& text) {
-  auto* block = static_cast<uint8_t*>(std::malloc(text.size()));
+  size_t capacity = 0;
+  uint8_t* block = PayloadMemory::allocate(text.size(), &capacity);
   std::memcpy(block, text.data(), text.size());
   return block;
 }
@@ -454,7 +456,7 @@ TEST_CASE("delivery_queue: a chunk whose block went is used again for copies and
     REQUIRE(chunk != nullptr);
     CHECK(text_of(*chunk, chunk->records()[0]) == text);
     const size_t cost = chunk->cost();
-    if (round % 4 < 2) std::free(chunk->release_payload());
+    if (round % 4 < 2) PayloadMemory::free(chunk->release_payload());
     queue.finish(std::move(chunk), cost);
     CHECK(queue.depth().bytes == 0);
   }

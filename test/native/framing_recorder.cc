@@ -1,7 +1,8 @@
 #include "framing_recorder.h"
 
 #include <algorithm>
-#include <cstdlib>
+
+#include "core/payload_memory.h"
 
 namespace framing_test {
 
@@ -81,7 +82,7 @@ bool Recorder::on_packet(const uint8_t* data, size_t size) {
 bool Recorder::on_held_packet(iocp::HeldBytes* held, size_t skip) {
   check(skip <= held->size(), "more left out than there is");
   const bool go_on = on_packet(held->data() + skip, held->size() - skip);
-  std::free(held->take_block());
+  iocp::PayloadMemory::free(held->take_block());
   return go_on;
 }
 
@@ -123,7 +124,7 @@ void Recorder::on_discarded(uint64_t frame_size, const uint8_t* header, size_t h
 }
 
 Outcome decode_cut(const Framing& framing, const std::string& input,
-                   const std::vector<size_t>& cuts, uint64_t stops, bool join_packets) {
+                   const std::vector<size_t>& cuts, uint64_t stops, bool join_packets, uint64_t filled) {
   FrameState state;
   Recorder sink(state);
   sink.stop_at(stops);
@@ -131,6 +132,11 @@ Outcome decode_cut(const Framing& framing, const std::string& input,
   Outcome out;
   std::string broken;
   uint64_t arrived = 0;
+  const auto check_memory = [&] {
+    out.most_heap = std::max(out.most_heap, state.heap_bytes());
+    if (state.heap_bytes() > 2 * arrived + 256) broken = "more memory than bytes that came";
+    if (state.at_rest() && state.heap_bytes() != 0) broken = "memory although at rest";
+  };
 
   size_t from = 0;
   for (size_t i = 0; i <= cuts.size() && out.error == FrameError::none; ++i) {
@@ -142,6 +148,24 @@ Outcome decode_cut(const Framing& framing, const std::string& input,
     arrived += size;
     size_t done = 0;
     do {
+      const size_t least = 1 + i % 7;
+      const bool fills = ((filled >> (i % 64)) & 1) != 0;
+      const FrameState::Room room = fills ? state.make_room(least) : FrameState::Room{nullptr, 0};
+      if (room.data != nullptr && done != size) {
+        if (room.size < least) broken = "less room than wanted";
+        const size_t some = std::min(room.size, size - done);
+        std::memcpy(room.data, slice.get() + done, some);
+        state.filled(some);
+        done += some;
+        check_memory();
+        if (!state.whole()) continue;
+        // Only a call without bytes is owed; what follows is decoded in the next round.
+        sink.said_stop = false;
+        out.error = framing.decode(state, nullptr, 0, sink).error;
+        if (state.whole() || out.error != FrameError::none) broken = "a whole packet was not told";
+        if (sink.said_stop) ++out.stops;
+        continue;
+      }
       sink.said_stop = false;
       const uint64_t said_before = sink.said;
       const uint8_t* at = slice == nullptr ? nullptr : slice.get() + done;
@@ -153,9 +177,7 @@ Outcome decode_cut(const Framing& framing, const std::string& input,
       if (sink.said == said_before && result.consumed == 0 && done != size) broken = "no progress";
       if (sink.said_stop) ++out.stops;
       done += result.consumed;
-      out.most_heap = std::max(out.most_heap, state.heap_bytes());
-      if (state.heap_bytes() > 2 * arrived + 256) broken = "more memory than bytes that came";
-      if (state.at_rest() && state.heap_bytes() != 0) broken = "memory although at rest";
+      check_memory();
     } while (done < size && broken.empty());
     if (!broken.empty()) break;
     from = std::max(from, to);

@@ -78,10 +78,11 @@ struct Outcome {
 std::string describe(const Outcome& outcome);
 
 // Decodes `input` in slices that end at `cuts` (rising), each in memory of its own and exact size.
-// After a stop the rest of the slice is decoded again.
+// After a stop the rest of the slice is decoded again. Bit n of `filled`: what the nth slice (of 64, over and
+// over) brings for a packet that is gathered is put there without the decoder, where there is room.
 Outcome decode_cut(const iocp::Framing& framing, const std::string& input,
                    const std::vector<size_t>& cuts, uint64_t stops = 0,
-                   bool join_packets = false);
+                   bool join_packets = false, uint64_t filled = 0);
 
 // Header, payload, trailer; false when the payload is refused.
 bool encode_whole(const iocp::Framing& framing, const std::string& payload, std::string* wire);

@@ -156,7 +156,9 @@ bool joins(const Json& vector) { return vector["framing"]["kind"].text == "raw";
 
 void check(const Json& vector, const Framing& framing, const std::string& input,
            const std::vector<size_t>& cuts, uint64_t stops, const Outcome& wanted) {
-  const Outcome got = decode_cut(framing, input, cuts, stops, joins(vector));
+  // A reader may put the rest of a packet in its place itself.
+  const Outcome filled = decode_cut(framing, input, cuts, stops, joins(vector), ~uint64_t{0});
+  const Outcome got = filled == wanted ? decode_cut(framing, input, cuts, stops, joins(vector)) : filled;
   if (got == wanted) return;
   std::string where;
   for (const size_t cut : cuts) where += " " + std::to_string(cut);

@@ -1,8 +1,9 @@
 #include "core/framing/frame_state.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
+
+#include "core/payload_memory.h"
 
 namespace iocp {
 
@@ -39,9 +40,9 @@ const char* frame_error_name(FrameError error) {
   return "unknown";
 }
 
-HeldBytes::~HeldBytes() { std::free(block_); }
+HeldBytes::~HeldBytes() { PayloadMemory::free(block_); }
 
-FrameState::~FrameState() { std::free(block_); }
+FrameState::~FrameState() { PayloadMemory::free(block_); }
 
 FrameState::FrameState(FrameState&& other) noexcept { *this = static_cast<FrameState&&>(other); }
 
@@ -79,7 +80,7 @@ void FrameState::reset() {
 }
 
 void FrameState::drop() {
-  std::free(block_);
+  PayloadMemory::free(block_);
   block_ = nullptr;
   size_ = 0;
   capacity_ = 0;
@@ -87,13 +88,18 @@ void FrameState::drop() {
 
 bool FrameState::grow(uint64_t needed, uint64_t limit) {
   const uint64_t doubled = std::max(needed, uint64_t{capacity_} * 2);
-  const uint64_t capacity = std::min(std::max(doubled, smallest_block), std::max(limit, needed));
+  return resize(std::min(std::max(doubled, smallest_block), std::max(limit, needed)));
+}
+
+bool FrameState::resize(uint64_t capacity) {
   if (capacity > UINT32_MAX) return false;
-  auto* block = static_cast<uint8_t*>(std::realloc(block_, static_cast<size_t>(capacity)));
+  size_t usable = 0;
+  uint8_t* block = PayloadMemory::allocate(static_cast<size_t>(capacity), &usable);
   if (block == nullptr) return false;
-  if (block_ == nullptr && size_ != 0) std::memcpy(block, inline_, size_);
+  if (size_ != 0) std::memcpy(block, held(), size_);
+  PayloadMemory::free(block_);
   block_ = block;
-  capacity_ = static_cast<uint32_t>(capacity);
+  capacity_ = static_cast<uint32_t>(usable);
   return true;
 }
 
@@ -106,6 +112,19 @@ bool FrameState::hold(const uint8_t* data, size_t size, uint64_t limit) {
   std::memcpy(to + size_, data, size);
   size_ = static_cast<uint32_t>(needed);
   return true;
+}
+
+FrameState::Room FrameState::make_room(size_t least) {
+  if (phase_ != Phase::body || left_ < least || size_ < least || least == 0) return {nullptr, 0};
+  const size_t room = block_ != nullptr ? capacity_ - size_ : 0;
+  if (room < least && !resize(size_ + std::min<uint64_t>(left_, size_))) return {nullptr, 0};
+  return {block_ + size_, static_cast<size_t>(std::min<uint64_t>(left_, capacity_ - size_))};
+}
+
+void FrameState::filled(size_t size) {
+  size_ += static_cast<uint32_t>(size);
+  left_ -= size;
+  if (left_ == 0) phase_ = Phase::whole;
 }
 
 void FrameState::release(HeldBytes* out) {
@@ -137,9 +156,10 @@ FrameError FrameState::fail(FrameError error, const uint8_t* header, size_t size
 bool FrameState::keep_tail(const uint8_t* data, size_t size, size_t keep) {
   if (keep == 0 || size == 0) return true;
   if (block_ == nullptr) {
-    block_ = static_cast<uint8_t*>(std::malloc(FramingOptions::max_delimiter));
+    size_t usable = 0;
+    block_ = PayloadMemory::allocate(FramingOptions::max_delimiter, &usable);
     if (block_ == nullptr) return false;
-    capacity_ = FramingOptions::max_delimiter;
+    capacity_ = static_cast<uint32_t>(usable);
     size_ = 0;
   }
   if (size >= keep) {

@@ -33,7 +33,7 @@ class HeldBytes {
   const uint8_t* data() const { return block_ != nullptr ? block_ : small_; }
   size_t size() const { return size_; }
   bool has_block() const { return block_ != nullptr; }
-  // The caller frees it with std::free. Null when the bytes are few and lie in this object.
+  // The caller gives it to PayloadMemory::free(). Null when the bytes are few and lie in this object.
   uint8_t* take_block() {
     uint8_t* block = block_;
     block_ = nullptr;
@@ -49,10 +49,16 @@ class HeldBytes {
 
 // What one connection remembers between two slices of its input. Owned by whoever decodes it; no
 // locks. A partial header lies inside; only a partial packet has a heap block, which grows with the
-// bytes that came and is never sized by a declared length.
+// bytes that came and is never sized by a declared length. (What is recycled comes in sizes that double, so it is at
+// most four times what has come.)
 class FrameState {
  public:
-  enum class Phase : uint8_t { rest, header, body, stream, discard, failed };
+  // whole: the bytes of a body are all there, and only decode() has to be called, if without bytes.
+  enum class Phase : uint8_t { rest, header, body, whole, stream, discard, failed };
+  struct Room {
+    uint8_t* data;
+    size_t size;
+  };
 
   FrameState() = default;
   FrameState(FrameState&& other) noexcept;
@@ -65,12 +71,21 @@ class FrameState {
   bool at_rest() const { return phase_ == Phase::rest; }
   // Bytes of an unfinished packet that are held. A packet being streamed or discarded holds none,
   // so ask at_rest() for the boundary.
-  size_t buffered() const { return phase_ == Phase::header || phase_ == Phase::body ? size_ : 0; }
+  size_t buffered() const {
+    return phase_ == Phase::header || phase_ == Phase::body || phase_ == Phase::whole ? size_ : 0;
+  }
   // The offending bytes after an error.
   const uint8_t* header(size_t* size) const;
   FrameError error() const { return error_; }
   size_t heap_bytes() const { return block_ != nullptr ? capacity_ : 0; }
   void reset();
+
+  // Where the next bytes of the packet that is gathered belong, for a reader that can put them there itself: at
+  // least `least` of them, or none when it is not worth while. Memory still follows what has come.
+  Room make_room(size_t least);
+  // So many bytes stand there now.
+  void filled(size_t size);
+  bool whole() const { return phase_ == Phase::whole; }
 
   // The rest is for decoders.
   Phase phase() const { return phase_; }
@@ -105,6 +120,7 @@ class FrameState {
  private:
   void drop();
   bool grow(uint64_t needed, uint64_t limit);
+  bool resize(uint64_t capacity);
 
   uint64_t left_ = 0;
   uint64_t unreported_ = 0;

@@ -15,7 +15,8 @@ namespace iocp {
 // Returning false stops the decoder: it takes no further byte of its input, and decode() returns
 // what it has consumed. What was consumed is always reported in full first (a stream's end follows
 // its last piece, header bytes that belong to a streamed packet follow its begin), so no event is
-// ever owed and a later decode() needs no call without bytes.
+// ever owed and a later decode() needs no call without bytes, except for a packet that has become whole
+// by FrameState::filled().
 class FrameSink {
  public:
   // One whole packet; `data` is valid only during the call. The FrameState is at rest during it.

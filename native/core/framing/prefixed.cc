@@ -111,6 +111,8 @@ FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink) {
   switch (state.phase()) {
     case FrameState::Phase::body:
       return go_on_body(state, in, sink);
+    case FrameState::Phase::whole:
+      return emit_held(state, sink);
     case FrameState::Phase::stream:
       return go_on_stream(state, in, sink);
     case FrameState::Phase::discard:
