@@ -3,93 +3,84 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "core/block_shelf.h"
 #include "core/poison.h"
 
 namespace iocp {
 namespace {
 
-// Sizes double. Each is a bit more than a power of two: packets of such sizes are common, and have a header.
-constexpr size_t kSizes = 7;
-constexpr size_t kExtra = 1024;
+// Four sizes for each doubling, so that at most a fifth of a block is not asked for. Each is a bit more than the even
+// number: packets of such sizes are common, and have a header.
+constexpr size_t kSteps = 4;
+constexpr size_t kSizes = 6 * kSteps + 1;
 constexpr size_t kNotRecycled = kSizes;
-static_assert(PayloadMemory::kSmallest << (kSizes - 1) == PayloadMemory::kLargest, "one for each doubling");
 
-constexpr size_t size_of(size_t index) { return (PayloadMemory::kSmallest << index) + kExtra; }
+constexpr size_t size_of(size_t index) {
+  return ((PayloadMemory::kSmallest + 1024) / kSteps * (kSteps + index % kSteps)) << (index / kSteps);
+}
+static_assert(size_of(0) == PayloadMemory::kSmallest + 1024, "the first size");
+static_assert(size_of(kSizes - 1) == PayloadMemory::kLargest / 64 * 65, "the last size");
 
 // Stands before the bytes, which are aligned like any block of malloc.
-struct alignas(16) Header {
+struct Header {
   size_t index;
+  size_t unused;
 };
+static_assert(sizeof(Header) == 16, "keeps the alignment");
 
-// Unused blocks of one size. Each stands in a place, and is left and taken by one exchange, so that no thread ever
-// looks into a block that another one may have.
-struct Shelf {
-  static constexpr size_t kPlaces = 64;
-  std::atomic<Header*> places[kPlaces];
+struct Size {
+  BlockShelf blocks;
   std::atomic<uint32_t> unused;
   std::atomic<uint32_t> least;  // of `unused`, since the last decay(); a guess when threads meet
 };
 
-// Of static duration, so all of them are 0 before the first call.
-Shelf shelves[kSizes];
+// Of static duration: all of it is 0 before the first call.
+Size sizes[kSizes];
 std::atomic<size_t> bytes_unused;
 std::atomic<uint32_t> users;
+std::atomic<uint64_t> next_decay_ms;
 
 size_t index_of(size_t size) {
-  if (size < PayloadMemory::kSmallest) return kNotRecycled;
+  if (size < PayloadMemory::kSmallest || users.load(std::memory_order_relaxed) == 0) return kNotRecycled;
   size_t index = 0;
   while (index < kSizes && size_of(index) < size) ++index;
   return index;
 }
 
-Header* take_from(std::atomic<Header*>& place, Shelf& shelf) {
-  if (place.load() == nullptr) return nullptr;  // in the order of `users` too, see free()
-  Header* const header = place.exchange(nullptr);
-  if (header == nullptr) return nullptr;
+Header* taken(void* block, Size& size) {
+  if (block == nullptr) return nullptr;
+  Header* const header = static_cast<Header*>(block);
   unpoison_memory(header + 1, size_of(header->index));
   bytes_unused.fetch_sub(size_of(header->index), std::memory_order_relaxed);
-  const uint32_t left = shelf.unused.fetch_sub(1, std::memory_order_relaxed) - 1;
-  if (left < shelf.least.load(std::memory_order_relaxed)) shelf.least.store(left, std::memory_order_relaxed);
+  const uint32_t left = size.unused.fetch_sub(1, std::memory_order_relaxed) - 1;
+  if (left < size.least.load(std::memory_order_relaxed)) size.least.store(left, std::memory_order_relaxed);
   return header;
 }
 
-// The block that was left first in the first places is the one that was used last, more or less.
-Header* take(Shelf& shelf) {
-  for (std::atomic<Header*>& place : shelf.places) {
-    if (Header* header = take_from(place, shelf)) return header;
-  }
-  return nullptr;
-}
-
 bool leave(Header* header) {
-  Shelf& shelf = shelves[header->index];
-  const size_t size = size_of(header->index);
-  if (bytes_unused.fetch_add(size, std::memory_order_relaxed) + size <= PayloadMemory::kMaxUnused) {
-    shelf.unused.fetch_add(1, std::memory_order_relaxed);
-    poison_memory(header + 1, size);
-    for (std::atomic<Header*>& place : shelf.places) {
-      Header* empty = nullptr;
-      if (place.load(std::memory_order_relaxed) == nullptr && place.compare_exchange_strong(empty, header)) return true;
-    }
-    unpoison_memory(header + 1, size);
-    shelf.unused.fetch_sub(1, std::memory_order_relaxed);
+  Size& size = sizes[header->index];
+  const size_t bytes = size_of(header->index);
+  if (bytes_unused.fetch_add(bytes, std::memory_order_relaxed) + bytes <= PayloadMemory::kMaxUnused) {
+    size.unused.fetch_add(1, std::memory_order_relaxed);
+    poison_memory(header + 1, bytes);
+    if (size.blocks.leave(header)) return true;
+    unpoison_memory(header + 1, bytes);
+    size.unused.fetch_sub(1, std::memory_order_relaxed);
   }
-  bytes_unused.fetch_sub(size, std::memory_order_relaxed);
+  bytes_unused.fetch_sub(bytes, std::memory_order_relaxed);
   return false;
 }
 
-// From the last places on, which are needed least.
-void give_back(Shelf& shelf, uint32_t most) {
-  for (size_t i = Shelf::kPlaces; i-- != 0 && most != 0;) {
-    if (Header* header = take_from(shelf.places[i], shelf)) {
-      std::free(header);
-      --most;
-    }
+void give_back(Size& size, uint32_t most) {
+  for (; most != 0; --most) {
+    Header* header = taken(size.blocks.take_last(), size);
+    if (header == nullptr) return;
+    std::free(header);
   }
 }
 
 void give_all_back() {
-  for (Shelf& shelf : shelves) give_back(shelf, Shelf::kPlaces);
+  for (Size& size : sizes) give_back(size, UINT32_MAX);
 }
 
 }  // namespace
@@ -104,8 +95,11 @@ PayloadMemory::User::~User() {
 
 uint8_t* PayloadMemory::allocate(size_t size, size_t* capacity) {
   const size_t index = index_of(size);
-  Header* header = index == kNotRecycled ? nullptr : take(shelves[index]);
-  if (index != kNotRecycled) size = size_of(index);
+  Header* header = nullptr;
+  if (index != kNotRecycled) {
+    size = size_of(index);
+    header = taken(sizes[index].blocks.take(), sizes[index]);
+  }
   if (header == nullptr) {
     header = static_cast<Header*>(std::malloc(sizeof(Header) + size));
     if (header == nullptr) return nullptr;
@@ -123,10 +117,12 @@ void PayloadMemory::free(uint8_t* block) {
   if (users.load() == 0) give_all_back();
 }
 
-void PayloadMemory::decay() {
-  for (Shelf& shelf : shelves) {
-    give_back(shelf, shelf.least.load(std::memory_order_relaxed));
-    shelf.least.store(shelf.unused.load(std::memory_order_relaxed), std::memory_order_relaxed);
+void PayloadMemory::decay(uint64_t now_ms) {
+  uint64_t due = next_decay_ms.load(std::memory_order_relaxed);
+  if (now_ms < due || !next_decay_ms.compare_exchange_strong(due, now_ms + kPeriodMs)) return;
+  for (Size& size : sizes) {
+    give_back(size, size.least.load(std::memory_order_relaxed));
+    size.least.store(size.unused.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
 }
 

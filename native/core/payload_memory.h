@@ -16,8 +16,10 @@ class PayloadMemory {
   static uint8_t* allocate(size_t size, size_t* capacity);
   // May be null.
   static void free(uint8_t* block);
-  // Called once per period: gives those unused blocks back that were not needed at any moment since the call before.
-  static void decay();
+  // Called by the timers of all engines, of which one per period counts: gives those unused blocks back that were not
+  // needed at any moment since the time before.
+  static void decay(uint64_t now_ms);
+  static constexpr uint64_t kPeriodMs = 1000;
   // The most that is kept for the moment.
   static size_t unused_bytes();
 
@@ -33,7 +35,7 @@ class PayloadMemory {
     const bool keeps_;
   };
 
-  // Blocks of these sizes are recycled; larger and smaller ones come from the system.
+  // Blocks of about these sizes are recycled; larger and smaller ones come from the system.
   static constexpr size_t kSmallest = 64 * 1024;
   static constexpr size_t kLargest = 4 * 1024 * 1024;
   static constexpr size_t kMaxUnused = 64 * 1024 * 1024;

@@ -5,16 +5,45 @@
 #include <cstring>
 #include <new>
 
+#include "core/block_shelf.h"
+#include "core/poison.h"
+
 namespace iocp {
 
+namespace {
+
+// The sizes that queues ask for are made and freed for each write of a busy connection, so unused ones are kept: 64 of
+// each for the process.
+BlockShelf small_blocks;
+BlockShelf big_blocks;
+
+BlockShelf* shelf_of(size_t capacity) {
+  if (capacity == SendBlock::kSmall) return &small_blocks;
+  return capacity == SendBlock::kBig ? &big_blocks : nullptr;
+}
+
+}  // namespace
+
 SendBlock* SendBlock::create(size_t capacity) {
-  void* memory = std::malloc(sizeof(SendBlock) + capacity);
-  if (memory == nullptr) std::abort();
+  BlockShelf* const shelf = shelf_of(capacity);
+  void* memory = shelf == nullptr ? nullptr : shelf->take();
+  if (memory != nullptr) {
+    unpoison_memory(memory, sizeof(SendBlock) + capacity);
+  } else {
+    memory = std::malloc(sizeof(SendBlock) + capacity);
+    if (memory == nullptr) std::abort();
+  }
   return new (memory) SendBlock(capacity);
 }
 
 void SendBlock::destroy() {
+  const size_t capacity = capacity_;
   this->~SendBlock();
+  if (BlockShelf* shelf = shelf_of(capacity)) {
+    poison_memory(this, sizeof(SendBlock) + capacity);
+    if (shelf->leave(this)) return;
+    unpoison_memory(this, sizeof(SendBlock) + capacity);
+  }
   std::free(this);
 }
 
@@ -220,7 +249,7 @@ uint8_t* SendQueue::reserve_copy(size_t size, SendBlock** block) {
   if (tail_block_ == nullptr || tail_block_->room() < size) {
     if (tail_block_ != nullptr) tail_block_->release();
     // The first packet after silence gets a small block, a queue that builds up gets big ones.
-    const size_t usual = count_ == 0 ? kSmallBlock : kBigBlock;
+    const size_t usual = count_ == 0 ? SendBlock::kSmall : SendBlock::kBig;
     tail_block_ = SendBlock::create((std::max)(usual, size));
   }
   *block = tail_block_;

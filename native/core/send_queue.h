@@ -36,6 +36,9 @@ class SendOwner {
 class SendBlock final : public SendOwner {
  public:
   static SendBlock* create(size_t capacity);
+  // The capacities that are recycled.
+  static constexpr size_t kSmall = 1024;
+  static constexpr size_t kBig = 8192;
   uint8_t* data() { return reinterpret_cast<uint8_t*>(this + 1); }
   size_t capacity() const { return capacity_; }
   size_t used() const { return used_; }
@@ -122,8 +125,6 @@ class SendQueue {
     uint32_t ends_packet : 1;
   };
   static constexpr size_t kInlineEntries = 2;
-  static constexpr size_t kSmallBlock = 1024;
-  static constexpr size_t kBigBlock = 8192;
 
   Entry& at(size_t index) { return entries_[(head_ + index) & (capacity_ - 1)]; }
   void push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends);

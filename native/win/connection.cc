@@ -234,10 +234,7 @@ void Connection::service() {
   if (closing) return;
   if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);
   if ((bits & (kSend | kEnd)) != 0) run_send();
-  if ((bits & kCool) != 0) {
-    std::lock_guard<SrwLock> guard(lock_);
-    cool_check_ = true;
-  }
+  if ((bits & kCool) != 0) cool_check_.store(true);
   if ((bits & (kReceive | kCool)) != 0) run_receive();
 }
 

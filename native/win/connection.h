@@ -335,7 +335,6 @@ class Connection final {
   bool peer_end_waits_ = false; // PEER_END comes when the jobs of this connection have ended
   bool receiving_ = false;      // a thread is in the receiving strand
   bool receive_again_ = false;  // somebody asked for a run meanwhile
-  bool cool_check_ = false;     // the strand shall see whether it is still busy
   bool sending_ = false;        // a thread is in the sending strand, or a write is in the kernel
   bool drain_wanted_ = false;
   bool send_waits_ = false;     // after a shortage, until rare_timers_->retry
@@ -382,6 +381,7 @@ class Connection final {
   ConnectionTimer cool_timer_;
 
   std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait
+  std::atomic<bool> cool_check_{false};  // the receiving strand shall see whether it is still busy
   std::atomic<bool> put_off_{false};  // in the list of a thread's reads that were put off
   std::atomic<bool> paused_{false};
   std::atomic<uint32_t> disk_full_{0};  // received files that have too many writes pending

@@ -1,6 +1,5 @@
 // How a connection waits for its peer: with a buffer while packets come in quick succession (`hot_`), else without.
 // Receiving strand.
-#include <mutex>
 #include <utility>
 
 #include "win/connection.h"
@@ -48,10 +47,8 @@ void Connection::warm_up() {
 // Is a hot connection still busy? If not, its reads with a buffer are taken back. Cancelling is
 // advice only: the packet says what came of it, and a read that was faster counts as a read.
 void Connection::cool() {
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    if (!std::exchange(cool_check_, false)) return;
-  }
+  // Whoever sets it asks for a run afterwards, so none is missed.
+  if (!cool_check_.load(std::memory_order_relaxed) || !cool_check_.exchange(false)) return;
   bool direct = false;
   for_each_direct_read([&](ReadOperation&) { direct = true; });
   if (!hot_ && !direct) return;

@@ -20,10 +20,11 @@
 namespace iocp {
 namespace {
 
-// Reads that are there at once: after so many the thread turns to other connections.
+// Reads that are there at once: after so many, or so much, the thread turns to other connections.
 constexpr uint32_t kMaxInlineRounds = 16;
+constexpr uint64_t kMaxInlineBytes = 1024 * 1024;
 constexpr uint8_t kMaxRetries = 6;
-// Read at once of a packet that is gathered: one big packet must not keep the thread for long.
+// Of a packet that is gathered, by one call.
 constexpr size_t kMaxRead = 1024 * 1024;
 
 }  // namespace
@@ -65,6 +66,7 @@ void Connection::run_put_off() {
 // Entered as the receiving strand, with a count on the connection and as a user of the socket.
 void Connection::receive_strand() {
   uint32_t rounds = 0;
+  const uint64_t most = bytes_read_.load(std::memory_order_relaxed) + kMaxInlineBytes;
   if (std::exchange(new_, false)) warm_up();
   for (;;) {
     bool stop = false;
@@ -88,7 +90,7 @@ void Connection::receive_strand() {
       } else if (fed_ && !readable_ && outstanding_ == 0 && engine_->read_later(this)) {
         fed_ = false;
         stop = true;
-      } else if (++rounds > kMaxInlineRounds) {
+      } else if (++rounds > kMaxInlineRounds || bytes_read_.load(std::memory_order_relaxed) >= most) {
         return yield_receive();
       } else {
         stop = readable_ && outstanding_ == 0 ? !read_now() : !post_reads();
@@ -161,7 +163,7 @@ void Connection::received(PooledBuffer<SrwLock> buffer, uint32_t bytes) {
   current_size_ = bytes;
 }
 
-// `full`: there was no room for more, so more may be there already.
+// `full`: no more was asked for, so more may be there already.
 void Connection::note_received(uint32_t bytes, bool full) {
   fed_ = true;
   readable_ = full;

@@ -235,7 +235,7 @@ void Engine::run_timers() {
   read_buffers_.decay();
   wait_buffers_.decay();
   contexts_.decay();
-  PayloadMemory::decay();
+  PayloadMemory::decay(now);
   drop_late_operations();
   const uint32_t limit = direct_limit_.load(std::memory_order_relaxed);
   if (limit < kMostDirectReads) direct_limit_.store(limit + limit / 16 + 1);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <random>
@@ -511,4 +512,30 @@ TEST_CASE("send_queue: an item that a write has begun on stays until it ends") {
   queue.end_item(true)->release();
   CHECK(alive == 0);
   CHECK(queue.empty());
+}
+
+TEST_CASE("send_queue: the blocks of a busy queue are used again, others are freed") {
+  SendBlock* first = SendBlock::create(SendBlock::kSmall);
+  first->grow(10)[0] = 1;
+  first->release();
+  SendBlock* again = SendBlock::create(SendBlock::kSmall);
+  CHECK(again == first);
+  CHECK(again->used() == 0);
+  CHECK(again->room() == SendBlock::kSmall);
+  SendBlock* big = SendBlock::create(SendBlock::kBig);
+  CHECK(big->capacity() == SendBlock::kBig);
+  SendBlock* odd = SendBlock::create(SendBlock::kBig + 1);
+  CHECK(odd->room() == SendBlock::kBig + 1);
+  std::vector<SendBlock*> many;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(SendBlock::create(SendBlock::kSmall));
+    std::memset(many.back()->grow(SendBlock::kSmall), i, SendBlock::kSmall);
+  }
+  for (SendBlock* block : {again, big, odd}) block->release();
+  for (int i = 0; i < 100; ++i) {
+    const uint8_t* data = many[static_cast<size_t>(i)]->data();
+    CHECK(data[0] == i);
+    CHECK(data[SendBlock::kSmall - 1] == i);
+    many[static_cast<size_t>(i)]->release();
+  }
 }

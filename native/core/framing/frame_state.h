@@ -49,8 +49,8 @@ class HeldBytes {
 
 // What one connection remembers between two slices of its input. Owned by whoever decodes it; no
 // locks. A partial header lies inside; only a partial packet has a heap block, which grows with the
-// bytes that came and is never sized by a declared length. (What is recycled comes in sizes that double, so it is at
-// most four times what has come.)
+// bytes that came and is never sized by a declared length. (Blocks that are recycled come in sizes of
+// their own, up to a quarter larger.)
 class FrameState {
  public:
   // whole: the bytes of a body are all there, and only decode() has to be called, if without bytes.
@@ -91,7 +91,7 @@ class FrameState {
   Phase phase() const { return phase_; }
   void enter(Phase phase) { phase_ = phase; }
 
-  // Appends; the block never gets larger than `limit`. False: no memory.
+  // Appends; no block larger than `limit` is asked for. False: no memory.
   bool hold(const uint8_t* data, size_t size, uint64_t limit);
   const uint8_t* held() const { return block_ != nullptr ? block_ : inline_; }
   size_t held_size() const { return size_; }
