@@ -187,6 +187,10 @@ test('a change of framing in the middle of a big packet holds from the next one 
   await write(socket, bytes.subarray(0, 400 * KIB))
   await until('some has been read', () => (connection.stats()?.bytesRead ?? 0) > 300 * KIB)
   connection.setFraming(framing.line())
+  // The peer goes on when it is told to.
+  const told = once(socket, 'data')
+  connection.send(Buffer.from('go on'))
+  await told
   await write(socket, Buffer.concat([bytes.subarray(400 * KIB), Buffer.from('one line\n')]))
   await until('both have come', () => packets.length === 2)
   expect(packets[0]?.equals(big)).toBe(true)
