@@ -1,4 +1,4 @@
-// sources: native/core/framing test/native/framing_recorder.cc
+// sources: native/core/framing native/core/payload_memory.cc test/native/framing_recorder.cc
 // sources: test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
 
 #include "framing_fuzz.h"

@@ -1,4 +1,4 @@
-// sources: native/core/framing test/native/framing_recorder.cc
+// sources: native/core/framing native/core/payload_memory.cc test/native/framing_recorder.cc
 // sources: test/fuzz/framing_fuzz.cc test/fuzz/framing_model.cc
 
 // The framing changes behind packets that the fuzzer chooses: the outcome must not depend on cuts.

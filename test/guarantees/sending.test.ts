@@ -241,7 +241,7 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
       return connection.send(packet(0, 2 * KIB), (outcome) => late.push(outcome))
     }
     // Until neither the system nor the peer takes any more, as far as one can see.
-    for (let written = -1, still = 0; still < 5; ) {
+    for (let written = -1, still = 0; still < 25; ) {
       while (ask() !== 'dropped');
       await pause(10)
       const now = connection.stats()?.bytesWritten ?? 0
@@ -249,9 +249,11 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
       written = now
     }
     connection.destroy()
-    asked++
-    expect(connection.send('more', (outcome) => late.push(outcome))).toBe('closed')
+    // What is not even taken over is told at once.
+    const refused: SendOutcome[] = []
+    expect(connection.send('more', (outcome) => refused.push(outcome))).toBe('closed')
     await connection.closed
+    expect(refused).toEqual(['closed'])
     await until('the rest is told', () => late.length >= asked)
     await pause(20)
     expect(late.length).toBe(asked)
