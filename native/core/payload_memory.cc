@@ -24,7 +24,7 @@ static_assert(size_of(kSizes - 1) == PayloadMemory::kLargest / 64 * 65, "the las
 // Stands before the bytes, which are aligned like any block of malloc.
 struct Header {
   size_t index;
-  size_t unused;
+  uint8_t padding[16 - sizeof(size_t)];
 };
 static_assert(sizeof(Header) == 16, "keeps the alignment");
 
