@@ -88,11 +88,13 @@ export function growthChart(title, series, { unit, labelOf = short, note }) {
   const [left, right, top, bottom] = [80, 620, 70, 360]
   const points = Object.values(series).flat()
   const places = [...new Set(points.map((point) => point.at))].sort((a, b) => a - b)
-  const values = points.flatMap(({ value }) => [value.min, value.max])
+  // A run in which nothing was done has no place on such an axis: it is drawn at its foot.
+  const values = points.flatMap(({ value }) => [value.min, value.median, value.max]).filter((value) => value > 0)
   const low = Math.min(...values) * 0.8
   const high = Math.max(...values) * 1.25
   const x = logScale(places[0], places.at(-1), left + 20, right - 20)
-  const y = logScale(low, high, bottom, top)
+  const scale = logScale(low, high, bottom, top)
+  const y = (value) => scale(Math.max(value, low))
   const parts = [
     text(16, 24, title, { size: 15, weight: 'bold' }),
     text(16, 42, note, { colour: '#57606a' }),
