@@ -235,7 +235,9 @@ class Connection final {
   bool leave_receive();
   void yield_receive();
   void take_item(ReadItem item);
+  bool may_read_now() const;
   bool read_now();
+  bool waits_with_buffer() const;
   bool post_reads();
   uint32_t post_read(bool zero_byte, bool* completed);
   void read_failed(uint32_t error, bool zero_byte);
@@ -365,6 +367,7 @@ class Connection final {
   uint8_t read_retries_ = 0;
   bool readable_ = false;          // there may be something to read without waiting
   bool fed_ = false;               // something came since a read was last put off
+  bool lucky_ = false;             // the last wait without a buffer was none: something was there
   bool new_ = true;                // nothing has been read or waited for yet
   bool greeting_ = false;          // waits with a buffer for the peer's first bytes
   bool hot_ = false;               // busy: reads are posted with buffers

@@ -93,7 +93,7 @@ void Connection::receive_strand() {
       } else if (++rounds > kMaxInlineRounds || bytes_read_.load(std::memory_order_relaxed) >= most) {
         return yield_receive();
       } else {
-        stop = readable_ && outstanding_ == 0 ? !read_now() : !post_reads();
+        stop = may_read_now() ? !read_now() : !post_reads();
       }
     }
     if (!stop) continue;
@@ -172,8 +172,13 @@ void Connection::note_received(uint32_t bytes, bool full) {
   note_arrival();
 }
 
-// The system has said that something is there: fetch it without waiting. False when the strand has
-// to stop.
+// Something is there, the system has said, or there was when the last read had been put off: then to ask first would be
+// one call more each time. The last one is a guess, for whoever waits without a buffer.
+bool Connection::may_read_now() const {
+  return outstanding_ == 0 && (readable_ || (lucky_ && !waits_with_buffer()));
+}
+
+// Fetches what is there without waiting. False when the strand has to stop.
 bool Connection::read_now() {
   // The rest of a big packet goes where it is gathered; anything else into a buffer.
   FrameState::Room room = frame_.make_room(engine_->read_buffers().buffer_size());
@@ -197,6 +202,7 @@ bool Connection::read_now() {
   }
   if (error == WSAEWOULDBLOCK) {
     readable_ = false;
+    lucky_ = false;
     return true;
   }
   if (error != 0) {
@@ -217,17 +223,21 @@ bool Connection::read_now() {
   return true;
 }
 
+bool Connection::waits_with_buffer() const {
+  return (profile_->read_mode == ReadMode::direct || hot_) && engine_->may_read_directly();
+}
+
 // Nothing is at hand: wait for the peer. False when the strand has to stop, because reads are in the
 // kernel; true when one of them is done already.
 bool Connection::post_reads() {
-  const bool direct = (profile_->read_mode == ReadMode::direct || hot_) &&
-                      engine_->may_read_directly();
+  const bool direct = waits_with_buffer();
   const uint32_t wanted = direct && !greeting_ ? profile_->pending_reads : 1;
   bool completed = false;
   while (outstanding_ < wanted && !completed) {
     // A zero-byte read among others would say nothing about what they leave.
     if (!direct && outstanding_ != 0) break;
     const uint32_t error = post_read(!direct, &completed);
+    lucky_ = completed;
     if (error == 0) continue;
     if (outstanding_ != 0 && is_resource_shortage(error)) {
       // What is in the kernel will do; when it completes, more are tried again.

@@ -151,7 +151,8 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
-  apply_socket_options(socket.get(), *profile);
+  const bool inherits = listener != nullptr && listener->hands_no_delay_down(socket.get());
+  apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;
   if (skip_on_success_ && !skip_port_on_success(socket.handle())) return false;

@@ -11,6 +11,7 @@ namespace iocp {
   X(socket)                 \
   X(bind)                   \
   X(listen)                 \
+  X(no_delay)               \
   X(associate)              \
   X(accept)                 \
   X(accept_context)         \

@@ -7,6 +7,7 @@
 #include "core/error_table.h"
 #include "win/engine.h"
 #include "win/socket_calls.h"
+#include "win/socket_options.h"
 
 namespace iocp {
 namespace {
@@ -51,6 +52,9 @@ uint32_t Listener::open(const char** syscall) {
   *syscall = "bind";
   error = calls::bind_to(socket.get(), options_.address.get(), options_.address.size());
   if (error != 0) return error;
+  // What accepted sockets inherit; and the sizes of buffers have to be known before a connection is made, because they
+  // decide about the scale of its TCP window.
+  apply_socket_options(socket.get(), *options_.profile, NoDelay::to_set);
   *syscall = "listen";
   error = calls::start_listening(socket.get(), backlog_argument(options_.backlog));
   if (error != 0) return error;
@@ -61,6 +65,17 @@ uint32_t Listener::open(const char** syscall) {
   if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
   socket_ = std::move(socket);
   return 0;
+}
+
+bool Listener::hands_no_delay_down(SOCKET accepted) {
+  HandsDown known = no_delay_.load(std::memory_order_relaxed);
+  if (known == HandsDown::unknown) {
+    bool on = false;
+    if (calls::read_no_delay(accepted, &on) != 0) return false;  // this peer may have left already
+    known = on ? HandsDown::yes : HandsDown::no;
+    no_delay_.store(known, std::memory_order_relaxed);
+  }
+  return known == HandsDown::yes;
 }
 
 void Listener::start() {

@@ -51,6 +51,9 @@ class Listener final {
   const Address& address() const { return bound_; }
   uint32_t index() const { return index_; }
 
+  // I/O threads. Asks the first accepted socket; the others are like it.
+  bool hands_no_delay_down(SOCKET accepted);
+
   // Any thread, any number of times.
   void close();
   void connection_closed() { connections_.fetch_sub(1, std::memory_order_relaxed); }
@@ -59,6 +62,7 @@ class Listener final {
 
  private:
   friend struct AcceptOperation;
+  enum class HandsDown : uint8_t { unknown, no, yes };
   class RetryTimer final : public EngineTimer {
    public:
     explicit RetryTimer(Listener* listener) : listener_(listener) {}
@@ -93,6 +97,7 @@ class Listener final {
   std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
   std::atomic<uint32_t> pool_size_{0};
   std::atomic<uint32_t> connections_{0};
+  std::atomic<HandsDown> no_delay_{HandsDown::unknown};
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
   RetryTimer retry_timer_{this};
 

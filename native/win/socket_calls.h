@@ -47,6 +47,21 @@ inline uint32_t start_listening(SOCKET socket, int backlog) {
   return ::listen(socket, backlog) == 0 ? 0 : last_error();
 }
 
+inline uint32_t set_no_delay(SOCKET socket) {
+  IOCP_FAULT_POINT(no_delay);
+  const DWORD on = 1;
+  const int rc = setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&on), sizeof(on));
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t read_no_delay(SOCKET socket, bool* on) {
+  DWORD value = 0;
+  int size = sizeof(value);
+  if (getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char*>(&value), &size) != 0) return last_error();
+  *on = value != 0;
+  return 0;
+}
+
 inline uint32_t accept_into(SOCKET listener, SOCKET accepted, void* addresses, DWORD address_size,
                             OVERLAPPED* operation) {
   IOCP_FAULT_POINT(accept);
@@ -234,6 +249,16 @@ inline void check(bool is_so) {
   if (!is_so) std::abort();
 #else
   (void)is_so;
+#endif
+}
+
+// The same for a socket that ought to have TCP_NODELAY.
+inline void check_no_delay(SOCKET socket) {
+#ifdef IOCP_FAULT_SEAM
+  bool on = false;
+  check(read_no_delay(socket, &on) != 0 || on);
+#else
+  (void)socket;
 #endif
 }
 

@@ -1,5 +1,7 @@
 #include "win/socket_options.h"
 
+#include "win/socket_calls.h"
+
 namespace iocp {
 namespace {
 
@@ -27,8 +29,10 @@ void apply_keep_alive(SOCKET socket, const Profile& profile) {
 
 }  // namespace
 
-void apply_socket_options(SOCKET socket, const Profile& profile) {
-  if (profile.no_delay) set_option<DWORD>(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+void apply_socket_options(SOCKET socket, const Profile& profile, NoDelay no_delay) {
+  if (profile.no_delay && (no_delay == NoDelay::inherited || calls::set_no_delay(socket) == 0)) {
+    calls::check_no_delay(socket);
+  }
   if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
   if (profile.receive_buffer != 0) {
     set_option(socket, SOL_SOCKET, SO_RCVBUF, static_cast<int>(profile.receive_buffer));

@@ -23,6 +23,7 @@ export type Call =
   | 'socket'
   | 'bind'
   | 'listen'
+  | 'no_delay'
   | 'associate'
   | 'accept'
   | 'accept_context'

@@ -34,6 +34,34 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
     await rig.finish()
   })
 
+  test('finds something again and again: it does not ask first', async () => {
+    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
+    const sender = new Rig({ ioThreads: 1 })
+    rig.echo = false
+    const { peers, to } = await pair(rig, sender, 1)
+    const [peer] = peers
+    const [there] = to
+    if (peer === undefined || there === undefined) throw new Error('no connection')
+    // 128 reads of a packet that has come: each leaves something, so that the next one is put off.
+    const shortTo = 8192
+    const packet = new Uint8Array(128 * shortTo - 4)
+    faultAddon().faults.set('receive_now', { shortTo })
+    sender.send(there, packet, { told: false })
+    sender.flush()
+    await rig.until('it has come', () => peer.packets === 1)
+    const { recvCalls, zeroReads } = rig.stats().counters
+    expect(recvCalls).toBeGreaterThanOrEqual(128)
+    expect(zeroReads).toBeLessThan(40)
+    // Then nothing is there: it waits without a buffer, and hears of what comes.
+    await rig.until('it is quiet', () => rig.stats().counters.zeroReads > rig.stats().counters.skipSuccess)
+    expect(rig.stats().pools.readBuffers.inUse).toBe(0)
+    sender.send(there, empty, { told: false })
+    sender.flush()
+    await rig.until('the next one has come', () => peer.packets === 2)
+    await sender.finish()
+    await rig.finish()
+  })
+
   test('is not the later the longer others ask for more', async () => {
     const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
     const sender = new Rig({ ioThreads: 1 })

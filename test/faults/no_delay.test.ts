@@ -1,0 +1,40 @@
+/** Accepted sockets have TCP_NODELAY: from their listener where the system hands it down, else by a call for each. */
+
+import { describe, expect, test } from 'vitest'
+import { faultAddon, hasFaults, win } from './addon.js'
+import { echoClient } from './client.js'
+import { Rig } from './rig.js'
+
+const CLIENTS = 12
+
+/** Connections that talk; the test variant ends the process when one ought to have the option and has not. */
+async function talk(rule: { skip?: number; count?: number }, noDelay = true): Promise<number> {
+  const { faults } = faultAddon()
+  const rig = new Rig({ profile: { noDelay } })
+  faults.set('no_delay', { error: win.networkDown, ...rule })
+  const { port } = rig.listen()
+  for (let client = 0; client < CLIENTS; client++) {
+    expect(await echoClient(client, port)).toMatchObject({ complete: true, wrong: undefined })
+  }
+  await rig.finish()
+  return faults.hits('no_delay')
+}
+
+describe.skipIf(!hasFaults)('TCP_NODELAY of accepted sockets', () => {
+  test('is set once, at the listener, where it is handed down; else at each', async () => {
+    // What follows the call at the listener would fail.
+    expect([0, CLIENTS]).toContain(await talk({ skip: 1 }))
+  })
+
+  test('is set at each where the listener has refused it', async () => {
+    expect(await talk({ count: 1 })).toBe(1)
+  })
+
+  test('is a wish: a connection without it is a connection', async () => {
+    expect(await talk({})).toBe(1 + CLIENTS)
+  })
+
+  test('is not set where nobody wants it', async () => {
+    expect(await talk({}, false)).toBe(0)
+  })
+})
