@@ -41,7 +41,7 @@ export interface ConnectionOptions {
   /** Reads outstanding per connection. 1 to 64; default 1. */
   pendingReads?: number
   /**
-   * `'zero-byte'`: memory is used only once there is data; `'direct'`: a buffer always waits in the kernel;
+   * `'zero-byte'`: no memory is used while it waits; `'direct'`: a buffer always waits in the kernel;
    * `'adaptive'` (default): the first while a connection is idle, the second while it is busy.
    */
   readMode?: 'adaptive' | 'zero-byte' | 'direct'
@@ -58,7 +58,10 @@ export interface ConnectionOptions {
   noDelay?: boolean
   /** Keep-alive probes: off (default), on with the defaults, on after this silence, or in detail. */
   keepAlive?: boolean | Duration | KeepAliveOptions
-  /** SO_RCVBUF in bytes, 0 for what the system chooses. 0 to 1 GiB; default 0. */
+  /**
+   * SO_RCVBUF in bytes, 0 for what the system chooses. 0 to 1 GiB; default 0. A server sets it before it listens, since it
+   * limits how far the TCP window of a connection can be scaled (RFC 7323).
+   */
   receiveBuffer?: Size
   /** SO_SNDBUF in bytes, 0 for what the system chooses. 0 to 1 GiB; default 0. */
   sendBuffer?: Size

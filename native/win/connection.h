@@ -367,7 +367,7 @@ class Connection final {
   uint8_t read_retries_ = 0;
   bool readable_ = false;          // there may be something to read without waiting
   bool fed_ = false;               // something came since a read was last put off
-  bool lucky_ = false;             // the last wait without a buffer was none: something was there
+  bool lucky_ = false;             // the last wait without a buffer was over at once
   bool new_ = true;                // nothing has been read or waited for yet
   bool greeting_ = false;          // waits with a buffer for the peer's first bytes
   bool hot_ = false;               // busy: reads are posted with buffers

@@ -7,7 +7,8 @@
 //
 // A connection that has just been fed does not wait for more at once: its next read is put off until the
 // thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
-// read that finds something costs a fraction of one that waits.
+// read that finds something costs a fraction of one that waits. Where that has come true, the next one is
+// tried without asking first whether something is there (may_read_now).
 #include <algorithm>
 #include <mutex>
 #include <utility>
@@ -172,8 +173,8 @@ void Connection::note_received(uint32_t bytes, bool full) {
   note_arrival();
 }
 
-// Something is there, the system has said, or there was when the last read had been put off: then to ask first would be
-// one call more each time. The last one is a guess, for whoever waits without a buffer.
+// The system has said that something is there; or it is a guess: for a connection that waits without a buffer, the last
+// wait was over at once, and no guess has been wrong since. To ask first would be one call more each time.
 bool Connection::may_read_now() const {
   return outstanding_ == 0 && (readable_ || (lucky_ && !waits_with_buffer()));
 }
@@ -237,7 +238,7 @@ bool Connection::post_reads() {
     // A zero-byte read among others would say nothing about what they leave.
     if (!direct && outstanding_ != 0) break;
     const uint32_t error = post_read(!direct, &completed);
-    lucky_ = completed;
+    lucky_ = completed && !direct;
     if (error == 0) continue;
     if (outstanding_ != 0 && is_resource_shortage(error)) {
       // What is in the kernel will do; when it completes, more are tried again.
@@ -306,6 +307,7 @@ void Connection::read_failed(uint32_t error, bool zero_byte) {
     engine_->count(Counter::enobufs, 1);
     if (!zero_byte) engine_->shed_direct_reads();  // fewer locked pages from now on
     hot_ = false;
+    lucky_ = false;  // a zero-byte read needs no memory
     if (read_retries_ < kMaxRetries) {
       const uint32_t delay_ms = 10u << ++read_retries_;
       bool arm = false;

@@ -151,7 +151,7 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
-  const bool inherits = listener != nullptr && listener->hands_no_delay_down(socket.get());
+  const bool inherits = profile->no_delay && listener != nullptr && listener->hands_no_delay_down(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;

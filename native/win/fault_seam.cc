@@ -81,7 +81,8 @@ bool passes(Call call) {
 ULONG shorten(Call call, ULONG size) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);
-  if (slot.rule.short_to == 0 || size <= slot.rule.short_to || !hit(slot)) return size;
+  if (!slot.active || slot.rule.short_to == 0 || size <= slot.rule.short_to) return size;
+  if (slot.rule.error == 0 && !hit(slot)) return size;
   return slot.rule.short_to;
 }
 

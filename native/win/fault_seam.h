@@ -12,6 +12,7 @@ namespace iocp {
   X(bind)                   \
   X(listen)                 \
   X(no_delay)               \
+  X(read_no_delay)          \
   X(associate)              \
   X(accept)                 \
   X(accept_context)         \
@@ -44,7 +45,7 @@ struct Rule {
   uint32_t skip = 0;         // let this many calls through first
   uint32_t count = 0;        // then hit this many (0: no end)
   uint32_t per_mille = 1000;  // of those, how many per thousand
-  uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole
+  uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
   uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
   bool keep = false;         // reads and writes of files: pending until they are cancelled
 };

@@ -52,9 +52,7 @@ uint32_t Listener::open(const char** syscall) {
   *syscall = "bind";
   error = calls::bind_to(socket.get(), options_.address.get(), options_.address.size());
   if (error != 0) return error;
-  // What accepted sockets inherit; and the sizes of buffers have to be known before a connection is made, because they
-  // decide about the scale of its TCP window.
-  apply_socket_options(socket.get(), *options_.profile, NoDelay::to_set);
+  apply_listener_options(socket.get(), *options_.profile);
   *syscall = "listen";
   error = calls::start_listening(socket.get(), backlog_argument(options_.backlog));
   if (error != 0) return error;

@@ -55,6 +55,7 @@ inline uint32_t set_no_delay(SOCKET socket) {
 }
 
 inline uint32_t read_no_delay(SOCKET socket, bool* on) {
+  IOCP_FAULT_POINT(read_no_delay);
   DWORD value = 0;
   int size = sizeof(value);
   if (getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char*>(&value), &size) != 0) return last_error();
@@ -255,8 +256,10 @@ inline void check(bool is_so) {
 // The same for a socket that ought to have TCP_NODELAY.
 inline void check_no_delay(SOCKET socket) {
 #ifdef IOCP_FAULT_SEAM
-  bool on = false;
-  check(read_no_delay(socket, &on) != 0 || on);
+  DWORD value = 0;
+  int size = sizeof(value);
+  const int rc = getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char*>(&value), &size);
+  check(rc != 0 || value != 0);
 #else
   (void)socket;
 #endif

@@ -27,19 +27,28 @@ void apply_keep_alive(SOCKET socket, const Profile& profile) {
                  nullptr);
 }
 
-}  // namespace
-
-void apply_socket_options(SOCKET socket, const Profile& profile, NoDelay no_delay) {
-  if (profile.no_delay && (no_delay == NoDelay::inherited || calls::set_no_delay(socket) == 0)) {
-    calls::check_no_delay(socket);
-  }
-  if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
+void apply_buffer_sizes(SOCKET socket, const Profile& profile) {
   if (profile.receive_buffer != 0) {
     set_option(socket, SOL_SOCKET, SO_RCVBUF, static_cast<int>(profile.receive_buffer));
   }
   if (profile.send_buffer != 0) {
     set_option(socket, SOL_SOCKET, SO_SNDBUF, static_cast<int>(profile.send_buffer));
   }
+}
+
+}  // namespace
+
+void apply_listener_options(SOCKET socket, const Profile& profile) {
+  if (profile.no_delay && calls::set_no_delay(socket) == 0) calls::check_no_delay(socket);
+  apply_buffer_sizes(socket, profile);
+}
+
+void apply_socket_options(SOCKET socket, const Profile& profile, NoDelay no_delay) {
+  if (profile.no_delay && (no_delay == NoDelay::inherited || calls::set_no_delay(socket) == 0)) {
+    calls::check_no_delay(socket);
+  }
+  if (profile.keep_alive_ms != 0) apply_keep_alive(socket, profile);
+  apply_buffer_sizes(socket, profile);
   if (profile.type_of_service != 0) {
     set_option(socket, IPPROTO_IP, IP_TOS, static_cast<DWORD>(profile.type_of_service));
   }

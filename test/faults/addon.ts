@@ -13,7 +13,7 @@ export interface Rule {
   count?: number
   /** Of those, how many in a thousand. */
   perMille?: number
-  /** Sends and receives take at most so many bytes. */
+  /** Sends and receives take at most so many bytes; with an error too: those that do not fail. */
   shortTo?: number
   /** Completions are held back for up to so many milliseconds. */
   delay?: number
@@ -24,6 +24,7 @@ export type Call =
   | 'bind'
   | 'listen'
   | 'no_delay'
+  | 'read_no_delay'
   | 'associate'
   | 'accept'
   | 'accept_context'

@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os'
 import net from 'node:net'
 import { IocpError, createServer, type Connection, type RetryInfo } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { HOST, client, load, many, pause, random, serve, until } from './support.js'
+import { HOST, client, counter, load, many, pause, random, serve, until } from './support.js'
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 /** RFC 5737: nobody has this address. */
@@ -88,6 +88,24 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
     expect([four.remoteAddress, four.remoteFamily]).toEqual([HOST, 'IPv4'])
     // On the server's side an IPv4 peer of an IPv6 socket is an IPv4 peer.
     expect([...server.connections].map(({ remoteAddress }) => remoteAddress).sort()).toEqual([HOST, '::1'])
+  })
+
+  test.runIf(hasIPv6)('options of sockets are wishes: a server at :: that wants all of them serves both families', async () => {
+    const keepAlive = { delay: 10_000, interval: 2000, count: 4 }
+    const wishes = { keepAlive, receiveBuffer: 32_768, sendBuffer: 32_768, typeOfService: 8 }
+    const { server, port } = await serve(wishes, '::')
+    server.on('packet', (packet, connection) => {
+      connection.send(packet)
+    })
+    for (const host of ['::1', HOST]) {
+      const connection = await client(wishes).connect({ port, host })
+      connection.send(Buffer.from(host))
+      for await (const packet of connection) {
+        expect(String(packet)).toBe(host)
+        break
+      }
+    }
+    expect(counter(server, 'acceptFailures')).toBe(0)
   })
 
   test('an address that does not answer: its time is up, or the next one is taken meanwhile', async () => {

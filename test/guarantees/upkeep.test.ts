@@ -257,6 +257,32 @@ describe('options of sockets', () => {
     }
     expect(bytes).toBe(100_000)
   })
+
+  // The system tells what it will about TCP_NODELAY; this is what it does. Without it the second packet waits until the
+  // peer has acknowledged the first, which takes 40 ms or more where nothing is sent back.
+  test('noDelay: a small packet does not wait until the one before is acknowledged, on the tenth connection either', async () => {
+    const { server, port } = await serve()
+    server.on('packet', (packet, connection) => {
+      connection.send(packet)
+      setTimeout(() => connection.send(packet), 5)
+    })
+    await many(9, () => peer(port))
+    const socket = await peer(port)
+    const gaps: number[] = []
+    for (let i = 0; i < 20; i++) {
+      let got = 0
+      let first = 0
+      socket.on('data', (data) => {
+        if (got === 0) first = performance.now()
+        got += data.length
+      })
+      socket.write(Buffer.from([0, 0, 0, 1, i]))
+      await until('both are there', () => got === 10)
+      socket.removeAllListeners('data')
+      gaps.push(performance.now() - first)
+    }
+    expect(gaps.filter((gap) => gap < 30).length, gaps.map(Math.round).join(' ')).toBeGreaterThan(5)
+  })
 })
 
 describe('figures', () => {
