@@ -29,13 +29,16 @@ const known = {
     const program = await buildAsio()
     return program && { program, args: [] }
   },
+  async cpp8() {
+    return { program: await buildCpp(), args: ['--threads', '8'] }
+  },
   main: () => script('iocp', '--main-thread'),
   piscina: () => script('piscina')
 }
 
 export const defaultPeers = ['iocp', 'net', 'cpp', 'asio']
 /** Those that a case has to ask for. */
-const otherPeers = ['main', 'piscina']
+const otherPeers = ['cpp8', 'main', 'piscina']
 
 /** Whether a peer takes part in a case. */
 export const takesPart = (peer, one) => one.peers?.includes(peer) ?? !otherPeers.includes(peer)

@@ -23,8 +23,8 @@ const sweeps = {
   threads: {
     title: 'I/O threads (64 bytes, 50 connections, 16 deep)',
     at: [1, 2, 4, 8],
-    // The others have one thread.
-    peers: ['iocp'],
+    // The others have one thread each.
+    peers: ['iocp', 'cpp'],
     settings: (threads) => ({ threads, depth: 16 })
   }
 }

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "peers/cpp/server.h"
 
 namespace bench {
@@ -21,9 +23,21 @@ Connection::Connection(Server* server, SOCKET socket)
   server_->add(this);
 }
 
+// With a count of the caller's.
+template <class F>
+void Connection::locked(F&& f) {
+  std::vector<Shared> to_broadcast;
+  {
+    std::lock_guard<std::mutex> guard(lock_);
+    f();
+    to_broadcast.swap(to_broadcast_);
+  }
+  for (const Shared& bytes : to_broadcast) server_->broadcast(bytes);
+}
+
 void Connection::start() {
   hold();
-  read();
+  locked([this] { read(); });
   release();
 }
 
@@ -50,20 +64,20 @@ void Connection::read() {
 }
 
 void Connection::on_read(DWORD error, DWORD bytes) {
-  reading_ = false;
-  if (socket_ != INVALID_SOCKET) {
-    if (error != 0) {
-      close();
-    } else if (received(bytes)) {
-      read();
-    }
-  }
+  locked([&] {
+    reading_ = false;
+    if (socket_ == INVALID_SOCKET) return;
+    if (error != 0) return close();
+    if (received(bytes)) read();
+  });
   release();
 }
 
 void Connection::on_resume() {
-  reading_ = false;
-  if (socket_ != INVALID_SOCKET) read();
+  locked([this] {
+    reading_ = false;
+    if (socket_ != INVALID_SOCKET) read();
+  });
   release();
 }
 
@@ -76,7 +90,9 @@ bool Connection::received(size_t bytes) {
         if (options.file != nullptr) {
           asked = true;
         } else if (options.broadcast && size >= kBroadcastFrom) {
-          server_->broadcast(data, size);
+          std::vector<uint8_t> packet;
+          append_packet(&packet, data, size);
+          to_broadcast_.push_back(std::make_shared<const std::vector<uint8_t>>(std::move(packet)));
         } else {
           append_packet(&out_, data, size);
         }
@@ -122,23 +138,21 @@ bool Connection::next_to_write() {
 }
 
 void Connection::on_write(DWORD error, DWORD bytes) {
-  writing_ = false;
-  if (socket_ != INVALID_SOCKET) {
-    if (error != 0) {
-      close();
-    } else {
-      written_ += bytes;
-      if (write()) read();
-    }
-  }
+  locked([&] {
+    writing_ = false;
+    if (socket_ == INVALID_SOCKET) return;
+    if (error != 0) return close();
+    written_ += bytes;
+    if (write()) read();
+  });
   release();
 }
 
 void Connection::send_shared(const Shared& bytes) {
-  shared_queue_.push_back(bytes);
-  hold();
-  write();
-  release();
+  locked([&] {
+    shared_queue_.push_back(bytes);
+    write();
+  });
 }
 
 void Connection::close() {
@@ -150,7 +164,7 @@ void Connection::close() {
 }
 
 void Connection::release() {
-  if (--count_ == 0) delete this;
+  if (count_.fetch_sub(1) == 1) delete this;
 }
 
 }  // namespace bench

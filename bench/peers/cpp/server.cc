@@ -1,5 +1,7 @@
 #include "peers/cpp/server.h"
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace bench {
@@ -7,6 +9,8 @@ namespace {
 
 constexpr int kAccepts = 64;
 constexpr ULONG kBatch = 64;
+constexpr ULONG kBatchOfMany = 8;  // so that the other threads have something to do as well
+constexpr size_t kReceivers = 64;
 
 DWORD error_of(const OVERLAPPED_ENTRY& entry) {
   // Any failure ends the connection; which one it was makes no difference here.
@@ -16,7 +20,7 @@ DWORD error_of(const OVERLAPPED_ENTRY& entry) {
 }  // namespace
 
 uint16_t Server::listen() {
-  port_ = CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, 1);
+  port_ = CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, options_.threads);
   listener_ = WSASocketW(AF_INET, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED);
   if (port_ == nullptr || listener_ == INVALID_SOCKET) return 0;
   sockaddr_in address{};
@@ -71,24 +75,36 @@ bool Server::adopt(SOCKET socket) {
 }
 
 void Server::add(Connection* connection) {
+  std::lock_guard<std::mutex> guard(list_lock_);
   connection->place_ = connections_.size();
   connections_.push_back(connection);
 }
 
 void Server::remove(Connection* connection) {
+  std::lock_guard<std::mutex> guard(list_lock_);
   Connection* const last = connections_.back();
   connections_[connection->place_] = last;
   last->place_ = connection->place_;
   connections_.pop_back();
 }
 
-void Server::broadcast(const uint8_t* data, size_t size) {
-  std::vector<uint8_t> packet;
-  append_packet(&packet, data, size);
-  const auto shared = std::make_shared<const std::vector<uint8_t>>(std::move(packet));
-  // From the back, because one whose connection is lost leaves its place to the last.
-  for (size_t i = connections_.size(); i-- > 0;) {
-    if (i < connections_.size()) connections_[i]->send_shared(shared);
+// Called without a connection's lock, because it takes them all in turn.
+void Server::broadcast(const Shared& bytes) {
+  std::vector<Connection*> all;
+  {
+    std::lock_guard<std::mutex> guard(list_lock_);
+    all = connections_;
+    for (Connection* connection : all) connection->hold();
+  }
+  if (options_.threads > 1) {
+    for (size_t at = 0; at < all.size(); at += kReceivers) {
+      post(new Delivery(bytes, all.data() + at, all.data() + (std::min)(at + kReceivers, all.size())));
+    }
+    return;
+  }
+  for (Connection* connection : all) {
+    connection->send_shared(bytes);
+    connection->release();
   }
 }
 
@@ -97,10 +113,16 @@ void Server::post(Operation* operation) {
 }
 
 void Server::run() {
+  for (uint32_t i = 1; i < options_.threads; ++i) std::thread([this] { serve(); }).detach();
+  serve();
+}
+
+void Server::serve() {
   OVERLAPPED_ENTRY entries[kBatch];
+  const ULONG most = options_.threads == 1 ? kBatch : kBatchOfMany;
   for (;;) {
     ULONG count = 0;
-    if (!GetQueuedCompletionStatusEx(port_, entries, kBatch, &count, INFINITE, FALSE)) return;
+    if (!GetQueuedCompletionStatusEx(port_, entries, most, &count, INFINITE, FALSE)) return;
     for (ULONG i = 0; i < count; ++i) dispatch(entries[i]);
   }
 }
@@ -118,6 +140,14 @@ void Server::dispatch(const OVERLAPPED_ENTRY& entry) {
       return static_cast<ConnectionOperation*>(operation)->connection->on_write(error, bytes);
     case Operation::Kind::resume:
       return static_cast<ConnectionOperation*>(operation)->connection->on_resume();
+    case Operation::Kind::deliver: {
+      const std::unique_ptr<Delivery> delivery(static_cast<Delivery*>(operation));
+      for (Connection* connection : delivery->to) {
+        connection->send_shared(delivery->bytes);
+        connection->release();
+      }
+      return;
+    }
   }
 }
 

@@ -1,10 +1,12 @@
 #pragma once
-// A plain echo on one completion port and one thread: what can be reached when nothing else is to be done.
-// Skip-on-success, sends made at once from the thread that read, everything that came in one read
-// answered by one send.
+// A plain echo on one completion port: what can be reached when nothing else is to be done. Skip-on-success, sends made
+// at once from the thread that read, everything that came in one read answered by one send. One thread, unless
+// --threads asks for more.
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "peers/native/options.h"
@@ -17,7 +19,7 @@ class Server;
 class Connection;
 
 struct Operation : OVERLAPPED {
-  enum class Kind : uint8_t { accept, read, write, resume };
+  enum class Kind : uint8_t { accept, read, write, resume, deliver };
   explicit Operation(Kind what) : OVERLAPPED{}, kind(what) {}
   OVERLAPPED* prepare() {
     static_cast<OVERLAPPED&>(*this) = OVERLAPPED{};
@@ -41,7 +43,16 @@ struct ConnectionOperation : Operation {
 // A broadcast's bytes, shared by all connections they wait on.
 using Shared = std::shared_ptr<const std::vector<uint8_t>>;
 
-// Counted: one for being open, one for each operation in the kernel, one for each call that is under way.
+// Some of a broadcast's receivers, for whichever thread takes it. Has a count of each.
+struct Delivery : Operation {
+  Delivery(const Shared& what, Connection* const* begin, Connection* const* end)
+      : Operation(Kind::deliver), bytes(what), to(begin, end) {}
+  const Shared bytes;
+  const std::vector<Connection*> to;
+};
+
+// Counted: one for being open, one for each operation in the kernel, one for each call that is under way. All state is
+// under its lock, also while it calls the socket.
 class Connection {
  public:
   Connection(Server* server, SOCKET socket);
@@ -50,21 +61,24 @@ class Connection {
   void on_read(DWORD error, DWORD bytes);
   void on_write(DWORD error, DWORD bytes);
   void on_resume();
+  void hold() { count_.fetch_add(1); }
+  void release();
 
  private:
   friend class Server;
+  template <class F>
+  void locked(F&& f);
   void read();
   bool received(size_t bytes);
   bool write();
   bool next_to_write();
   void close();
-  void hold() { ++count_; }
-  void release();
 
   Server* const server_;
   SOCKET socket_;
-  uint32_t count_ = 1;
+  std::atomic<uint32_t> count_{1};
   size_t place_ = 0;  // in the server's list
+  std::mutex lock_;
   bool reading_ = false;  // a read is in the kernel
   bool writing_ = false;
   PacketBuffer in_;
@@ -73,6 +87,7 @@ class Connection {
   Shared shared_;                 // or this is
   size_t written_ = 0;            // of what is being written
   std::deque<Shared> shared_queue_;
+  std::vector<Shared> to_broadcast_;  // when the lock is free again
   ConnectionOperation read_operation_;
   ConnectionOperation write_operation_;
   ConnectionOperation resume_operation_;
@@ -87,7 +102,7 @@ class Server {
   // The port, or 0.
   uint16_t listen();
   void run();
-  void broadcast(const uint8_t* data, size_t size);
+  void broadcast(const Shared& bytes);
   void add(Connection* connection);
   void remove(Connection* connection);
   void post(Operation* operation);
@@ -97,6 +112,7 @@ class Server {
   void post_accept(Accept* accept);
   void on_accept(Accept* accept, DWORD error);
   bool adopt(SOCKET socket);
+  void serve();
   void dispatch(const OVERLAPPED_ENTRY& entry);
 
   const ServerOptions options_;
@@ -104,6 +120,7 @@ class Server {
   SOCKET listener_ = INVALID_SOCKET;
   LPFN_ACCEPTEX accept_ex_ = nullptr;
   std::vector<std::unique_ptr<Accept>> accepts_;
+  std::mutex list_lock_;
   std::vector<Connection*> connections_;
 };
 

@@ -12,6 +12,7 @@ struct ServerOptions {
   bool broadcast = false;
   uint32_t max_packet = 1024 * 1024;
   const char* file = nullptr;  // any packet asks for it
+  uint32_t threads = 1;        // 1 to 64
 };
 
 inline ServerOptions read_options(int count, char** words) {
@@ -23,6 +24,8 @@ inline ServerOptions read_options(int count, char** words) {
       options.file = words[i + 1];
     } else if (std::strcmp(words[i], "--max-packet") == 0) {
       options.max_packet = static_cast<uint32_t>(std::strtoul(words[i + 1], nullptr, 10));
+    } else if (std::strcmp(words[i], "--threads") == 0) {
+      options.threads = static_cast<uint32_t>(std::strtoul(words[i + 1], nullptr, 10));
     }
   }
   return options;
