@@ -46,27 +46,37 @@ class FileWork final : public Napi::AsyncWorker {
       : Napi::AsyncWorker(env, "iocp.file"),
         syscall_(syscall),
         work_(std::move(work)),
-        result_(std::move(result)),
-        deferred_(Napi::Promise::Deferred::New(env)) {}
+        result_(std::move(result)) {}
 
-  Napi::Promise start() {
-    const Napi::Promise promise = deferred_.Promise();
+  // Empty, and nothing is begun, when the environment is being torn down: then there are no promises. (The deferred of
+  // node-addon-api would not say so, and hand out what it has never set.)
+  Napi::Value start() {
+    const Napi::Env env = Env();
+    napi_value promise = nullptr;
+    if (napi_create_promise(env, &deferred_, &promise) != napi_ok) {
+      Destroy();
+      return Napi::Value();
+    }
     Queue();
-    return promise;
+    return Napi::Value(env, promise);
   }
 
  private:
   void Execute() override { error_ = work_(); }
   void OnOK() override {
     const Napi::Value value = result_(Env());
-    if (error_ == 0) return deferred_.Resolve(value);
-    deferred_.Reject(make_system_error(Env(), syscall_, error_).Value());
+    // Refused while the environment is being torn down; nobody waits then.
+    if (error_ == 0) {
+      (void)napi_resolve_deferred(Env(), deferred_, value);
+    } else {
+      (void)napi_reject_deferred(Env(), deferred_, make_system_error(Env(), syscall_, error_).Value());
+    }
   }
 
   const char* const syscall_;
   const std::function<uint32_t()> work_;
   const Result result_;
-  const Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_ = nullptr;
   uint32_t error_ = 0;
 };
 
@@ -141,18 +151,19 @@ Napi::Value hash_some(const Napi::CallbackInfo& info) {
   hashed->at = whole_number(info[1]);
   const uint64_t bytes = whole_number(info[2]);
   const bool keep = boolean_of(info[3]);
-  return (new FileWork(
-              info.Env(), "read",
-              [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); },
-              [hashed](Napi::Env env) -> Napi::Value {
-                hashed->slot->busy = nullptr;
-                if (hashed->slot->closed) hashed->file.reset();
-                hashed->slot->file = std::move(hashed->file);
-                hashed->holder->Reset();
-                if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
-                return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
-              }))
-      ->start();
+  auto* work = new FileWork(
+      info.Env(), "read", [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); },
+      [hashed](Napi::Env env) -> Napi::Value {
+        hashed->slot->busy = nullptr;
+        if (hashed->slot->closed) hashed->file.reset();
+        hashed->slot->file = std::move(hashed->file);
+        hashed->holder->Reset();
+        if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
+        return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
+      });
+  const Napi::Value promise = work->start();
+  if (promise.IsEmpty()) hashed->slot->busy = nullptr;  // the file goes with `hashed`
+  return promise;
 }
 
 // One that a thread works on is closed as soon as that has ended, which it does now.

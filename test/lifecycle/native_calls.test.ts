@@ -1,0 +1,16 @@
+/** A Worker is terminated while it is in a native call: whatever that call can no longer make, the process goes on. */
+
+import { describe, expect, test, vi } from 'vitest'
+import { faults } from '../helpers/files.js'
+import { runProgram } from '../helpers/programs.js'
+
+// More than runProgram waits, so that it is what says that a program hangs.
+vi.setConfig({ testTimeout: 90_000 })
+
+const calls = ['openSource', 'openTarget', 'moveFile', 'errorInfo', 'stats', 'addProfile', 'listen', 'connect', 'engine']
+
+describe.skipIf(faults() === undefined)('a Worker is terminated in the middle of a native call', () => {
+  test.each(calls)('%s', async (call) => {
+    expect(await runProgram('natively_busy.mjs', call)).toEqual({ code: 0, error: '', out: expect.stringMatching(/^25 terminated/) as string })
+  })
+})
