@@ -296,6 +296,8 @@ describe('figures', () => {
     for (const connection of connections) for (let i = 0; i < 20; i++) connection.send(Buffer.alloc(96))
     await until('all is echoed', () => counter(mine, 'packetsIn') === 200)
     const wire = 200 * 100
+    // A write is counted when it has ended, and the peer may have its bytes before.
+    await until('all writes are counted', () => counter(server, 'packetsOut') === 200)
     for (const endpoint of [server, mine]) {
       expect(endpoint.stats()?.counters).toMatchObject({ bytesIn: wire, bytesOut: wire, packetsIn: 200, packetsOut: 200 })
       expect(endpoint.stats()?.connections).toEqual({ now: 10, peak: 10, total: 10 })

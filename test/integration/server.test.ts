@@ -130,6 +130,8 @@ describe('stats', () => {
     const client = await RawClient.open(port)
     await client.write(Buffer.concat([frame('abc'), frame('de')]))
     await client.read(13)
+    // A write is counted when it has ended, and the peer may have its bytes before.
+    await until(() => server.stats()?.counters.packetsOut === 2)
     const stats = server.stats()
     expect(stats?.connections).toEqual({ now: 1, peak: 1, total: 1 })
     expect(stats?.counters).toMatchObject({ accepts: 1, packetsIn: 2, bytesIn: 13, packetsOut: 2, bytesOut: 13 })
