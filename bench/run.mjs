@@ -42,7 +42,7 @@ await main(async () => {
     const words = isWhole ? [...new Set([...defaultPeers, ...chosen.flatMap((one) => one.peers ?? [])])] : values.peers.split(',')
     const peers = await makePeers(words.filter((word) => !isWhole || chosen.some((one) => takesPart(word, one))))
     for (const one of chosen) {
-      const taking = peers.filter(({ name }) => takesPart(name, one))
+      const taking = peers.filter(({ name }) => takesPart(name, one, !isWhole))
       const results = await measure(one, taking, { program, seconds, pairs: Math.ceil(pairs) })
       const entry = { ...conclude(one, results), ...(one.sweep && { sweep: one.sweep }), seconds, ...describePlace() }
       entries.push({ ...entry, date: new Date().toISOString() })

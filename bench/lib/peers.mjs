@@ -37,11 +37,12 @@ const known = {
 }
 
 export const defaultPeers = ['iocp', 'net', 'cpp', 'asio']
-/** Those that a case has to ask for. */
+/** Those that a case has to ask for, or a user. */
 const otherPeers = ['cpp8', 'main', 'piscina']
 
 /** Whether a peer takes part in a case. */
-export const takesPart = (peer, one) => one.peers?.includes(peer) ?? !otherPeers.includes(peer)
+export const takesPart = (peer, one, isAskedFor = false) =>
+  one.peers?.includes(peer) ?? (isAskedFor || !otherPeers.includes(peer))
 
 /** The package of another checkout, which has been built there. */
 function otherCheckout(folder) {
