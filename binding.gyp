@@ -50,6 +50,7 @@
       'native/win/engine_stop.cc',
       'native/win/engine_turn.cc',
       'native/win/extension_functions.cc',
+      'native/win/fault_memory.cc',
       'native/win/fault_seam.cc',
       'native/win/io_thread.cc',
       'native/win/job_hub.cc',

@@ -7,14 +7,46 @@ import { Rig, type Peer } from './rig.js'
 
 const empty = new Uint8Array(0)
 
-/** One rig that listens, one with connections to it. */
-async function pair(rig: Rig, sender: Rig, connections: number): Promise<{ peers: Peer[]; to: Peer[] }> {
+interface Some {
+  /** It waits without buffers, and answers nothing. */
+  readonly rig: Rig
+  readonly sender: Rig
+  /** The connections, as the first one sees them. */
+  readonly peers: Peer[]
+  /** As the sender sees them. */
+  readonly to: Peer[]
+}
+
+/** A rig that listens, and one that has connected to it so many times. */
+async function some(connections: number): Promise<Some> {
+  const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
+  const sender = new Rig({ ioThreads: 1 })
+  rig.echo = false
   const { port } = rig.listen({ accepts: 64 })
   const peers: Peer[] = []
   rig.onConnection = (peer) => peers.push(peer)
   for (let token = 1; token <= connections; token++) sender.connect(token, port)
   await sender.until('all are there', () => sender.peers.size === connections && peers.length === connections)
-  return { peers, to: [...sender.peers.values()] }
+  return { rig, sender, peers, to: [...sender.peers.values()] }
+}
+
+async function one(): Promise<Some & { peer: Peer; there: Peer }> {
+  const all = await some(1)
+  const [peer] = all.peers
+  const [there] = all.to
+  if (peer === undefined || there === undefined) throw new Error('no connection')
+  return { ...all, peer, there }
+}
+
+/** A packet without content, which is told to nobody. */
+function sendEmpty(sender: Rig, to: Peer[]): void {
+  for (const peer of to) sender.send(peer, empty, { told: false })
+  sender.flush()
+}
+
+async function finish({ rig, sender }: Some): Promise<void> {
+  await sender.finish()
+  await rig.finish()
 }
 
 function pause(milliseconds: number): Promise<void> {
@@ -35,28 +67,19 @@ async function quiet(rig: Rig): Promise<void> {
 describe.skipIf(!hasFaults)('a read that was put off', () => {
   test('is posted although nothing else happens', async () => {
     const connections = 300
-    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
-    const sender = new Rig({ ioThreads: 1 })
-    rig.echo = false
-    const { peers, to } = await pair(rig, sender, connections)
+    const all = await some(connections)
+    const { rig, sender, peers, to } = all
     // Many packets are waiting when the thread comes to look.
     faultAddon().faults.set('completion', { delay: 100, count: 3 })
-    for (const peer of to) sender.send(peer, empty, { told: false })
-    sender.flush()
+    sendEmpty(sender, to)
     await rig.until('all have come', () => peers.every(({ packets }) => packets === 1))
     await rig.until('all are waited for again', () => rig.stats().counters['zeroReads'] === 2 * connections, 2500)
-    await sender.finish()
-    await rig.finish()
+    await finish(all)
   })
 
   test('finds something again and again: it does not ask first', async () => {
-    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
-    const sender = new Rig({ ioThreads: 1 })
-    rig.echo = false
-    const { peers, to } = await pair(rig, sender, 1)
-    const [peer] = peers
-    const [there] = to
-    if (peer === undefined || there === undefined) throw new Error('no connection')
+    const all = await one()
+    const { rig, sender, peer, there } = all
     // 128 reads of a packet that has come: each leaves something, so that the next one is put off.
     const shortTo = 8192
     const packet = new Uint8Array(128 * shortTo - 4)
@@ -71,21 +94,14 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
     // Then nothing is there: it waits without a buffer, and hears of what comes.
     await quiet(rig)
     expect(rig.stats().pools.readBuffers.inUse).toBe(0)
-    sender.send(there, empty, { told: false })
-    sender.flush()
+    sendEmpty(sender, [there])
     await rig.until('the next one has come', () => peer.packets === 2)
-    await sender.finish()
-    await rig.finish()
+    await finish(all)
   })
 
   test('finds nothing after all, and no memory to look with: it waits without', async () => {
-    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
-    const sender = new Rig({ ioThreads: 1 })
-    rig.echo = false
-    const { peers, to } = await pair(rig, sender, 1)
-    const [peer] = peers
-    const [there] = to
-    if (peer === undefined || there === undefined) throw new Error('no connection')
+    const all = await one()
+    const { rig, sender, peer, there } = all
     // The second read finds something at once; the third would find nothing, and fails.
     const { faults } = faultAddon()
     faults.set('receive_now', { error: win.noBuffers, skip: 2, shortTo: 4 })
@@ -97,24 +113,19 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
     expect(peer.closed).toBe(undefined)
     expect(faults.hits('receive_now')).toBe(1)
     faults.clear()
-    sender.send(there, empty, { told: false })
-    sender.flush()
+    sendEmpty(sender, [there])
     await rig.until('the next one has come', () => peer.packets === 2)
-    await sender.finish()
-    await rig.finish()
+    await finish(all)
   })
 
   test('is not the later the longer others ask for more', async () => {
-    const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
-    const sender = new Rig({ ioThreads: 1 })
-    rig.echo = false
-    const { peers, to } = await pair(rig, sender, 201)
+    const all = await some(201)
+    const { rig, sender, peers, to } = all
     const last = to.pop()
     if (last === undefined) throw new Error('no connection')
     faultAddon().faults.set('receive_now', { shortTo: 4 })
     faultAddon().faults.set('receive', { shortTo: 4 })
-    sender.send(last, empty, { told: false })
-    sender.flush()
+    sendEmpty(sender, [last])
     await rig.until('it is known', () => peers.some(({ packets }) => packets === 1))
     const others = peers.filter(({ packets }) => packets === 0)
     const quiet = peers.find(({ packets }) => packets === 1)
@@ -141,13 +152,11 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
     await rig.until('they have read a lot', () => reads() > 10_000, 20_000)
     for (let packets = 2; packets <= 4; packets++) {
       const before = reads()
-      sender.send(last, empty, { told: false })
-      sender.flush()
+      sendEmpty(sender, [last])
       await rig.until('its packet comes, or many other reads', () => quiet.packets === packets || reads() - before > 10_000, 20_000)
       expect(quiet.packets).toBe(packets)
     }
     asks = false
-    await sender.finish()
-    await rig.finish()
+    await finish(all)
   })
 })

@@ -4,6 +4,7 @@ import { expect, onTestFinished } from 'vitest'
 import type { NativeEngine, NativeEngineOptions, NativeProfile } from '../../lib/binding.js'
 import type { NativeFraming } from '../../lib/framing.js'
 import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/vocabulary.js'
+import { plainProfile } from '../helpers/raw_engine.mjs'
 import { faultAddon } from './addon.js'
 
 export const HOST = '127.0.0.1'
@@ -20,28 +21,6 @@ const framing: NativeFraming = {
   typeByte: false,
   onOversize: 'close',
   streamAbove: Number.MAX_SAFE_INTEGER
-}
-
-const plainProfile: NativeProfile = {
-  receive: framing,
-  send: framing,
-  readMode: 'adaptive',
-  pendingReads: 1,
-  highWater: 1024 * 1024,
-  lowWater: 256 * 1024,
-  hardCap: 64 * 1024 * 1024,
-  hardCapPackets: 2 ** 32 - 1,
-  onOverflow: 'queue',
-  noDelay: true,
-  keepAlive: 0,
-  keepAliveInterval: 1000,
-  keepAliveCount: 10,
-  receiveBuffer: 0,
-  sendBuffer: 0,
-  typeOfService: 0,
-  endDeadline: 0,
-  demand: false,
-  transfers: false
 }
 
 export interface Peer {
@@ -105,7 +84,7 @@ export class Rig {
       },
       setImmediate
     )
-    this.profile = this.engine.addProfile({ ...plainProfile, ...profile })
+    this.profile = this.engine.addProfile({ ...plainProfile(framing), ...profile })
     onTestFinished(() => {
       faultAddon().faults.clear()
       this.join()

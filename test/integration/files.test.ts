@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, openSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, createServer, framing, type FileOffer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -180,6 +180,33 @@ describe.each(methods)("sent by '%s'", (method) => {
     await works(both)
   })
 
+  test('while it is sent nobody can change it, though rename and delete it', async () => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { method } })
+    const path = makeFile(from, MIB)
+    const wanted = await sha256(path)
+    const received = acceptNext(both.server, { directory: to })
+    let size = 0
+    const sending = both.client.sendFile(path, {
+      ...checks(method),
+      bytesPerSecond: 2 * MIB,
+      onProgress: ({ bytes }) => {
+        size = bytes
+      }
+    })
+    await until('a part has gone', () => size > 0)
+    for (const flags of ['r+', 'a', 'w']) expect(() => openSync(path, flags)).toThrow(/EBUSY/)
+    const moved = join(from, 'moved')
+    renameSync(path, moved)
+    rmSync(moved)
+    expect(size).toBeLessThan(MIB) // all of it happened under way
+    expect(await sending).toMatchObject({ bytes: MIB })
+    expect(await sha256((await received).path)).toBe(wanted)
+    expect(readdirSync(from)).toEqual([])
+    // It is let go of: in its place there may be another one.
+    writeFileSync(path, 'another one')
+  })
+
   test('a lost connection fails both ends and leaves nothing', async () => {
     const { from, to } = folders()
     const both = await pair({ transfer: { method } })
@@ -301,6 +328,38 @@ describe('offers', () => {
     await second?.accept({ directory: to })
     // Which of them was offered first is chance: both are opened at the same time.
     expect((await waiting).map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+  })
+
+  test('have a limit for all connections of a server, whose own files count too', async () => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { maxTotal: 2 } }, { transfer: {} })
+    const others = await Promise.all(
+      [1, 2].map(() => connect({ host: '127.0.0.1', port: both.port, framing: typed, transfer: {} }))
+    )
+    onTestFinished(() => {
+      for (const other of others) other.destroy()
+    })
+    const [second, third] = others
+    if (second === undefined || third === undefined) throw new Error('no connection')
+    const offers: FileOffer[] = []
+    both.endpoint.on('file', (offer) => offers.push(offer))
+    const path = makeFile(from, 100)
+    const waiting = [both.client.sendFile(path), second.sendFile(path)]
+    await until('two are offered', () => offers.length === 2)
+    expect(await code(third.sendFile(path))).toBe('ERR_IOCP_TRANSFER_LIMIT')
+    expect(await code(both.server.sendFile(path))).toBe('ERR_IOCP_TRANSFER_LIMIT')
+    // The end of each makes room for one.
+    await Promise.all(offers.map((offer, i) => offer.accept({ path: join(to, String(i)) })))
+    await Promise.all(waiting)
+    offers.length = 0
+    const next = third.sendFile(path)
+    await until('it is offered', () => offers.length === 1)
+    const back = acceptNext(both.client, { path: join(to, 'back') })
+    expect(await both.server.sendFile(path)).toMatchObject({ bytes: 100 })
+    await back
+    await offers[0]?.accept({ path: join(to, 'next') })
+    expect(await next).toMatchObject({ bytes: 100 })
+    expect(readdirSync(to).toSorted()).toEqual(['0', '1', 'back', 'next'])
   })
 
   test('a link does not lead out of the folder', async () => {

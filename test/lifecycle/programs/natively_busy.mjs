@@ -3,31 +3,11 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { plainProfile } from '../../helpers/raw_engine.mjs'
 
 const ROUNDS = 25
 const KNOWN = { ioThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true }
-const framing = { kind: 'raw', maxPacket: 1024 }
-const profile = {
-  receive: framing,
-  send: framing,
-  readMode: 'adaptive',
-  pendingReads: 1,
-  highWater: 1024,
-  lowWater: 256,
-  hardCap: 4096,
-  hardCapPackets: 16,
-  onOverflow: 'queue',
-  noDelay: true,
-  keepAlive: 0,
-  keepAliveInterval: 1000,
-  keepAliveCount: 10,
-  receiveBuffer: 0,
-  sendBuffer: 0,
-  typeOfService: 0,
-  endDeadline: 0,
-  demand: false,
-  transfers: false
-}
+const profile = plainProfile({ kind: 'raw', maxPacket: 1024 })
 
 /** Each gives a call that can be made again and again. */
 const calls = {
