@@ -16,6 +16,7 @@
 #include "core/free_list.h"
 #include "core/histogram.h"
 #include "core/payload_memory.h"
+#include "core/read_ahead.h"
 #include "core/records.h"
 #include "core/slot_map.h"
 #include "core/timer_wheel.h"
@@ -137,6 +138,7 @@ class Engine final {
 
   // -- I/O threads ------------------------------------------------------------------------------
   BufferPool<SrwLock>& read_buffers() { return read_buffers_; }
+  ReadAheadBlocks& read_ahead_blocks() { return read_ahead_blocks_; }
   BufferPool<SrwLock>& wait_buffers() { return wait_buffers_; }
   // Reads that wait with a buffer lock pages: their number is bounded.
   bool may_read_directly() const {
@@ -233,6 +235,7 @@ class Engine final {
   Histogram batch_records_;
   Histogram delivery_latency_us_;  // from a batch's first record to its call
   BufferPool<SrwLock> read_buffers_;
+  ReadAheadBlocks read_ahead_blocks_;
   BufferPool<SrwLock> wait_buffers_;
   const PayloadMemory::User payload_memory_;
   FreeList<Connection, SrwLock> contexts_;

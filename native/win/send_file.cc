@@ -15,6 +15,10 @@ namespace iocp {
 namespace {
 
 constexpr uint64_t kReportMs = 100;
+// A piece goes quickly from 4 MiB/s on. The first ones always do, into the system's buffers; so a peer is quick only
+// after several. In a big block a peer that is slow would, seen from here, take nothing for a long time.
+constexpr uint64_t kQuickBytesPerMs = 4096;
+constexpr uint8_t kQuickPieces = 16;
 const uint8_t kZeros[16 * 1024] = {};
 
 }  // namespace
@@ -130,6 +134,7 @@ SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
     if (!ahead_[slot].full) {
       reading_ = true;
       filling_slot_ = slot;
+      ahead_[slot].big = may_be_big();
       *to_read = &ahead_[slot];
     }
   }
@@ -147,15 +152,23 @@ SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
   return Next::show;
 }
 
+// Whether the next read may be of a big block, with the lock. Not in framed mode: what one packet carries must not be a
+// matter of speed, since the peer has a limit for it. And not when we are what is slow.
+bool SendFile::may_be_big() const {
+  const uint64_t pace = options_.bytes_per_second;
+  return !options_.framed && quick_pieces_ == kQuickPieces && (pace == 0 || pace >= kQuickBytesPerMs * 1000);
+}
+
 // True when the read has ended; else its packet comes.
 bool SendFile::issue_read(Ahead* into) {
-  if (!into->memory) into->memory = engine_->read_buffers().get();
-  if (!into->memory) {
+  const uint64_t left = (std::min)(uint64_t{options_.chunk}, options_.length - read_);
+  BufferPool<SrwLock>* const pool = &engine_->read_buffers();
+  const bool worth_it = into->memory.is_big() || left >= 2 * pool->buffer_size();
+  if (!into->memory.prepare(pool, &engine_->read_ahead_blocks(), into->big && worth_it)) {
     read_done(kErrorNotEnoughMemory, 0);
     return true;
   }
-  const uint64_t wanted = (std::min)({uint64_t{into->memory.size()}, uint64_t{options_.chunk},
-                                      options_.length - read_});
+  const uint64_t wanted = (std::min)(uint64_t{into->memory.size()}, left);
   into->size = static_cast<uint32_t>(wanted);
   const uint64_t offset = options_.offset + read_;
   read_ += wanted;
@@ -184,16 +197,19 @@ void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {
 }
 
 void SendFile::read_done(uint32_t error, uint32_t bytes) {
-  std::lock_guard<SrwLock> guard(lock_);
+  // Until the lock says that the read is over, its buffer and the hash are this thread's: the thread that pushes
+  // packets, which waits for the lock, does not have to wait for the hash.
   Ahead& ahead = ahead_[filling_slot_];
-  reading_ = false;
   if (error == 0 && bytes < ahead.size) error = kErrorHandleEof;
+  Sha256* const hash = file_->hash();
+  if (error == 0 && hash != nullptr) hash->update(ahead.memory.data(), ahead.size);
+  std::lock_guard<SrwLock> guard(lock_);
+  reading_ = false;
   if (error != 0) {
     // One that was taken back is no failure of the disk.
     if (error != kErrorOperationAborted || !stopped_locked()) error_ = error;
     return;
   }
-  if (Sha256* hash = file_->hash()) hash->update(ahead.memory.data(), ahead.size);
   ahead.full = true;
 }
 
@@ -269,6 +285,7 @@ bool SendFile::begin_piece(Piece* out) {
     if (!encode_head(size)) return false;  // not reached: the chunk fits the framing
     piece_size_ = uint64_t{head_size_} + size;
     piece_sent_ = 0;
+    piece_begun_ms_ = Engine::now_ms();
   }
   writing_ = true;
   begun_ = true;
@@ -302,6 +319,11 @@ bool SendFile::end_piece(uint64_t bytes, bool written) {
       if (!options_.framed) piece_size_ = 0;
     }
     return false;
+  }
+  if ((Engine::now_ms() - piece_begun_ms_) * kQuickBytesPerMs > piece_size_) {
+    quick_pieces_ /= 2;  // one may have had bad luck
+  } else if (quick_pieces_ != kQuickPieces) {
+    ++quick_pieces_;
   }
   if (!filling_) sent_ += piece_size_ - head_size_;
   piece_size_ = 0;

@@ -3,7 +3,7 @@
 //
 // Framed, each turn in the queue is one chunk, and whatever waits goes between two of them. Raw, the
 // file stays in front until its last byte has gone. Its bytes leave by TransmitFile, or they are read
-// ahead into two pooled buffers and leave by WSASend.
+// ahead into two buffers (core/read_ahead.h) and leave by WSASend.
 //
 // Lifetime: counted (SendOwner): one count of the connection's list while it has not ended, one of the
 // queue while it waits there. A read in the kernel and a timer hold a count on the connection, which
@@ -16,8 +16,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/buffer_pool.h"
 #include "core/framing/framing.h"
+#include "core/read_ahead.h"
 #include "core/send_queue.h"
 #include "core/transfer_protocol.h"
 #include "win/engine_timer.h"
@@ -102,8 +102,9 @@ class SendFile final : public SendOwner {
     SendFile* file;
   };
   struct Ahead {
-    PooledBuffer<SrwLock> memory;
+    ReadAheadMemory<SrwLock> memory;
     uint32_t size = 0;
+    bool big = false;  // the next read into it may be
     bool full = false;
   };
   enum class Next { nothing, show, complete, end };
@@ -112,6 +113,7 @@ class SendFile final : public SendOwner {
   Next decide(Ahead** to_read, uint32_t* delay);
   bool has_piece() const;
   bool encode_head(uint32_t size);
+  bool may_be_big() const;
   bool issue_read(Ahead* into);
   bool stopped_locked() const { return abandoned_ || is_cancelled(); }
   void read_done(uint32_t error, uint32_t bytes);
@@ -144,10 +146,12 @@ class SendFile final : public SendOwner {
   Ahead ahead_[2];
   uint32_t front_ = 0;    // the one of the two that goes next
   uint32_t filling_slot_ = 0;
+  uint8_t quick_pieces_ = 0;  // the last ones that went quickly
   uint8_t head_[FramingOptions::max_header + kTransferChunkHeader];
   uint32_t head_size_ = 0;
   uint64_t piece_size_ = 0;  // head included; 0 between two pieces
   uint64_t piece_sent_ = 0;
+  uint64_t piece_begun_ms_ = 0;
   ReadFileOperation read_operation_;
   PaceTimer timer_;
 };
