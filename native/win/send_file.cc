@@ -321,7 +321,7 @@ bool SendFile::end_piece(uint64_t bytes, bool written) {
     return false;
   }
   if ((Engine::now_ms() - piece_begun_ms_) * kQuickBytesPerMs > piece_size_) {
-    quick_pieces_ /= 2;  // one may have had bad luck
+    quick_pieces_ = static_cast<uint8_t>(quick_pieces_ / 2);  // one may have had bad luck
   } else if (quick_pieces_ != kQuickPieces) {
     ++quick_pieces_;
   }
