@@ -40,9 +40,11 @@ export const defaultPeers = ['iocp', 'net', 'cpp', 'asio']
 /** Those that a case has to ask for, or a user. */
 const otherPeers = ['cpp8', 'main', 'piscina']
 
-/** Whether a peer takes part in a case. */
-export const takesPart = (peer, one, isAskedFor = false) =>
-  one.peers?.includes(peer) ?? (isAskedFor || !otherPeers.includes(peer))
+/** Whether a peer takes part in a case. Another checkout does wherever this one does. */
+export function takesPart(peer, one, isAskedFor = false) {
+  if (!(peer in known)) return takesPart(OURS, one)
+  return one.peers?.includes(peer) ?? (isAskedFor || !otherPeers.includes(peer))
+}
 
 /** The package of another checkout, which has been built there. */
 function otherCheckout(folder) {

@@ -189,7 +189,7 @@ describe.each(methods)("sent by '%s'", (method) => {
     let size = 0
     const sending = both.client.sendFile(path, {
       ...checks(method),
-      bytesPerSecond: 2 * MIB,
+      bytesPerSecond: MIB / 2,
       onProgress: ({ bytes }) => {
         size = bytes
       }

@@ -77,6 +77,19 @@ TEST_CASE("read_ahead: there are only so many big ones; the others have to do wi
   CHECK(blocks.taken() == 0);
 }
 
+TEST_CASE("read_ahead: a block is not given up for a buffer that cannot be had") {
+  Pool none(size_t{1} << 62, 0);
+  ReadAheadBlocks blocks;
+  Memory memory;
+  CHECK_FALSE(memory.prepare(&none, &blocks, false));
+  REQUIRE(memory.prepare(&none, &blocks, true));
+  const uint8_t* block = memory.data();
+  REQUIRE(memory.prepare(&none, &blocks, false));
+  CHECK(memory.data() == block);
+  CHECK(memory.size() == Memory::kBlock);
+  CHECK(blocks.taken() == 1);
+}
+
 TEST_CASE("read_ahead: many threads, never more than there may be, none lost") {
   Pool pool(kBuffer, 0);
   ReadAheadBlocks blocks;
