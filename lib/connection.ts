@@ -15,6 +15,7 @@ import { checkContent, checkSize } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
 import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
+import type { Path } from './paths.js'
 import type { ConnectionStats } from './stats.js'
 import type { SendCallback, SendOutcome } from './submission.js'
 import { transferError } from './transfer_errors.js'
@@ -248,7 +249,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of the
    *   file system such as ENOENT, the signal's reason
    */
-  sendFile(path: string, options?: SendFileOptions): Promise<SentFile> {
+  sendFile(path: Path, options?: SendFileOptions): Promise<SentFile> {
     return sendFile(this, path, options)
   }
 

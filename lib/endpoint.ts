@@ -7,6 +7,7 @@ import { publishStats } from './diagnostics.js'
 import { IocpError, errorCodes, invalidArgument } from './errors.js'
 import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
+import type { Path } from './paths.js'
 import type { Profile } from './settings.js'
 import type { EndpointStats } from './stats.js'
 import type { SendFileOptions } from './transfer_options.js'
@@ -166,7 +167,7 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
    * Sends a file to all connections, or to some, as `connection.sendFile` does. Never rejects because of one of them.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
-  broadcastFile(path: string, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult> {
+  broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult> {
     const { group: name, to, except, ...rest } = options
     const reader = new OptionReader({ group: name }, '')
     const group = reader.text('group')

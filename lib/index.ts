@@ -41,6 +41,7 @@ export type {
   ReconnectOptions,
   ServerOptions
 } from './options.js'
+export type { Path } from './paths.js'
 export { PacketReader, type Endian, type StringEnd } from './packet_reader.js'
 export type { PacketStream } from './packet_stream.js'
 export { PacketWriter, iocpsPackage } from './packet_writer.js'

@@ -2,6 +2,7 @@
 
 import { invalidOption } from './errors.js'
 import type { NativeFraming } from './framing.js'
+import { toOptionalPath, toPath, type Path } from './paths.js'
 import { MAX_DURATION, OptionReader, type Duration, type Size } from './validate.js'
 
 const KIB = 1024
@@ -22,7 +23,7 @@ export interface TransferOptions {
   /** Larger files are rejected. 0 to 2^53 - 1; default no limit. */
   maxFileSize?: Size
   /** Files are written into this folder and the folders in it only, wherever links lead. Default any folder. */
-  directory?: string
+  directory?: Path
   /** Files under way at a time on one connection, both directions together. 1 to 65535; default 16. */
   maxPerConnection?: number
   /** The same on all connections of the server or client. 1 to 65535; default 1024. */
@@ -61,7 +62,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
     answerTimeout: reader.duration('answerTimeout', { min: 1, max: MAX_DURATION }, 30_000),
     stallTimeout: reader.duration('stallTimeout', { min: 0, max: MAX_DURATION }, 30_000),
     maxFileSize: reader.size('maxFileSize', { min: 0, max: MAX_SIZE }, MAX_SIZE),
-    directory: reader.text('directory'),
+    directory: toOptionalPath(reader.raw('directory'), reader.name('directory')),
     maxPerConnection: reader.integer('maxPerConnection', some, 16),
     maxTotal: reader.integer('maxTotal', some, 1024),
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, 0),
@@ -126,9 +127,9 @@ export interface SendFileOptions {
 /** Options of `offer.accept`. One of `directory` and `path` is given. */
 export interface AcceptOptions {
   /** The folder to put it in, under the name that the peer gave. */
-  directory?: string
+  directory?: Path
   /** The file to make, whatever the peer calls it. */
-  path?: string
+  path?: Path
   /** When there is a file of that name. Default `'fail'`; `'rename'` puts a number behind the name. */
   overwrite?: 'fail' | 'replace' | 'rename'
   /** Keep what has come when the connection is lost, and go on there when the same file is offered again. */
@@ -139,7 +140,7 @@ export interface AcceptOptions {
 
 /** Options of `connection.receiveFile`. */
 export interface ReceiveFileOptions {
-  path: string
+  path: Path
   /** How many bytes follow. */
   bytes: Size
   overwrite?: 'fail' | 'replace' | 'rename'
@@ -240,8 +241,8 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
 export function readAccept(options: unknown): AcceptPlan {
   const reader = new OptionReader(options, '')
   const plan = {
-    directory: reader.text('directory'),
-    path: reader.text('path'),
+    directory: toOptionalPath(reader.raw('directory'), 'directory'),
+    path: toOptionalPath(reader.raw('path'), 'path'),
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
     resume: reader.boolean('resume', false),
     signal: readSignal(reader),
@@ -257,9 +258,8 @@ export function readAccept(options: unknown): AcceptPlan {
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function readReceiveFile(options: unknown): ReceivePlan {
   const reader = new OptionReader(options, '')
-  const path = reader.text('path')
+  const path = toPath(reader.raw('path'), 'path')
   const bytes = reader.raw('bytes')
-  if (path === undefined || path === '') throw invalidOption('path', path, 'the path of a file')
   if (bytes === undefined) throw invalidOption('bytes', bytes, 'a number of bytes')
   const plan = {
     path,

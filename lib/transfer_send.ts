@@ -4,7 +4,7 @@ import { basename, resolve, toNamespacedPath } from 'node:path'
 import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { flag } from './connection_state.js'
-import { invalidOption } from './errors.js'
+import { toPath, type Path } from './paths.js'
 import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import type { FileEnd, TransferFrame } from './transfer_frames.js'
@@ -22,15 +22,11 @@ const SMALLEST = 46
  * Sends a file.
  * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
  */
-export function sendFile(connection: Connection, path: string, options: SendFileOptions | undefined): Promise<SentFile> {
-  checkPath(path)
+export function sendFile(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
+  const source = toPath(path, 'path')
   const settings = settingsOf(connection)
   const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond)
-  return begin(connection, path, plan, settings)
-}
-
-function checkPath(path: unknown): void {
-  if (typeof path !== 'string' || path === '') throw invalidOption('path', path, 'the path of a file')
+  return begin(connection, source, plan, settings)
 }
 
 async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
@@ -169,13 +165,13 @@ export interface BroadcastFileResult {
  */
 export function broadcastFile(
   targets: readonly Connection[],
-  path: string,
+  path: Path,
   options: SendFileOptions | undefined
 ): Promise<BroadcastFileResult> {
-  checkPath(path)
+  const source = toPath(path, 'path')
   // Also when there is nobody to send it to.
   readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
-  return sendToAll(targets, path, options)
+  return sendToAll(targets, source, options)
 }
 
 async function sendToAll(

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, openSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { connect, createServer, framing, type FileOffer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import {
@@ -42,6 +43,21 @@ describe.each(methods)("sent by '%s'", (method) => {
     }
     expect(leftovers(to)).toEqual([])
     await works(both)
+  })
+
+  test('paths that are file URLs', async () => {
+    const { from, to } = folders()
+    const folder = pathToFileURL(to)
+    const both = await pair({ transfer: { method, directory: folder } })
+    const path = makeFile(from, 1000, 'a %20ü.bin')
+    const received = acceptNext(both.server, { directory: folder })
+    await both.client.sendFile(pathToFileURL(path), { verify: false })
+    expect((await received).path).toBe(join(to, 'a %20ü.bin'))
+    const asPath = acceptNext(both.server, { path: pathToFileURL(join(to, 'other.bin')) })
+    const { sent, failed } = await both.endpoint.broadcastFile(pathToFileURL(path), { to: [] })
+    expect([sent, failed]).toEqual([[], []])
+    await both.client.sendFile(pathToFileURL(path), { verify: false })
+    expect((await asPath).path).toBe(join(to, 'other.bin'))
   })
 
   test('a range, under another name, with metadata', async () => {

@@ -1,0 +1,32 @@
+/** Paths of files and folders, as programs give them. */
+
+import { fileURLToPath } from 'node:url'
+import { invalidOption } from './errors.js'
+
+/** A path: text, or a URL with `file:`. */
+export type Path = string | URL
+
+/**
+ * The text of a path that a program gave.
+ * @param option its name with the path to it
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function toPath(value: unknown, option: string): string {
+  const path = value instanceof URL ? fromUrl(value) : value
+  if (typeof path === 'string' && path !== '') return path
+  throw invalidOption(option, value, 'a path, or a URL with file:')
+}
+
+/** The same where it may be left out. */
+export function toOptionalPath(value: unknown, option: string): string | undefined {
+  return value === undefined ? undefined : toPath(value, option)
+}
+
+/** Undefined for a URL of another kind, and for one whose path Windows cannot have. */
+function fromUrl(url: URL): string | undefined {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    return undefined
+  }
+}
