@@ -87,6 +87,7 @@ export interface NativeListen {
   port: number
   family: 4 | 6
   dualStack: boolean
+  exclusive: boolean
   backlog: number
   accepts: number
   maxConnections: number

@@ -127,6 +127,11 @@ export interface ListenOptions {
   host?: string
   /** Connections that may wait for being accepted. 1 to 65535; default 4096. */
   backlog?: number
+  /**
+   * Whether no other socket may bind the port (SO_EXCLUSIVEADDRUSE). Default true. With false another program of the same
+   * user may take the port over; in return the port can be bound again while connections of an earlier listener live on.
+   */
+  exclusive?: boolean
 }
 
 /** How often and how fast a lost connection is made again. */

@@ -94,7 +94,7 @@ export class Server extends Endpoint<ServerEvents> {
     return address
   }
 
-  async #open({ port, host, backlog }: ReturnType<typeof readListen>): Promise<SocketAddress> {
+  async #open({ port, host, backlog, exclusive }: ReturnType<typeof readListen>): Promise<SocketAddress> {
     const { accepts, engine, maxConnections, profile } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
@@ -107,7 +107,8 @@ export class Server extends Endpoint<ServerEvents> {
     this._startWorkers(opened, profile)
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
-      const options = { address, port, family, dualStack: address === '::', backlog, accepts, maxConnections } as const
+      const dualStack = address === '::'
+      const options = { address, port, family, dualStack, exclusive, backlog, accepts, maxConnections } as const
       try {
         return opened.listenerAddress(opened.listen(options, profile))
       } catch (error) {

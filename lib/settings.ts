@@ -201,12 +201,18 @@ export function readServerOptions(options: unknown): ServerSettings {
  * The arguments of `listen`.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
-export function readListen(options: unknown): { port: number; host: string | undefined; backlog: number } {
+export function readListen(options: unknown): {
+  port: number
+  host: string | undefined
+  backlog: number
+  exclusive: boolean
+} {
   const reader = new OptionReader(options, '')
   const listen = {
     port: reader.integer('port', { min: 0, max: 65_535 }, 0),
     host: reader.text('host'),
-    backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096)
+    backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096),
+    exclusive: reader.boolean('exclusive', true)
   }
   reader.done()
   return listen

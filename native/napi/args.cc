@@ -247,6 +247,7 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   const uint16_t port = static_cast<uint16_t>(reader.number("port", 0, 65535));
   if (!Address::parse(reader.text("address"), port, &out->address)) reader.fail("address");
   out->dual_stack = reader.boolean("dualStack");
+  out->exclusive = reader.boolean("exclusive");
   out->backlog = static_cast<uint32_t>(reader.number("backlog", 0, INT32_MAX));
   out->accepts = static_cast<uint32_t>(reader.number("accepts", 1, 1024));
   out->max_connections = static_cast<uint32_t>(reader.number("maxConnections", 0, UINT32_MAX));

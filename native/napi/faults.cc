@@ -30,6 +30,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   };
   fault::Rule rule;
   rule.error = number("error", 0);
+  rule.status = number("status", 0);
   rule.skip = number("skip", 0);
   rule.count = number("count", 0);
   rule.per_mille = number("perMille", 1000);

@@ -63,6 +63,12 @@ Address Address::unmapped() const {
   return from(reinterpret_cast<const sockaddr*>(&plain), sizeof(plain));
 }
 
+bool Address::is_loopback() const {
+  const Address plain = unmapped();
+  if (plain.family() == AF_INET) return (ntohl(plain.v4().sin_addr.s_addr) >> 24) == 127;
+  return plain.family() == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.storage_.sin6_addr);
+}
+
 std::string Address::host() const {
   char text[64] = {};
   if (family() == AF_INET) {

@@ -27,6 +27,8 @@ class Address {
     return static_cast<int>(family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
   }
   Address unmapped() const;
+  // 127.0.0.0/8 or ::1, mapped or not.
+  bool is_loopback() const;
   std::string host() const;
   // [u8 family 4|6][u16 BE port][4 or 16 bytes][u32 BE scope, family 6 only]; the size written.
   size_t write_blob(uint8_t* out) const;

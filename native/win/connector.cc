@@ -57,6 +57,7 @@ uint32_t ConnectAttempt::open() {
       options_.local.known() ? options_.local : Address::any(options_.remote.family(), 0);
   error = calls::bind_to(socket.get(), local.get(), local.size());
   if (error != 0) return error;
+  if (options_.remote.is_loopback()) (void)calls::send_one_syn(socket.get());
   error = calls::associate(engine_->port(), socket.handle());
   if (error != 0) return error;
   const SOCKET raw = socket.get();

@@ -28,7 +28,6 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
       wait_buffers_(kWaitBuffer, options.max_free_buffers),
       payload_memory_(options.max_free_buffers >= 0),
       contexts_(options.max_free_contexts),
-      thread_ids_(new std::atomic<DWORD>[options.io_threads] {}),
       put_off_reads_(new PutOffReads[options.io_threads]),
       timers_(now_ms(), kTimerGranularityMs),
       direct_limit_(kMostDirectReads) {}
@@ -39,6 +38,7 @@ uint32_t Engine::start() {
   const uint32_t error = load_extension_functions();
   if (error != 0) return error;
   skip_on_success_ = options_.skip_on_success && extension_functions().ifs_handles;
+  if (!ThreadIdentity::prepare()) return kErrorNoSystemResources;
   if (!port_.create()) return GetLastError();
   for (uint32_t i = 0; i < options_.io_threads; ++i) {
     auto thread = std::make_unique<IoThread>(this, i);
@@ -47,19 +47,6 @@ uint32_t Engine::start() {
       return kErrorNotEnoughMemory;
     }
     threads_.push_back(std::move(thread));
-  }
-  return 0;
-}
-
-void Engine::enter_thread(uint32_t index) {
-  thread_ids_[index].store(GetCurrentThreadId(), std::memory_order_relaxed);
-}
-
-// 0: not an I/O thread of this engine; else 1 + its index.
-size_t Engine::thread_index() const {
-  const DWORD self = GetCurrentThreadId();
-  for (uint32_t i = 0; i < options_.io_threads; ++i) {
-    if (thread_ids_[i].load(std::memory_order_relaxed) == self) return i + 1;
   }
   return 0;
 }

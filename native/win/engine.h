@@ -30,6 +30,7 @@
 #include "win/listener.h"
 #include "win/profile.h"
 #include "win/put_off_reads.h"
+#include "win/thread_identity.h"
 
 namespace iocp {
 
@@ -165,8 +166,6 @@ class Engine final {
   bool try_active_add();
   void active_release();
 
-  // An I/O thread says who it is, first thing.
-  void enter_thread(uint32_t index);
   // Puts a connection's next read off until this thread has done what else there is to do. False when
   // the caller is no thread that could.
   bool read_later(Connection* connection);
@@ -221,7 +220,8 @@ class Engine final {
   void serve_unposted();
   void resume_some();
   void drop_late_operations();
-  size_t thread_index() const;
+  // 0: not an I/O thread of this engine; else 1 + its index.
+  size_t thread_index() const { return ThreadIdentity::number_of(this); }
   void end_threads();
 
   const EngineOptions options_;
@@ -243,7 +243,6 @@ class Engine final {
   std::vector<std::unique_ptr<Profile>> profiles_;    // JavaScript thread
   std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
   std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
-  std::unique_ptr<std::atomic<DWORD>[]> thread_ids_;  // each written by its thread, once
   std::unique_ptr<PutOffReads[]> put_off_reads_;      // each its thread's alone
 
   SrwLock attempts_lock_;

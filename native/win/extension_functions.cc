@@ -9,6 +9,8 @@
 namespace iocp {
 namespace {
 
+constexpr uint32_t kWindows10Version1709 = 16299;
+
 SrwLock g_lock;
 bool g_loaded = false;
 ExtensionFunctions g_functions;
@@ -42,6 +44,19 @@ bool providers_have_ifs_handles() {
   return true;
 }
 
+// What the system says of itself to a driver; to a program it may pretend to be an older one.
+uint32_t system_build() {
+  using RtlGetVersionFunction = LONG(WINAPI*)(OSVERSIONINFOW*);
+  const HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
+  if (ntdll == nullptr) return 0;
+  const auto get_version = reinterpret_cast<RtlGetVersionFunction>(
+      reinterpret_cast<void*>(GetProcAddress(ntdll, "RtlGetVersion")));
+  OSVERSIONINFOW version{};
+  version.dwOSVersionInfoSize = sizeof(version);
+  if (get_version == nullptr || get_version(&version) != 0) return 0;
+  return version.dwBuildNumber;
+}
+
 }  // namespace
 
 uint32_t load_extension_functions() {
@@ -68,6 +83,7 @@ uint32_t load_extension_functions() {
   }
   if (error != 0) return error;
   functions.ifs_handles = providers_have_ifs_handles();
+  functions.can_send_one_syn = system_build() >= kWindows10Version1709;
   g_functions = functions;
   g_loaded = true;
   return 0;

@@ -15,6 +15,8 @@ struct ExtensionFunctions {
   // Both TCP providers hand out real file handles, so a call that succeeds at once may skip the port.
   // A layered provider that does not would lose or double packets.
   bool ifs_handles = false;
+  // A connect can be told to send one SYN only. Before Windows 10 1709 the same number would ask for 254 of them.
+  bool can_send_one_syn = false;
 };
 
 // Starts Winsock and looks the functions up, once per process and for good (a process that is about to

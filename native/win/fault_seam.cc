@@ -78,6 +78,14 @@ bool passes(Call call) {
   return false;
 }
 
+bool fails_later(Call call, OVERLAPPED* operation) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  if (slot.rule.status == 0 || !hit(slot)) return false;
+  operation->Internal = slot.rule.status;
+  return true;
+}
+
 ULONG shorten(Call call, ULONG size) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);

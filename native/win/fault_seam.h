@@ -10,12 +10,14 @@ namespace iocp {
 #define IOCP_FAULT_CALLS(X) \
   X(socket)                 \
   X(bind)                   \
+  X(exclusive)              \
   X(listen)                 \
   X(no_delay)               \
   X(read_no_delay)          \
   X(associate)              \
   X(accept)                 \
   X(accept_context)         \
+  X(one_syn)                \
   X(connect)                \
   X(connect_context)        \
   X(zero_read)              \
@@ -42,6 +44,7 @@ enum class Call : uint32_t { IOCP_FAULT_CALLS(IOCP_FAULT_ENUMERATOR) count };
 // One rule per call. All counts are of calls since the rule was set.
 struct Rule {
   uint32_t error = 0;        // the Winsock/Win32 number to fail with; 0: do not fail
+  uint32_t status = 0;       // the NTSTATUS of a call that pends first and then fails; 0: it does not
   uint32_t skip = 0;         // let this many calls through first
   uint32_t count = 0;        // then hit this many (0: no end)
   uint32_t per_mille = 1000;  // of those, how many per thousand
@@ -59,6 +62,8 @@ uint32_t hits(Call call);
 // Asked by the wrappers in socket_calls.h. False and the last error set when the call is to fail.
 bool passes(Call call);
 ULONG shorten(Call call, ULONG size);
+// True when the call shall pend and then fail; the operation has its status then, and the caller posts it.
+bool fails_later(Call call, OVERLAPPED* operation);
 // For each packet dequeued: milliseconds to hold it back.
 uint32_t delay(Call call);
 bool has_delay(Call call);

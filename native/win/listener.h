@@ -26,6 +26,7 @@ struct ListenOptions {
   uint32_t backlog = 0;  // 0: as deep as the system allows
   uint32_t accepts = 64;
   uint32_t max_connections = UINT32_MAX;
+  bool exclusive = true;  // nobody else may bind the port, nor take it over
   const Profile* profile = nullptr;
 };
 
@@ -63,12 +64,13 @@ class Listener final {
  private:
   friend struct AcceptOperation;
   enum class HandsDown : uint8_t { unknown, no, yes };
-  class RetryTimer final : public EngineTimer {
+  template <void (Listener::*method)()>
+  class ListenerTimer final : public EngineTimer {
    public:
-    explicit RetryTimer(Listener* listener) : listener_(listener) {}
+    explicit ListenerTimer(Listener* listener) : listener_(listener) {}
     bool hold() override { return listener_->try_add_ref(); }
     void fire() override {
-      listener_->post_idle();
+      (listener_->*method)();
       listener_->release();
     }
 
@@ -86,7 +88,11 @@ class Listener final {
   void post_accept(AcceptOperation* operation);
   uint32_t issue(AcceptOperation* operation);
   void rest(AcceptOperation* operation, uint32_t error);
-  void grow_if_dry();
+  void accept_succeeded();
+  bool has_to_rest(uint32_t error);
+  void grow();
+  void shrink();
+  bool retire(AcceptOperation* operation);
   void admit(AcceptOperation* operation);
 
   Engine* const engine_;
@@ -99,13 +105,19 @@ class Listener final {
   std::atomic<uint32_t> connections_{0};
   std::atomic<HandsDown> no_delay_{HandsDown::unknown};
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
-  RetryTimer retry_timer_{this};
+  std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
+  std::atomic<uint32_t> retry_ms_;     // the next pause after a failure
+  ListenerTimer<&Listener::post_idle> retry_timer_{this};
+  ListenerTimer<&Listener::shrink> shrink_timer_{this};
 
   SrwLock lock_;
   UniqueSocket socket_;  // under lock_; kept while users_ != 0
   uint32_t users_ = 0;
   bool closing_ = false;
-  bool resting_ = false;                     // a shortage has been reported, a retry is due
+  bool resting_ = false;                     // a failure has been reported, a retry is due
+  bool shrink_due_ = false;                  // the timer is armed: the pool has grown
+  uint64_t last_dry_ms_ = 0;
+  size_t surplus_ = 0;                       // so many accepts of the pool go as soon as they are not in the kernel
   AcceptOperation* idle_ = nullptr;
   std::vector<std::unique_ptr<AcceptOperation>> pool_;
 };

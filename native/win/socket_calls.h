@@ -17,8 +17,12 @@
 #define IOCP_FAULT_SHORTEN(call, size) fault::shorten(fault::Call::call, (size))
 #define IOCP_FAULT_KEEP(call, operation) \
   if (fault::keeps(fault::Call::call, (operation))) return WSA_IO_PENDING
+// Pending at first; its packet, with the rule's status, comes by the port.
+#define IOCP_FAULT_LATER(call, port, operation) \
+  if (fault::fails_later(fault::Call::call, (operation)) && (port).post(operation)) return WSA_IO_PENDING
 #else
 #define IOCP_FAULT_POINT(call) (void)0
+#define IOCP_FAULT_LATER(call, port, operation) (void)(port)
 #define IOCP_FAULT_SHORTEN(call, size) (size)
 #define IOCP_FAULT_KEEP(call, operation) (void)0
 #endif
@@ -42,6 +46,14 @@ inline uint32_t bind_to(SOCKET socket, const sockaddr* address, int size) {
   return ::bind(socket, address, size) == 0 ? 0 : last_error();
 }
 
+// Nobody else may bind the port, nor take it over.
+inline uint32_t set_exclusive(SOCKET socket) {
+  IOCP_FAULT_POINT(exclusive);
+  const DWORD on = 1;
+  const int rc = setsockopt(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof(on));
+  return rc == 0 ? 0 : last_error();
+}
+
 inline uint32_t start_listening(SOCKET socket, int backlog) {
   IOCP_FAULT_POINT(listen);
   return ::listen(socket, backlog) == 0 ? 0 : last_error();
@@ -63,9 +75,10 @@ inline uint32_t read_no_delay(SOCKET socket, bool* on) {
   return 0;
 }
 
-inline uint32_t accept_into(SOCKET listener, SOCKET accepted, void* addresses, DWORD address_size,
-                            OVERLAPPED* operation) {
+inline uint32_t accept_into(const CompletionPort& port, SOCKET listener, SOCKET accepted, void* addresses,
+                            DWORD address_size, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(accept);
+  IOCP_FAULT_LATER(accept, port, operation);
   DWORD received = 0;
   // No first data (length 0): a silent client would hold the accept.
   const BOOL ok = extension_functions().accept_ex(listener, accepted, addresses, 0, address_size,
@@ -77,6 +90,20 @@ inline uint32_t update_accept_context(SOCKET accepted, SOCKET listener) {
   IOCP_FAULT_POINT(accept_context);
   const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
                             reinterpret_cast<const char*>(&listener), sizeof(listener));
+  return rc == 0 ? 0 : last_error();
+}
+
+// A connect to a port of this machine where nobody listens fails immediately instead of after 2 s: the system sends
+// the SYN once, not three times. A failure only leaves it slow.
+inline uint32_t send_one_syn(SOCKET socket) {
+  IOCP_FAULT_POINT(one_syn);
+  if (!extension_functions().can_send_one_syn) return WSAEOPNOTSUPP;
+  TCP_INITIAL_RTO_PARAMETERS values{};
+  values.Rtt = TCP_INITIAL_RTO_UNSPECIFIED_RTT;
+  values.MaxSynRetransmissions = TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS;
+  DWORD bytes = 0;
+  const int rc =
+      WSAIoctl(socket, SIO_TCP_INITIAL_RTO, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
   return rc == 0 ? 0 : last_error();
 }
 
@@ -97,7 +124,9 @@ inline uint32_t update_connect_context(SOCKET socket) {
 // Completes when there is something to read; no memory is locked meanwhile.
 inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(zero_read);
-  WSABUF nothing{0, nullptr};
+  // A real address: layered providers and filters have been seen to look at it although the length is 0.
+  static char nowhere;
+  WSABUF nothing{0, &nowhere};
   DWORD flags = 0;
   DWORD bytes = 0;
   const int rc = WSARecv(socket, &nothing, 1, &bytes, &flags, operation, nullptr);
@@ -297,7 +326,15 @@ inline void cancel_all(HANDLE socket) {
   (void)CancelIoEx(socket, nullptr);
 }
 
-// The same, and closes it. Closing alone would do on Windows; where a pending write keeps the socket alive
+// Advice only: a peer that was faster is accepted.
+inline void cancel_accept(HANDLE listener, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::cancel)) return;
+#endif
+  (void)CancelIoEx(listener, operation);
+}
+
+// Ends all operations of a socket and closes it. Closing alone would do on Windows; where a pending write keeps the socket alive
 // beyond its handle (Wine) its operations would never end.
 inline void cancel_and_close(UniqueSocket socket) {
   if (!socket) return;

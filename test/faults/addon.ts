@@ -7,6 +7,8 @@ import type { NativeBinding } from '../../lib/binding.js'
 export interface Rule {
   /** The Winsock or Win32 number to fail with. */
   error?: number
+  /** The NTSTATUS with which a call (an accept) fails after it has been pending. */
+  status?: number
   /** So many calls are let through first. */
   skip?: number
   /** Then so many are hit; 0: no end. */
@@ -22,12 +24,14 @@ export interface Rule {
 export type Call =
   | 'socket'
   | 'bind'
+  | 'exclusive'
   | 'listen'
   | 'no_delay'
   | 'read_no_delay'
   | 'associate'
   | 'accept'
   | 'accept_context'
+  | 'one_syn'
   | 'connect'
   | 'connect_context'
   | 'zero_read'
@@ -35,6 +39,7 @@ export type Call =
   | 'receive_now'
   | 'send'
   | 'shutdown'
+  | 'cancel'
   | 'post'
   | 'completion'
 

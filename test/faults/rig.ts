@@ -92,12 +92,13 @@ export class Rig {
   }
 
   /** Listens and says where. */
-  listen({ accepts = 8, maxConnections = 10_000, port = 0 } = {}): { listener: number; port: number } {
+  listen({ accepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): { listener: number; port: number } {
     const listener = this.engine.listen({
       address: HOST,
       port,
       family: 4,
       dualStack: false,
+      exclusive,
       backlog: 511,
       accepts,
       maxConnections,

@@ -26,7 +26,7 @@ const calls = {
   listen: (addon) => {
     const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
     const used = engine.addProfile(profile)
-    const at = { address: '127.0.0.1', family: 4, dualStack: false, backlog: 1, accepts: 1, maxConnections: 1, profile: used }
+    const at = { address: '127.0.0.1', family: 4, dualStack: false, exclusive: true, backlog: 1, accepts: 1, maxConnections: 1, profile: used }
     const listener = engine.listen({ ...at, port: 0 })
     const { port } = engine.listenerAddress(listener)
     return () => {
