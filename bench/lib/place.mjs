@@ -5,7 +5,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { isWindows, root } from '../../tools/lib/paths.mjs'
 import { capture } from '../../tools/lib/run.mjs'
-import { needWindowsNode, nodeExe, windowsPath, wineEnvironment, wineProgram } from '../../tools/wine/prefix.mjs'
+import { needWindowsNode, nodeExe, windowsPath, wineCommand, wineEnvironment } from '../../tools/wine/prefix.mjs'
 import { closeWine, openWine } from '../../tools/wine/session.mjs'
 
 export async function openPlace() {
@@ -26,7 +26,7 @@ export function spawnInside(program, args, env = {}) {
   const executable = program !== 'node' ? program : isWindows ? process.execPath : nodeExe
   const options = { cwd: root, stdio: ['pipe', 'pipe', 'inherit'] }
   if (isWindows) return spawn(executable, args, { ...options, env: { ...process.env, ...env } })
-  return spawn(wineProgram('wine64'), [executable, ...args], {
+  return spawn(...wineCommand('wine64', [executable, ...args]), {
     ...options,
     env: { ...wineEnvironment(), ...env },
     // A Ctrl-C in the terminal is for the benchmark, which then ends the servers.
@@ -84,7 +84,7 @@ export function describePlace() {
   const cpu = os.cpus()[0].model.trim()
   return {
     host: `${os.type()} ${os.release()}, ${os.cpus().length} × ${cpu}`,
-    wine: isWindows ? null : (capture(wineProgram('wine64'), ['--version'])?.replace(/^wine-/, '') ?? 'unknown'),
+    wine: isWindows ? null : (capture(...wineCommand('wine64', ['--version']))?.replace(/^wine-/, '') ?? 'unknown'),
     node: isWindows ? process.versions.node : windowsNodeVersion(),
     commit: capture('git', ['-C', root, 'describe', '--always', '--dirty']) ?? 'unknown'
   }

