@@ -82,10 +82,33 @@
         ],
         # No ".lib" suffix: gyp's MSVS generator appends it, ld does not want it.
         'libraries': [ '-lws2_32', '-lmswsock', '-lbcrypt' ],
+        'msvs_disabled_warnings': [
+          # Node's common.gypi turns exceptions off, and nothing here throws (MinGW: -fno-exceptions). MSVC then tells
+          # of every noexcept that it does not end the process when something is thrown.
+          4577,
+          # The pragma `managed` of node-gyp's win_delay_load_hook.cc has no meaning without /clr.
+          4949
+        ],
         'msvs_settings': {
           'VCCLCompilerTool': {
-            'AdditionalOptions': [ '/std:c++17', '/permissive-', '/Zc:__cplusplus', '/utf-8' ],
+            'AdditionalOptions': [
+              '/std:c++17', '/permissive-', '/Zc:__cplusplus', '/utf-8',
+              # What is included with <> is somebody else's: Windows, the C++ library, Node-API.
+              '/external:anglebrackets', '/external:W0'
+            ],
+            # The standard is C++17, also where Node's common.gypi brings one for V8 (of several the last one counts).
+            # Node's own releases are linked with clang's LTO, whose options node-gyp up to 12 hands on to MSVC.
+            'AdditionalOptions/': [
+              [ 'exclude', '^[-/]std:' ], [ 'include', '^/std:c[+][+]17$' ],
+              [ 'exclude', '^-f(lto|profile)' ]
+            ],
             'WarningLevel': 4
+          },
+          'VCLinkerTool': {
+            'AdditionalOptions/': [ [ 'exclude', '^-f(lto|profile)' ], [ 'exclude', '^/opt:lldlto' ] ]
+          },
+          'VCLibrarianTool': {
+            'AdditionalOptions/': [ [ 'exclude', '^-f(lto|profile)' ] ]
           }
         }
       } ],

@@ -1,5 +1,5 @@
 // `npm run fuzz [-- --seconds N] [target…]`: installs clang where it is missing and runs test/fuzz.
-import { findClang, needDebian } from './lib/install.mjs'
+import { clangMajor, findClang, needDebian } from './lib/install.mjs'
 import { fromRoot, root } from './lib/paths.mjs'
 import { capture, main, start } from './lib/run.mjs'
 
@@ -9,10 +9,6 @@ await main(async () => {
   const words = [fromRoot('test', 'fuzz', 'run.mjs'), ...process.argv.slice(2)]
   return (await start(process.execPath, words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })).status
 })
-
-function clangMajor() {
-  return capture(findClang(), ['-dumpversion']).split('.')[0]
-}
 
 /** The run-time library of libFuzzer and the sanitizers is a package of its own. */
 function canLinkFuzzers() {

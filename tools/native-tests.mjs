@@ -11,7 +11,9 @@ import { withLock } from './lib/lock.mjs'
 import { inCache, isWindows, root } from './lib/paths.mjs'
 import { isMain, main, say, start, Stop } from './lib/run.mjs'
 
-const common = ['-std=c++17', '-O1', '-g', '-Wall', '-Wextra', '-Inative', '-pthread']
+const common = ['-std=c++17', '-O1', '-g', '-Wall', '-Wextra', '-Inative']
+// On Windows threads are part of the run-time library, and clang says of -pthread that it is not used.
+const forThisSystem = isWindows ? [] : ['-pthread']
 const variants = isWindows
   ? [{ name: 'plain', flags: [] }]
   : [
@@ -31,7 +33,7 @@ export async function nativeTests(options = []) {
   const total = { ...noCounts }
   for (const variant of variants) {
     const program = inCache('native', variant.name, isWindows ? 'tests.exe' : 'tests')
-    const flags = [...common, ...werror, ...variant.flags, ...compiler.flags]
+    const flags = [...common, ...forThisSystem, ...werror, ...variant.flags, ...compiler.flags]
     const what = `the native unit tests (${variant.name})`
     await withLock(`native-${variant.name}`, () =>
       buildProgram({ compiler: compiler.command, flags, sources, program, what })
@@ -44,7 +46,7 @@ export async function nativeTests(options = []) {
 }
 
 async function findCompiler() {
-  const include = process.env.DOCTEST_INCLUDE ? [`-I${process.env.DOCTEST_INCLUDE}`] : []
+  const include = process.env.DOCTEST_INCLUDE ? ['-isystem', process.env.DOCTEST_INCLUDE] : []
   if (!isWindows) {
     await needDebian('gxx', ...(include.length > 0 ? [] : ['doctest']))
     return { command: 'g++', flags: include }

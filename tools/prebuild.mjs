@@ -12,7 +12,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { digest, filesBelow, readIfThere, sha256, writeFile } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
-import { fromRoot, isWindows, prebuiltAddon } from './lib/paths.mjs'
+import { fromRoot, isWindows, prebuiltAddon, targetArch } from './lib/paths.mjs'
 import { capture, isMain, main, say } from './lib/run.mjs'
 import { checkSources } from './sources.mjs'
 
@@ -47,7 +47,7 @@ export function compilerName() {
 }
 
 /** Builds in an empty folder outside the clone and hands the path of the addon to `use`. */
-export async function withFreshBuild(use, arch = 'x64') {
+export async function withFreshBuild(use, arch = targetArch) {
   checkSources()
   await needNodeModules()
   if (!isWindows) await needDebian('mingw', 'make', 'python')
@@ -88,5 +88,5 @@ async function prebuild(arch) {
 
 if (isMain(import.meta)) {
   const at = process.argv.indexOf('--arch')
-  await main(() => prebuild(at > 0 ? process.argv[at + 1] : 'x64'))
+  await main(() => prebuild(at > 0 ? process.argv[at + 1] : targetArch))
 }

@@ -49,7 +49,7 @@ struct ReadOperation final : Operation {
 
 // Leaves a request when it is due.
 struct ConnectionTimer final : EngineTimer {
-  ConnectionTimer(Connection* owner, uint32_t request) : connection(owner), bits(request) {}
+  ConnectionTimer(Connection* timer_owner, uint32_t request) : connection(timer_owner), bits(request) {}
   bool hold() override;
   void fire() override;
   Connection* connection;

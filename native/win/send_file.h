@@ -96,7 +96,7 @@ class SendFile final : public SendOwner {
     SendFile* file;
   };
   struct PaceTimer final : EngineTimer {
-    explicit PaceTimer(SendFile* owner) : file(owner) {}
+    explicit PaceTimer(SendFile* timer_owner) : file(timer_owner) {}
     bool hold() override;
     void fire() override;
     SendFile* file;

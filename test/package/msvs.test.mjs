@@ -1,30 +1,98 @@
-// MSVC itself runs on Windows only, but that node-gyp can make a Visual Studio project of binding.gyp, with every
-// source and setting in it, shows anywhere.
+// MSVC itself runs on Windows only, but the Visual Studio projects that node-gyp makes of binding.gyp can be read
+// anywhere. They are made with what each release line of Node.js hands to node-gyp (common.gypi and config.gypi), because
+// half of the settings come from there.
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { filesBelow } from '../../tools/lib/files.mjs'
 import { fromRoot } from '../../tools/lib/paths.mjs'
 import { start } from '../../tools/lib/run.mjs'
-import { temporaryFolder } from './helpers.mjs'
+import { nodeHeaders, temporaryFolder } from './helpers.mjs'
 
-let folder
-let project
+/** node-gyp 12 on purpose: it is what npm brings, and it keeps less away from MSVC than 13 does. */
+const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
 
-before(async () => {
-  folder = temporaryFolder()
+const lines = { 22: '22.23.3', 24: '24.21.0', 26: '26.12.1' }
+
+for (const [line, version] of Object.entries(lines)) {
+  describe(`the Visual Studio project for Node.js ${line}`, () => {
+    let folder
+    let headers
+    let project
+
+    before(async () => {
+      folder = temporaryFolder()
+      headers = await nodeHeaders(version)
+      project = await makeProject(folder, headers, 'x64')
+    })
+    after(() => fs.rmSync(folder, { recursive: true, force: true }))
+
+    test('has every source', () => {
+      const compiled = [...project.matchAll(/<ClCompile Include="([^"]+)"/g)].map(([, name]) => name.replaceAll('\\', '/'))
+      const missing = filesBelow('native', '.cc').filter((file) => !compiled.some((name) => name.endsWith(file)))
+      assert.deepEqual(missing, [])
+    })
+
+    test('has warnings as errors, but for those that Node and node-gyp bring about', () => {
+      assert.deepEqual(settings(project, 'WarningLevel'), ['Level4'])
+      assert.deepEqual(settings(project, 'TreatWarningAsError'), ['true'])
+      for (const disabled of settings(project, 'DisableSpecificWarnings').map((list) => list.split(';'))) {
+        // Exceptions are off, so every noexcept would be told of.
+        if (settings(project, 'ExceptionHandling').includes('false')) assert.ok(disabled.includes('4577'))
+        assert.ok(disabled.includes('4949'))
+      }
+      for (const options of compilerOptions(project)) {
+        assert.ok(options.includes('/external:anglebrackets') && options.includes('/external:W0'), options.join(' '))
+      }
+    })
+
+    test('has one C++ standard, C++17', () => {
+      assert.deepEqual(settings(project, 'LanguageStandard'), [])
+      for (const options of compilerOptions(project)) {
+        assert.deepEqual(options.filter((option) => /^[-/]std:/.test(option)), ['/std:c++17'])
+      }
+    })
+
+    test("has none of the options that clang's linker takes and MSVC's does not", () => {
+      const text = fs.readFileSync(path.join(headers, 'common.gypi'), 'utf8')
+      // Else nothing would be shown.
+      if (line === '26') assert.match(text, /-flto=thin/)
+      assert.deepEqual(settings(project, 'AdditionalOptions').filter((options) => /lto|-fprofile/i.test(options)), [])
+    })
+
+    test('has the libraries, and finds node.exe under any name', () => {
+      for (const library of ['ws2_32.lib', 'mswsock.lib', 'bcrypt.lib']) assert.ok(project.includes(library), library)
+      assert.match(project, /win_delay_load_hook\.cc/)
+      assert.match(project, /<DelayLoadDLLs>[^<]*node\.exe/)
+    })
+  })
+}
+
+test('the Visual Studio project for an arm64 machine is for arm64 alone', async () => {
+  const folder = temporaryFolder()
+  try {
+    const project = await makeProject(folder, await nodeHeaders(lines[24]), 'arm64')
+    const platforms = [...project.matchAll(/<ProjectConfiguration Include="\w+\|(\w+)"/g)].map(([, platform]) => platform)
+    assert.deepEqual([...new Set(platforms.map((name) => name.toLowerCase()))], ['arm64'])
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+/** Makes the project as node-gyp does on Windows, with warnings as errors, and gives its text. */
+async function makeProject(folder, headers, arch) {
   for (const name of ['binding.gyp', 'package.json']) fs.copyFileSync(fromRoot(name), path.join(folder, name))
   for (const name of ['native', 'node_modules']) fs.symlinkSync(fromRoot(name), path.join(folder, name), 'junction')
-  // What a Node.js for Windows brings, as far as making the project goes.
-  const headers = path.join(folder, 'node', 'include', 'node')
-  fs.mkdirSync(headers, { recursive: true })
-  const defaults = "'default_configuration': 'Release', 'configurations': { 'Debug': {}, 'Release': {} }"
-  const variables = "'node_shared': 'false', 'clang': 0"
-  fs.writeFileSync(path.join(headers, 'common.gypi'), `{ 'target_defaults': { ${defaults} } }`)
-  fs.writeFileSync(path.join(headers, 'config.gypi'), `{ 'target_defaults': {}, 'variables': { ${variables} } }`)
-  const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
+  const include = path.join(folder, 'node', 'include', 'node')
+  fs.mkdirSync(include, { recursive: true })
+  fs.copyFileSync(path.join(headers, 'common.gypi'), path.join(include, 'common.gypi'))
+  const config = JSON.parse(fs.readFileSync(path.join(headers, 'config.gypi'), 'utf8').replace(/^#.*$/m, ''))
+  // Where node.exe was built otherwise than the Linux release that the headers are of: with clang and, since 26, its LTO.
+  Object.assign(config.variables, { enable_thin_lto: 'true', lto_jobs: 2 })
+  config.variables.clang = 0 // node-gyp changes this on Windows, where MSVC builds the addon
+  fs.writeFileSync(path.join(include, 'config.gypi'), JSON.stringify(config))
   const env = {
     ...process.env,
     LC_ALL: 'en_US.ISO8859-1', // gyp writes the project in the locale's encoding, and UTF-8 is not one it knows there
@@ -32,28 +100,20 @@ before(async () => {
     GYP_MSVS_OVERRIDE_PATH: folder,
     npm_package_config_node_gyp_nodedir: path.join(folder, 'node')
   }
-  const words = [gyp, 'configure', '--', '-f', 'msvs', '-DOS=win', '-Diocp_werror=1']
+  const words = [gyp, 'configure', `--arch=${arch}`, '--', '-f', 'msvs', '-DOS=win', '-Diocp_werror=1']
   const result = await start(process.execPath, words, { cwd: folder, env })
   assert.equal(result.status, 0, result.stdout + result.stderr)
-  project = fs.readFileSync(path.join(folder, 'build', 'iocp.vcxproj'), 'latin1')
-})
-after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return fs.readFileSync(path.join(folder, 'build', 'iocp.vcxproj'), 'latin1')
+}
 
-test('the Visual Studio project has every source', () => {
-  const compiled = [...project.matchAll(/<ClCompile Include="([^"]+)"/g)].map((match) => match[1].replaceAll('\\', '/'))
-  const missing = filesBelow('native', '.cc').filter((file) => !compiled.some((name) => name.endsWith(file)))
-  assert.deepEqual(missing, [])
-})
+/** The different values of a setting in all configurations. */
+function settings(project, name) {
+  const found = [...project.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, 'g'))].map(([, value]) => value)
+  return [...new Set(found)]
+}
 
-test('the Visual Studio project has the settings', () => {
-  assert.match(project, /<WarningLevel>Level4<\/WarningLevel>/)
-  assert.match(project, /<TreatWarningAsError>true<\/TreatWarningAsError>/)
-  assert.match(project, /\/std:c\+\+17/)
-  assert.match(project, /ws2_32\.lib/)
-  assert.match(project, /mswsock\.lib/)
-})
-
-test('the addon finds node.exe under any name', () => {
-  assert.match(project, /win_delay_load_hook\.cc/)
-  assert.match(project, /<DelayLoadDLLs>[^<]*node\.exe/)
-})
+function compilerOptions(project) {
+  const parts = [...project.matchAll(/<ClCompile>([\s\S]*?)<\/ClCompile>/g)].map(([, text]) => text)
+  assert.ok(parts.length > 0)
+  return parts.flatMap((text) => settings(text, 'AdditionalOptions')).map((text) => text.split(' '))
+}

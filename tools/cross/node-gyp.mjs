@@ -1,8 +1,9 @@
-// node-gyp, building this addon for win32-x64: natively on Windows, with MinGW-w64 elsewhere.
+// node-gyp, building this addon: on Windows with MSVC and for the machine's architecture, elsewhere with MinGW-w64 for
+// x64.
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { writeIfChanged } from '../lib/files.mjs'
-import { fromRoot, isWindows, root } from '../lib/paths.mjs'
+import { fromRoot, isWindows, root, targetArch } from '../lib/paths.mjs'
 import { run } from '../lib/run.mjs'
 import { napiStub } from './napi-stub.mjs'
 
@@ -10,7 +11,7 @@ import { napiStub } from './napi-stub.mjs'
  * Configures and builds in `folder`/build, where `folder` holds binding.gyp and native/. What has not changed is not
  * compiled again. `compiler` is a pair of names for C and C++ (MinGW's GCC when not given).
  */
-export async function buildAddon({ folder = root, fault = false, werror = false, compiler, arch = 'x64' }) {
+export async function buildAddon({ folder = root, fault = false, werror = false, compiler, arch = targetArch }) {
   const variables = [`-Diocp_werror=${werror ? 1 : 0}`, `-Diocp_fault=${fault ? 1 : 0}`]
   const options = { cwd: folder, env: isWindows ? process.env : crossEnvironment(compiler) }
   if (!isWindows) {
@@ -18,10 +19,20 @@ export async function buildAddon({ folder = root, fault = false, werror = false,
     writeIfChanged(path.join(folder, stub), napiStub())
     variables.push('-DOS=win', `-Diocp_napi_stub=${stub}`)
   }
-  const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
+  const gyp = nodeGyp()
   const quiet = process.env.IOCP_VERBOSE ? [] : ['--loglevel=warn']
   await run(process.execPath, [gyp, 'configure', `--arch=${arch}`, ...quiet, '--', ...variables], options)
   await run(process.execPath, [gyp, 'build', '-j', '2', ...quiet], options)
+}
+
+/**
+ * node-gyp 13, which keeps the linker options of Node's own releases from MSVC, or 12 where this Node.js is too old for
+ * it; binding.gyp leaves those options out as well, for whoever builds with another node-gyp.
+ */
+export function nodeGyp() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  const forNewest = major >= 26 || (major === 24 && minor >= 15) || (major === 22 && minor >= 22)
+  return createRequire(import.meta.url).resolve(`${forNewest ? 'node-gyp-13' : 'node-gyp'}/bin/node-gyp.js`)
 }
 
 const triple = 'x86_64-w64-mingw32'

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { readIfThere, writeFile } from './files.mjs'
 import { root } from './paths.mjs'
-import { run, say } from './run.mjs'
+import { commandLine, run, say, start, Stop } from './run.mjs'
 
 /** Links `sources` (relative to the root) into `program`; object files are kept beside it. */
 export async function buildProgram({ compiler, flags, sources, program, what }) {
@@ -41,6 +41,24 @@ function isFresh(object, command) {
     const changed = fs.statSync(path.resolve(root, name.replaceAll('\\ ', ' ')), { throwIfNoEntry: false })?.mtimeMs
     return changed !== undefined && changed < made
   })
+}
+
+/**
+ * Runs a compiler. A warning about a file of this project is an error; one about somebody else's headers is not, whatever
+ * the compiler makes of them: clang tells of what the system's C++ library does where we use its templates.
+ */
+export async function compileStrictly(compiler, args, options = {}) {
+  const { status, signal, stdout, stderr } = await start(compiler, args, { cwd: root, ...options })
+  const warned = stderr.split('\n').some((line) => isOurs(/^(.+?):\d+:\d+: warning: /.exec(line)?.[1]))
+  if (status === 0 && !warned) return
+  const why = status === 0 ? 'gave warnings' : `ended with ${signal ?? `exit code ${status}`}`
+  throw new Stop(`${stdout}${stderr}${commandLine(compiler, args)} ${why}`)
+}
+
+function isOurs(file) {
+  if (file === undefined) return false
+  const name = path.relative(root, path.resolve(root, file))
+  return !path.isAbsolute(name) && !/^(\.\.|node_modules)([\\/]|$)/.test(name)
 }
 
 export async function twoAtATime(items, body) {

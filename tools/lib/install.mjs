@@ -43,7 +43,11 @@ const debian = {
   erlang: { package: 'erlang-base', isThere: () => findProgram('escript') !== undefined },
   netcat: { package: 'netcat-openbsd', isThere: () => findProgram('nc') !== undefined },
   curl: { package: 'curl', isThere: () => findProgram('curl') !== undefined },
-  clang: { package: 'clang', isThere: () => findClang() !== undefined }
+  clang: { package: 'clang', isThere: () => findClang() !== undefined },
+  get libcxx() {
+    // Of the clang that is used: the headers of another version may not suit it.
+    return { package: `libc++-${clangMajor()}-dev`, isThere: () => libcxxHeaders() !== undefined }
+  }
 }
 
 /** Installs the Debian packages that bring these things (keys of the table above, or entries like its) where missing. */
@@ -94,6 +98,16 @@ export function findProgram(name) {
     if (folder !== '' && fs.existsSync(file)) return file
   }
   return undefined
+}
+
+export function clangMajor() {
+  return capture(findClang(), ['-dumpversion']).split('.')[0]
+}
+
+/** The folder of libc++'s headers, where they are installed. */
+export function libcxxHeaders() {
+  const folder = `/usr/lib/llvm-${clangMajor()}/include/c++/v1`
+  return fs.existsSync(folder) ? folder : undefined
 }
 
 /** The newest clang++ there is: Debian installs it under versioned names only, unless asked for `clang`. */

@@ -9,8 +9,11 @@ export const isWindows = process.platform === 'win32'
 export const fromRoot = (...parts) => path.join(root, ...parts)
 export const inCache = (...parts) => path.join(cache, ...parts)
 
-/** The addon that is in the repository and in the package. */
-export const prebuiltAddon = fromRoot('prebuilds', 'win32-x64', 'iocp.node')
+/** What the addon is built for: on Windows the machine's own architecture; MinGW's is x64. */
+export const targetArch = isWindows ? process.arch : 'x64'
+
+/** The addon that is in the package; the one for x64 is in the repository too. */
+export const prebuiltAddon = fromRoot('prebuilds', `win32-${targetArch}`, 'iocp.node')
 /** The addon that `npm run build:native` makes. */
 export const builtAddon = fromRoot('build', 'Release', 'iocp.node')
 /** Its test variant, whose Winsock calls can be made to fail, and the folder it is built in. */
