@@ -28,6 +28,7 @@
       'native/napi/addon.cc',
       'native/napi/args.cc',
       'native/napi/delivery_bridge.cc',
+      'native/napi/detached_call.cc',
       'native/napi/engine_jobs.cc',
       'native/napi/engine_wrap.cc',
       'native/napi/errors.cc',

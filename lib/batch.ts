@@ -1,6 +1,7 @@
 /** Walks the batches that native code hands over. Hot path. */
 
 import type { Connection } from './connection.js'
+import { capture, contexts, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
 import { nextTurn } from './turn.js'
 import { RECORD_WORDS, record } from './vocabulary.js'
@@ -94,7 +95,9 @@ export class BatchReader {
         if (kind === record.packet) {
           const connection = connections[slot]
           if (connection !== undefined && connection._generation === generation) {
-            deliver(connection, new PacketBuffer(memory, a, b))
+            const packet = new PacketBuffer(memory, a, b)
+            if (contexts.inUse) withinConnection(connection, deliver, connection, packet)
+            else deliver(connection, packet)
           }
         } else {
           sink.record(kind, slot, generation, a, b, words[here + 5] as number, payload)
@@ -105,6 +108,8 @@ export class BatchReader {
         this.#rest.unshift({ words: words.slice(at, end), payload })
         this.#schedule()
       }
+      // A handler may be the first to enter a context; the batch ends here, and so does what it entered.
+      if (!contexts.inUse) capture()
       sink.endBatch(at / RECORD_WORDS, memory.byteLength)
     }
   }

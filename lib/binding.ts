@@ -215,6 +215,8 @@ export interface NativeBinding {
     onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
     setImmediate: (callback: () => void) => unknown
   ) => NativeWorkerPort
+  /** Calls the function in no asynchronous context (AsyncLocalStorage), and gives what it returns. */
+  withoutContext: <T>(body: () => T) => T
   errorInfo(winCode: number): { code: string; message: string }
   openSource(path: string, hash: boolean): Promise<NativeFile>
   openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>

@@ -3,6 +3,7 @@
 import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { SILENT, extraOf, flag } from './connection_state.js'
+import { withinConnection } from './context.js'
 import { publishClose } from './diagnostics.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
@@ -98,6 +99,10 @@ export function finish(connection: Connection, ending: CloseInfo): void {
   extra.frameError = undefined
   connection._host.groups.leaveAll(connection)
   connection._host.lingering.delete(connection)
+  withinConnection(connection, tellEnd, connection, info)
+}
+
+function tellEnd(connection: Connection, info: CloseInfo): void {
   endStream(connection, info)
   connection._intake?.end(info)
   connection._intake = undefined

@@ -5,6 +5,7 @@ import { localOf, remoteOf, type SocketAddress } from './addresses.js'
 import type { CloseInfo } from './close_info.js'
 import { abort, giveUpUnwanted, told } from './closing.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
+import { withinConnection } from './context.js'
 import { invalidArgument, type IocpFrameError } from './errors.js'
 import { LazyEmitter } from './events.js'
 import { bothDirections, type FramingOption } from './framing.js'
@@ -400,7 +401,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
 
   /** @internal */
   _handOver(item: Item): boolean {
-    return handOver(this, item)
+    return withinConnection(this, handOver, this, item)
   }
 
   /** @internal */

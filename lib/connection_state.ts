@@ -3,6 +3,7 @@
 import type { AddressTable } from './addresses.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
+import type { Context } from './context.js'
 import type { IocpFrameError } from './errors.js'
 import type { Emitter } from './events.js'
 import type { GroupTable } from './groups.js'
@@ -21,6 +22,8 @@ export interface ConnectionHost {
   /** Where the events of all connections go. */
   readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
   readonly files: NativeFiles
+  /** The context of the events of accepted connections. */
+  readonly context: Context | undefined
   /** Whether everything is about to end. */
   readonly isStopping: boolean
   /** Connections whose end waits for packets that somebody still has to take. */
@@ -90,6 +93,8 @@ export interface Extra {
   groups?: Set<string>
   transfers?: TransferTable
   closed?: Promise<CloseInfo>
+  /** The context that its events run in. */
+  context?: Context
 }
 
 /** The rarely needed part of a connection, made when it is first needed. */

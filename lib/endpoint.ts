@@ -2,6 +2,7 @@
 
 import { broadcast, type BroadcastResult } from './broadcast.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
+import { within, withinConnection } from './context.js'
 import { hold } from './intake.js'
 import { publishStats } from './diagnostics.js'
 import { IocpError, errorCodes, invalidArgument } from './errors.js'
@@ -243,12 +244,14 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
 
   /** @internal */
   _jobError(error: unknown, connection: Connection | undefined): void {
-    this._common.emit('jobError', error, connection)
+    const tell = (): unknown => this._common.emit('jobError', error, connection)
+    if (connection === undefined) within(this._host?.context, tell)
+    else withinConnection(connection, tell)
   }
 
   /** @internal */
   _workerExit(info: WorkerExitInfo): void {
-    if (this._common.emit('workerExit', info)) return
+    if (within(this._host?.context, () => this._common.emit('workerExit', info))) return
     const why = info.error?.message ?? `exit code ${info.exitCode}`
     process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
   }

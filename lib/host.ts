@@ -16,7 +16,8 @@ import {
 } from './binding.js'
 import { giveUp } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
-import { SILENT, type ConnectionHost } from './connection_state.js'
+import { within, withinConnection, withoutContext, type Context } from './context.js'
+import { SILENT, extraOf, type ConnectionHost } from './connection_state.js'
 import { BatchReport, publishConnection } from './diagnostics.js'
 import { invalidArgument, type IocpError } from './errors.js'
 import { outside, type Emitter } from './events.js'
@@ -54,6 +55,8 @@ export interface HostOwner {
 /** An attempt to connect that native code is busy with. */
 export interface Attempt {
   readonly profile: Profile
+  /** The context of whoever connects. */
+  readonly context: Context | undefined
   /** False once nobody waits for it any more: a connection that comes all the same is closed unseen. */
   isWanted: boolean
   connected(connection: Connection): void
@@ -67,6 +70,8 @@ export class Host implements ConnectionHost, BatchSink {
   readonly groups = new GroupTable()
   readonly lingering = new Set<Connection>()
   readonly connections: (Connection | undefined)[] = []
+  /** The context of whoever listens. */
+  readonly context: Context | undefined
   /** Open connections. */
   size = 0
   /** Where records about jobs go, when there are workers. */
@@ -91,10 +96,12 @@ export class Host implements ConnectionHost, BatchSink {
 
   /**
    * @param staysForIdle whether the process is kept alive without any connection, as by a server that listens
+   * @param context the context of accepted connections
    * @throws IocpError when the completion port or its threads cannot be made
    */
-  constructor(owner: HostOwner, options: NativeEngineOptions, staysForIdle: boolean) {
+  constructor(owner: HostOwner, options: NativeEngineOptions, staysForIdle: boolean, context?: Context) {
     this.#owner = owner
+    this.context = context
     this.#staysForIdle = staysForIdle
     this.#binding = binding()
     // The reader needs the engine's words and the engine needs the reader's callback.
@@ -103,7 +110,7 @@ export class Host implements ConnectionHost, BatchSink {
       const call = (records: number, payload: ArrayBuffer | undefined): void => {
         onBatch(records, payload)
       }
-      this.#native = new this.#binding.Engine(options, call, nextTurn)
+      this.#native = withoutContext(() => new this.#binding.Engine(options, call, nextTurn))
     } catch (error) {
       throw fromNative(this.#binding, error)
     }
@@ -265,7 +272,7 @@ export class Host implements ConnectionHost, BatchSink {
     switch (kind) {
       case record.connection: {
         const profile = this.#listeners[c]
-        if (profile !== undefined) this.#owner._opened(this.#open(slot, generation, profile, payload, a, b, true))
+        if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, payload, a, b, true))
         return
       }
       case record.connected:
@@ -278,7 +285,9 @@ export class Host implements ConnectionHost, BatchSink {
         this.submission.settle(a, b)
         return
       case record.listenerError:
-        this.#owner._acceptFailed(this.error(a, 'accept'))
+        within(this.context, () => {
+          this.#owner._acceptFailed(this.error(a, 'accept'))
+        })
         return
       case record.stopped:
         this.#stopped({ drained: a, cut: b })
@@ -296,7 +305,7 @@ export class Host implements ConnectionHost, BatchSink {
       this.size--
       this.#adjustReference()
     }
-    connectionRecord(connection, kind, a, b, c, payload)
+    withinConnection(connection, connectionRecord, connection, kind, a, b, c, payload)
   }
 
   #open(
@@ -314,8 +323,15 @@ export class Host implements ConnectionHost, BatchSink {
     this.size++
     this.#adjustReference()
     if (profile.receive > 0) this.submission.operation(op.demand, slot, generation, profile.receive)
-    publishConnection(this.#owner, connection)
     return connection
+  }
+
+  /** Tells of a new connection. */
+  #announce(connection: Connection): void {
+    withinConnection(connection, () => {
+      publishConnection(this.#owner, connection)
+      this.#owner._opened(connection)
+    })
   }
 
   #connected(
@@ -329,9 +345,10 @@ export class Host implements ConnectionHost, BatchSink {
     const attempt = this.#take(token)
     if (attempt?.isWanted === true) {
       const connection = this.#open(slot, generation, attempt.profile, payload, at, length, false)
+      if (attempt.context !== undefined) extraOf(connection).context = attempt.context
       this.#keepFresh(connection)
       attempt.connected(connection)
-      this.#owner._opened(connection)
+      this.#announce(connection)
     } else {
       // Another address was faster, or it was given up: nobody will ever see this one.
       this.submission.operation(op.destroy, slot, generation)

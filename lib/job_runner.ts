@@ -1,5 +1,6 @@
 /** Runs jobs in a worker: what native code hands over goes to the handlers, what they answer goes back. Hot path. */
 
+import { AsyncResource } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { PacketBuffer } from './batch.js'
@@ -261,7 +262,8 @@ export class JobRunner {
         const what = job._isRouted ? `packets of type ${String((job.data as Buffer)[0])}` : `'${job.name}'`
         throw new IocpError('ERR_IOCP_JOB_UNKNOWN', `The module of the workers has no handler for ${what}`)
       }
-      const result = handler(job)
+      // What it enters (AsyncLocalStorage) is not in force in the next job.
+      const result = new AsyncResource('IOCP').runInAsyncScope(handler, undefined, job)
       if (isThenable(result)) {
         result.then(
           (value) => {

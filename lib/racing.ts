@@ -4,6 +4,7 @@
  */
 
 import type { Connection } from './connection.js'
+import { capture } from './context.js'
 import { IocpAttemptsError, IocpError } from './errors.js'
 import type { Attempt, Host } from './host.js'
 import type { Profile, Target } from './settings.js'
@@ -34,6 +35,7 @@ class Race {
   readonly #reject: (error: unknown) => void
   readonly #errors: Error[] = []
   readonly #running = new Set<() => void>()
+  readonly #context = capture()
   #addresses: HostTarget[] = []
   #deadline: NodeJS.Timeout | undefined
   #nextAttempt: NodeJS.Timeout | undefined
@@ -112,6 +114,7 @@ class Race {
     }
     const attempt: Attempt = {
       profile: this.#profile,
+      context: this.#context,
       isWanted: true,
       connected: (connection) => {
         this.#running.delete(cancel)

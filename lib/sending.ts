@@ -3,6 +3,7 @@
 import type { Connection } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
+import { withinConnection } from './context.js'
 import { cause, op } from './vocabulary.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
@@ -115,5 +116,5 @@ export function reportDrops(connection: Connection): void {
   const { droppedPackets = 0, droppedBytes = 0 } = extra
   extra.droppedPackets = 0
   extra.droppedBytes = 0
-  dropped(connection, droppedPackets, droppedBytes)
+  withinConnection(connection, dropped, connection, droppedPackets, droppedBytes)
 }

@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import type { SocketAddress } from './addresses.js'
 import { requireWindows } from './binding.js'
 import type { Connection } from './connection.js'
+import { capture, within, type Context } from './context.js'
 import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError, invalidArgument } from './errors.js'
@@ -67,7 +68,7 @@ export class Server extends Endpoint<ServerEvents> {
     if (this.#starting !== undefined || this._host !== undefined) {
       throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
     }
-    const starting = this.#start(options).finally(() => {
+    const starting = this.#start(options, capture()).finally(() => {
       this.#starting = undefined
     })
     this.#starting = starting
@@ -76,10 +77,10 @@ export class Server extends Endpoint<ServerEvents> {
     return starting
   }
 
-  async #start(options: ReturnType<typeof readListen>): Promise<SocketAddress> {
+  async #start(options: ReturnType<typeof readListen>, context: Context | undefined): Promise<SocketAddress> {
     let address: SocketAddress
     try {
-      address = await this.#open(options)
+      address = await this.#open(options, context)
     } catch (error) {
       const host = this._host
       this._host = undefined
@@ -94,14 +95,17 @@ export class Server extends Endpoint<ServerEvents> {
     return address
   }
 
-  async #open({ port, host, backlog, exclusive }: ReturnType<typeof readListen>): Promise<SocketAddress> {
+  async #open(
+    { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
+    context: Context | undefined
+  ): Promise<SocketAddress> {
     const { accepts, engine, maxConnections, profile } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
     // Never in the tick of the call, so that there is time to add listeners.
     await Promise.resolve()
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
-    const opened = new Host(this, engine, true)
+    const opened = new Host(this, engine, true, context)
     this._host = opened
     opened.keepAlive(this._isReferenced)
     this._startWorkers(opened, profile)
@@ -136,7 +140,9 @@ export class Server extends Endpoint<ServerEvents> {
     this.#address = undefined
     const report = await this._stop(host, deadline)
     this._host = undefined
-    outside(() => this.emit('close', report))
+    within(host.context, () => {
+      outside(() => this.emit('close', report))
+    })
     return report
   }
 

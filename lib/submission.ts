@@ -7,6 +7,7 @@
  */
 
 import type { NativeEngine } from './binding.js'
+import { bound } from './context.js'
 import { OPERATION_WORDS, op, outcome } from './vocabulary.js'
 
 /**
@@ -129,7 +130,7 @@ export class Submission {
   /** A number under which native code will tell what became of a packet. */
   token(callback: SendCallback, teller: Teller): number {
     const token = this.#freeTokens.pop() ?? this.#callbacks.length
-    this.#callbacks[token] = callback
+    this.#callbacks[token] = bound(callback)
     this.#tellers[token] = teller
     return token
   }

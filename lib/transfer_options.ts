@@ -1,5 +1,6 @@
 /** Options of file transfers: their meaning, ranges and defaults, and how they are checked. */
 
+import { bound } from './context.js'
 import { invalidOption } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import { toOptionalPath, toPath, type Path } from './paths.js'
@@ -195,6 +196,12 @@ function readSignal(reader: OptionReader): AbortSignal | undefined {
   throw invalidOption('signal', signal, 'an AbortSignal')
 }
 
+/** It runs in the context of whoever gives it. */
+function readCallback<A extends unknown[]>(reader: OptionReader, name: string): ((...args: A) => void) | undefined {
+  const callback = reader.callback<(...args: A) => void>(name)
+  return callback && bound(callback)
+}
+
 function readMetadata(reader: OptionReader): Buffer {
   const value = reader.raw('metadata')
   const allowed = `text or a Uint8Array of at most ${MAX_METADATA} bytes`
@@ -228,7 +235,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
     metadata: readMetadata(reader),
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, bytesPerSecond),
     signal: readSignal(reader),
-    onProgress: reader.callback<(progress: TransferProgress) => void>('onProgress')
+    onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.done()
   if (!framed && plan.metadata.length > 0) {
@@ -246,7 +253,7 @@ export function readAccept(options: unknown): AcceptPlan {
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
     resume: reader.boolean('resume', false),
     signal: readSignal(reader),
-    onProgress: reader.callback<(progress: TransferProgress) => void>('onProgress')
+    onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.done()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
@@ -265,9 +272,9 @@ export function readReceiveFile(options: unknown): ReceivePlan {
     path,
     bytes: reader.size('bytes', { min: 0, max: MAX_SIZE }, 0),
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
-    onReady: reader.callback<() => void>('onReady'),
+    onReady: readCallback<[]>(reader, 'onReady'),
     signal: readSignal(reader),
-    onProgress: reader.callback<(progress: TransferProgress) => void>('onProgress')
+    onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.done()
   return plan

@@ -2,6 +2,7 @@
 
 import { Worker, type MessagePort } from 'node:worker_threads'
 import type { NativeJobs } from './binding.js'
+import { withoutContext } from './context.js'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js'
@@ -143,11 +144,9 @@ export class WorkerPool {
     const number = ++lastNumber
     const { data, module, resourceLimits } = this.#settings
     const setup: WorkerSetup = { iocp: { key: this.#key, number, ...this.#facts }, data }
-    const worker = new Worker(module, {
-      workerData: setup,
-      name: `iocp worker ${number}`,
-      ...(resourceLimits !== undefined && { resourceLimits })
-    })
+    const options = { workerData: setup, name: `iocp worker ${number}`, ...(resourceLimits !== undefined && { resourceLimits }) }
+    // It outlives the call that adds it.
+    const worker = withoutContext(() => new Worker(module, options))
     const member: Member = {
       number,
       worker,

@@ -3,6 +3,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import type { Distribution, JobStats } from './stats.js'
 import type { Connection } from './connection.js'
+import { withoutContext } from './context.js'
 import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from './errors.js'
 import type { Host } from './host.js'
 import { callHead, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
@@ -249,9 +250,10 @@ export class WorkersControl implements Workers, JobSink {
     const { timeout } = this.#settings
     if (timeout === 0) return undefined
     const interval = Math.min(1000, Math.max(10, timeout / 4))
-    return setInterval(() => {
+    const watch = (): void => {
       for (const job of host.jobs.expireJobs(timeout)) this.#replaceIfStuck(job)
-    }, interval).unref()
+    }
+    return withoutContext(() => setInterval(watch, interval).unref())
   }
 
   /** @internal Takes no jobs any more. */

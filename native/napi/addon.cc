@@ -7,6 +7,7 @@
 #include "core/framing/frame_state.h"
 #include "core/records.h"
 #include "napi/args.h"
+#include "napi/detached_call.h"
 #include "napi/engine_wrap.h"
 #include "napi/faults.h"
 #include "napi/files.h"
@@ -82,6 +83,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", EngineWrap::define(env));
   exports.Set("WorkerPort", WorkerPort::define(env));
   exports.Set("errorInfo", Napi::Function::New(env, &describe_error, "errorInfo"));
+  exports.Set("withoutContext", Napi::Function::New(env, &without_context, "withoutContext"));
   exports.Set("constants", describe_constants(env));
   define_files(env, exports);
 #ifdef IOCP_FAULT_SEAM

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/payload_memory.h"
+#include "napi/detached_call.h"
 
 namespace iocp {
 namespace {
@@ -79,22 +80,9 @@ bool DeliveryBridge::hand_over(napi_env env, DeliveryChunk* chunk) {
   Napi::HandleScope scope(env);
   std::memcpy(control_words_, chunk->records(), chunk->count() * sizeof(Record));
   napi_value arguments[2];
-  napi_value receiver = nullptr;
-  if (napi_get_undefined(env, &receiver) != napi_ok ||
-      napi_create_uint32(env, chunk->count(), &arguments[0]) != napi_ok) {
-    return false;
-  }
+  if (napi_create_uint32(env, chunk->count(), &arguments[0]) != napi_ok) return false;
   arguments[1] = payload_of(env, chunk);
-  const napi_status status =
-      napi_call_function(env, receiver, on_batch_.Value(), 2, arguments, nullptr);
-  if (status == napi_ok) return true;
-  // What a user's handler threw is an ordinary uncaught exception; the facade goes on with the rest
-  // of the batch by itself.
-  napi_value error = nullptr;
-  if (status != napi_pending_exception || napi_get_and_clear_last_exception(env, &error) != napi_ok) {
-    return false;
-  }
-  return napi_fatal_exception(env, error) == napi_ok;
+  return hand_over_detached(env, on_batch_.Value(), 2, arguments);
 }
 
 napi_value DeliveryBridge::payload_of(napi_env env, DeliveryChunk* chunk) {

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "napi/detached_call.h"
+
 namespace iocp {
 
 WorkerBridge::WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number,
@@ -74,25 +76,15 @@ bool WorkerBridge::hand_over(napi_env env) {
   size_t size = 0;
   for (const JobQueue::Taken& job : turn_.jobs) size += job.size;
   napi_value arguments[2];
-  napi_value receiver = nullptr;
   void* payload = nullptr;
-  if (napi_get_undefined(env, &receiver) != napi_ok) return false;
-  arguments[1] = receiver;
+  if (napi_get_undefined(env, &arguments[1]) != napi_ok) return false;
   if (size != 0 && napi_create_arraybuffer(env, size, &payload, &arguments[1]) != napi_ok) {
     return false;
   }
   const uint32_t records = write_records(static_cast<uint8_t*>(payload));
   if (napi_create_uint32(env, records, &arguments[0]) != napi_ok) return false;
-  const napi_status status =
-      napi_call_function(env, receiver, on_batch_.Value(), 2, arguments, nullptr);
-  if (status == napi_ok) return true;
-  // Handlers' errors have become their jobs' errors; what comes here is an ordinary uncaught one.
-  napi_value error = nullptr;
-  if (status != napi_pending_exception ||
-      napi_get_and_clear_last_exception(env, &error) != napi_ok) {
-    return false;
-  }
-  return napi_fatal_exception(env, error) == napi_ok;
+  // Handlers' errors have become their jobs' errors; what is thrown here is an ordinary uncaught one.
+  return hand_over_detached(env, on_batch_.Value(), 2, arguments);
 }
 
 uint32_t WorkerBridge::write_records(uint8_t* payload) {

@@ -70,6 +70,7 @@ export class FakeHost implements ConnectionHost {
   readonly engine: FakeEngine
   readonly files = { active: 0 } as unknown as NativeFiles
   readonly isStopping = false
+  readonly context = undefined
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
