@@ -24,6 +24,7 @@ import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
 import type { ReceivedFile } from './transfer_in.js'
 import type { FileOffer } from './transfer_offer.js'
 import { receiveFile } from './transfer_raw.js'
+import { readsOn } from './transfer_records.js'
 import { sendFile } from './transfer_send.js'
 import type { SentFile } from './transfer_source.js'
 import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
@@ -280,6 +281,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
     })
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
+      this._intake?.reconsider()
       const submit = (): void => {
         if ((this._flags & SILENT) === 0) this._host.submission.operation(op.end, this._slot, this._generation, deadline)
       }
@@ -415,6 +417,11 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   }
 
   /** @internal */
+  _readsOn(): boolean {
+    return readsOn(this)
+  }
+
+  /** @internal */
   _intakeEmpty(): void {
     this._intake = undefined
   }
@@ -432,6 +439,7 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   /** @internal */
   override _listened(event: string): void {
     if (event === 'packet' || event === 'stream') this._intake?.remove(hold.unclaimed)
+    else if (event === 'file') this._intake?.reconsider()
   }
 
   #remote(): SocketAddress | undefined {

@@ -256,10 +256,14 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
     process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
   }
 
-  /** @internal Somebody listens for packets: those that waited for it go out. */
+  /** @internal Somebody listens for packets: those that waited for it go out. Or for files: what is behind them is read. */
   override _listened(event: string): void {
-    if (event !== 'packet' && event !== 'stream') return
-    for (const connection of this.connections) connection._intake?.remove(hold.unclaimed)
+    const isForPackets = event === 'packet' || event === 'stream'
+    if (!isForPackets && event !== 'file') return
+    for (const { _intake: intake } of this.connections) {
+      if (isForPackets) intake?.remove(hold.unclaimed)
+      else intake?.reconsider()
+    }
   }
 }
 

@@ -169,6 +169,12 @@ export function invalidOption(option: string, value: unknown, allowed: string): 
   })
 }
 
+/** A value of the right type that cannot be; the code is Node's. */
+export function invalidValue(option: string, value: unknown, allowed: string): IocpError {
+  const shown = show(value).replaceAll('\0', String.raw`\0`)
+  return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${shown}`, { option, value })
+}
+
 /** An argument of the wrong type; the code is Node's. */
 export function invalidArgument(name: string, value: unknown, allowed: string): IocpError {
   return new IocpError('ERR_INVALID_ARG_TYPE', `Argument '${name}' must be ${allowed}; it is ${show(value)}`, {

@@ -58,6 +58,7 @@ export type {
 } from './transfer_options.js'
 export type { ReceivedFile } from './transfer_in.js'
 export type { FileOffer } from './transfer_offer.js'
+export { pruneParts, type PruneOptions } from './transfer_parts.js'
 export type { BroadcastFileResult } from './transfer_send.js'
 export type { SentFile } from './transfer_source.js'
 export type { Duration, Size } from './validate.js'

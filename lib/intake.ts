@@ -28,6 +28,8 @@ export const hold = {
 /** An iteration takes this many bytes or packets ahead before the connection stops reading. */
 const READ_AHEAD_BYTES = 256 * 1024
 const READ_AHEAD_PACKETS = 64
+/** So many packets are kept where something else that comes behind them is waited for. */
+const KEPT_PACKETS = 4096
 
 /** The connection of an intake, as the intake sees it. */
 export interface IntakeOwner {
@@ -35,6 +37,8 @@ export interface IntakeOwner {
   _handOver(item: Item): boolean
   /** Starts or stops the reading of native code. */
   _reading(on: boolean): void
+  /** Whether something is waited for that is no packet, so that packets which nobody takes do not stop the reading. */
+  _readsOn(): boolean
   /** It turned out that nobody listens. */
   _unclaimed(): void
   /** Nothing is held any more: packets may go straight to the listeners. */
@@ -82,6 +86,20 @@ export class Intake {
   /** Whether one of the reasons holds. */
   has(reason: number): boolean {
     return (this.#reasons & reason) !== 0
+  }
+
+  /** Why nothing is read just now, as the end of a sentence; undefined while it is. */
+  get obstacle(): string | undefined {
+    if (!this.#stopped) return undefined
+    if (this.has(hold.paused)) return 'the connection is paused'
+    if (this.has(hold.stream)) return 'a large packet is being read slowly'
+    if (this.#readers > 0) return 'an iteration takes the packets slowly'
+    return "packets have come that nobody takes: listen for 'packet', or call resume()"
+  }
+
+  /** What {@link IntakeOwner._readsOn} says may have changed. */
+  reconsider(): void {
+    this.#adjust()
   }
 
   /** Stops handing over for a reason. */
@@ -203,12 +221,16 @@ export class Intake {
 
   /** Reading goes on unless there is a reason against it, or an iteration is far enough behind. */
   #adjust(): void {
-    const behind = this.bytes > READ_AHEAD_BYTES || this.#items.length > READ_AHEAD_PACKETS
+    const readsOn = !this.isEmpty && this.#owner._readsOn()
+    const behind = this.bytes > READ_AHEAD_BYTES || this.#items.length > (readsOn ? KEPT_PACKETS : READ_AHEAD_PACKETS)
+    const reasons = this.#reasons & ~hold.fresh
     const stop =
-      (this.#reasons & ~hold.fresh) !== 0 ||
-      (this.#readers === 0 && this.#items.length > 0 && (this.#reasons & hold.fresh) === 0) ||
       behind ||
-      (this.#stopped && !this.isEmpty)
+      (readsOn
+        ? (reasons & ~hold.unclaimed) !== 0
+        : reasons !== 0 ||
+          (this.#readers === 0 && this.#items.length > 0 && (this.#reasons & hold.fresh) === 0) ||
+          (this.#stopped && !this.isEmpty))
     if (stop === this.#stopped) return
     this.#stopped = stop
     this.#owner._reading(!stop)

@@ -1,20 +1,22 @@
 /** Paths of files and folders, as programs give them. */
 
 import { fileURLToPath } from 'node:url'
-import { invalidOption } from './errors.js'
+import { invalidOption, invalidValue } from './errors.js'
 
 /** A path: text, or a URL with `file:`. */
 export type Path = string | URL
 
 /**
- * The text of a path that a program gave.
+ * The text of a path that a program gave. Every path that comes from outside passes here: the system would cut one with a
+ * NUL in it, and open another file than the one whose name was checked.
  * @param option its name with the path to it
- * @throws IocpError ERR_IOCP_INVALID_OPTION
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_INVALID_ARG_VALUE for a NUL, as `fs` does
  */
 export function toPath(value: unknown, option: string): string {
   const path = value instanceof URL ? fromUrl(value) : value
-  if (typeof path === 'string' && path !== '') return path
-  throw invalidOption(option, value, 'a path, or a URL with file:')
+  if (typeof path !== 'string' || path === '') throw invalidOption(option, value, 'a path, or a URL with file:')
+  if (path.includes('\0')) throw invalidValue(option, value, 'a path without NUL')
+  return path
 }
 
 /** The same where it may be left out. */

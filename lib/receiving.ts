@@ -16,8 +16,8 @@ export function deliver(connection: Connection, packet: Buffer): void {
     if ((connection._flags & SILENT) === 0) connection._intake.push(packet)
   } else if (!emitPacket(connection, packet)) {
     const intake = intakeOf(connection)
-    intake.push(packet)
     intake.add(hold.unclaimed)
+    intake.push(packet)
   }
 }
 

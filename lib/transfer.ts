@@ -66,11 +66,13 @@ export class TransferTable {
 
   add(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).set(transfer.id, transfer)
+    this.#connection._intake?.reconsider()
     if (transfer.holdsEnd && ++this.#holding === 1) this.#connection._host.files.holdEnd(this.#connection, true)
   }
 
   remove(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).delete(transfer.id)
+    this.#connection._intake?.reconsider()
     if (!transfer.holdsEnd || --this.#holding > 0) return
     this.#connection._host.files.holdEnd(this.#connection, false)
     const callback = this.#whenIdle
@@ -204,17 +206,26 @@ export abstract class Transfer {
   }
 
   protected tellProgress(bytes: number): void {
-    outside(() => this.#onProgress?.({ bytes, total: this.#total }))
+    const total = this.#total
+    outside(() => this.#onProgress?.({ bytes, total, fraction: total === 0 ? 1 : bytes / total }))
   }
 
   /** Breaks off when the time passes without any progress. */
   protected limit(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
     clearTimeout(this.#timer)
-    this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code)) }, time).unref()
+    this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code, this.#obstacle())) }, time).unref()
   }
 
   protected touch(): void {
     this.#timer?.refresh()
+  }
+
+  /** What keeps this side from reading what the peer may have said long ago. */
+  #obstacle(): string | undefined {
+    const { _intake: intake, _profile: profile } = this.connection
+    const demand = profile.native.demand ? 'it is received on demand, and no more packets may have been asked for' : undefined
+    const why = intake?.obstacle ?? demand
+    return why === undefined ? undefined : `what comes is not read, because ${why}`
   }
 
   /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */

@@ -1,5 +1,6 @@
 /** What two ends say to each other about files; native code has checked every frame that comes from a peer. */
 
+import { isUtf8 } from 'node:buffer'
 import { transferKind } from './vocabulary.js'
 
 /** A frame to be sent; native code encodes it. */
@@ -41,7 +42,7 @@ export function readFrame(bytes: Buffer): TransferFrame {
   switch (kind) {
     case transferKind.offer: {
       const size = bytes.readUInt16BE(14)
-      const name = bytes.toString('utf8', 16, 16 + size)
+      const name = nameOf(bytes.subarray(16, 16 + size))
       return { ...frame, ...numbered(bytes), name, rest: Buffer.from(bytes.subarray(16 + size)) }
     }
     case transferKind.accept:
@@ -58,6 +59,11 @@ export function readFrame(bytes: Buffer): TransferFrame {
     default:
       return frame
   }
+}
+
+/** Bytes that are no UTF-8 are no name: '' is refused. Put in order they would be the name of something else. */
+function nameOf(bytes: Buffer): string {
+  return isUtf8(bytes) ? bytes.toString() : ''
 }
 
 function numbered(bytes: Buffer): { number: number; hasHash: boolean } {

@@ -1,8 +1,8 @@
 /** What all files on their way in have in common: a part beside the target that becomes the file. */
 
-import { createHash, randomBytes } from 'node:crypto'
 import { realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { NativeFile } from './binding.js'
 import { IocpError } from './errors.js'
 import { Transfer } from './transfer.js'
@@ -10,6 +10,7 @@ import { transferError } from './transfer_errors.js'
 import type { FileEnd } from './transfer_frames.js'
 import { otherName } from './transfer_names.js'
 import type { AcceptPlan, Overwrite } from './transfer_options.js'
+import { claimPart, newPart, pruneNowAndThen, releasePart, resumePath } from './transfer_parts.js'
 import { fileOutcome } from './vocabulary.js'
 
 /** What became of a file that was received. */
@@ -28,6 +29,15 @@ export interface ReceivedFile {
 /** Names that are tried before it is given up. */
 const MOST_NAMES = 10_000
 
+/** Numbers of Windows that mean: somebody else has it open just now. A scanner or an indexer lets go of it soon. */
+const OPEN = new Set([32, 33])
+/** What a rename says then; access denied may also be true. */
+const HELD = new Set([5, ...OPEN])
+/** How long that is waited for, and how long between two attempts, in milliseconds. */
+const PATIENCE = 2000
+const FIRST_PAUSE = 10
+const LONGEST_PAUSE = 200
+
 /** Where an accepted file goes. */
 export function targetOf(plan: Pick<AcceptPlan, 'directory' | 'path'>, name: string): string {
   return toNamespacedPath(plan.path === undefined ? join(resolve(plan.directory ?? '.'), name) : resolve(plan.path))
@@ -38,12 +48,6 @@ function plainPath(path: string): string {
   return path.replace(/^\\\\\?\\UNC\\/, String.raw`\\`).replace(/^\\\\\?\\/, '')
 }
 
-/** The same file offered again has the same place for what has come of it. */
-export function resumePath(target: string, size: number): string {
-  const name = createHash('sha256').update(`${basename(target).toLowerCase()}/${size}`).digest('hex').slice(0, 32)
-  return join(dirname(target), `.iocp-${name}.part`)
-}
-
 /** Neither a path nor a link may lead out of the folder that is allowed. */
 async function checkPlace(target: string, allowed: string | undefined): Promise<void> {
   if (allowed === undefined) return
@@ -52,11 +56,29 @@ async function checkPlace(target: string, allowed: string | undefined): Promise<
   if (way === '..' || way.startsWith(`..\\`) || isAbsolute(way)) throw transferError('ERR_IOCP_TRANSFER_PATH')
 }
 
+function isOneOf(numbers: ReadonlySet<number>, error: unknown): boolean {
+  return error instanceof IocpError && error.winCode !== undefined && numbers.has(error.winCode)
+}
+
+/** Does something with a file again and again, for a while, as long as somebody else has it open. */
+async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): Promise<T> {
+  const end = performance.now() + PATIENCE
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    try {
+      return await body()
+    } catch (error) {
+      if (!isOneOf(held, error) || performance.now() >= end) throw error
+      await setTimeout(pause)
+    }
+  }
+}
+
 /** What framed and raw files have in common: a part that becomes the file. */
 export abstract class FileIn extends Transfer {
   protected part = ''
   protected keepsPart = false
   protected source: NativeFile | undefined
+  #claimed = ''
 
   /** Opens the part beside the target. Gives the bytes that are there already. */
   protected async open(target: string, size: number, overwrite: Overwrite, resume: boolean, hash: boolean): Promise<number> {
@@ -64,11 +86,31 @@ export abstract class FileIn extends Transfer {
     if (overwrite === 'fail' && (await stat(target).catch(() => undefined)) !== undefined) {
       throw transferError('ERR_IOCP_TRANSFER_EXISTS')
     }
-    const part = resume ? resumePath(target, size) : join(dirname(target), `.iocp-${randomBytes(12).toString('hex')}.part`)
-    this.source = await this.files.openTarget(part, size, resume, hash)
-    this.part = part
-    this.keepsPart = resume
+    const { partMaxAge } = this.settings
+    if (partMaxAge > 0) pruneNowAndThen(dirname(target), partMaxAge)
+    this.source = resume ? await this.#openKnown(resumePath(target, size), size, hash) : undefined
+    if (this.source === undefined) {
+      const part = newPart(target)
+      this.source = await this.files.openTarget(part, size, false, hash)
+      this.part = part
+    }
     return this.source.size <= size ? this.source.size : 0
+  }
+
+  /** Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it. */
+  async #openKnown(part: string, size: number, hash: boolean): Promise<NativeFile | undefined> {
+    if (!claimPart(part)) return undefined
+    this.#claimed = part
+    try {
+      const file = await whenFree(OPEN, () => this.files.openTarget(part, size, true, hash))
+      this.part = part
+      this.keepsPart = true
+      return file
+    } catch (error) {
+      // Another process has it.
+      if (isOneOf(OPEN, error)) return undefined
+      throw error
+    }
   }
 
   /** Gives the part its name. */
@@ -76,7 +118,7 @@ export abstract class FileIn extends Transfer {
     for (let n = 1; ; n++) {
       const path = n === 1 ? target : join(dirname(target), otherName(basename(target), n))
       try {
-        await this.files.move(this.part, path, overwrite === 'replace')
+        await whenFree(HELD, () => this.files.move(this.part, path, overwrite === 'replace'))
         this.part = ''
         return path
       } catch (error) {
@@ -100,9 +142,11 @@ export abstract class FileIn extends Transfer {
 
   protected async cleanUp(failed: boolean): Promise<void> {
     await this.files.close(this.source)
-    if (!failed || this.part === '') return
-    // A part of nothing is of no use to the next attempt.
-    const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0
-    if (size === 0) await rm(this.part, { force: true }).catch(() => undefined)
+    if (failed && this.part !== '') {
+      // A part of nothing is of no use to the next attempt.
+      const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0
+      if (size === 0) await rm(this.part, { force: true }).catch(() => undefined)
+    }
+    if (this.#claimed !== '') releasePart(this.#claimed)
   }
 }

@@ -3,13 +3,14 @@
 import { stat } from 'node:fs/promises'
 import type { Connection } from './connection.js'
 import { SILENT } from './connection_state.js'
-import type { IocpError } from './errors.js'
+import { invalidArgument, type IocpError } from './errors.js'
 import { hold } from './intake.js'
 import { hasRoom } from './transfer.js'
 import { transferError } from './transfer_errors.js'
-import { resumePath, targetOf, type ReceivedFile } from './transfer_in.js'
+import { targetOf, type ReceivedFile } from './transfer_in.js'
 import { nameProblem } from './transfer_names.js'
 import { readAccept, type AcceptOptions, type AcceptPlan, type TransferSettings } from './transfer_options.js'
+import { resumePath } from './transfer_parts.js'
 
 /** A file that waits for an answer. */
 export interface Answerable {
@@ -73,9 +74,15 @@ export class FileOffer {
     return Math.min(found?.size ?? 0, this.size)
   }
 
-  /** Refuses it. @param reason shown to the sender; at most 1024 bytes of it */
+  /**
+   * Refuses it.
+   * @param reason shown to the sender; at most 1024 bytes of it
+   * @throws IocpError ERR_INVALID_ARG_TYPE when the reason is no text; the file is refused all the same
+   */
   reject(reason = ''): void {
-    this.#file._reject(reason)
+    const isText = typeof (reason as unknown) === 'string'
+    this.#file._reject(isText ? reason : '')
+    if (!isText) throw invalidArgument('reason', reason, 'text')
   }
 }
 
@@ -100,10 +107,18 @@ export function problemOf(
   return undefined
 }
 
-/** Tells the program. */
+/** Tells the program. A handler that throws before it has answered will not answer any more, so the sender hears at once. */
 export function announce(file: Answerable, offered: OfferedFile): void {
-  const { connection } = file
-  const offer = new FileOffer(file, offered)
+  let hasThrown = true
+  try {
+    tell(file.connection, new FileOffer(file, offered))
+    hasThrown = false
+  } finally {
+    if (hasThrown) file._reject('')
+  }
+}
+
+function tell(connection: Connection, offer: FileOffer): void {
   try {
     connection.emit('file', offer)
   } finally {

@@ -29,6 +29,11 @@ export interface TransferOptions {
   maxPerConnection?: number
   /** The same on all connections of the server or client. 1 to 65535; default 1024. */
   maxTotal?: number
+  /**
+   * Parts of files (`.iocp-….part`) in a folder that a file comes to are removed when they were last written so long
+   * ago; see `pruneParts`. 1 ms to 285,000 years, 0 (default) for never.
+   */
+  partMaxAge?: Duration
   /** Bytes per second of each file that is sent. 0 (default) for no limit, to 2^43. */
   bytesPerSecond?: Size
   /**
@@ -47,6 +52,7 @@ export interface TransferSettings {
   readonly directory: string | undefined
   readonly maxPerConnection: number
   readonly maxTotal: number
+  readonly partMaxAge: number
   readonly bytesPerSecond: number
   readonly method: 'auto' | 'transmit' | 'read'
 }
@@ -66,6 +72,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
     directory: toOptionalPath(reader.raw('directory'), reader.name('directory')),
     maxPerConnection: reader.integer('maxPerConnection', some, 16),
     maxTotal: reader.integer('maxTotal', some, 1024),
+    partMaxAge: reader.duration('partMaxAge', { min: 0, max: Number.MAX_SAFE_INTEGER }, 0),
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, 0),
     method: reader.oneOf('method', ['auto', 'transmit', 'read'], 'auto')
   }
@@ -95,7 +102,10 @@ export function largestPacket(framing: NativeFraming, maxPayload: number): numbe
 export interface TransferProgress {
   /** Bytes of the file that have gone or come, those that a resume left out included. */
   readonly bytes: number
+  /** Bytes that it has, or the range that is sent. 0 for an empty file. */
   readonly total: number
+  /** The one divided by the other, 0 to 1; 1 for an empty file. */
+  readonly fraction: number
 }
 
 /** Options of `connection.sendFile`. */

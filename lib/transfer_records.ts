@@ -7,8 +7,9 @@ import { deliver } from './receiving.js'
 import { outside } from './events.js'
 import type { Transfer } from './transfer.js'
 import { readFileEnd, readFrame, type TransferFrame } from './transfer_frames.js'
-import { iocpsFile } from './transfer_iocps.js'
+import { iocpsFile, speaksIocps } from './transfer_iocps.js'
 import { isFresh } from './transfer_offer.js'
+import { carriesFiles } from './transfer_options.js'
 import { offered } from './transfer_receive.js'
 import { nextTurn } from './turn.js'
 import { transferKind } from './vocabulary.js'
@@ -109,6 +110,17 @@ export function fileEnded(connection: Connection, isReceived: boolean, bytes: Bu
 function all(connection: Connection): Transfer[] {
   const transfers = connection._extra?.transfers
   return transfers === undefined ? [] : [...transfers.sent.values(), ...transfers.received.values()]
+}
+
+/**
+ * Whether something is waited for that comes between packets, or behind them: a word about a file, or the peer's end.
+ * Packets that nobody takes are in its way, and are kept meanwhile.
+ */
+export function readsOn(connection: Connection): boolean {
+  if ((connection._flags & flag.ended) !== 0 || (connection._extra?.transfers?.size ?? 0) > 0) return true
+  const { transfer, native } = connection._profile
+  if (transfer === undefined || connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
+  return carriesFiles(native.receive) || speaksIocps(connection)
 }
 
 /** The connection is over. */

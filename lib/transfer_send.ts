@@ -118,6 +118,7 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    if (bytes.toString() !== name) throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
     if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
       throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
     }

@@ -154,17 +154,12 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
 })
 
 describe('a peer that breaks the rules', () => {
-  test.each(['../evil', String.raw`..\evil`, 'C:evil', 'a:b', 'NUL', 'con.txt', 'a.', 'a\0b', '', 'a\u202eb', 'x'.repeat(300), Buffer.from([0xff, 0xfe])])(
+  test.each(['../evil', String.raw`..\evil`, 'C:evil', 'a:b', 'NUL', 'con.txt', 'a.', 'a\0b', '', 'a\u202eb', 'x'.repeat(300)])(
     'the name %j is refused',
     async (name) => {
       const { peer, to } = await listening()
       peer.offer(name, 10)
       const answer = await peer.answer()
-      // Bytes that are no UTF-8 become the replacement character, which is a name like another.
-      if (typeof name !== 'string') {
-        expect(answer[0]).toBe(0xf1)
-        return
-      }
       expect(answer[0]).toBe(0xf2)
       expect(answer.readUInt16BE(5)).toBe(5)
       expect(readdirSync(to)).toEqual([])

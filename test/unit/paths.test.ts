@@ -19,3 +19,7 @@ test.each(wrong.map((value) => [value]))('%s is none', (value) => {
     expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option: 'transfer.directory', value })
   )
 })
+
+test.each(['a\0', '\0', 'secret.txt\0.png', new URL('file:///C:/secret.txt%00.png')])('%j has a NUL, and is refused as fs refuses it', (value) => {
+  expect(() => toPath(value, 'path')).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', option: 'path', value }))
+})
