@@ -1,5 +1,7 @@
 /** Connections that this program makes. */
 
+import { inspect } from 'node:util'
+import { connectArguments } from './arguments.js'
 import { requireWindows } from './binding.js'
 import type { Connection } from './connection.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
@@ -17,10 +19,11 @@ import type { NativeEngineOptions } from './binding.js'
  * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs
  * that need no more than `connect` have one without seeing it.
  */
-export class Client extends Endpoint<EndpointEvents> {
+export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>> {
   readonly #options: ClientOptions
   readonly #engine: NativeEngineOptions
   readonly #profile: Profile
+  readonly #links = new Set<ReconnectingConnection<Data>>()
   #closing: Promise<CloseReport> | undefined
 
   /** @internal */
@@ -39,26 +42,59 @@ export class Client extends Endpoint<EndpointEvents> {
    *
    * Packets that come before anybody listens are kept.
    *
+   * @param listener called with the connection, when it is there
    * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ECONNREFUSED, ETIMEDOUT, ENOTFOUND and others of the
    *   system, IocpAttemptsError when several addresses failed, the signal's reason, ERR_IOCP_CLOSING
    */
-  connect(options: ConnectOptions & { reconnect: true | ReconnectOptions }): Promise<ReconnectingConnection>
-  connect(options: ConnectOptions & { reconnect?: false | undefined }): Promise<Connection>
-  connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection>
-  connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection> {
+  connect(port: number | string, listener: (connection: Connection<Data>) => void): Promise<Connection<Data>>
+  connect(
+    port: number | string,
+    host?: string,
+    listener?: (connection: Connection<Data>) => void
+  ): Promise<Connection<Data>>
+  connect(
+    options: ConnectOptions & { reconnect: true | ReconnectOptions },
+    listener?: (link: ReconnectingConnection<Data>) => void
+  ): Promise<ReconnectingConnection<Data>>
+  connect(
+    options: ConnectOptions & { reconnect?: false | undefined },
+    listener?: (connection: Connection<Data>) => void
+  ): Promise<Connection<Data>>
+  connect(options: ConnectOptions): Promise<Connection<Data> | ReconnectingConnection<Data>>
+  connect(...given: unknown[]): Promise<Connection<Data> | ReconnectingConnection<Data>> {
+    const { options, listener } = connectArguments(given)
+    const connecting = this.#begin(options)
+    if (listener !== undefined) {
+      connecting.then(
+        (connection) => {
+          outside(() => {
+            ;(listener as (connection: Connection<Data> | ReconnectingConnection<Data>) => void)(connection)
+          })
+        },
+        () => undefined
+      )
+    }
+    return connecting
+  }
+
+  #begin(options: unknown): Promise<Connection<Data> | ReconnectingConnection<Data>> {
     const reader = knowing(options, 'connection', 'target')
     const plan = readReconnect(reader.raw('reconnect'))
     reader.done()
     const target = readTarget(options)
-    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    const given = Object.entries(options as ConnectOptions).filter(([, value]) => value !== undefined)
     const profile = readProfile({ ...this.#options, ...Object.fromEntries(given) })
-    const connect = (): Promise<Connection> => this.#connect(target, profile)
-    return plan === undefined ? connect() : new ReconnectingConnection(connect, plan, target.signal)._start()
+    if (plan === undefined) return this.#connect(target, profile)
+    const connect = (signal: AbortSignal): Promise<Connection<Data>> => this.#connect({ ...target, signal }, profile)
+    const link = new ReconnectingConnection<Data>(connect, plan, target.signal)
+    this.#links.add(link)
+    link.once('close', () => this.#links.delete(link))
+    return link._start()
   }
 
-  async #connect(target: Target, profile: Profile): Promise<Connection> {
-    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
-    return await race(this.#open(), target, profile)
+  async #connect(target: Target, profile: Profile): Promise<Connection<Data>> {
+    if (this.#closing !== undefined) throw closingError()
+    return (await race(this.#open(), target, profile)) as Connection<Data>
   }
 
   #open(): Host {
@@ -74,29 +110,40 @@ export class Client extends Endpoint<EndpointEvents> {
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
-    return (this.#closing ??= this.#close(deadline).finally(() => {
-      this.#closing = undefined
-    }))
+    for (const link of this.#links) link._end(closingError())
+    const host = this._host
+    if (host === undefined) return Promise.resolve({ drained: 0, cut: 0 })
+    return (this.#closing ??= this.#close(host, deadline))
   }
 
-  async #close(deadline: number): Promise<CloseReport> {
-    const host = this._host
-    if (host === undefined) return { drained: 0, cut: 0 }
-    const report = await this._stop(host, deadline)
-    this._host = undefined
+  async #close(host: Host, deadline: number): Promise<CloseReport> {
+    let report: CloseReport
+    try {
+      report = await this._stop(host, deadline)
+    } finally {
+      // Before 'close' is told: whoever hears of it may connect again.
+      this._host = undefined
+      this.#closing = undefined
+    }
     outside(() => this.emit('close', report))
     return report
   }
 
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    const state = this.#closing !== undefined ? 'closing' : this._host !== undefined ? 'open' : 'closed'
+    return { client: state, connections: this.connections.size }
+  }
+
   /** @internal */
   override _openForJob(): Host {
-    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
+    if (this.#closing !== undefined) throw closingError()
     return this.#open()
   }
 
   /** @internal */
   _opened(connection: Connection): void {
-    this.emit('connection', connection)
+    this.emit('connection', connection as Connection<Data>)
   }
 
   /** @internal */
@@ -105,13 +152,17 @@ export class Client extends Endpoint<EndpointEvents> {
   }
 }
 
+function closingError(): IocpError {
+  return new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
+}
+
 /**
  * Makes a client: a completion port of its own for connections that this program makes. It opens with the first
  * `connect`.
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
-export function createClient(options: ClientOptions = {}): Client {
-  const client = new Client(options)
+export function createClient<Data = unknown>(options: ClientOptions = {}): Client<Data> {
+  const client = new Client<Data>(options)
   requireWindows()
   return client
 }
@@ -122,13 +173,29 @@ let common: Client | undefined
  * Connects, on a completion port that all such connections of this thread share. See {@link Client.connect}.
  * @throws as {@link Client.connect}; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
-export function connect(
-  options: ConnectOptions & { reconnect: true | ReconnectOptions }
-): Promise<ReconnectingConnection>
-export function connect(options: ConnectOptions & { reconnect?: false | undefined }): Promise<Connection>
-export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection>
-export function connect(options: ConnectOptions): Promise<Connection | ReconnectingConnection> {
+export function connect<Data = unknown>(
+  port: number | string,
+  listener: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  port: number | string,
+  host?: string,
+  listener?: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions & { reconnect: true | ReconnectOptions },
+  listener?: (link: ReconnectingConnection<Data>) => void
+): Promise<ReconnectingConnection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions & { reconnect?: false | undefined },
+  listener?: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions
+): Promise<Connection<Data> | ReconnectingConnection<Data>>
+export function connect(...given: unknown[]): Promise<Connection | ReconnectingConnection> {
   requireWindows()
   common ??= new Client({})
-  return common.connect(options)
+  // Every form of it is one of the method's too.
+  return common.connect(...(given as [ConnectOptions]))
 }

@@ -2,16 +2,18 @@
 
 import { inspect } from 'node:util'
 import { localOf, remoteOf, type SocketAddress } from './addresses.js'
+import { endArguments } from './arguments.js'
 import type { CloseInfo } from './close_info.js'
 import { abort, giveUpUnwanted, told } from './closing.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
-import { withinConnection } from './context.js'
+import { bound, withinConnection } from './context.js'
 import { invalidArgument, type IocpFrameError } from './errors.js'
 import { LazyEmitter } from './events.js'
+import type { EndOptions } from './options.js'
 import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
 import { iterate } from './iteration.js'
-import { withFraming, type Profile } from './settings.js'
+import { readEndDeadline, withFraming, type Profile } from './settings.js'
 import { checkContent, checkSize } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
 import { handOver, intakeOf, reading } from './receiving.js'
@@ -27,7 +29,7 @@ import { receiveFile } from './transfer_raw.js'
 import { readsOn } from './transfer_records.js'
 import { sendFile } from './transfer_send.js'
 import type { SentFile } from './transfer_source.js'
-import { MAX_DURATION, toDuration, toInteger, type Duration } from './validate.js'
+import { toInteger } from './validate.js'
 import { SLOTS, op } from './vocabulary.js'
 
 /**
@@ -44,7 +46,7 @@ export interface DropInfo {
 }
 
 /** Events of a connection. */
-export interface ConnectionEvents {
+export interface ConnectionEvents<Data = unknown> {
   /** A whole packet. It is a view on a batch of packets: copy it to keep a small one for long. */
   packet: [packet: Buffer]
   /** A packet larger than the framing's `streamAbove`. */
@@ -60,21 +62,21 @@ export interface ConnectionEvents {
   /** The same error as in 'close', just before it. Nothing happens when nobody listens. */
   error: [error: Error]
   /** The peer wants to send a file. Without a listener it is rejected. */
-  file: [offer: FileOffer]
+  file: [offer: FileOffer<Data>]
   /** The connection is over; the last event of it. */
   close: [info: CloseInfo]
 }
 
 /** The same events of any connection of a server or client; 'close' is called 'disconnect' there. */
-export interface ConnectionOwnerEvents {
-  packet: [packet: Buffer, connection: Connection]
-  stream: [stream: PacketStream, connection: Connection]
-  end: [connection: Connection]
-  drain: [connection: Connection]
-  drop: [info: DropInfo, connection: Connection]
-  frameError: [error: IocpFrameError, connection: Connection]
-  file: [offer: FileOffer, connection: Connection]
-  disconnect: [info: CloseInfo, connection: Connection]
+export interface ConnectionOwnerEvents<Data = unknown> {
+  packet: [packet: Buffer, connection: Connection<Data>]
+  stream: [stream: PacketStream, connection: Connection<Data>]
+  end: [connection: Connection<Data>]
+  drain: [connection: Connection<Data>]
+  drop: [info: DropInfo, connection: Connection<Data>]
+  frameError: [error: IocpFrameError, connection: Connection<Data>]
+  file: [offer: FileOffer<Data>, connection: Connection<Data>]
+  disconnect: [info: CloseInfo, connection: Connection<Data>]
 }
 
 /**
@@ -83,9 +85,9 @@ export interface ConnectionOwnerEvents {
  * It is an EventEmitter whose state comes with the first listener; a server's own events tell the same for all its
  * connections without any.
  */
-export class Connection extends LazyEmitter<ConnectionEvents> {
-  /** Anything that the program wants to keep with the connection. */
-  data: unknown = undefined
+export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Data>> {
+  /** Anything that the program wants to keep with the connection; undefined until it does. */
+  data: Data = undefined as Data
 
   // Not private to the language, since batches and servers work on them; the declarations leave them out.
   /** @internal */
@@ -271,14 +273,32 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
   /**
    * Sends what is queued, then ends this side; what the peer still says is received. When the peer has not ended its
    * side after the deadline, the connection is reset.
+   * @param data a last packet, sent as by `send`
    * @param options.deadline 0 for none; default the option `endDeadline`
-   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   * @param callback called when the connection is closed
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE, ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT;
+   *   then nothing has been done
    */
-  end(options?: { deadline?: Duration | undefined }): this {
-    const deadline = toDuration(options?.deadline ?? this._profile.native.endDeadline, 'deadline', {
-      min: 0,
-      max: MAX_DURATION
-    })
+  end(options?: EndOptions, callback?: (info: CloseInfo) => void): this
+  end(callback: (info: CloseInfo) => void): this
+  end(data: Uint8Array | string, callback: (info: CloseInfo) => void): this
+  end(data: Uint8Array | string, options?: EndOptions, callback?: (info: CloseInfo) => void): this
+  end(...given: unknown[]): this {
+    const { data, options, callback } = endArguments(given)
+    const deadline = readEndDeadline(options) ?? this._profile.native.endDeadline
+    if (data !== undefined) this.send(data)
+    if (callback !== undefined) this.#whenClosed(callback as (info: CloseInfo) => void)
+    this.#end(deadline)
+    return this
+  }
+
+  #whenClosed(callback: (info: CloseInfo) => void): void {
+    const { closeInfo } = this
+    if (closeInfo === undefined) this.once('close', bound(callback))
+    else process.nextTick(callback, closeInfo)
+  }
+
+  #end(deadline: number): void {
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
       this._intake?.reconsider()
@@ -294,7 +314,6 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
       this._flags |= flag.ended
       process.nextTick(giveUpUnwanted, this)
     }
-    return this
   }
 
   /** Closes at once; what is queued is not sent. After this call only 'close' is emitted. */
@@ -367,8 +386,14 @@ export class Connection extends LazyEmitter<ConnectionEvents> {
 
   /** Leaves a group. */
   leave(group: string): this {
+    if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
     this._host.groups.leave(this, group)
     return this
+  }
+
+  /** The names of its groups, in the order in which it joined. */
+  get groups(): readonly string[] {
+    return [...(this._extra?.groups ?? [])]
   }
 
   /** Figures of this connection; undefined when it is closed. */

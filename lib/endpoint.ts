@@ -1,11 +1,11 @@
 /** What servers and clients have in common. */
 
 import { broadcast, type BroadcastResult } from './broadcast.js'
-import type { Connection, ConnectionOwnerEvents } from './connection.js'
+import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { within, withinConnection } from './context.js'
 import { hold } from './intake.js'
 import { publishStats } from './diagnostics.js'
-import { IocpError, errorCodes, invalidArgument } from './errors.js'
+import { IocpError, errorCodes, invalidArgument, invalidOption } from './errors.js'
 import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
 import type { Path } from './paths.js'
@@ -16,33 +16,33 @@ import { broadcastFile, type BroadcastFileResult } from './transfer_send.js'
 import type { WorkerExitInfo } from './worker_pool.js'
 import { WorkersControl, type Workers } from './workers.js'
 import type { WorkersSettings } from './workers_options.js'
-import { OptionReader, toDuration, MAX_DURATION, type Duration } from './validate.js'
+import { OptionReader, MAX_DURATION, type Duration } from './validate.js'
 
 /** Events of a server or client. Those of connections name the connection last. */
-export interface EndpointEvents extends ConnectionOwnerEvents, WorkerEvents {
+export interface EndpointEvents<Data = unknown> extends ConnectionOwnerEvents<Data>, WorkerEvents<Data> {
   /** A connection was accepted or made. */
-  connection: [connection: Connection]
+  connection: [connection: Connection<Data>]
   /** Everything has ended: all connections, all threads. */
   close: [report: CloseReport]
 }
 
 /** Events of servers and clients that have workers. */
-export interface WorkerEvents {
+export interface WorkerEvents<Data = unknown> {
   /**
    * A routed packet's job has failed: its handler threw, it took too long, its worker ended, or too many waited. The
    * connection goes on; it is undefined when it has closed. Jobs that `run` added tell it by their promise only.
    */
-  jobError: [error: unknown, connection: Connection | undefined]
+  jobError: [error: unknown, connection: Connection<Data> | undefined]
   /** A worker ended that nobody had asked to; another one takes its place. */
   workerExit: [info: WorkerExitInfo]
 }
 
 /** The open connections of a server or client. */
-export interface ConnectionList extends Iterable<Connection> {
+export interface ConnectionList<Data = unknown> extends Iterable<Connection<Data>> {
   /** How many there are. */
   readonly size: number
   /** The one with an id, if it is still open. */
-  get(id: number): Connection | undefined
+  get(id: number): Connection<Data> | undefined
   has(id: number): boolean
 }
 
@@ -71,14 +71,14 @@ export interface CloseOptions {
 const DEFAULT_DEADLINE = 10_000
 
 /** What servers and clients have in common: a completion port with connections. */
-export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends LazyEmitter<E> {
+export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
   /** @internal There while the completion port is. */
   _host: Host | undefined = undefined
   /** @internal */
   _isReferenced = true
 
   /** The open connections. */
-  readonly connections: ConnectionList
+  readonly connections: ConnectionList<Data>
 
   /** @internal */
   readonly _workers: WorkersControl | undefined
@@ -92,10 +92,10 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
       get size() {
         return host()?.size ?? 0
       },
-      get: (id) => host()?.find(id),
+      get: (id) => host()?.find(id) as Connection<Data> | undefined,
       has: (id) => host()?.find(id) !== undefined,
       *[Symbol.iterator]() {
-        for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection
+        for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection as Connection<Data>
       }
     }
   }
@@ -151,16 +151,14 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
    */
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
-    const reader = new OptionReader(options, '').skip('to', 'except')
-    const group = reader.text('group')
+    const reader = new OptionReader(options, '')
+    const targets = this.#readTargets(reader)
     reader.done()
     if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
       throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
     }
     const host = this._host
     if (host === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
-    const all = options.to ?? (group === undefined ? this.connections : host.groups.members(group))
-    const targets = [...all].filter((one) => one !== options.except && one._host === host)
     return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)
   }
 
@@ -168,19 +166,28 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
    * Sends a file to all connections, or to some, as `connection.sendFile` does. Never rejects because of one of them.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
-  broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult> {
-    const { group: name, to, except, ...rest } = options
-    const reader = new OptionReader({ group: name }, '')
+  broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {
+    const targets = this.#readTargets(new OptionReader(options, ''))
+    const { group: _group, to: _to, except: _except, ...rest } = options
+    return broadcastFile(targets as Connection<Data>[], path, rest)
+  }
+
+  /** Whom a broadcast is for. */
+  #readTargets(reader: OptionReader): Connection[] {
     const group = reader.text('group')
+    const to = reader.raw('to')
+    const except = reader.raw('except')
+    if (except !== undefined && !(except instanceof Connection)) throw invalidOption('except', except, 'a connection')
+    if (to !== undefined && group !== undefined) throw invalidOption('group', group, "left out where 'to' is given")
     const host = this._host
-    const all = to ?? (group === undefined ? this.connections : (host?.groups.members(group) ?? []))
-    const targets = [...all].filter((one) => one !== except && one._host === host)
-    return broadcastFile(targets, path, rest)
+    const members = group === undefined ? this.connections : (host?.groups.members(group) ?? [])
+    return [...(to === undefined ? members : toConnections(to))].filter((one) => one !== except && one._host === host)
   }
 
   /** The members of a group, in the order in which they joined. */
-  group(name: string): readonly Connection[] {
-    return [...(this._host?.groups.members(name) ?? [])]
+  group(name: string): readonly Connection<Data>[] {
+    if (typeof name !== 'string') throw invalidArgument('name', name, 'text')
+    return [...(this._host?.groups.members(name) ?? [])] as Connection<Data>[]
   }
 
   /** Hands over now what was sent in this tick. */
@@ -267,6 +274,14 @@ export abstract class Endpoint<E extends EndpointEvents & EventMap<E>> extends L
   }
 }
 
+function toConnections(value: unknown): Connection[] {
+  const list = typeof value === 'object' && value !== null && Symbol.iterator in value ? [...(value as Iterable<unknown>)] : [value]
+  return list.map((one) => {
+    if (one instanceof Connection) return one
+    throw invalidOption('to', one, 'an iterable of connections')
+  })
+}
+
 function readGraceful(options: unknown): boolean {
   const reader = new OptionReader(options, '')
   const isGraceful = reader.boolean('graceful', true)
@@ -280,7 +295,7 @@ function readGraceful(options: unknown): boolean {
  */
 export function readDeadline(options: unknown): number {
   const reader = new OptionReader(options, '')
-  const deadline = toDuration(reader.raw('deadline') ?? DEFAULT_DEADLINE, 'deadline', { min: 0, max: MAX_DURATION })
+  const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, DEFAULT_DEADLINE)
   reader.done()
   return deadline
 }

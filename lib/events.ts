@@ -5,8 +5,11 @@ import { EventEmitter } from 'node:events'
 /** Names of events and the arguments that their listeners get. */
 export type EventMap<E> = { [K in keyof E]: unknown[] }
 
-/** A listener for one of some events. */
-export type Listener<E extends EventMap<E>, K extends keyof E> = (...args: E[K]) => void
+/**
+ * A listener for one of some events. As the type of a method, so that an emitter whose events say more about their
+ * arguments can be used where less is asked for.
+ */
+export type Listener<E extends EventMap<E>, K extends keyof E> = { call(...args: E[K]): void }['call']
 
 /** The methods of Node's EventEmitter, for a fixed set of events. */
 export interface Emitter<E extends EventMap<E>> {

@@ -171,6 +171,13 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
   return { receive, send }
 }
 
+const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte'] as const
+
+/** Only what every framing with a length in front can be told: the rest of it is what the protocol says. */
+function checkLimits(options: unknown): void {
+  new OptionReader(options, '').skip(...limitNames, 'streamAbove').done()
+}
+
 function limits(reader: OptionReader, fallback: number, streams: boolean) {
   const streamAbove = streams ? reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER) : NEVER
   const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
@@ -255,7 +262,7 @@ function delimiter(options: DelimiterOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
-  const reader = new OptionReader(options, '').skip('maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte', 'strip')
+  const reader = new OptionReader(options, '').skip(...limitNames, 'strip')
   const endOfLine = reader.oneOf('endOfLine', ['\n', '\r\n'], '\n')
   reader.done()
   const { endOfLine: _, ...rest } = options
@@ -297,6 +304,7 @@ function varint(options: PacketLimits & StreamLimits = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function iocps(options: PacketLimits & StreamLimits = {}): Framing {
+  checkLimits(options)
   const described = lengthField({ maxPacket: 508, typeByte: true, ...options, bytes: 4, endian: 'little' })
   return build({ ...(described as NativeFraming & { kind: 'lengthField' }), iocpsFiles: true })
 }
@@ -308,6 +316,7 @@ function iocps(options: PacketLimits & StreamLimits = {}): Framing {
  */
 function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {}): Framing {
   if (![1, 2, 4].includes(bytes)) throw invalidOption('bytes', bytes, '1, 2 or 4')
+  checkLimits(options)
   return lengthField({ ...options, bytes, endian: 'big' })
 }
 

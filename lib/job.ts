@@ -1,6 +1,8 @@
 /** A job as its handler sees it, in a worker. */
 
+import { invalidArgument } from './errors.js'
 import type { JobRunner } from './job_runner.js'
+import { OptionReader } from './validate.js'
 import { SLOTS } from './vocabulary.js'
 
 /** A connection, by its id or by a job that came from it. */
@@ -72,12 +74,18 @@ export class Job<T = unknown> {
    * @throws as {@link Job.reply}
    */
   broadcast(data: Uint8Array | string, options: { except?: JobTarget } = {}): void {
-    this.#runner.broadcast(this.#runner.payload(data), options.except === undefined ? 0 : idOf(options.except))
+    const reader = new OptionReader(options, '')
+    const except = reader.raw('except')
+    reader.done()
+    this.#runner.broadcast(this.#runner.payload(data), except === undefined ? 0 : idOf(except, 'except'))
   }
 
   /** Ends a connection; by default its own, in order. `graceful: false` closes it at once. */
   disconnect(target: JobTarget = this.connectionId, options: { graceful?: boolean } = {}): void {
-    this.#runner.disconnect(idOf(target), options.graceful !== false)
+    const reader = new OptionReader(options, '')
+    const isGraceful = reader.boolean('graceful', true)
+    reader.done()
+    this.#runner.disconnect(idOf(target), isGraceful)
   }
 
   /** Bytes that wait to be sent on a connection; -1 when it is closed. */
@@ -112,6 +120,9 @@ export function generationOf(id: number): number {
   return Math.floor(id / SLOTS)
 }
 
-function idOf(target: JobTarget): number {
-  return typeof target === 'number' ? target : target.connectionId
+/** @throws IocpError ERR_INVALID_ARG_TYPE */
+function idOf(target: unknown, name = 'target'): number {
+  if (target instanceof Job) return target.connectionId
+  if (typeof target === 'number' && Number.isSafeInteger(target) && target >= 0) return target
+  throw invalidArgument(name, target, 'the id of a connection, or a job')
 }

@@ -1,6 +1,7 @@
 /** Options of servers, clients and connections: their meaning, ranges and defaults. How they are read: settings.ts. */
 
 import type { FramingOption } from './framing.js'
+import type { ReconnectingConnection, RetryInfo } from './reconnect.js'
 import type { TransferOptions } from './transfer_options.js'
 import type { Duration, Size } from './validate.js'
 import type { WorkersOptions } from './workers_options.js'
@@ -103,6 +104,12 @@ export interface EngineOptions {
   skipOnSuccess?: boolean
 }
 
+/** Options of `connection.end`. */
+export interface EndOptions {
+  /** When the peer has not ended its side by then, the connection is reset. 0 to 24 days, 0 for none. */
+  deadline?: Duration | undefined
+}
+
 /** Options of `createServer`. */
 export interface ServerOptions extends ConnectionOptions, EngineOptions {
   /** Connections at one time; more are accepted and reset at once. 1 to 2,097,151; default 2,097,151. */
@@ -121,8 +128,8 @@ export interface ClientOptions extends ConnectionOptions, EngineOptions {
 
 /** Options of `server.listen`. */
 export interface ListenOptions {
-  /** 0 to 65535; 0 (default) lets the system choose, `server.address()` says what. */
-  port?: number
+  /** 0 to 65535, also as text; 0 (default) lets the system choose, `server.address()` says what. */
+  port?: number | string
   /** Address or name. Default `'::'`, which takes IPv4 too; where there is no IPv6, `'0.0.0.0'`. */
   host?: string
   /** Connections that may wait for being accepted. 1 to 65535; default 4096. */
@@ -149,6 +156,11 @@ export interface ReconnectOptions {
    * 0 to 1; default 1, that is anything between nothing and the whole wait.
    */
   jitter?: number
+  /**
+   * Called when an attempt has failed or a connection was lost, and the next attempt is planned, also before there has
+   * been any connection. `link.destroy()` gives it up.
+   */
+  onRetry?: (info: RetryInfo, link: ReconnectingConnection) => void
 }
 
 /** What `connect` does with a name: as `dns.lookup` with `all: true`. */
@@ -156,16 +168,16 @@ export type Lookup = (host: string) => Promise<readonly { address: string; famil
 
 /** Where to connect to, and how. */
 export interface ConnectTarget {
-  /** 1 to 65535. */
-  port: number
+  /** 1 to 65535, also as text. */
+  port: number | string
   /** Address or name; default `'localhost'`. */
   host?: string
   /** Only addresses of this family. Default both. */
   family?: 4 | 6
-  /** The local address to connect from. */
+  /** The local address to connect from; only addresses of its family are tried. */
   localAddress?: string
   /** The local port to connect from. 1 to 65535; default one that the system chooses. */
-  localPort?: number
+  localPort?: number | string
   /** Time for everything: the name, all addresses. 1 ms to 24 days, 0 for none; default 30 s. */
   timeout?: Duration
   /**

@@ -8,6 +8,25 @@ export type Endian = 'big' | 'little'
 /** How a string says where it ends: by a byte 0 behind it, or by its length in bytes before it. */
 export type StringEnd = 'nul' | 'u8' | 'u16' | 'u32'
 
+const ENDS: readonly unknown[] = ['nul', 'u8', 'u16', 'u32'] satisfies StringEnd[]
+
+/**
+ * Whether an order of bytes is big-endian.
+ * @throws IocpError ERR_INVALID_ARG_TYPE
+ */
+export function isBigEndian(endian: unknown): boolean {
+  if (endian === 'big' || endian === 'little') return endian === 'big'
+  throw invalidArgument('endian', endian, "'big' or 'little'")
+}
+
+/** @throws IocpError ERR_INVALID_ARG_TYPE */
+export function checkString(end: unknown, encoding: unknown): void {
+  if (!ENDS.includes(end)) throw invalidArgument('end', end, "one of 'nul', 'u8', 'u16', 'u32'")
+  if (typeof encoding !== 'string' || !Buffer.isEncoding(encoding)) {
+    throw invalidArgument('encoding', encoding, 'an encoding that Buffer knows')
+  }
+}
+
 /**
  * Reads values one after the other. A value that would go beyond the end throws ERR_IOCP_READER_BOUNDS and leaves the
  * position where it was.
@@ -25,7 +44,7 @@ export class PacketReader {
   constructor(packet: Uint8Array, endian: Endian = 'big') {
     if (!((packet as unknown) instanceof Uint8Array)) throw invalidArgument('packet', packet, 'a Buffer or Uint8Array')
     this.#bytes = Buffer.from(packet.buffer, packet.byteOffset, packet.byteLength)
-    this.#isBig = endian === 'big'
+    this.#isBig = isBigEndian(endian)
   }
 
   /** Bytes read so far. */
@@ -110,6 +129,7 @@ export class PacketReader {
    *   beyond the end of the packet
    */
   string(end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): string {
+    checkString(end, encoding)
     if (end === 'nul') {
       const zero = this.#bytes.indexOf(0, this.#at)
       if (zero === -1) {

@@ -1,11 +1,15 @@
 /** Putting a packet together. */
 
 import { invalidArgument } from './errors.js'
-import type { Endian, StringEnd } from './packet_reader.js'
+import { checkString, isBigEndian, type Endian, type StringEnd } from './packet_reader.js'
 
 const FIRST_SIZE = 64
+const MAX_CAPACITY = 2 ** 31 - 1
 
-/** Writes values one behind the other; the memory grows as needed. Numbers that do not fit throw a RangeError. */
+/**
+ * Writes values one behind the other; the memory grows as needed. Numbers that do not fit throw a RangeError with the code
+ * ERR_OUT_OF_RANGE, everything else that is wrong an IocpError ERR_INVALID_ARG_TYPE; then nothing has been written.
+ */
 export class PacketWriter {
   readonly #isBig: boolean
   #bytes: Buffer
@@ -16,7 +20,10 @@ export class PacketWriter {
    * @param capacity bytes to begin with, when the size is about known. Default 64
    */
   constructor(endian: Endian = 'big', capacity = FIRST_SIZE) {
-    this.#isBig = endian === 'big'
+    this.#isBig = isBigEndian(endian)
+    if (!Number.isInteger(capacity) || capacity < 0 || capacity > MAX_CAPACITY) {
+      throw invalidArgument('capacity', capacity, `a whole number from 0 to ${MAX_CAPACITY}`)
+    }
     this.#bytes = Buffer.allocUnsafe(Math.max(1, capacity))
   }
 
@@ -26,56 +33,59 @@ export class PacketWriter {
   }
 
   u8(value: number): this {
-    return this.#wrote(this.#room(1).writeUInt8(value, this.#size))
+    return this.#wrote(this.#room(1).writeUInt8(whole(value), this.#size))
   }
 
   i8(value: number): this {
-    return this.#wrote(this.#room(1).writeInt8(value, this.#size))
+    return this.#wrote(this.#room(1).writeInt8(whole(value), this.#size))
   }
 
   u16(value: number): this {
     const to = this.#room(2)
-    return this.#wrote(this.#isBig ? to.writeUInt16BE(value, this.#size) : to.writeUInt16LE(value, this.#size))
+    return this.#wrote(this.#isBig ? to.writeUInt16BE(whole(value), this.#size) : to.writeUInt16LE(whole(value), this.#size))
   }
 
   i16(value: number): this {
     const to = this.#room(2)
-    return this.#wrote(this.#isBig ? to.writeInt16BE(value, this.#size) : to.writeInt16LE(value, this.#size))
+    return this.#wrote(this.#isBig ? to.writeInt16BE(whole(value), this.#size) : to.writeInt16LE(whole(value), this.#size))
   }
 
   u32(value: number): this {
     const to = this.#room(4)
-    return this.#wrote(this.#isBig ? to.writeUInt32BE(value, this.#size) : to.writeUInt32LE(value, this.#size))
+    return this.#wrote(this.#isBig ? to.writeUInt32BE(whole(value), this.#size) : to.writeUInt32LE(whole(value), this.#size))
   }
 
   i32(value: number): this {
     const to = this.#room(4)
-    return this.#wrote(this.#isBig ? to.writeInt32BE(value, this.#size) : to.writeInt32LE(value, this.#size))
+    return this.#wrote(this.#isBig ? to.writeInt32BE(whole(value), this.#size) : to.writeInt32LE(whole(value), this.#size))
   }
 
   u64(value: bigint | number): this {
     const to = this.#room(8)
-    const wide = BigInt(value)
+    const wide = typeof value === 'bigint' ? value : BigInt(whole(value))
     return this.#wrote(this.#isBig ? to.writeBigUInt64BE(wide, this.#size) : to.writeBigUInt64LE(wide, this.#size))
   }
 
   i64(value: bigint | number): this {
     const to = this.#room(8)
-    const wide = BigInt(value)
+    const wide = typeof value === 'bigint' ? value : BigInt(whole(value))
     return this.#wrote(this.#isBig ? to.writeBigInt64BE(wide, this.#size) : to.writeBigInt64LE(wide, this.#size))
   }
 
   f32(value: number): this {
     const to = this.#room(4)
+    if (typeof value !== 'number') throw invalidArgument('value', value, 'a number')
     return this.#wrote(this.#isBig ? to.writeFloatBE(value, this.#size) : to.writeFloatLE(value, this.#size))
   }
 
   f64(value: number): this {
     const to = this.#room(8)
+    if (typeof value !== 'number') throw invalidArgument('value', value, 'a number')
     return this.#wrote(this.#isBig ? to.writeDoubleBE(value, this.#size) : to.writeDoubleLE(value, this.#size))
   }
 
   bytes(value: Uint8Array): this {
+    checkBytes(value)
     this.#room(value.length).set(value, this.#size)
     this.#size += value.length
     return this
@@ -88,6 +98,8 @@ export class PacketWriter {
    *   does not fit
    */
   string(value: string, end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): this {
+    checkString(end, encoding)
+    if (typeof value !== 'string') throw invalidArgument('value', value, 'text')
     const text = Buffer.from(value, encoding)
     if (end === 'nul') {
       if (text.includes(0)) throw invalidArgument('value', value, 'text without a byte 0')
@@ -120,6 +132,20 @@ export class PacketWriter {
   }
 }
 
+/** Buffer's methods would make a number of anything: 0 of text, 1 of 1.5. Those that do not fit they refuse themselves. */
+function whole(value: unknown): number {
+  if (typeof value === 'number' && Number.isInteger(value)) return value
+  throw invalidArgument('value', value, 'a whole number')
+}
+
+function checkList(value: unknown): void {
+  if (!Array.isArray(value)) throw invalidArgument('keys', value, 'a list of numbers')
+}
+
+function checkBytes(value: unknown): void {
+  if (!(value instanceof Uint8Array)) throw invalidArgument('value', value, 'a Buffer or Uint8Array')
+}
+
 /**
  * The shapes of package that the IOCPS class library can make: a type byte, then numbers in little-endian order, then
  * text with a byte 0 behind it. Read them with `new PacketReader(packet, 'little')`.
@@ -135,12 +161,14 @@ export const iocpsPackage = {
   },
   /** A type, some 32-bit numbers (keys), then text. */
   keys(type: number, keys: readonly number[], text: string): Buffer {
+    checkList(keys)
     const writer = new PacketWriter('little').u8(type)
     for (const key of keys) writer.u32(key)
     return writer.string(text, 'nul', 'latin1').finish()
   },
   /** A type, a 32-bit number, then bytes. */
   bytes(type: number, key: number, bytes: Uint8Array): Buffer {
+    checkBytes(bytes)
     return new PacketWriter('little', 5 + bytes.length).u8(type).u32(key).bytes(bytes).finish()
   }
 } as const

@@ -1,12 +1,15 @@
 /** A connection that is made again when it is lost. */
 
+import { inspect } from 'node:util'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents, SendState } from './connection.js'
-import { IocpError } from './errors.js'
-import { LazyEmitter } from './events.js'
-import type { ReconnectPlan } from './settings.js'
+import { capture, within } from './context.js'
+import { endArguments } from './arguments.js'
+import { IocpError, invalidArgument } from './errors.js'
+import { LazyEmitter, outside } from './events.js'
+import type { EndOptions } from './options.js'
+import { readEndDeadline, type ReconnectPlan } from './settings.js'
 import type { SendCallback } from './submission.js'
-import type { Duration } from './validate.js'
 
 /** Why a connection is about to be made again, and when. */
 export interface RetryInfo {
@@ -22,11 +25,11 @@ export interface RetryInfo {
 type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError'>
 
 /** Events of a connection that is made again when it is lost. */
-export interface ReconnectingEvents extends Forwarded {
+export interface ReconnectingEvents<Data = unknown> extends Forwarded {
   /** Connected, the first time or again. */
-  connect: [connection: Connection]
+  connect: [connection: Connection<Data>]
   /** A connection was lost. */
-  disconnect: [info: CloseInfo, connection: Connection]
+  disconnect: [info: CloseInfo, connection: Connection<Data>]
   /** The next attempt has been planned. */
   retry: [info: RetryInfo]
   /** It is over: by `end`, `destroy` or the signal (no error), or because it was given up. The last event. */
@@ -53,11 +56,14 @@ export function retryDelay(plan: ReconnectPlan, failures: number, random: number
  * A connection that is made again when it is lost, with pauses that grow. Made by `connect` with the option
  * `reconnect`. Each connection is a new one with an id of its own; what was queued in a lost one is lost.
  */
-export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
-  readonly #connect: () => Promise<Connection>
+export class ReconnectingConnection<Data = unknown> extends LazyEmitter<ReconnectingEvents<Data>> {
+  readonly #connect: (signal: AbortSignal) => Promise<Connection<Data>>
   readonly #plan: ReconnectPlan
   readonly #signal: AbortSignal | undefined
-  #current: Connection | undefined
+  readonly #context = capture()
+  /** Breaks the attempt off that is under way. */
+  readonly #breaker = new AbortController()
+  #current: Connection<Data> | undefined
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #lastDelay = 0
@@ -69,7 +75,11 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
   readonly #forwarded = new Set<string>()
 
   /** @internal */
-  constructor(connect: () => Promise<Connection>, plan: ReconnectPlan, signal: AbortSignal | undefined) {
+  constructor(
+    connect: (signal: AbortSignal) => Promise<Connection<Data>>,
+    plan: ReconnectPlan,
+    signal: AbortSignal | undefined
+  ) {
     super()
     this.#connect = connect
     this.#plan = plan
@@ -77,7 +87,7 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
   }
 
   /** The connection there is just now. */
-  get connection(): Connection | undefined {
+  get connection(): Connection<Data> | undefined {
     return this.#current
   }
 
@@ -101,9 +111,19 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
     return 'closed'
   }
 
-  /** Ends the present connection in order, and makes no other. */
-  end(options?: { deadline?: Duration | undefined }): this {
-    this.#current?.end(options)
+  /**
+   * Ends the present connection in order, and makes no other.
+   * @param data a last packet for it
+   * @throws as {@link Connection.end}
+   */
+  end(options?: EndOptions): this
+  end(data: Uint8Array | string, options?: EndOptions): this
+  end(...given: unknown[]): this {
+    const { data, options, callback } = endArguments(given)
+    if (callback !== undefined) throw invalidArgument('callback', callback, "left out: there is 'close', and closed")
+    const deadline = readEndDeadline(options)
+    if (data === undefined) this.#current?.end({ deadline })
+    else this.#current?.end(data, { deadline })
     this.#finish()
     return this
   }
@@ -121,9 +141,19 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
     await this.closed
   }
 
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    return { link: this.#state, failures: this.#failures, connection: this.#current }
+  }
+
   /** @internal Resolves with the first connection. */
   _start(): Promise<this> {
     return new Promise((resolve, reject) => {
+      if (this.#signal?.aborted === true) {
+        this.#state = 'closed'
+        reject(this.#signal.reason as Error)
+        return
+      }
       const onConnect = (): void => {
         this.off('close', onClose)
         resolve(this)
@@ -138,12 +168,19 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
     })
   }
 
+  /** @internal The client closes, and with it the present connection. */
+  _end(error: Error): void {
+    if (this.#connectedAt === undefined) this.#error ??= error
+    this.#finish()
+  }
+
   /** @internal The present connection's events are passed on only where somebody wants them. */
   override _listened(event: string): void {
     if (this.#current !== undefined && isForwarded(event)) this.#forward(this.#current, event)
   }
 
   readonly #onAbort = (): void => {
+    if (this.#state !== 'open') return
     // The first connection is waited for: then whoever waits gets the reason. Later it is just the end.
     this.#error = this.#connectedAt === undefined ? (this.#signal?.reason as Error) : undefined
     this.destroy()
@@ -151,7 +188,7 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
 
   readonly #attempt = (): void => {
     this.#timer = undefined
-    this.#connect().then(
+    this.#connect(this.#breaker.signal).then(
       (connection) => {
         this.#connected(connection)
       },
@@ -161,10 +198,9 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
     )
   }
 
-  #connected(connection: Connection): void {
+  #connected(connection: Connection<Data>): void {
     if (this.#state !== 'open') {
       connection.destroy()
-      this.#close()
       return
     }
     this.#current = connection
@@ -172,62 +208,83 @@ export class ReconnectingConnection extends LazyEmitter<ReconnectingEvents> {
     this.#connectedAt = connectedAt
     connection.once('close', (info) => {
       this.#current = undefined
-      const isWanted = this.#state === 'open' && info.cause !== 'local' && info.cause !== 'server-closing'
-      try {
-        this.emit('disconnect', info, connection)
-      } finally {
-        // A connection that held as long as the last wait counts as a success; one that broke at once does not.
-        if (performance.now() - connectedAt >= this.#lastDelay) this.#failures = 0
-        if (isWanted) this.#lost(info.error)
-        else this.#close()
-      }
+      this.#tell('disconnect', info, connection)
+      // A connection that held as long as the last wait counts as a success; one that broke at once does not.
+      if (performance.now() - connectedAt >= this.#lastDelay) this.#failures = 0
+      if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
+      else this.#lost(info.error)
     })
     this.#forwarded.clear()
     for (const event of forwarded) if (this.listenerCount(event) > 0) this.#forward(connection, event)
-    this.emit('connect', connection)
+    this.#tell('connect', connection)
   }
 
-  #forward<K extends keyof Forwarded>(connection: Connection, event: K): void {
+  /** What a listener throws is an ordinary uncaught exception, and changes nothing here. */
+  #tell<K extends keyof ReconnectingEvents>(event: K, ...args: ReconnectingEvents<Data>[K]): void {
+    within(this.#context, () => {
+      outside(() => this.emit(event, ...args))
+    })
+  }
+
+  #forward<K extends keyof Forwarded>(connection: Connection<Data>, event: K): void {
     if (this.#forwarded.has(event)) return
     this.#forwarded.add(event)
     connection.on(event, (...args: ConnectionEvents[K]) => {
       // Both maps have the same arguments for these events.
-      this.emit(event, ...(args as unknown as ReconnectingEvents[K]))
+      this.emit(event, ...(args as unknown as ReconnectingEvents<Data>[K]))
     })
   }
 
-  /** No connection: another attempt, unless there have been enough. */
+  /** No connection: another attempt, unless there have been enough, or this side has ended it. */
   #lost(error: Error | undefined): void {
+    if (this.#state !== 'open') {
+      this.#close()
+      return
+    }
     this.#failures++
-    if (this.#state !== 'open' || this.#failures >= this.#plan.attempts) {
-      this.#error ??= error
+    if (this.#failures >= this.#plan.attempts) {
+      this.#error = error
       this.#close()
       return
     }
     const delay = retryDelay(this.#plan, this.#failures, Math.random())
     this.#lastDelay = delay
     this.#timer = setTimeout(this.#attempt, delay)
-    this.emit('retry', { failures: this.#failures, delay, error })
+    const info = { failures: this.#failures, delay, error }
+    this.#tellRetry(info)
+  }
+
+  #tellRetry(info: RetryInfo): void {
+    const { onRetry } = this.#plan
+    if (onRetry !== undefined) {
+      within(this.#context, () => {
+        outside(() => {
+          onRetry(info, this)
+        })
+      })
+    }
+    // It may have ended this.
+    if (this.#timer !== undefined) this.#tell('retry', info)
   }
 
   /** It was asked to end. */
   #finish(): void {
     if (this.#state !== 'open') return
     this.#state = 'ending'
-    if (this.#timer !== undefined && this.#current === undefined) {
-      clearTimeout(this.#timer)
-      this.#timer = undefined
-      process.nextTick(() => {
-        this.#close()
-      })
-    }
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    // Its own end is the end of all.
+    if (this.#current !== undefined) return
+    this.#breaker.abort()
+    process.nextTick(() => {
+      this.#close()
+    })
   }
 
   #close(): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    clearTimeout(this.#timer)
     this.#signal?.removeEventListener('abort', this.#onAbort)
-    this.emit('close', this.#error)
+    this.#tell('close', this.#error)
   }
 }

@@ -1,13 +1,15 @@
 /** A TCP server on a completion port of its own. */
 
 import { isIP } from 'node:net'
+import { inspect } from 'node:util'
 import type { SocketAddress } from './addresses.js'
+import { listenArguments, serverArguments } from './arguments.js'
 import { requireWindows } from './binding.js'
 import type { Connection } from './connection.js'
 import { capture, within, type Context } from './context.js'
 import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
-import { IocpError, invalidArgument } from './errors.js'
+import { IocpError } from './errors.js'
 import { outside } from './events.js'
 import { Host, type CloseReport } from './host.js'
 import type { ListenOptions, ServerOptions } from './options.js'
@@ -15,7 +17,7 @@ import { readListen, readServerOptions, type ServerSettings } from './settings.j
 import { resolveHost } from './resolve.js'
 
 /** Events of a server. */
-export interface ServerEvents extends EndpointEvents {
+export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
   /** `listen` has succeeded. */
   listening: []
   /** `listen` has failed; it also rejects. Nothing happens when nobody listens. */
@@ -28,7 +30,7 @@ export interface ServerEvents extends EndpointEvents {
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
 /** A TCP server. Made by {@link createServer}. */
-export class Server extends Endpoint<ServerEvents> {
+export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   readonly #settings: ServerSettings
   #address: SocketAddress | undefined
   #starting: Promise<SocketAddress> | undefined
@@ -57,23 +59,29 @@ export class Server extends Endpoint<ServerEvents> {
    * @param options.host address or name, of which the first address is taken. Default `'::'`, which takes IPv4 too;
    *   where there is no IPv6, `'0.0.0.0'`
    * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 4096
+   * @param callback a listener for 'listening'
    * @returns where the server listens
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_SERVER_ALREADY_LISTEN; by rejecting: EADDRINUSE, EACCES,
    *   EADDRNOTAVAIL, ERR_IOCP_NO_ADDRESS, ERR_IOCP_CLOSING and others of the system
    */
-  listen(options?: ListenOptions): Promise<SocketAddress>
-  listen(port: number, host?: string): Promise<SocketAddress>
-  listen(first: ListenOptions | number = {}, host?: string): Promise<SocketAddress> {
-    const options = readListen(typeof first === 'object' ? first : { port: first, host })
+  listen(options?: ListenOptions, callback?: () => void): Promise<SocketAddress>
+  listen(callback: () => void): Promise<SocketAddress>
+  listen(port: number | string, callback?: () => void): Promise<SocketAddress>
+  listen(port: number | string, hostOrBacklog?: string | number, callback?: () => void): Promise<SocketAddress>
+  listen(port: number | string, host?: string, backlog?: number, callback?: () => void): Promise<SocketAddress>
+  listen(...given: unknown[]): Promise<SocketAddress> {
+    const { options: chosen, callback } = listenArguments(given)
+    const options = readListen(chosen)
     if (this.#starting !== undefined || this._host !== undefined) {
       throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
     }
-    const starting = this.#start(options, capture()).finally(() => {
-      this.#starting = undefined
-    })
+    const starting = this.#start(options, capture())
     this.#starting = starting
-    // Who listens for 'error' has been told, and need not look at the promise too.
-    if (this.listenerCount('error') > 0) starting.catch(() => undefined)
+    if (callback !== undefined) {
+      // Not called later, when another attempt succeeds.
+      this.once('listening', callback)
+      starting.catch(() => this.off('listening', callback))
+    }
     return starting
   }
 
@@ -85,14 +93,25 @@ export class Server extends Endpoint<ServerEvents> {
       const host = this._host
       this._host = undefined
       if (host !== undefined) await this._stop(host, 0)
-      if (this.listenerCount('error') > 0) outside(() => this.emit('error', error as Error))
+      this.#failed(error as Error)
       throw error
     }
+    this.#starting = undefined
     this.#address = address
     this._workers?._launch()
     publishListening(this, address)
     outside(() => this.emit('listening'))
     return address
+  }
+
+  #failed(error: Error): void {
+    const starting = this.#starting
+    // Whoever hears of it may try again.
+    this.#starting = undefined
+    if (this.listenerCount('error') === 0) return
+    // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
+    starting?.catch(() => undefined)
+    outside(() => this.emit('error', error))
   }
 
   async #open(
@@ -126,9 +145,7 @@ export class Server extends Endpoint<ServerEvents> {
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
-    return (this.#closing ??= this.#close(deadline).finally(() => {
-      this.#closing = undefined
-    }))
+    return (this.#closing ??= this.#close(deadline))
   }
 
   async #close(deadline: number): Promise<CloseReport> {
@@ -136,14 +153,28 @@ export class Server extends Endpoint<ServerEvents> {
     await Promise.resolve()
     await this.#starting?.catch(() => undefined)
     const host = this._host
-    if (host === undefined) return { drained: 0, cut: 0 }
+    let report: CloseReport = { drained: 0, cut: 0 }
     this.#address = undefined
-    const report = await this._stop(host, deadline)
-    this._host = undefined
-    within(host.context, () => {
-      outside(() => this.emit('close', report))
-    })
+    try {
+      if (host !== undefined) report = await this._stop(host, deadline)
+    } finally {
+      // Before 'close' is told: whoever hears of it may listen again.
+      this._host = undefined
+      this.#closing = undefined
+    }
+    if (host !== undefined) {
+      within(host.context, () => {
+        outside(() => this.emit('close', report))
+      })
+    }
     return report
+  }
+
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    const open = this.listening ? 'listening' : this.#starting === undefined ? 'closed' : 'starting'
+    const state = this.#closing === undefined ? open : 'closing'
+    return { server: state, address: this.address(), connections: this.connections.size }
   }
 
   /** @internal */
@@ -153,7 +184,7 @@ export class Server extends Endpoint<ServerEvents> {
 
   /** @internal */
   _opened(connection: Connection): void {
-    this.emit('connection', connection)
+    this.emit('connection', connection as Connection<Data>)
   }
 
   /** @internal */
@@ -164,18 +195,20 @@ export class Server extends Endpoint<ServerEvents> {
 
 /**
  * Makes a server. It does nothing before `listen`.
+ * @typeParam Data what `connection.data` holds, once the program has put it there
  * @param connectionListener a listener for 'connection'
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
-export function createServer(options?: ServerOptions, connectionListener?: (connection: Connection) => void): Server {
+export function createServer<Data = unknown>(connectionListener: (connection: Connection<Data>) => void): Server<Data>
+export function createServer<Data = unknown>(
+  options?: ServerOptions,
+  connectionListener?: (connection: Connection<Data>) => void
+): Server<Data>
+export function createServer(...given: unknown[]): Server {
+  const { options, listener } = serverArguments(given)
   const settings = readServerOptions(options)
   requireWindows()
   const server = new Server(settings)
-  if (connectionListener !== undefined) {
-    if (typeof connectionListener !== 'function') {
-      throw invalidArgument('connectionListener', connectionListener, 'a function')
-    }
-    server.on('connection', connectionListener)
-  }
+  if (listener !== undefined) server.on('connection', listener)
   return server
 }

@@ -4,7 +4,8 @@ import type { NativeEngineOptions, NativeProfile } from './binding.js'
 import { invalidOption } from './errors.js'
 import { bothDirections, framing, type Framing } from './framing.js'
 import { sendRules, type SendRules } from './outgoing.js'
-import type { Lookup } from './options.js'
+import type { Lookup, ReconnectOptions } from './options.js'
+import { toAddress, toHost, toLocalAddress, type HostTarget } from './resolve.js'
 import { readTransfer, type TransferSettings } from './transfer_options.js'
 import { MAX_DURATION, OptionReader, toDuration, toInteger } from './validate.js'
 import { readWorkers, type WorkersSettings } from './workers_options.js'
@@ -208,14 +209,26 @@ export function readListen(options: unknown): {
   exclusive: boolean
 } {
   const reader = new OptionReader(options, '')
+  const host = reader.text('host')
   const listen = {
-    port: reader.integer('port', { min: 0, max: 65_535 }, 0),
-    host: reader.text('host'),
+    port: reader.port('port', { min: 0, max: 65_535 }) ?? 0,
+    host: host === undefined ? undefined : toHost(host, 'host'),
     backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096),
     exclusive: reader.boolean('exclusive', true)
   }
   reader.done()
   return listen
+}
+
+/**
+ * The deadline among the options of `end`, in milliseconds.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readEndDeadline(options: unknown): number | undefined {
+  const reader = new OptionReader(options, '')
+  const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, -1)
+  reader.done()
+  return deadline === -1 ? undefined : deadline
 }
 
 /** Where to connect to, checked and completed. */
@@ -237,20 +250,34 @@ export interface Target {
  */
 export function readTarget(options: unknown): Target {
   const reader = new OptionReader(options, '')
-  const port = reader.raw('port')
-  const signal = reader.raw('signal')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
+  const ports = { min: 1, max: 65_535 }
+  const host = toHost(reader.text('host') ?? 'localhost', 'host')
+  const family = reader.oneOf('family', [0, 4, 6], 0)
+  const local = readLocalAddress(reader, host, family)
   return {
-    host: reader.text('host') ?? 'localhost',
-    port: toInteger(port, 'port', { min: 1, max: 65_535 }),
-    family: reader.oneOf('family', [0, 4, 6], 0),
-    localAddress: reader.text('localAddress'),
-    localPort: reader.integer('localPort', { min: 0, max: 65_535 }, 0),
+    host,
+    port: reader.port('port', ports) ?? toInteger(undefined, 'port', ports),
+    // From an address of one family only those of the same can be reached.
+    family: family === 0 ? (local?.family ?? 0) : family,
+    localAddress: local?.address,
+    localPort: reader.port('localPort', { min: 0, max: 65_535 }) ?? 0,
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 30_000),
     attemptDelay: reader.duration('attemptDelay', { min: 10, max: MAX_DURATION }, 250),
-    signal,
+    signal: reader.signal('signal'),
     lookup: reader.callback<Lookup>('lookup')
   }
+}
+
+function readLocalAddress(reader: OptionReader, host: string, family: 0 | 4 | 6): HostTarget | undefined {
+  const given = reader.text('localAddress')
+  if (given === undefined) return undefined
+  const local = toLocalAddress(given, 'localAddress')
+  if (family !== 0 && local.family !== family) {
+    throw invalidOption('localAddress', given, `an IPv${family} address, as 'family' says`)
+  }
+  const remote = toAddress(host)?.family ?? local.family
+  if (local.family !== remote) throw invalidOption('localAddress', given, `an IPv${remote} address, as 'host' is one`)
+  return local
 }
 
 /** When to try again, checked and completed. Times in milliseconds. */
@@ -260,6 +287,7 @@ export interface ReconnectPlan {
   readonly maxDelay: number
   readonly factor: number
   readonly jitter: number
+  readonly onRetry: ReconnectOptions['onRetry']
 }
 
 /**
@@ -271,7 +299,8 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
   const reader = new OptionReader(value === true ? undefined : value, 'reconnect')
   const minDelay = reader.duration('minDelay', { min: 1, max: MAX_DURATION }, 250)
   const fraction = (name: string, min: number, max: number, fallback: number): number => {
-    const given = reader.raw(name) ?? fallback
+    const given = reader.raw(name)
+    if (given === undefined) return fallback
     if (typeof given === 'number' && given >= min && given <= max) return given
     throw invalidOption(reader.name(name), given, `a number from ${min} to ${max}`)
   }
@@ -280,7 +309,8 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
     minDelay,
     maxDelay: reader.duration('maxDelay', { min: minDelay, max: MAX_DURATION }, Math.max(30_000, minDelay)),
     factor: fraction('factor', 1, 100, 2),
-    jitter: fraction('jitter', 0, 1, 1)
+    jitter: fraction('jitter', 0, 1, 1),
+    onRetry: reader.callback<NonNullable<ReconnectOptions['onRetry']>>('onRetry')
   }
   reader.done()
   return plan

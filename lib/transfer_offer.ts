@@ -30,8 +30,8 @@ export interface OfferedFile {
 }
 
 /** A file that the peer wants to send. It is rejected when nobody answers in time. */
-export class FileOffer {
-  readonly connection: Connection
+export class FileOffer<Data = unknown> {
+  readonly connection: Connection<Data>
   /** A name that is safe to use in any folder of Windows, without a path. */
   readonly name: string
   readonly size: number
@@ -44,7 +44,8 @@ export class FileOffer {
   /** @internal */
   constructor(file: Answerable, { name, size, metadata, isVerified }: OfferedFile) {
     this.#file = file
-    this.connection = file.connection
+    // What its data are is between the program and its connections.
+    this.connection = file.connection as Connection<Data>
     this.name = name
     this.size = size
     this.metadata = metadata

@@ -155,32 +155,32 @@ class OutgoingFile extends Transfer {
 }
 
 /** What became of one file for many. */
-export interface BroadcastFileResult {
-  readonly sent: { readonly connection: Connection; readonly result: SentFile }[]
-  readonly failed: { readonly connection: Connection; readonly error: unknown }[]
+export interface BroadcastFileResult<Data = unknown> {
+  readonly sent: { readonly connection: Connection<Data>; readonly result: SentFile }[]
+  readonly failed: { readonly connection: Connection<Data>; readonly error: unknown }[]
 }
 
 /**
  * Sends one file to many connections.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
-export function broadcastFile(
-  targets: readonly Connection[],
+export function broadcastFile<Data>(
+  targets: readonly Connection<Data>[],
   path: Path,
   options: SendFileOptions | undefined
-): Promise<BroadcastFileResult> {
+): Promise<BroadcastFileResult<Data>> {
   const source = toPath(path, 'path')
   // Also when there is nobody to send it to.
   readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
   return sendToAll(targets, source, options)
 }
 
-async function sendToAll(
-  targets: readonly Connection[],
+async function sendToAll<Data>(
+  targets: readonly Connection<Data>[],
   path: string,
   options: SendFileOptions | undefined
-): Promise<BroadcastFileResult> {
-  const result: BroadcastFileResult = { sent: [], failed: [] }
+): Promise<BroadcastFileResult<Data>> {
+  const result: BroadcastFileResult<Data> = { sent: [], failed: [] }
   await Promise.all(
     targets.map(async (connection) => {
       try {

@@ -67,6 +67,13 @@ export function toDuration(value: unknown, option: string, range: Range): number
 /** The longest time a timer can run. */
 export const MAX_DURATION = 2 ** 31 - 1
 
+/** Whether a value can hold options: not an array, a Map, bytes or the like, whose contents nobody would ever ask for. */
+function isRecord(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const kind = Object.prototype.toString.call(value)
+  return kind === '[object Object]' || kind === '[object Module]'
+}
+
 /**
  * Reads one object of options. Every name that is asked for is remembered; {@link OptionReader.done} throws for a
  * name that nobody asked for, because a misspelt option that is silently left out costs somebody an afternoon.
@@ -81,9 +88,7 @@ export class OptionReader {
    * @param path name of the option that holds these, '' for the outermost
    */
   constructor(source: unknown, path: string) {
-    if (source !== undefined && (typeof source !== 'object' || source === null || Array.isArray(source))) {
-      throw invalidOption(path === '' ? 'options' : path, source, 'an object')
-    }
+    if (source !== undefined && !isRecord(source)) throw invalidOption(path === '' ? 'options' : path, source, 'an object')
     this.#source = (source ?? {}) as Readonly<Record<string, unknown>>
     this.#path = path
   }
@@ -103,6 +108,20 @@ export class OptionReader {
   skip(...names: string[]): this {
     for (const name of names) this.#asked.add(name)
     return this
+  }
+
+  /** The number of a port, as a number or as text. */
+  port(name: string, range: Range): number | undefined {
+    const value = this.raw(name)
+    if (value === undefined) return undefined
+    const number = typeof value === 'string' && /^\s*\d+\s*$/.test(value) ? Number(value) : value
+    return checked(typeof number === 'number' ? number : undefined, value, this.name(name), 'a whole number', range)
+  }
+
+  signal(name: string): AbortSignal | undefined {
+    const value = this.raw(name)
+    if (value === undefined || value instanceof AbortSignal) return value
+    throw invalidOption(this.name(name), value, 'an AbortSignal')
   }
 
   integer(name: string, range: Range, fallback: number): number {

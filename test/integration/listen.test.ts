@@ -165,7 +165,7 @@ test('closing a server that does not listen is no error', async () => {
   expect(await createServer().close()).toEqual({ drained: 0, cut: 0 })
 })
 
-test.each([[-1], ['80'], [70_000]])('port %j is refused at once', (port) => {
+test.each([[-1], ['80a'], ['70000'], [70_000]])('port %j is refused at once', (port) => {
   expect(() => createServer().listen(port as number)).toThrow("'port'")
 })
 

@@ -19,6 +19,7 @@ import {
   type IocpErrorCode,
   type ReceivedFile,
   type ReconnectingConnection,
+  type RetryInfo,
   type SendOutcome,
   type SendState,
   type SentFile,
@@ -49,8 +50,47 @@ test('options of a server', () => {
   createServer({ backpressure: { onOverflow: 'block' } })
   // @ts-expect-error a framing comes from a builder
   createServer({ framing: { kind: 'raw' } })
+  createServer((accepted) => accepted.end('goodbye'))
   // @ts-expect-error options come before the listener
-  createServer((accepted: Connection) => accepted.end())
+  createServer((accepted: Connection) => accepted.end(), {})
+})
+
+test('data of connections', async () => {
+  interface User {
+    name: string
+  }
+  const typed = createServer<User>({}, (accepted) => {
+    exact<Connection<User>>()(accepted)
+    accepted.data = { name: 'x' }
+    // @ts-expect-error not a user
+    accepted.data = { age: 5 }
+    exact<readonly string[]>()(accepted.groups)
+  })
+  exact<Server<User>>()(typed)
+  typed.on('packet', (packet, from) => {
+    exact<string>()(from.data.name)
+    exact<Buffer>()(packet)
+  })
+  typed.on('disconnect', (info, from) => [info.cause, from.data.name.length])
+  typed.on('file', (offer, from) => [offer.connection.data.name, from.data.name])
+  typed.on('jobError', (error, from) => [error, from?.data.name])
+  for (const one of typed.connections) exact<string>()(one.data.name)
+  exact<User | undefined>()(typed.connections.get(5)?.data)
+  exact<readonly Connection<User>[]>()(typed.group('room'))
+  exact<string | undefined>()((await typed.broadcastFile('a')).sent[0]?.connection.data.name)
+  exact<BroadcastResult>()(typed.broadcast('x', { to: typed.group('room') }))
+  createServer<User>((accepted) => accepted.data.name)
+  exact<User>()((await connect<User>({ port: 80 })).data)
+  exact<User>()((await connect<User>(80)).data)
+  exact<User | undefined>()((await connect<User>({ port: 80, reconnect: true })).connection?.data)
+  const client = createClient<User>()
+  exact<User>()((await client.connect({ port: 80 })).data)
+  client.on('packet', (packet, from) => [packet, from.data.name])
+  // Whoever does not care for them takes any.
+  const count = (any: Server): number => any.connections.size
+  const close = (any: Connection): unknown => any.destroy()
+  exact<number>()(count(typed))
+  for (const one of typed.connections) close(one)
 })
 
 test('listen and close', async () => {
@@ -59,8 +99,12 @@ test('listen and close', async () => {
   exact<string>()(address)
   exact<'IPv4' | 'IPv6'>()(family)
   await server.listen({ port: 0, host: 'localhost', backlog: 5 })
-  // @ts-expect-error there is no callback
-  void server.listen(80, () => undefined)
+  await server.listen('80', '::1', 5, () => undefined)
+  await server.listen(80, () => undefined)
+  await server.listen(() => undefined)
+  await server.listen({ port: '80' }, () => undefined)
+  // @ts-expect-error the callback is the last
+  void server.listen(80, () => undefined, '::1')
   const { drained, cut } = await server.close({ deadline: '5s' })
   exact<number>()(drained)
   exact<number>()(cut)
@@ -107,6 +151,10 @@ test('a connection', async () => {
   connection.data = { anything: 1 }
   exact<unknown>()(connection.data)
   connection.setFraming(framing.raw()).pause().resume().demand(2).join('room').end({ deadline: 5 })
+  connection.end('x').end('x', { deadline: '1s' }, ({ cause }) => cause).end(new Uint8Array(1), () => undefined)
+  connection.end(({ cause }) => cause)
+  // @ts-expect-error there is no such option
+  connection.end({ dedline: 5 })
   connection.on('packet', (packet) => packet.readUInt8(0))
   connection.on('close', ({ cause }) => cause === 'peer-reset')
   // @ts-expect-error the listeners of a connection do not get it
@@ -131,6 +179,10 @@ test('lookup and broadcast', () => {
 test('clients', async () => {
   exact<Connection>()(await connect({ port: 80 }))
   exact<Connection>()(await connect({ port: 80, reconnect: false }))
+  exact<Connection>()(await connect(80, 'localhost'))
+  exact<Connection>()(await connect('80', (made) => made.end()))
+  const onRetry = (info: RetryInfo, of: ReconnectingConnection): unknown => [info.failures, of.destroy()]
+  exact<ReconnectingConnection>()(await connect({ port: '80', reconnect: { onRetry } }))
   const link = await connect({ port: 80, reconnect: { attempts: 3 } })
   exact<ReconnectingConnection>()(link)
   link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
@@ -170,6 +222,7 @@ test('packet helpers', () => {
 })
 
 test('files', async () => {
+  exact<SentFile>()(await connection.sendFile(new URL('file:///C:/a')))
   const sent = await connection.sendFile('a', {
     name: 'b',
     offset: 0,

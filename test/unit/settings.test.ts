@@ -63,7 +63,7 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
       { hardCapPackets: 0 }
     ]
   ],
-  [listen, 'port', [0, 65_535], [-1, 65_536, '80']],
+  [listen, 'port', [0, 65_535, '80'], [-1, 65_536, '65536', '80a', '']],
   [listen, 'host', ['::1', 'localhost'], [5]],
   [listen, 'backlog', [1, 65_535], [0]],
   [target, 'host', ['localhost'], [5]],
