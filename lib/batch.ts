@@ -1,5 +1,6 @@
 /** Walks the batches that native code hands over. Hot path. */
 
+import { markAsUntransferable } from 'node:worker_threads'
 import type { Connection } from './connection.js'
 import { capture, contexts, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
@@ -14,6 +15,8 @@ export interface BatchSink {
   beginBatch(): void
   /** It ends, also when a handler threw. */
   endBatch(records: number, payloadBytes: number): void
+  /** A record whose payload somebody has taken away; `c` as in the record. */
+  lost(kind: number, slot: number, generation: number, c: number): void
   /** Any record but a packet. */
   record(
     kind: number,
@@ -38,6 +41,15 @@ export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbo
 
 const NO_MEMORY = new ArrayBuffer(0)
 
+/** Undefined when a handler has taken the memory away meanwhile, by `buffer.transfer()`, which cannot be forbidden. */
+function view(memory: ArrayBuffer, offset: number, length: number): Buffer | undefined {
+  try {
+    return new PacketBuffer(memory, offset, length)
+  } catch {
+    return undefined
+  }
+}
+
 /**
  * Hands the records of each batch to a sink, in order.
  *
@@ -57,6 +69,9 @@ export class BatchReader {
 
   /** Called by native code, once per batch. */
   readonly onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
+    // Packets of many connections lie in it: whoever transfers one of them would take all. As with Buffer's own pool,
+    // postMessage and structuredClone refuse that.
+    if (payload !== undefined) markAsUntransferable(payload)
     const words = records * RECORD_WORDS
     if (this.#rest.length === 0) {
       this.#walk(this.#control, words, payload)
@@ -94,13 +109,15 @@ export class BatchReader {
         const b = words[here + 4] as number
         if (kind === record.packet) {
           const connection = connections[slot]
-          if (connection !== undefined && connection._generation === generation) {
-            const packet = new PacketBuffer(memory, a, b)
-            if (contexts.inUse) withinConnection(connection, deliver, connection, packet)
-            else deliver(connection, packet)
-          }
+          if (connection === undefined || connection._generation !== generation) continue
+          const packet = view(memory, a, b)
+          if (packet === undefined) sink.lost(kind, slot, generation, 0)
+          else if (contexts.inUse) withinConnection(connection, deliver, connection, packet)
+          else deliver(connection, packet)
         } else {
-          sink.record(kind, slot, generation, a, b, words[here + 5] as number, payload)
+          const c = words[here + 5] as number
+          if (payload?.detached !== true || b === 0) sink.record(kind, slot, generation, a, b, c, payload)
+          else sink.lost(kind, slot, generation, c)
         }
       }
     } finally {

@@ -113,6 +113,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     for (const link of this.#links) link._end(closingError())
     const host = this._host
     if (host === undefined) return Promise.resolve({ drained: 0, cut: 0 })
+    host.beginEnd()
     return (this.#closing ??= this.#close(host, deadline))
   }
 

@@ -9,7 +9,7 @@ import { cause, frameError } from './vocabulary.js'
  * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on
  * the way broke it off; `'timeout'` a time limit passed; `'protocol-error'` the peer sent what the framing cannot
  * accept; `'overflow'` too much waited to be sent; `'refused'` a rule of this server; `'server-closing'` the server or
- * client was closed; `'io-error'` any other failure.
+ * client was closed; `'detached'` this program transferred the memory of packets away; `'io-error'` any other failure.
  */
 export type CloseCause =
   | 'local'
@@ -20,6 +20,7 @@ export type CloseCause =
   | 'overflow'
   | 'refused'
   | 'server-closing'
+  | 'detached'
   | 'io-error'
 
 const names: Readonly<Record<number, CloseCause>> = {
@@ -31,6 +32,7 @@ const names: Readonly<Record<number, CloseCause>> = {
   [cause.overflow]: 'overflow',
   [cause.refused]: 'refused',
   [cause.serverClosing]: 'server-closing',
+  [cause.detached]: 'detached',
   [cause.ioError]: 'io-error'
 }
 
@@ -104,6 +106,8 @@ export class CloseInfo {
       case 'peer-reset':
         if (this.#detail !== 0) return this.#systemError()
         return new IocpError('ECONNRESET', 'The peer reset the connection')
+      case 'detached':
+        return new IocpError('ERR_IOCP_DETACHED', errorCodes.ERR_IOCP_DETACHED)
       case 'io-error':
         return this.#systemError()
     }

@@ -8,7 +8,7 @@ import { publishClose } from './diagnostics.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
 import { transfersClosed } from './transfer_records.js'
-import { cause } from './vocabulary.js'
+import { cause, op } from './vocabulary.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {
@@ -23,6 +23,13 @@ export function abort(connection: Connection, operation: number): void {
     // Native code is through with it; only packets that nobody took had kept the end from being told.
     process.nextTick(finish, connection, extra.pending)
   }
+}
+
+/** Packets of it were lost because the program has transferred their memory away: it must not go on as if nothing had been. */
+export function loseMemory(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  extraOf(connection).cause = cause.detached
+  abort(connection, op.reset)
 }
 
 /** The last record of a connection. Its slot belongs to somebody else from now on. */

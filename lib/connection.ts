@@ -14,7 +14,7 @@ import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
 import { iterate } from './iteration.js'
 import { readEndDeadline, withFraming, type Profile } from './settings.js'
-import { checkContent, checkSize } from './outgoing.js'
+import { checkBytes, checkContent, checkSize } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
 import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
@@ -41,6 +41,8 @@ export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
 
 /** Packets that an overflow policy threw away since the last such event. */
 export interface DropInfo {
+  /** `'overflow'` the overflow policy; `'detached'` the memory of a payload was transferred or resized after `send`. */
+  readonly reason: 'overflow' | 'detached'
   readonly packets: number
   readonly bytes: number
 }
@@ -55,7 +57,7 @@ export interface ConnectionEvents<Data = unknown> {
   end: []
   /** After `send` said 'queued' or 'dropped': no more than `lowWater` bytes wait. */
   drain: []
-  /** Packets were thrown away by the overflow policy. */
+  /** Packets were thrown away. */
   drop: [info: DropInfo]
   /** The peer sent what the framing cannot accept. The connection closes, unless `error.discarded` is true. */
   frameError: [error: IocpFrameError]
@@ -202,9 +204,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
       if (rules.accepts !== undefined) payload = Buffer.from(data)
       size = Buffer.byteLength(payload)
     } else {
-      if (!((data as unknown) instanceof Uint8Array)) {
-        throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
-      }
+      checkBytes(data)
       size = data.byteLength
     }
     if (onSent !== undefined && typeof onSent !== 'function') throw invalidArgument('onSent', onSent, 'a function')

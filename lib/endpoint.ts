@@ -6,6 +6,7 @@ import { within, withinConnection } from './context.js'
 import { hold } from './intake.js'
 import { publishStats } from './diagnostics.js'
 import { IocpError, errorCodes, invalidArgument, invalidOption } from './errors.js'
+import { checkBytes } from './outgoing.js'
 import { LazyEmitter, type Emitter, type EventMap } from './events.js'
 import { whichConnection, type CloseReport, type Host } from './host.js'
 import type { Path } from './paths.js'
@@ -154,9 +155,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     const reader = new OptionReader(options, '')
     const targets = this.#readTargets(reader)
     reader.done()
-    if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
-      throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
-    }
+    if (typeof data !== 'string') checkBytes(data)
     const host = this._host
     if (host === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
     return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)

@@ -14,16 +14,17 @@ import {
   type NativeJobs,
   type NativeListen
 } from './binding.js'
-import { giveUp } from './closing.js'
+import { giveUp, loseMemory } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { within, withinConnection, withoutContext, type Context } from './context.js'
-import { SILENT, extraOf, type ConnectionHost } from './connection_state.js'
+import { SILENT, extraOf, flag, type ConnectionHost } from './connection_state.js'
 import { BatchReport, publishConnection } from './diagnostics.js'
 import { invalidArgument, type IocpError } from './errors.js'
 import { outside, type Emitter } from './events.js'
 import { GroupTable } from './groups.js'
 import { hold } from './intake.js'
 import { NativeFiles } from './native_files.js'
+import { ProfileTable } from './profile_table.js'
 import type { Profile } from './settings.js'
 import { intakeOf } from './receiving.js'
 import { connectionRecord, jobRecord, type JobSink } from './records.js'
@@ -32,7 +33,7 @@ import type { ConnectionStats, EndpointStats } from './stats.js'
 import { Submission } from './submission.js'
 import { fromNative, systemError } from './system_error.js'
 import { nextTurn } from './turn.js'
-import { SLOTS, op, record } from './vocabulary.js'
+import { SLOTS, jobOutcome, op, record } from './vocabulary.js'
 
 /** How an end went. */
 export interface CloseReport {
@@ -80,8 +81,7 @@ export class Host implements ConnectionHost, BatchSink {
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
   readonly #owner: HostOwner
-  readonly #profiles = new Map<string, number>()
-  readonly #known = new WeakMap<Profile, number>()
+  readonly #profiles: ProfileTable
   readonly #listeners: Profile[] = []
   readonly #attempts = new Map<number, Attempt>()
   readonly #report = new BatchReport()
@@ -91,6 +91,7 @@ export class Host implements ConnectionHost, BatchSink {
   #fresh: Connection[] = []
   #stopping: Promise<CloseReport> | undefined
   #reportStop: (report: CloseReport) => void = () => undefined
+  #isEnding = false
   #isWanted = true
   #isReferenced = true
 
@@ -115,6 +116,7 @@ export class Host implements ConnectionHost, BatchSink {
       throw fromNative(this.#binding, error)
     }
     this.submission = new Submission(this.#native)
+    this.#profiles = new ProfileTable(this.#native, this.submission)
     this.files = new NativeFiles(this.#binding, this.#native)
     onBatch = new BatchReader(this.#native.batchControl, this).onBatch
     this.#adjustReference()
@@ -123,6 +125,13 @@ export class Host implements ConnectionHost, BatchSink {
   /** The native side of the jobs. */
   get jobs(): NativeJobs {
     return this.#native
+  }
+
+  /** The server or client closes: from now on nothing more is taken over to be sent. */
+  beginEnd(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    for (const connection of this.connections) if (connection !== undefined) connection._flags |= flag.ended
   }
 
   /** Stops accepting; what is open goes on. */
@@ -144,16 +153,7 @@ export class Host implements ConnectionHost, BatchSink {
 
   /** The number under which native code knows a behaviour; equal ones have the same. */
   profileIndex(profile: Profile): number {
-    let index = this.#known.get(profile)
-    if (index !== undefined) return index
-    const key = JSON.stringify(profile.native)
-    index = this.#profiles.get(key)
-    if (index === undefined) {
-      index = this.#native.addProfile(profile.native)
-      this.#profiles.set(key, index)
-    }
-    this.#known.set(profile, index)
-    return index
+    return this.#profiles.indexOf(profile)
   }
 
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined {
@@ -260,6 +260,17 @@ export class Host implements ConnectionHost, BatchSink {
     this.#report.report(this.#owner, records, payloadBytes)
   }
 
+  lost(kind: number, slot: number, generation: number, c: number): void {
+    if (kind === record.connection || kind === record.connected) {
+      this.record(kind, slot, generation, 0, 0, c, undefined) // without its addresses
+    } else if (kind >= record.job) {
+      this.record(kind, slot, generation, 0, 0, jobOutcome.failed, undefined)
+    } else {
+      const connection = this.find(generation * SLOTS + slot)
+      if (connection !== undefined) loseMemory(connection)
+    }
+  }
+
   record(
     kind: number,
     slot: number,
@@ -318,6 +329,7 @@ export class Host implements ConnectionHost, BatchSink {
     accepted: boolean
   ): Connection {
     const connection = new Connection(this, slot, generation, profile, accepted)
+    if (this.#isEnding) connection._flags |= flag.ended
     if (payload !== undefined) this.addresses.set(slot, payload, at, length)
     this.connections[slot] = connection
     this.size++

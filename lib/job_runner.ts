@@ -5,11 +5,11 @@ import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { PacketBuffer } from './batch.js'
 import { binding, type NativeWorkerPort } from './binding.js'
-import { IocpError, invalidArgument } from './errors.js'
+import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import { Job, generationOf, slotOf } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, readCall } from './job_codec.js'
-import { checkContent, checkSize, sendRules, type SendRules } from './outgoing.js'
+import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from './outgoing.js'
 import { Submission } from './submission.js'
 import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from './vocabulary.js'
 
@@ -145,9 +145,7 @@ export class JobRunner {
 
   /** @throws IocpError unless the server's framing can carry it */
   payload(data: Uint8Array | string): Uint8Array {
-    if (typeof data !== 'string' && !((data as unknown) instanceof Uint8Array)) {
-      throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
-    }
+    if (typeof data !== 'string') checkBytes(data)
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
     checkSize(this.#rules, bytes.length)
     checkContent(this.#rules, bytes)

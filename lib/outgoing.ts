@@ -3,7 +3,7 @@
  * before anything is queued, whether it can: a send that cannot work has to throw at the place that called it.
  */
 
-import { IocpError } from './errors.js'
+import { IocpError, invalidArgument } from './errors.js'
 import type { NativeFraming } from './framing.js'
 
 /** The rules of one framing for payloads. */
@@ -108,6 +108,20 @@ function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number
     }
   }
   return best
+}
+
+/**
+ * Throws unless these are bytes that are there.
+ * @throws IocpError ERR_INVALID_ARG_TYPE
+ */
+export function checkBytes(data: Uint8Array): void {
+  if (!((data as unknown) instanceof Uint8Array)) {
+    throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+  }
+  // A view on memory that was transferred away has the length 0, as an empty packet has.
+  if (data.byteLength === 0 && data.buffer instanceof ArrayBuffer && data.buffer.detached) {
+    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred away')
+  }
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -38,7 +38,7 @@ export function connectionRecord(
       drained(connection)
       return
     case record.dropped:
-      dropped(connection, a, b)
+      dropped(connection, a, b, c)
       return
     case record.streamBegin:
       streamBegins(connection, b * 2 ** 32 + a)

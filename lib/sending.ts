@@ -1,10 +1,10 @@
 /** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
 
-import type { Connection } from './connection.js'
+import type { Connection, DropInfo } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
 import { withinConnection } from './context.js'
-import { cause, op } from './vocabulary.js'
+import { cause, op, outcome } from './vocabulary.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
 export const TAKEN = 0
@@ -103,9 +103,9 @@ export function drained(connection: Connection): void {
 }
 
 /** Packets were thrown away, by native code or by {@link admit}. */
-export function dropped(connection: Connection, packets: number, bytes: number): void {
+export function dropped(connection: Connection, packets: number, bytes: number, why: number): void {
   if (packets === 0 || (connection._flags & SILENT) !== 0) return
-  const info = { packets, bytes }
+  const info: DropInfo = { packets, bytes, reason: why === outcome.detached ? 'detached' : 'overflow' }
   connection.emit('drop', info)
   if ((connection._flags & SILENT) === 0) connection._host.owner.emit('drop', info, connection)
 }
@@ -116,5 +116,5 @@ export function reportDrops(connection: Connection): void {
   const { droppedPackets = 0, droppedBytes = 0 } = extra
   extra.droppedPackets = 0
   extra.droppedBytes = 0
-  withinConnection(connection, dropped, connection, droppedPackets, droppedBytes)
+  withinConnection(connection, dropped, connection, droppedPackets, droppedBytes, outcome.dropped)
 }

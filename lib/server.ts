@@ -145,6 +145,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
+    this._host?.beginEnd()
     return (this.#closing ??= this.#close(deadline))
   }
 

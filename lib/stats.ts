@@ -97,6 +97,8 @@ export interface EndpointStats {
   /** Everything that keeps the completion port from ending. */
   readonly objectsActive: number
   readonly directReadsPending: number
+  /** Behaviours of connections (framings with their limits) that native code keeps: those in use, and up to 64 others. */
+  readonly profiles: number
   /** Whether successes at once are handled without a completion packet. */
   readonly skipOnSuccess: boolean
   /** By name, see {@link counterNames}; native code may count more than that. */

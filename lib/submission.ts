@@ -12,9 +12,18 @@ import { OPERATION_WORDS, op, outcome } from './vocabulary.js'
 
 /**
  * What became of a packet: `'sent'` the system has taken its last byte, `'dropped'` the overflow policy threw it away,
- * `'closed'` the connection closed before it could be sent.
+ * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was transferred
+ * or resized before the end of the tick, so that there was nothing to send.
  */
-export type SendOutcome = 'sent' | 'dropped' | 'closed'
+export type SendOutcome = 'sent' | 'dropped' | 'closed' | 'detached'
+
+const outcomes: readonly (SendOutcome | undefined)[] = Object.entries(outcome).reduce<SendOutcome[]>(
+  (names, [name, number]) => {
+    names[number] = name as SendOutcome
+    return names
+  },
+  []
+)
 
 /** Called once for a packet whose fate was asked for. */
 export type SendCallback = (outcome: SendOutcome) => void
@@ -144,7 +153,7 @@ export class Submission {
     this.#tellers[token] = undefined
     this.#freeTokens.push(token)
     try {
-      callback(status === outcome.sent ? 'sent' : status === outcome.dropped ? 'dropped' : 'closed')
+      callback(outcomes[status] ?? 'closed')
     } finally {
       teller?._told()
     }

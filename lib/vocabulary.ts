@@ -56,6 +56,7 @@ export const op = {
   resume: 7,
   demand: 8,
   setFraming: 9,
+  freeProfile: 11,
   wantDrain: 12,
   broadcast: 40,
   broadcastPinned: 41,
@@ -73,11 +74,12 @@ export const cause = {
   overflow: 6,
   refused: 7,
   serverClosing: 8,
-  ioError: 9
+  ioError: 9,
+  detached: 11
 } as const
 
 /** What became of a send whose completion was asked for. */
-export const outcome = { sent: 0, dropped: 1, closed: 2 } as const
+export const outcome = { sent: 0, dropped: 1, closed: 2, detached: 3 } as const
 
 /** How a job ended. */
 export const jobOutcome = {

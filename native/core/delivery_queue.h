@@ -75,16 +75,17 @@ class DeliveryQueue {
   // be named by take_resumable(). Checked and parked in one step, so that no drain falls in between.
   bool park_if_full(ConnectionId id, DeliveryCredit* credit) {
     // Only the connection's own reader adds to its credit, so far below the bound it can tell alone.
-    if (credit->bytes < limits_.per_connection &&
-        pending_bytes_.load(std::memory_order_relaxed) < limits_.total) {
-      return false;
-    }
+    if (credit->bytes < limits_.per_connection && !is_full_.load(std::memory_order_relaxed)) return false;
     std::lock_guard<Mutex> guard(mutex_);
     if (credit->last_sequence <= drained_sequence_) credit->bytes = 0;
-    const bool over_own = credit->bytes >= limits_.per_connection;
-    const bool over_all = pending_bytes_ >= limits_.total;
-    if (!over_own && !over_all) return false;
-    parked_.push_back({id, over_own ? credit->last_sequence : 0});
+    if (credit->bytes >= limits_.per_connection) {
+      over_own_.push_back({id, credit->last_sequence});
+      std::push_heap(over_own_.begin(), over_own_.end(), drained_later);
+    } else if (is_full_) {
+      over_total_.push_back(id);
+    } else {
+      return false;
+    }
     ++times_parked_;
     return true;
   }
@@ -126,28 +127,26 @@ class DeliveryQueue {
       chunk->reuse();
       spare_.push_back(std::move(chunk));
     }
-    if (parked_.empty()) return false;
-    if (pending_bytes_ > limits_.total / 2) return false;
-    for (const Parked& parked : parked_) {
-      if (parked.sequence <= drained_sequence_) return true;
-    }
-    return false;
+    // Full until half of it has been drained, for everybody: whoever read on meanwhile would keep those out that
+    // have parked.
+    if (pending_bytes_ <= limits_.total / 2) is_full_ = false;
+    return may_resume_locked();
   }
 
   // I/O threads: connections that were parked and may read again, at most `most` of them.
   void take_resumable(size_t most, std::vector<ConnectionId>* out) {
     std::lock_guard<Mutex> guard(mutex_);
-    if (pending_bytes_ >= limits_.total) return;
-    size_t kept = 0;
-    for (size_t i = 0; i < parked_.size(); ++i) {
-      if (out->size() < most && parked_[i].sequence <= drained_sequence_) {
-        out->push_back(parked_[i].id);
+    while (out->size() < most && may_resume_locked()) {
+      if (!over_total_.empty()) {
+        out->push_back(over_total_.front());
+        over_total_.pop_front();
       } else {
-        parked_[kept++] = parked_[i];
+        std::pop_heap(over_own_.begin(), over_own_.end(), drained_later);
+        out->push_back(over_own_.back().id);
+        over_own_.pop_back();
       }
     }
-    parked_.resize(kept);
-    if (kept == 0) parked_.shrink_to_fit();
+    if (over_own_.empty()) over_own_.shrink_to_fit();
   }
 
   // Any thread, cheap.
@@ -162,15 +161,23 @@ class DeliveryQueue {
   };
   Depth depth() {
     std::lock_guard<Mutex> guard(mutex_);
-    return {pending_bytes_, peak_bytes_, parked_.size(), times_parked_};
+    return {pending_bytes_, peak_bytes_, over_own_.size() + over_total_.size(), times_parked_};
   }
 
  private:
   static constexpr size_t kSpareChunks = 4;
   struct Parked {
     ConnectionId id;
-    uint64_t sequence;  // may go on once this chunk is drained; 0: once the total allows
+    uint64_t sequence;  // may go on once this chunk is drained
   };
+
+  // Order of the heap: the one that may go on first is on top.
+  static bool drained_later(const Parked& one, const Parked& other) { return one.sequence > other.sequence; }
+
+  bool may_resume_locked() const {
+    if (is_full_) return false;
+    return !over_total_.empty() || (!over_own_.empty() && over_own_.front().sequence <= drained_sequence_);
+  }
 
   void append_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
     DeliveryChunk* chunk = writable(size);
@@ -194,6 +201,7 @@ class DeliveryQueue {
   void note_locked(const DeliveryChunk& chunk, uint64_t cost, DeliveryCredit* credit) {
     pending_bytes_ += cost;
     if (pending_bytes_ > peak_bytes_) peak_bytes_ = pending_bytes_;
+    if (pending_bytes_ >= limits_.total) is_full_ = true;
     if (credit != nullptr) {
       if (credit->last_sequence <= drained_sequence_) credit->bytes = 0;
       credit->bytes += cost;
@@ -233,10 +241,14 @@ class DeliveryQueue {
   Mutex mutex_;
   std::deque<std::unique_ptr<DeliveryChunk>> full_;  // the last one may still be filling
   std::vector<std::unique_ptr<DeliveryChunk>> spare_;
-  std::vector<Parked> parked_;
+  // Those that have parked for their own bound, a heap; and those that have for the bound of all, first come, first
+  // served. Naming some of them costs nothing for the others.
+  std::vector<Parked> over_own_;
+  std::deque<ConnectionId> over_total_;
   uint64_t last_sequence_ = 0;
   uint64_t drained_sequence_ = 0;
   std::atomic<uint64_t> pending_bytes_{0};  // written under the lock
+  std::atomic<bool> is_full_{false};        // likewise: the bound of all was reached, and half of it is not drained yet
   uint64_t peak_bytes_ = 0;
   uint64_t times_parked_ = 0;
   // Sequentially consistent: an appender writes the first and reads the second, the end of a drain does

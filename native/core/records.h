@@ -52,6 +52,7 @@ constexpr size_t kOperationWords = 6;
   X(resume, 7)                  \
   X(demand, 8)                  \
   X(set_framing, 9)             \
+  X(free_profile, 11)           \
   X(want_drain, 12)             \
   X(broadcast, 40)              \
   X(broadcast_pinned, 41)       \
@@ -68,13 +69,15 @@ constexpr size_t kOperationWords = 6;
   X(overflow, 6)             \
   X(refused, 7)              \
   X(server_closing, 8)       \
-  X(io_error, 9)
+  X(io_error, 9)             \
+  X(detached, 11)
 
 // What became of a packet whose sender asked to be told.
 #define IOCP_SEND_OUTCOMES(X) \
   X(sent, 0)                  \
   X(dropped, 1)               \
-  X(closed, 2)
+  X(closed, 2)                \
+  X(detached, 3)
 
 // How a job ended.
 #define IOCP_JOB_OUTCOMES(X) \

@@ -252,7 +252,7 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   out->accepts = static_cast<uint32_t>(reader.number("accepts", 1, 1024));
   out->max_connections = static_cast<uint32_t>(reader.number("maxConnections", 0, UINT32_MAX));
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
-  if (out->profile == nullptr) reader.fail("profile");
+  if (!out->profile) reader.fail("profile");
   return reader.finish();
 }
 
@@ -274,7 +274,7 @@ bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine
   out->token = static_cast<uint32_t>(reader.number("token", 0, UINT32_MAX));
   out->timeout_ms = static_cast<uint32_t>(reader.number("timeout", 0, UINT32_MAX));
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
-  if (out->profile == nullptr) reader.fail("profile");
+  if (!out->profile) reader.fail("profile");
   return reader.finish();
 }
 

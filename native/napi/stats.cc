@@ -88,6 +88,7 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
 
   result.Set("objectsActive", number(env, totals.active));
   result.Set("directReadsPending", number(env, totals.direct_reads));
+  result.Set("profiles", number(env, totals.profiles));
   result.Set("skipOnSuccess", Napi::Boolean::New(env, engine.skips_on_success()));
   result.Set("counters", describe_counters(env, engine.counters()));
   return result;

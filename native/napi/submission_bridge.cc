@@ -55,10 +55,11 @@ bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations
                               Napi::Value pinned) {
   if (words_ == nullptr || operations > kMaxOperations) return false;
   bool ok = true;
-  for (uint32_t i = 0; ok && i < operations; ++i) {
+  for (uint32_t i = 0; i < operations; ++i) {
     Operation operation;
     std::memcpy(&operation, words_ + i * kOperationWords, sizeof(operation));
-    ok = carry_out(env, engine, operation, pinned);
+    // Whatever is wrong with one, those behind it are other connections'.
+    if (!carry_out(env, engine, operation, pinned)) ok = false;
   }
   forget_shared();
   engine->schedule_all(&ready_);
@@ -104,10 +105,12 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
     case OperationKind::demand:
       return !is_worker && with([&](Connection& c) { c.demand(operation.a); });
     case OperationKind::set_framing: {
-      const Profile* profile = engine->profile(operation.a);
-      return !is_worker && profile != nullptr &&
-             with([&](Connection& c) { c.set_framing(profile); });
+      if (is_worker) return false;
+      const ProfileRef profile = engine->profile(operation.a);
+      return profile && with([&](Connection& c) { c.set_framing(profile); });
     }
+    case OperationKind::free_profile:
+      return !is_worker && engine->free_profile(operation.a);
     case OperationKind::want_drain:
       return !is_worker && with([](Connection& c) { c.want_drain(); });
   }
@@ -118,8 +121,16 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
                             Napi::Value pinned) {
   const bool repeated = shared_.kind == operation.kind && shared_.place == operation.a &&
                         shared_.size == operation.b;
-  if (!locate(env, operation, pinned, repeated)) return false;
   uint32_t token = operation.c;
+  switch (locate(env, operation, pinned, repeated)) {
+    case Located::found:
+      break;
+    case Located::detached:
+      tell_detached(engine, operation, token);
+      return true;
+    case Located::malformed:
+      return false;
+  }
   if (worker_.hub != nullptr) {
     // A worker's reply names its job: one that has been settled meanwhile answers no more.
     if (token != 0 && !worker_.hub->runs(worker_.seat, token - 1)) return true;
@@ -132,17 +143,32 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   return true;
 }
 
+// The memory of a payload was transferred or resized between the send and its submission. That packet is gone; its
+// sender is told, and nobody else is concerned.
+void SubmissionBridge::tell_detached(Engine* engine, const Operation& operation, uint32_t token) {
+  const ConnectionId id{operation.slot, operation.generation};
+  const bool is_own = worker_.hub == nullptr;
+  const bool found = engine->with_connection(id, [&](Connection&) {
+    engine->count(Counter::drops, 1);
+    engine->count(Counter::dropped_bytes, operation.b);
+    engine->deliver({static_cast<uint32_t>(RecordKind::dropped), id.slot, id.generation, 1, operation.b,
+                     static_cast<uint32_t>(SendOutcome::detached)},
+                    nullptr, 0, nullptr);
+  });
+  if (is_own && token != 0) engine->deliver_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
+}
+
 // To one connection, what shared_ refers to; `shared`: others get it too.
 void SubmissionBridge::push(Connection& connection, bool shared, uint32_t token) {
-  const bool is_pinned = shared_.owner != nullptr && shared_.framing == nullptr;
+  const bool is_pinned = shared_.owner != nullptr && !shared_.profile;
   if (is_pinned) {
     shared_.owner->add_ref();
     connection.push(shared_.payload, shared_.owner, token, &ready_);
     return;
   }
-  while (shared && encode_shared(connection.send_framing())) {
+  while (shared && encode_shared(connection)) {
     shared_.owner->add_ref();
-    if (connection.push_encoded(shared_.framing, shared_.encoded, shared_.owner, token, &ready_) !=
+    if (connection.push_encoded(shared_.profile->send.get(), shared_.encoded, shared_.owner, token, &ready_) !=
         Connection::PushResult::reframe) {
       return;
     }
@@ -153,17 +179,28 @@ void SubmissionBridge::push(Connection& connection, bool shared, uint32_t token)
 
 bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation& operation,
                                  Napi::Value pinned) {
-  if (!locate(env, operation, pinned, false)) return false;
+  const Located located = locate(env, operation, pinned, false);
+  if (located == Located::malformed) return false;
   const ConnectionId except{operation.slot, operation.generation};
   engine->for_each_connection([&](Connection& connection) {
-    if (connection.id() != except) push(connection, true, 0);
+    const ConnectionId id = connection.id();
+    if (id == except) return;
+    if (located == Located::found) {
+      push(connection, true, 0);
+    } else {
+      tell_detached(engine, {operation.kind, id.slot, id.generation, operation.a, operation.b, 0}, 0);
+    }
   });
   return true;
 }
 
 bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& operation,
                                 Napi::Value pinned) {
-  if (!locate(env, operation, pinned, false)) return false;
+  const Located located = locate(env, operation, pinned, false);
+  if (located == Located::malformed) return false;
+  if (located == Located::detached) {
+    return worker_.hub->complete(*engine, worker_.seat, operation.slot, JobOutcome::failed, nullptr, 0);
+  }
   return operation.generation <= static_cast<uint32_t>(JobOutcome::cancelled) &&
          worker_.hub->complete(*engine, worker_.seat, operation.slot,
                                static_cast<JobOutcome>(operation.generation),
@@ -171,24 +208,24 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
 }
 
 // Makes shared_ what this operation refers to.
-bool SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::Value pinned,
-                              bool repeated) {
-  if (repeated) return true;
+SubmissionBridge::Located SubmissionBridge::locate(Napi::Env env, const Operation& operation,
+                                                   Napi::Value pinned, bool repeated) {
+  if (repeated) return Located::found;
   forget_shared();
   const OperationKind kind = static_cast<OperationKind>(operation.kind);
   if (kind == OperationKind::send || kind == OperationKind::broadcast ||
       kind == OperationKind::job_done) {
-    if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return false;
+    if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return Located::malformed;
     shared_.payload = {bytes_ + operation.a, operation.b};
   } else {
-    if (!pinned.IsArray()) return false;
+    if (!pinned.IsArray()) return Located::malformed;
     const Napi::Value item = pinned.As<Napi::Array>().Get(operation.a);
-    if (!item.IsTypedArray()) return false;
+    if (!item.IsTypedArray()) return Located::malformed;
     const Napi::Uint8Array bytes = item.As<Napi::Uint8Array>();
-    if (operation.b > bytes.ByteLength()) return false;
+    if (operation.b > bytes.ByteLength()) return Located::detached;
     if (delivery_ != nullptr) {
       napi_ref pin = nullptr;
-      if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return false;
+      if (napi_create_reference(env, bytes, 1, &pin) != napi_ok) return Located::malformed;
       shared_.owner = new PinnedOwner(delivery_, pin);
     }
     shared_.payload = {bytes.Data(), operation.b};
@@ -196,12 +233,14 @@ bool SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::V
   shared_.kind = operation.kind;
   shared_.place = operation.a;
   shared_.size = operation.b;
-  return true;
+  return Located::found;
 }
 
-// Makes shared_.encoded the payload as `framing` puts it on the wire. False when it does not fit.
-bool SubmissionBridge::encode_shared(const Framing* framing) {
-  if (shared_.owner != nullptr && shared_.framing == framing) return true;
+// Makes shared_.encoded the payload as the connection's framing puts it on the wire. False when it does not fit.
+bool SubmissionBridge::encode_shared(Connection& connection) {
+  if (shared_.owner != nullptr && shared_.profile->send.get() == connection.send_framing()) return true;
+  const ProfileRef profile = connection.send_profile();
+  const Framing* const framing = profile->send.get();
   const ByteSpan payload = shared_.payload;
   FrameEnvelope envelope;
   if (!framing->encode(payload.size, &envelope)) return false;
@@ -216,7 +255,7 @@ bool SubmissionBridge::encode_shared(const Framing* framing) {
   put(envelope.header, envelope.header_size);
   put(payload.data, payload.size);
   put(envelope.trailer, envelope.trailer_size);
-  shared_.framing = framing;
+  shared_.profile = profile;
   shared_.encoded = {block->data(), size};
   shared_.owner = block;
   return true;

@@ -28,7 +28,7 @@ class SubmissionBridge final {
 
   Napi::Uint32Array control() { return control_.Value(); }
   Napi::Uint8Array payload() { return payload_.Value(); }
-  // False when an operation was malformed; those before it have been carried out.
+  // False when an operation was malformed; all others have been carried out.
   bool submit(Napi::Env env, Engine* engine, uint32_t operations, Napi::Value pinned);
   void close();
 
@@ -43,17 +43,20 @@ class SubmissionBridge final {
     uint32_t place = 0;
     uint32_t size = 0;
     ByteSpan payload{nullptr, 0};
-    const Framing* framing = nullptr;
+    ProfileRef profile;  // whose framing `encoded` is for; it keeps that alive, so that none other has its address
     ByteSpan encoded{nullptr, 0};
     SendOwner* owner = nullptr;  // of the payload when pinned, else of `encoded`; one count is ours
   };
   void make_arrays(Napi::Env env);
   bool carry_out(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
   bool send(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
-  bool locate(Napi::Env env, const Operation& operation, Napi::Value pinned, bool repeated);
-  bool encode_shared(const Framing* framing);
+  // Where the payload of an operation is.
+  enum class Located { found, detached, malformed };
+  Located locate(Napi::Env env, const Operation& operation, Napi::Value pinned, bool repeated);
+  bool encode_shared(Connection& connection);
   void push(Connection& connection, bool shared, uint32_t token);
   bool broadcast(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
+  void tell_detached(Engine* engine, const Operation& operation, uint32_t token);
   bool job_done(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);
   void forget_shared();
 

@@ -31,7 +31,7 @@ void ConnectionTimer::fire() {
   connection->release();
 }
 
-Connection::Connection(Engine* engine, const Profile* profile, UniqueSocket socket,
+Connection::Connection(Engine* engine, const ProfileRef& profile, UniqueSocket socket,
                        const Address& local, const Address& remote, Listener* listener)
     : engine_(engine),
       profile_(profile),
@@ -253,12 +253,21 @@ void Connection::demand(uint32_t packets) {
   request(kReceive);
 }
 
-void Connection::set_framing(const Profile* profile) {
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    send_framing_.store(profile->send.get(), std::memory_order_release);
-  }
+// Those that are replaced are let go without the lock: the last count frees them.
+void Connection::set_framing(ProfileRef profile) {
+  ProfileRef old_send = profile;
+  ProfileRef old_next = profile;
+  std::lock_guard<SrwLock> guard(lock_);
+  if (changed_framings_ == nullptr) changed_framings_ = std::make_unique<ChangedFramings>();
+  std::swap(changed_framings_->send, old_send);
+  std::swap(changed_framings_->next_receive, old_next);
+  send_framing_.store(profile->send.get(), std::memory_order_release);
   next_receive_framing_.store(profile->receive.get(), std::memory_order_release);
+}
+
+ProfileRef Connection::send_profile() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return changed_framings_ == nullptr ? profile_ : changed_framings_->send;
 }
 
 ConnectionStats Connection::stats() {

@@ -104,7 +104,7 @@ class Connection final {
     kCloseLate = 512,  // cancelled operations have not come back: close the socket all the same
   };
 
-  Connection(Engine* engine, const Profile* profile, UniqueSocket socket, const Address& local,
+  Connection(Engine* engine, const ProfileRef& profile, UniqueSocket socket, const Address& local,
              const Address& remote, Listener* listener);
   ~Connection();
   Connection(const Connection&) = delete;
@@ -142,14 +142,18 @@ class Connection final {
   // has happened, when that is not the connection's framing any more.
   PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token,
                           ReadyList* ready);
+  // To compare with; it may be gone a moment later. On the engine's own JavaScript thread, which alone changes it, it
+  // stays until that does.
   const Framing* send_framing() const { return send_framing_.load(std::memory_order_acquire); }
+  // What it sends with, and keeps alive. Any thread.
+  ProfileRef send_profile();
   SendQueue::Totals queued();
 
   // -- the engine's JavaScript thread -----------------------------------------------------------
   void pause() { paused_.store(true, std::memory_order_release); }
   void resume();
   void demand(uint32_t packets);
-  void set_framing(const Profile* profile);
+  void set_framing(ProfileRef profile);
   // One DRAIN record as soon as the queue is at the low-water mark, at once if it is already.
   void want_drain();
 
@@ -210,6 +214,12 @@ class Connection final {
     ConnectionTimer deadline;
     ConnectionTimer late_close;
   };
+  // Framings that have taken the place of those of profile_. Only few connections have this.
+  struct ChangedFramings {
+    ProfileRef send;
+    ProfileRef receive;
+    ProfileRef next_receive;
+  };
   // What has to be done when the last thread has left the socket of a connection that is closing.
   struct ToClose {
     UniqueSocket socket;    // to close now, because nothing is pending; else it stays until all packets have come
@@ -260,6 +270,7 @@ class Connection final {
   bool has_undecoded() const { return current_size_ != current_offset_ || frame_.whole(); }
   bool may_deliver() const;
   bool over_delivery_bound();
+  void take_next_framing();
   bool decode_current();
   void consumed(uint32_t bytes);
   void protocol_error(FrameError error);
@@ -268,8 +279,16 @@ class Connection final {
   // connection_send.cc
   void run_send();
   void send_strand();
-  PushResult push_parts(const Framing* framing, ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
-                        uint32_t token, ReadyList* ready);
+struct Push {
+    ByteSpan payload;
+    SendOwner* owner;
+    uint32_t token;
+    PushResult result = PushResult::closed;
+    bool schedule = false;
+    SendQueue::Finished dropped{};
+  };
+  void push_locked(ByteSpan header, ByteSpan trailer, Push* push);
+  PushResult after_push(Push* push, ReadyList* ready);
   PushResult make_room_locked(uint64_t size, SendQueue::Finished* dropped);
   size_t max_write() const;
   void after_write(uint32_t bytes, const SendQueue::Finished& finished);
@@ -309,16 +328,17 @@ class Connection final {
   void forget_files();
 
   Engine* const engine_;
-  const Profile* const profile_;
+  const ProfileRef profile_;
   Listener* const listener_;
   const Framing* receive_framing_;               // receiving strand
   std::atomic<const Framing*> send_framing_;     // written under lock_
-  std::atomic<const Framing*> next_receive_framing_{nullptr};
+  std::atomic<const Framing*> next_receive_framing_{nullptr};  // written under lock_
   ConnectionId id_;
   std::atomic<uint32_t> refs_{1};
   SrwLock lock_;
 
   // Under lock_.
+  std::unique_ptr<ChangedFramings> changed_framings_;
   UniqueSocket socket_;    // open while a call or an operation on it may be under way
   uint32_t users_ = 0;     // strands that may be in a call on the socket
   uint32_t requests_ = 0;

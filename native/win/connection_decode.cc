@@ -15,18 +15,23 @@ bool Connection::may_deliver() const {
   return !profile_->demand || demand_.load(std::memory_order_acquire) > 0;
 }
 
+// The receiving strand alone uses the old one, and does not any more.
+void Connection::take_next_framing() {
+  ProfileRef old;
+  std::lock_guard<SrwLock> guard(lock_);
+  std::swap(old, changed_framings_->receive);
+  std::swap(changed_framings_->receive, changed_framings_->next_receive);
+  next_receive_framing_.store(nullptr, std::memory_order_release);
+  const Framing& framing = *changed_framings_->receive->receive;
+  receive_framing_ = &framing;
+  takes_transfers_ = carries_transfers(framing);
+  takes_iocps_files_ = profile_->transfers && framing.iocps_files();
+}
+
 // Decodes what has been read. False when the strand has to stop.
 bool Connection::decode_current() {
   if (over_delivery_bound()) return false;
-  if (const Framing* next = next_receive_framing_.load(std::memory_order_acquire)) {
-    if (frame_.at_rest()) {
-      receive_framing_ = next;
-      takes_transfers_ = carries_transfers(*next);
-      takes_iocps_files_ = profile_->transfers && next->iocps_files();
-      // Unless JavaScript has asked for yet another one meanwhile.
-      next_receive_framing_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel);
-    }
-  }
+  if (next_receive_framing_.load(std::memory_order_acquire) != nullptr && frame_.at_rest()) take_next_framing();
   if (frame_.at_rest() && raw_file_.load(std::memory_order_acquire) != nullptr) {
     take_raw();
     return true;

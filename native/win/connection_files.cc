@@ -37,12 +37,12 @@ bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOpt
     if (!send_framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope)) return false;
   }
   if (!options.transmit && calls::associate(engine_->port(), file->handle()) != 0) return false;
-  const Framing* const framing = send_framing_;
+  const ProfileRef profile = send_profile();
   TransferFrame start;
   start.kind = TransferKind::start;
   start.id = options.id;
   start.number = options.start;
-  if (options.framed && !push_transfer(framing, start)) return false;
+  if (options.framed && !push_transfer(profile->send.get(), start)) return false;
   SendFile* sent = nullptr;
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -53,7 +53,7 @@ bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOpt
       sent->fill(std::move(file), options);
       if (options.length == 0 && send_.remove_item(sent)) sent->left_queue();
     } else {
-      sent = new SendFile(this, engine_, framing, std::move(file), options);
+      sent = new SendFile(this, engine_, profile, std::move(file), options);
       add_sent_locked(sent, !options.framed && (options.held || options.length != 0));
     }
   }
@@ -67,9 +67,10 @@ bool Connection::reserve_file(uint32_t id) {
   options.id = id;
   options.framed = false;
   options.held = true;
+  const ProfileRef profile = send_profile();
   std::lock_guard<SrwLock> guard(lock_);
   if (closing_ || shut_down_) return false;
-  auto* const sent = new SendFile(this, engine_, send_framing_, nullptr, options);
+  auto* const sent = new SendFile(this, engine_, profile, nullptr, options);
   add_sent_locked(sent, true);
   sent->release();
   return true;

@@ -19,72 +19,67 @@ constexpr uint8_t kMaxRetries = 6;
 
 }  // namespace
 
+// The facade refuses what it can; what native code cannot frame must not go out bare.
 Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token,
                                         ReadyList* ready) {
-  for (;;) {
-    const Framing* framing = send_framing();
+  Push push{payload, owner, token};
+  {
+    // With the lock, under which the framing stays what it is.
+    std::lock_guard<SrwLock> guard(lock_);
     FrameEnvelope envelope;
-    if (!framing->encode(payload.size, &envelope)) {
-      // The facade refuses what it can; what native code cannot frame must not go out bare.
-      if (owner != nullptr) owner->release();
-      SendQueue::Finished dropped;
-      dropped.packets = 1;
-      dropped.bytes = payload.size;
-      note_dropped(dropped);
-      if (token != 0) engine_->deliver_sent(id_, token, SendOutcome::dropped);
-      return PushResult::dropped;
+    if (send_framing()->encode(payload.size, &envelope)) {
+      push_locked({envelope.header, envelope.header_size}, {envelope.trailer, envelope.trailer_size}, &push);
+    } else {
+      push.result = PushResult::dropped;
     }
-    const PushResult result =
-        push_parts(framing, {envelope.header, envelope.header_size}, payload,
-                   {envelope.trailer, envelope.trailer_size}, owner, token, ready);
-    if (result != PushResult::reframe) return result;
   }
+  return after_push(&push, ready);
 }
 
 Connection::PushResult Connection::push_encoded(const Framing* framing, ByteSpan bytes,
                                                 SendOwner* owner, uint32_t token,
                                                 ReadyList* ready) {
-  return push_parts(framing, {nullptr, 0}, bytes, {nullptr, 0}, owner, token, ready);
-}
-
-Connection::PushResult Connection::push_parts(const Framing* framing, ByteSpan header,
-                                              ByteSpan payload, ByteSpan trailer,
-                                              SendOwner* owner, uint32_t token,
-                                              ReadyList* ready) {
-  SendQueue::Finished dropped;
-  PushResult result = PushResult::closed;
-  bool schedule = false;
+  Push push{bytes, owner, token};
   {
     std::lock_guard<SrwLock> guard(lock_);
     // Another thread has changed it: what is encoded for the old one must not stand behind the new.
     if (framing != send_framing()) return PushResult::reframe;
-    if (!closing_ && !end_requested_) {
-      result = make_room_locked(header.size + payload.size + trailer.size, &dropped);
-    }
-    if (result == PushResult::accepted) {
-      if (owner != nullptr) {
-        send_.push_owned(header, payload, trailer, std::exchange(owner, nullptr), token);
-      } else {
-        send_.push_copy(header, payload, trailer, token);
-      }
-      if (!sending_ && !send_waits_) {
-        requests_ |= kSend;
-        schedule = !std::exchange(scheduled_, true);
-      }
-    }
+    push_locked({nullptr, 0}, {nullptr, 0}, &push);
   }
-  if (schedule) {
+  return after_push(&push, ready);
+}
+
+void Connection::push_locked(ByteSpan header, ByteSpan trailer, Push* push) {
+  const ByteSpan payload = push->payload;
+  if (!closing_ && !end_requested_) {
+    push->result = make_room_locked(header.size + payload.size + trailer.size, &push->dropped);
+  }
+  if (push->result != PushResult::accepted) return;
+  if (push->owner != nullptr) {
+    send_.push_owned(header, payload, trailer, std::exchange(push->owner, nullptr), push->token);
+  } else {
+    send_.push_copy(header, payload, trailer, push->token);
+  }
+  if (sending_ || send_waits_) return;
+  requests_ |= kSend;
+  push->schedule = !std::exchange(scheduled_, true);
+}
+
+// Without the lock.
+Connection::PushResult Connection::after_push(Push* push, ReadyList* ready) {
+  const PushResult result = push->result;
+  if (push->schedule) {
     add_ref();
     ready->push_back(this);
   }
-  if (owner != nullptr) owner->release();
+  if (push->owner != nullptr) push->owner->release();
   if (result == PushResult::dropped) {
-    ++dropped.packets;
-    dropped.bytes += payload.size;
+    ++push->dropped.packets;
+    push->dropped.bytes += push->payload.size;
   }
-  if (dropped.packets != 0) note_dropped(dropped);
-  if (result != PushResult::accepted && token != 0) {
-    engine_->deliver_sent(id_, token,
+  if (push->dropped.packets != 0) note_dropped(push->dropped);
+  if (result != PushResult::accepted && push->token != 0) {
+    engine_->deliver_sent(id_, push->token,
                           result == PushResult::dropped ? SendOutcome::dropped
                                                         : SendOutcome::closed);
   }

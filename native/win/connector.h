@@ -20,7 +20,7 @@ struct ConnectOptions {
   Address local;  // any of the same family when not given
   uint32_t token = 0;
   uint32_t timeout_ms = 0;  // 0: the system's
-  const Profile* profile = nullptr;
+  ProfileRef profile;
 };
 
 // Counted: one for being registered with the engine, one for the operation in the kernel, one for each

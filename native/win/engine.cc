@@ -52,12 +52,26 @@ uint32_t Engine::start() {
 }
 
 uint32_t Engine::add_profile(Profile profile) {
-  profiles_.push_back(std::make_unique<Profile>(std::move(profile)));
-  return static_cast<uint32_t>(profiles_.size() - 1);
+  const ProfileRef added(new SharedProfile(std::move(profile), &profiles_alive_));
+  if (free_profiles_.empty()) {
+    profiles_.push_back(added);
+    return static_cast<uint32_t>(profiles_.size() - 1);
+  }
+  const uint32_t index = free_profiles_.back();
+  free_profiles_.pop_back();
+  profiles_[index] = added;
+  return index;
 }
 
-const Profile* Engine::profile(uint32_t index) const {
-  return index < profiles_.size() ? profiles_[index].get() : nullptr;
+ProfileRef Engine::profile(uint32_t index) const {
+  return index < profiles_.size() ? profiles_[index] : nullptr;
+}
+
+bool Engine::free_profile(uint32_t index) {
+  if (index >= profiles_.size() || !profiles_[index]) return false;
+  free_profiles_.push_back(index);
+  profiles_[index] = nullptr;
+  return true;
 }
 
 const std::shared_ptr<JobHub>& Engine::open_jobs(const JobHubOptions& options) {
@@ -136,7 +150,7 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::adopt(UniqueSocket socket, const Profile* profile, const Address& local,
+bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local,
                    const Address& remote, Listener* listener, const Record& announcement) {
   const bool inherits = profile->no_delay && listener != nullptr && listener->hands_no_delay_down(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
@@ -203,7 +217,8 @@ Engine::Totals Engine::totals() const {
           peak_connections_.load(std::memory_order_relaxed),
           total_connections_.load(std::memory_order_relaxed),
           active_.load(std::memory_order_relaxed),
-          direct_reads_.load(std::memory_order_relaxed)};
+          direct_reads_.load(std::memory_order_relaxed),
+          profiles_alive_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace iocp

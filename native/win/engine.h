@@ -56,7 +56,10 @@ class Engine final {
   // 0, or the Win32 number; then nothing is left behind.
   uint32_t start();
   uint32_t add_profile(Profile profile);
-  const Profile* profile(uint32_t index) const;
+  // Null when there is none of this number.
+  ProfileRef profile(uint32_t index) const;
+  // The number may be given to another one; connections that have this one keep it. False when there is none.
+  bool free_profile(uint32_t index);
   // 0 and *index, or the number and in *syscall the call that failed; then nothing is left behind.
   uint32_t listen(const ListenOptions& options, uint32_t* index, const char** syscall);
   Listener* listener(uint32_t index) const;
@@ -155,7 +158,7 @@ class Engine final {
   void shed_direct_reads();
   const CompletionPort& port() const { return port_; }
   // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool adopt(UniqueSocket socket, const Profile* profile, const Address& local,
+  bool adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local,
              const Address& remote, Listener* listener, const Record& announcement);
   void forget(Connection* connection);
   // Of a call that has failed at once: no packet should come, and none that does may find freed memory.
@@ -183,6 +186,7 @@ class Engine final {
     uint64_t total_connections;
     uint64_t active;
     uint64_t direct_reads;
+    uint64_t profiles;  // kept, by whomever
   };
   Totals totals() const;
   PoolStats context_stats() const { return contexts_.stats(); }
@@ -240,7 +244,9 @@ class Engine final {
   const PayloadMemory::User payload_memory_;
   FreeList<Connection, SrwLock> contexts_;
   SlotMap<Connection, SrwLock> connections_;
-  std::vector<std::unique_ptr<Profile>> profiles_;    // JavaScript thread
+  std::atomic<uint32_t> profiles_alive_{0};
+  std::vector<ProfileRef> profiles_;                  // JavaScript thread
+  std::vector<uint32_t> free_profiles_;               // numbers of it that nobody has
   std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
   std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
   std::unique_ptr<PutOffReads[]> put_off_reads_;      // each its thread's alone

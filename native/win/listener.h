@@ -27,7 +27,7 @@ struct ListenOptions {
   uint32_t accepts = 64;
   uint32_t max_connections = UINT32_MAX;
   bool exclusive = true;  // nobody else may bind the port, nor take it over
-  const Profile* profile = nullptr;
+  ProfileRef profile;
 };
 
 struct AcceptOperation final : Operation {

@@ -1,16 +1,18 @@
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "core/framing/framing.h"
+#include "core/ref.h"
 
 namespace iocp {
 
 enum class ReadMode : uint8_t { adaptive, zero_byte, direct };
 enum class OverflowPolicy : uint8_t { queue, drop_newest, drop_oldest, close };
 
-// How connections behave. Immutable once added to an engine, which keeps it for its whole life; any
-// number of connections point to one.
+// How connections behave.
 struct Profile {
   std::shared_ptr<const Framing> receive;
   std::shared_ptr<const Framing> send;
@@ -34,5 +36,30 @@ struct Profile {
   uint32_t send_buffer = 0;
   uint32_t type_of_service = 0;
 };
+
+// One that is in use; immutable. Counted: one for the engine's table while JavaScript knows its number, one for each
+// listener, attempt to connect, connection, file and encoded payload that it belongs to. All of those end before the
+// engine does.
+class SharedProfile final : public Profile {
+ public:
+  SharedProfile(Profile profile, std::atomic<uint32_t>* alive) : Profile(std::move(profile)), alive_(alive) {
+    alive_->fetch_add(1, std::memory_order_relaxed);
+  }
+  SharedProfile(const SharedProfile&) = delete;
+  SharedProfile& operator=(const SharedProfile&) = delete;
+
+  void add_ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() const {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+ private:
+  ~SharedProfile() { alive_->fetch_sub(1, std::memory_order_relaxed); }
+
+  mutable std::atomic<uint32_t> refs_{0};
+  std::atomic<uint32_t>* const alive_;
+};
+
+using ProfileRef = Ref<const SharedProfile>;
 
 }  // namespace iocp

@@ -23,11 +23,11 @@ const uint8_t kZeros[16 * 1024] = {};
 
 }  // namespace
 
-SendFile::SendFile(Connection* connection, Engine* engine, const Framing* framing,
+SendFile::SendFile(Connection* connection, Engine* engine, ProfileRef profile,
                    std::unique_ptr<TransferFile> file, const SendFileOptions& options)
     : connection_(connection),
       engine_(engine),
-      framing_(framing),
+      profile_(std::move(profile)),
       options_(options),
       file_(std::move(file)),
       held_(options.held),
@@ -264,7 +264,7 @@ bool SendFile::encode_head(uint32_t size) {
   head_size_ = 0;
   if (!options_.framed) return true;
   FrameEnvelope envelope;
-  if (!framing_->encode(uint64_t{size} + kTransferChunkHeader, &envelope)) return false;
+  if (!profile_->send->encode(uint64_t{size} + kTransferChunkHeader, &envelope)) return false;
   std::memcpy(head_, envelope.header, envelope.header_size);
   TransferFrame frame;
   frame.kind = TransferKind::chunk;
@@ -358,7 +358,7 @@ void SendFile::push_done() {
     frame.has_hash = true;
     frame.hash = hash;
   }
-  connection_->push_transfer(framing_, frame);
+  connection_->push_transfer(profile_->send.get(), frame);
 }
 
 // By whoever has set `ended_`.

@@ -22,6 +22,7 @@
 #include "core/transfer_protocol.h"
 #include "win/engine_timer.h"
 #include "win/operation.h"
+#include "win/profile.h"
 #include "win/srw_lock.h"
 #include "win/transfer_file.h"
 
@@ -57,7 +58,7 @@ class SendFile final : public SendOwner {
     uint64_t size() const { return head.size + data.size + file_size; }
   };
 
-  SendFile(Connection* connection, Engine* engine, const Framing* framing,
+  SendFile(Connection* connection, Engine* engine, ProfileRef profile,
            std::unique_ptr<TransferFile> file, const SendFileOptions& options);
   ~SendFile();
 
@@ -124,7 +125,7 @@ class SendFile final : public SendOwner {
 
   Connection* const connection_;
   Engine* const engine_;
-  const Framing* const framing_;
+  const ProfileRef profile_;  // of its frames, whatever the connection sends with later
   SendFileOptions options_;
   SrwLock lock_;
   std::unique_ptr<TransferFile> file_;  // null before fill() and when it has ended

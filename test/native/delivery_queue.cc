@@ -206,6 +206,90 @@ TEST_CASE("delivery_queue: at the overall bound everybody parks, and all are nam
   for (size_t i = 0; i < parked.size(); ++i) CHECK(resumable[i].slot == parked[i]);
 }
 
+TEST_CASE("delivery_queue: a connection whose own bytes are drained goes on, however much waits of others") {
+  Queue queue({400000, 1000});
+  DeliveryCredit own;
+  DeliveryCredit others;
+  append(queue, 1, 0, std::string(1000, 'x'), &own);
+  CHECK(queue.park_if_full({1, 1}, &own));
+  // More than half of the total, in chunks behind that of the first.
+  for (uint32_t i = 0; i < 30; ++i) append(queue, 2, i, std::string(10000, 'x'), &others);
+  CHECK(queue.depth().bytes > 200000);
+  bool resume = false;
+  for (int i = 0; i < 3 && !resume; ++i) REQUIRE(drain_one(queue, &resume));
+  CHECK(queue.depth().bytes > 200000);
+  REQUIRE(resume);
+  std::vector<ConnectionId> resumable;
+  queue.take_resumable(10, &resumable);
+  REQUIRE(resumable.size() == 1);
+  CHECK(resumable[0].slot == 1);
+}
+
+TEST_CASE("delivery_queue: once full, nobody reads on before those that have parked") {
+  Queue queue({400000, 1u << 20});
+  std::vector<DeliveryCredit> credits(4);
+  for (uint32_t i = 0; i < 45; ++i) append(queue, 0, i, std::string(9000, 'x'), &credits[0]);
+  CHECK(queue.park_if_full({0, 1}, &credits[0]));
+  CHECK(drain_one(queue));
+  // Below the bound again, and above half of it.
+  CHECK(queue.depth().bytes < 400000);
+  CHECK(queue.depth().bytes > 200000);
+  CHECK(queue.park_if_full({1, 1}, &credits[1]));
+  std::vector<ConnectionId> resumable;
+  queue.take_resumable(10, &resumable);
+  CHECK(resumable.empty());
+  bool resume = false;
+  while (!resume) REQUIRE(drain_one(queue, &resume));
+  CHECK(queue.depth().bytes <= 200000);
+  queue.take_resumable(1, &resumable);
+  queue.take_resumable(10, &resumable);
+  REQUIRE(resumable.size() == 2);
+  CHECK(resumable[0].slot == 0);
+  CHECK(resumable[1].slot == 1);
+}
+
+// Connections that always have something, one of which reads in small pieces; the draining thread takes a chunk at a
+// time. Whatever the bounds, nobody gets less than half of what the others get in any stretch of time.
+TEST_CASE("delivery_queue: everybody gets a share") {
+  struct Bounds {
+    uint64_t total;
+    uint64_t own;
+  };
+  for (const Bounds bounds : {Bounds{400000, 20000}, Bounds{1u << 20, 60000}, Bounds{300000, 1u << 20}}) {
+    constexpr uint32_t kConnections = 25;
+    Queue queue({bounds.total, bounds.own});
+    std::vector<DeliveryCredit> credits(kConnections);
+    std::deque<uint32_t> ready;  // as the engine's list of connections that may read
+    for (uint32_t slot = 0; slot < kConnections; ++slot) ready.push_back(slot);
+    std::vector<uint64_t> got(kConnections, 0);
+    std::mt19937 random(7);
+    uint32_t turn = 0;
+    for (int stretch = 0; stretch < 20; ++stretch) {
+      std::fill(got.begin(), got.end(), 0);
+      for (int step = 0; step < 3000; ++step) {
+        // Reading is faster than draining.
+        for (int reads = 0; reads < 8 && !ready.empty(); ++reads) {
+          const uint32_t slot = ready.front();
+          ready.pop_front();
+          append(queue, slot, turn++, std::string(2000 + random() % 2000, 'x'), &credits[slot]);
+          if (!queue.park_if_full({slot, 1}, &credits[slot])) ready.push_back(slot);
+        }
+        std::unique_ptr<DeliveryChunk> chunk = queue.take();
+        if (chunk == nullptr) continue;
+        for (uint32_t i = 0; i < chunk->count(); ++i) got[chunk->records()[i].slot] += chunk->records()[i].b;
+        const size_t cost = chunk->cost();
+        if (!queue.finish(std::move(chunk), cost)) continue;
+        std::vector<ConnectionId> resumable;
+        queue.take_resumable(256, &resumable);
+        for (const ConnectionId id : resumable) ready.push_back(id.slot);
+      }
+      uint64_t total = 0;
+      for (const uint64_t one : got) total += one;
+      for (const uint64_t one : got) CHECK(one * 2 * kConnections >= total);
+    }
+  }
+}
+
 TEST_CASE("delivery_queue: agrees with a plain list under random use") {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     std::mt19937 random(seed);
@@ -218,6 +302,7 @@ TEST_CASE("delivery_queue: agrees with a plain list under random use") {
     std::vector<uint64_t> waiting(kConnections, 0);  // exact bytes of each in the queue
     std::deque<std::pair<uint32_t, std::string>> model;
     uint64_t pending = 0;
+    bool is_full = false;
     for (int step = 0; step < 3000; ++step) {
       const uint32_t slot = static_cast<uint32_t>(random() % kConnections);
       const auto choice = random() % 10;
@@ -228,13 +313,14 @@ TEST_CASE("delivery_queue: agrees with a plain list under random use") {
         model.emplace_back(slot, text);
         waiting[slot] += size + sizeof(Record);
         pending += size + sizeof(Record);
+        is_full = is_full || pending >= limits.total;
         // The credit may count what has been drained already, never less than what waits.
         REQUIRE(credits[slot].bytes >= waiting[slot]);
         parked[slot] = queue.park_if_full({slot, 1}, &credits[slot]);
         if (parked[slot]) {
-          REQUIRE((credits[slot].bytes >= limits.per_connection || pending >= limits.total));
+          REQUIRE((credits[slot].bytes >= limits.per_connection || is_full));
         } else {
-          REQUIRE(pending < limits.total);
+          REQUIRE_FALSE(is_full);
           REQUIRE(waiting[slot] < limits.per_connection);
         }
       } else if (choice >= 7 && random() % 6 == 0) {
@@ -252,6 +338,7 @@ TEST_CASE("delivery_queue: agrees with a plain list under random use") {
         }
         const size_t cost = chunk->cost();
         const bool resume = queue.finish(std::move(chunk), cost);
+        is_full = is_full && pending > limits.total / 2;
         std::vector<ConnectionId> resumable;
         if (resume) queue.take_resumable(1 + random() % 20, &resumable);
         for (const ConnectionId id : resumable) {

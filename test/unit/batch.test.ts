@@ -19,6 +19,10 @@ class Sink implements BatchSink {
     this.seen.push(['end', records, bytes])
   }
 
+  lost(...words: unknown[]): void {
+    this.seen.push(['lost', ...words])
+  }
+
   record(...words: unknown[]): void {
     this.seen.push(words)
   }
