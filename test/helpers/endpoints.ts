@@ -1,5 +1,6 @@
 /** How servers and clients end with their test. */
 
+import { once, type EventEmitter } from 'node:events'
 import type { Client, CloseInfo, Server } from 'iocp'
 import { onTestFinished } from 'vitest'
 
@@ -16,6 +17,12 @@ export function closeAfterTest(endpoint: Server | Client): void {
     if (task.result?.state === 'fail') console.error(`${task.name}: ${state(endpoint, closed)}`)
     await endpoint.close({ deadline: 0 })
   })
+}
+
+/** The first argument of the next event of a name. */
+export async function first<Value>(emitter: unknown, event: string): Promise<Value> {
+  const [value] = (await once(emitter as EventEmitter, event)) as [Value]
+  return value
 }
 
 function state(endpoint: Server | Client, closed: CloseInfo[]): string {

@@ -2,9 +2,10 @@
 
 import { connect, createClient, createServer, type Connection, type SendOutcome } from 'iocp'
 import { expect, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
+import { closeAfterTest, first } from '../helpers/endpoints.js'
 
 const HOST = '127.0.0.1'
+const PATIENCE = { timeout: 20_000 }
 
 test.each(['server', 'client'] as const)('from the moment of close(), connections of a %s are ending', async (side) => {
   const server = createServer()
@@ -12,7 +13,7 @@ test.each(['server', 'client'] as const)('from the moment of close(), connection
   closeAfterTest(server)
   closeAfterTest(client)
   const { port } = await server.listen(0, HOST)
-  const accepted = new Promise<Connection>((resolve) => server.once('connection', resolve))
+  const accepted = first<Connection>(server, 'connection')
   const made = await client.connect({ port, host: HOST })
   const peer = await accepted
   const endpoint = side === 'server' ? server : client
@@ -29,7 +30,7 @@ test.each(['server', 'client'] as const)('from the moment of close(), connection
   expect(look()).toEqual(ending)
   await new Promise(setImmediate)
   expect(look()).toEqual(ending)
-  const late = new Promise<void>((resolve) => theirs.once('end', resolve))
+  const late = first<undefined>(theirs, 'end')
   await late
   await closed
   expect(got).toEqual(['before'])
@@ -43,7 +44,7 @@ test('so are those that are accepted in that moment', async () => {
   const states: string[] = []
   server.on('connection', ({ state }) => states.push(state))
   const attempts = Array.from({ length: 50 }, () => connect({ port, host: HOST }).catch(() => undefined))
-  await expect.poll(() => states.length).toBeGreaterThan(0)
+  await expect.poll(() => states.length, PATIENCE).toBeGreaterThan(0)
   const before = states.length
   await server.close({ deadline: 1000 })
   expect(new Set(states.slice(before))).not.toContain('open')

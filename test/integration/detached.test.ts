@@ -2,9 +2,10 @@
 
 import { createServer, connect, type Connection, type DropInfo, type SendOutcome, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
+import { closeAfterTest, first } from '../helpers/endpoints.js'
 
 const HOST = '127.0.0.1'
+const PATIENCE = { timeout: 20_000 }
 const BIG = 200_000
 
 /** A server, and clients of it with the server's ends, in the same order. */
@@ -15,7 +16,7 @@ async function some(count: number): Promise<{ server: Server; clients: Connectio
   const clients: Connection[] = []
   const peers: Connection[] = []
   for (let index = 0; index < count; index++) {
-    const accepted = new Promise<Connection>((resolve) => server.once('connection', resolve))
+    const accepted = first<Connection>(server, 'connection')
     clients.push(await connect({ port, host: HOST }))
     peers.push(await accepted)
   }
@@ -25,12 +26,14 @@ async function some(count: number): Promise<{ server: Server; clients: Connectio
   return { server, clients, peers }
 }
 
-const next = (connection: Connection): Promise<Buffer> => new Promise((resolve) => connection.once('packet', resolve))
+const next = (connection: Connection): Promise<Buffer> => first<Buffer>(connection, 'packet')
 
 /** How memory can go between a send and its submission. */
-const ways: [string, (bytes: Uint8Array<ArrayBuffer>) => void, (size: number) => ArrayBuffer][] = [
-  ['transferred', ({ buffer }) => void structuredClone(buffer, { transfer: [buffer] }), (size) => new ArrayBuffer(size)],
-  ['shrunk', ({ buffer }) => void buffer.resize(10), (size) => new ArrayBuffer(size, { maxByteLength: size })]
+const ways: [string, (bytes: Uint8Array<ArrayBuffer>) => unknown, (size: number) => ArrayBuffer][] = [
+  ['transferred', ({ buffer }) => structuredClone(buffer, { transfer: [buffer] }), (size) => new ArrayBuffer(size)],
+  ['shrunk', ({ buffer }) => {
+    buffer.resize(10)
+  }, (size) => new ArrayBuffer(size, { maxByteLength: size })]
 ]
 
 describe.each(ways)('a large payload whose memory is %s in the tick of its send', (_, takeAway, make) => {
@@ -51,7 +54,7 @@ describe.each(ways)('a large payload whose memory is %s in the tick of its send'
       if (index === 7) expect(packet.toString()).toBe('behind it')
       else expect(packet.equals(Buffer.alloc(BIG, index))).toBe(true)
     }
-    await expect.poll(() => outcomes.filter((outcome) => outcome !== undefined).length).toBe(20)
+    await expect.poll(() => Object.keys(outcomes).length, PATIENCE).toBe(20)
     expect(outcomes[7]).toBe('detached')
     expect(new Set(outcomes.toSpliced(7, 1))).toEqual(new Set(['sent']))
     expect(drops).toEqual([{ packets: 1, bytes: BIG, reason: 'detached' }])
@@ -91,7 +94,9 @@ test('a payload that is gone already is refused at the call, and leaves nothing 
 
 describe('the memory of packets', () => {
   test.each([
-    ['postMessage', (buffer: ArrayBuffer) => new MessageChannel().port1.postMessage(buffer, [buffer])],
+    ['postMessage', (buffer: ArrayBuffer) => {
+      new MessageChannel().port1.postMessage(buffer, [buffer])
+    }],
     ['structuredClone', (buffer: ArrayBuffer) => structuredClone(buffer, { transfer: [buffer] })]
   ] as const)('cannot be taken away by %s', async (_, take) => {
     const { clients, peers } = await some(2)
@@ -108,7 +113,7 @@ describe('the memory of packets', () => {
       })
     }
     for (let round = 0; round < 50; round++) for (const client of clients) client.send(`packet ${round}`)
-    await expect.poll(() => seen.length).toBe(100)
+    await expect.poll(() => seen.length, PATIENCE).toBe(100)
     expect(errors).toHaveLength(100)
     for (const error of errors) expect(error).toMatchObject({ name: 'DataCloneError' })
     expect(seen.every((text) => /^packet \d+$/.test(text))).toBe(true)
@@ -142,6 +147,6 @@ describe('the memory of packets', () => {
     expect([cause, error?.code]).toEqual(['detached', 'ERR_IOCP_DETACHED'])
     expect(other.state).toBe('open')
     clients[2]?.send('still there')
-    await expect.poll(() => seen.includes('still there')).toBe(true)
+    await expect.poll(() => seen.includes('still there'), PATIENCE).toBe(true)
   })
 })
