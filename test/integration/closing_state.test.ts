@@ -21,6 +21,7 @@ test.each(['server', 'client'] as const)('from the moment of close(), connection
   const got: string[] = []
   theirs.on('packet', (packet) => got.push(packet.toString()))
   ours.send('before')
+  const late = first<undefined>(theirs, 'end')
   const closed = endpoint.close({ deadline: 5000 })
   const look = (): unknown[] => {
     const outcome: SendOutcome[] = []
@@ -30,7 +31,6 @@ test.each(['server', 'client'] as const)('from the moment of close(), connection
   expect(look()).toEqual(ending)
   await new Promise(setImmediate)
   expect(look()).toEqual(ending)
-  const late = first<undefined>(theirs, 'end')
   await late
   await closed
   expect(got).toEqual(['before'])
