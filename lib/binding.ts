@@ -12,6 +12,7 @@ import { cause, frameError, jobOutcome, op, outcome, record } from './vocabulary
 /** How a completion port is made. */
 export interface NativeEngineOptions {
   ioThreads: number
+  diskThreads: number
   /** Bytes that may wait for JavaScript, all connections together. */
   deliveryBytes: number
   /** The same for one connection. */
@@ -180,7 +181,17 @@ export interface NativeEngine extends NativeJobs {
   cancelConnect(token: number): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   stats(): EndpointStats
-  /** Takes the file over; false when it was closed instead, because the connection takes none. */
+  openSource(path: string, hash: boolean): Promise<NativeFile>
+  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>
+  /** At the exit of the process: none of those is in the middle of making a file then. Blocks for 2 s at most. */
+  finishCreations(): void
+  /** Hashes for a while, from `at` on. Gives how far it has come, and at `bytes` the SHA-256. */
+  hashSome(file: unknown, at: number, bytes: number, keep: boolean): Promise<number | Uint8Array>
+  /** hashSome() fails soon, one that is under way and any other. */
+  stopFile(file: unknown): void
+  closeFile(file: unknown): Promise<void> | undefined
+  moveFile(from: string, to: string, replace: boolean): Promise<void>
+  /** Takes the file over; false when the connection takes none. */
   sendFile(slot: number, generation: number, file: unknown, options: NativeSendFile): boolean
   receiveFile(slot: number, generation: number, file: unknown, options: NativeReceiveFile): boolean
   cancelFile(slot: number, generation: number, received: boolean, id: number): void
@@ -218,12 +229,6 @@ export interface NativeBinding {
   /** Calls the function in no asynchronous context (AsyncLocalStorage), and gives what it returns. */
   withoutContext: <T>(body: () => T) => T
   errorInfo(winCode: number): { code: string; message: string }
-  openSource(path: string, hash: boolean): Promise<NativeFile>
-  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>
-  /** Hashes for a while, from `at` on. Gives how far it has come, and at `bytes` the SHA-256. */
-  hashSome(file: unknown, at: number, bytes: number, keep: boolean): Promise<number | Uint8Array>
-  closeFile(file: unknown): void
-  moveFile(from: string, to: string, replace: boolean): Promise<void>
   /** Whether this edition of Windows carries out any number of TransmitFile at a time. */
   readonly transmitsFreely: boolean
   constants: {

@@ -71,6 +71,10 @@ export interface IocpErrorDetails {
   address?: string | undefined
   /** The port concerned. */
   port?: number | undefined
+  /** The file concerned. */
+  path?: string | undefined
+  /** The name that a file was to be given. */
+  dest?: string | undefined
   /** The option or argument that was wrong. */
   option?: string | undefined
   /** The value that the option had. */
@@ -90,13 +94,15 @@ export class IocpError extends Error {
   declare readonly winCode?: number
   declare readonly address?: string
   declare readonly port?: number
+  declare readonly path?: string
+  declare readonly dest?: string
   declare readonly option?: string
   declare readonly value?: unknown
 
   constructor(code: string, message: string, details: IocpErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined)
     this.code = code
-    const { syscall, errno, winCode, address, port, option } = details
+    const { syscall, errno, winCode, address, port, path, dest, option } = details
     // Only what is known becomes a property, so that a printed error shows no empty lines.
     Object.assign(
       this,
@@ -105,6 +111,8 @@ export class IocpError extends Error {
       winCode !== undefined && { winCode },
       address !== undefined && { address },
       port !== undefined && { port },
+      path !== undefined && { path },
+      dest !== undefined && { dest },
       option !== undefined && { option, value: details.value }
     )
   }

@@ -389,6 +389,13 @@ export class Host implements ConnectionHost, BatchSink {
   }
 
   #stopped(report: CloseReport): void {
+    // What JavaScript still has open of files is closed by native threads.
+    this.files.whenIdle(() => {
+      this.#leave(report)
+    })
+  }
+
+  #leave(report: CloseReport): void {
     // Not in the batch that told: join() gives back the memory that the batch lies in.
     nextTurn(() => {
       this.#native.join()

@@ -1,9 +1,11 @@
 /** What native code does for file transfers, with its errors as this library's. */
 
 import type { NativeBinding, NativeEngine, NativeFile, NativeReceiveFile, NativeSendFile } from './binding.js'
+import { IocpError } from './errors.js'
 import { fromNative, systemError } from './system_error.js'
-import { transferError } from './transfer_errors.js'
+import { fileError } from './transfer_errors.js'
 import type { NativeTransferFrame } from './transfer_frames.js'
+import { plainPath } from './transfer_names.js'
 
 /** The connection that a call is about. */
 export interface Place {
@@ -11,24 +13,82 @@ export interface Place {
   readonly _generation: number
 }
 
+/** A file that is open. */
+export interface OpenFile extends NativeFile {
+  /** As it was opened. */
+  readonly path: string
+}
+
 /** Numbers of Windows that mean: the disk is full. */
 const DISK_FULL = new Set([39, 112])
 /** The end of the file came before the size that it had. */
 const END_OF_FILE = 38
+/** The call was given up, because all of the completion port is being cut off. */
+const CANCELLED = 995
 /** A file of that name is there. */
 const EXISTS = new Set([80, 183])
 
+/** Completion ports that are making files, and how many. */
+const making = new Map<NativeEngine, number>()
+let watchesExit = false
+
+/**
+ * The process exits, and the system ends all threads wherever they are. A file that has just been made does not go with
+ * its handle yet, and would stay behind.
+ */
+function finishCreations(): void {
+  for (const native of making.keys()) native.finishCreations()
+}
+
+/** Has the exit of the process wait while a file is being made. */
+async function guarded<T>(native: NativeEngine, opening: Promise<T>): Promise<T> {
+  if (!watchesExit) {
+    watchesExit = true
+    process.on('exit', finishCreations)
+  }
+  making.set(native, (making.get(native) ?? 0) + 1)
+  try {
+    return await opening
+  } finally {
+    const left = (making.get(native) ?? 1) - 1
+    if (left === 0) making.delete(native)
+    else making.set(native, left)
+  }
+}
+
 export class NativeFiles {
-  /** Transfers that are under way on this completion port. */
-  active = 0
+  #active = 0
+  #whenIdle: (() => void) | undefined
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
   /** What is being done with a file on a thread. */
-  readonly #work = new WeakMap<NativeFile, Promise<unknown>>()
+  readonly #work = new WeakMap<OpenFile, Promise<unknown>>()
 
   constructor(binding: NativeBinding, native: NativeEngine) {
     this.#binding = binding
     this.#native = native
+  }
+
+  /** Transfers that are under way on this completion port, until their files are closed. */
+  get active(): number {
+    return this.#active
+  }
+
+  begin(): void {
+    this.#active++
+  }
+
+  end(): void {
+    if (--this.#active > 0) return
+    const callback = this.#whenIdle
+    this.#whenIdle = undefined
+    callback?.()
+  }
+
+  /** Calls back once nothing is under way, immediately when nothing is. */
+  whenIdle(callback: () => void): void {
+    if (this.#active === 0) callback()
+    else this.#whenIdle = callback
   }
 
   /** Whether this edition of Windows carries out any number of TransmitFile at a time. */
@@ -36,28 +96,32 @@ export class NativeFiles {
     return this.#binding.transmitsFreely
   }
 
-  openSource(path: string, hash: boolean): Promise<NativeFile> {
-    return this.#try(this.#binding.openSource(path, hash))
+  openSource(path: string, hash: boolean): Promise<OpenFile> {
+    return this.#open(this.#native.openSource(path, hash), path)
   }
 
-  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile> {
-    return this.#try(this.#binding.openTarget(path, size, resume, hash))
+  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<OpenFile> {
+    return this.#open(guarded(this.#native, this.#native.openTarget(path, size, resume, hash)), path)
+  }
+
+  async #open(opening: Promise<NativeFile>, path: string): Promise<OpenFile> {
+    return { ...(await this.#try(opening, { path })), path }
   }
 
   /**
    * The SHA-256 of the first bytes; with `keep` the file's own goes on behind them.
    * @param onProgress called now and then while it goes on
    */
-  hashFirst(file: NativeFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+  hashFirst(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
     const work = this.#hash(file, bytes, keep, onProgress)
     this.#work.set(file, work)
     return work
   }
 
   /** Step by step, so that neither a hash of hours nor the thread that computes it outlives this environment. */
-  async #hash(file: NativeFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+  async #hash(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
     for (let at = 0; ; ) {
-      const reached = await this.#try(this.#binding.hashSome(file.file, at, bytes, keep))
+      const reached = await this.#try(this.#native.hashSome(file.file, at, bytes, keep), { path: file.path })
       if (typeof reached !== 'number') return reached
       if (reached > at) onProgress()
       at = reached
@@ -65,22 +129,26 @@ export class NativeFiles {
   }
 
   /** @returns when it is closed: a hash that is being computed breaks off first */
-  async close(file: NativeFile | undefined): Promise<void> {
+  async close(file: OpenFile | undefined): Promise<void> {
     if (file === undefined) return
-    this.#binding.closeFile(file.file)
-    await this.#work.get(file)?.catch(() => undefined)
+    const work = this.#work.get(file)
+    if (work !== undefined) {
+      this.#native.stopFile(file.file)
+      await work.catch(() => undefined)
+    }
+    await this.#native.closeFile(file.file)?.catch(() => undefined)
   }
 
   move(from: string, to: string, replace: boolean): Promise<void> {
-    return this.#try(this.#binding.moveFile(from, to, replace))
+    return this.#try(this.#native.moveFile(from, to, replace), { path: from, dest: to })
   }
 
-  /** False when the connection does not take it; the file is closed then. */
-  send(place: Place, file: NativeFile, options: NativeSendFile): boolean {
+  /** False when the connection does not take it; the file is still to be closed then. */
+  send(place: Place, file: OpenFile, options: NativeSendFile): boolean {
     return this.#native.sendFile(place._slot, place._generation, file.file, options)
   }
 
-  receive(place: Place, file: NativeFile, options: NativeReceiveFile): boolean {
+  receive(place: Place, file: OpenFile, options: NativeReceiveFile): boolean {
     return this.#native.receiveFile(place._slot, place._generation, file.file, options)
   }
 
@@ -113,23 +181,26 @@ export class NativeFiles {
   }
 
   /** The error for a number of Windows that a transfer ended with. */
-  error(winCode: number, syscall: string): Error {
-    return this.#translate(systemError(this.#binding, { winCode, syscall }), winCode)
+  error(winCode: number, syscall: string, path: string): Error {
+    return this.#translate(systemError(this.#binding, { winCode, syscall, path: plainPath(path) }))
   }
 
-  #translate(error: Error, winCode: unknown): Error {
-    if (typeof winCode !== 'number') return error
-    if (DISK_FULL.has(winCode)) return transferError('ERR_IOCP_TRANSFER_DISK_FULL', undefined, error)
-    if (winCode === END_OF_FILE) return transferError('ERR_IOCP_TRANSFER_SOURCE_CHANGED', undefined, error)
-    if (EXISTS.has(winCode)) return transferError('ERR_IOCP_TRANSFER_EXISTS', undefined, error)
+  #translate(error: Error): Error {
+    if (!(error instanceof IocpError) || error.winCode === undefined) return error
+    const { winCode } = error
+    if (DISK_FULL.has(winCode)) return fileError('ERR_IOCP_TRANSFER_DISK_FULL', error)
+    if (winCode === END_OF_FILE) return fileError('ERR_IOCP_TRANSFER_SOURCE_CHANGED', error)
+    if (EXISTS.has(winCode)) return fileError('ERR_IOCP_TRANSFER_EXISTS', error)
+    if (winCode === CANCELLED) return fileError('ERR_IOCP_TRANSFER_CLOSED', error)
     return error
   }
 
-  async #try<T>(promise: Promise<T>): Promise<T> {
+  async #try<T>(promise: Promise<T>, place: { path: string; dest?: string }): Promise<T> {
     try {
       return await promise
     } catch (error) {
-      throw this.#translate(fromNative(this.#binding, error), (error as { winCode?: unknown }).winCode)
+      const dest = place.dest === undefined ? {} : { dest: plainPath(place.dest) }
+      throw this.#translate(fromNative(this.#binding, error, { path: plainPath(place.path), ...dest }))
     }
   }
 }

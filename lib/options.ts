@@ -86,6 +86,11 @@ export interface EngineOptions {
    * are processors; the others step in when one has to wait.
    */
   ioThreads?: number
+  /**
+   * Threads that wait for disks, so that nothing but files does: they open, read, hash, write, rename and close. 1 to
+   * 64, default 4; one more closes files where these are all busy. They are started when they are needed first.
+   */
+  diskThreads?: number
   /** Received bytes that may wait for JavaScript; beyond them reading stops, so that TCP slows the peers down. */
   delivery?: {
     /** All connections together. 64 KiB to 1 TiB; default 16 MiB. */

@@ -43,7 +43,7 @@ const connectionNames = [
   'copyThreshold',
   'transfer'
 ] as const
-const engineNames = ['ioThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
+const engineNames = ['ioThreads', 'diskThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
 const targetNames = [
   'port',
   'host',
@@ -164,6 +164,7 @@ export function readEngine(options: unknown): NativeEngineOptions {
   const free = { min: -1, max: 2 ** 31 - 1 }
   return {
     ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, 8),
+    diskThreads: reader.integer('diskThreads', { min: 1, max: 64 }, 4),
     deliveryBytes: total,
     deliveryPerConnection: perConnection,
     maxFreeBuffers: reader.integer('maxFreeBuffers', free, 0),

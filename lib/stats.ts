@@ -94,6 +94,8 @@ export interface EndpointStats {
   /** What waits to be sent, all connections together. */
   readonly sending: { readonly queuedBytes: number; readonly queuedPackets: number }
   readonly pools: Readonly<Record<'readBuffers' | 'waitBuffers' | 'contexts', PoolStats>>
+  /** Threads that wait for disks: those that were started, those at work, and files that wait for one. */
+  readonly disk: { readonly threads: number; readonly running: number; readonly queued: number }
   /** Everything that keeps the completion port from ending. */
   readonly objectsActive: number
   readonly directReadsPending: number

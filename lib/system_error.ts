@@ -18,14 +18,17 @@ export interface Failure {
   syscall?: string | undefined
   address?: string | undefined
   port?: number | undefined
+  path?: string | undefined
+  dest?: string | undefined
 }
 
-/** The error for a number of Windows, as `syscall CODE address:port: sentence`. */
+/** The error for a number of Windows, as `syscall CODE address:port: sentence`; of a file as `syscall CODE 'path' -> 'dest': sentence`. */
 export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: Failure): IocpError {
-  const { winCode, syscall, address, port } = failure
+  const { winCode, syscall, address, port, path, dest } = failure
   const { code, message } = native.errorInfo(winCode)
   const host = address?.includes(':') === true ? `[${address}]` : address
-  const place = host === undefined ? '' : ` ${host}${port === undefined ? '' : `:${port}`}`
+  const file = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`
+  const place = host === undefined ? file : ` ${host}${port === undefined ? '' : `:${port}`}`
   const call = syscall === undefined ? '' : `${syscall} `
   return new IocpError(code, `${call}${code}${place}: ${message}`, { ...failure, errno: errnoOf(code) })
 }
@@ -34,10 +37,10 @@ export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: F
 export function fromNative(
   native: Pick<NativeBinding, 'errorInfo'>,
   error: unknown,
-  place: { address?: string; port?: number } = {}
+  place: { address?: string; port?: number; path?: string; dest?: string } = {}
 ): Error {
   if (!(error instanceof Error)) return new Error(String(error))
   const { winCode, syscall, address = place.address, port = place.port } = error as Error & Partial<Failure>
   if (typeof winCode !== 'number') return error
-  return systemError(native, { winCode, syscall, address, port })
+  return systemError(native, { winCode, syscall, address, port, path: place.path, dest: place.dest })
 }

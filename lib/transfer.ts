@@ -1,11 +1,10 @@
 /** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
 
-import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { NOT_WRITABLE, SILENT, extraOf } from './connection_state.js'
 import { IocpError } from './errors.js'
 import { outside } from './events.js'
-import type { NativeFiles } from './native_files.js'
+import type { NativeFiles, OpenFile } from './native_files.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
 import type { IocpsTurn } from './transfer_iocps.js'
@@ -139,7 +138,7 @@ export abstract class Transfer {
     this.holdsEnd = holdsEnd
     this.files = connection._host.files
     transfersOf(connection).add(this)
-    this.files.active++
+    this.files.begin()
   }
 
   /** Breaks it off; only the first reason counts. */
@@ -229,7 +228,7 @@ export abstract class Transfer {
   }
 
   /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */
-  protected hashFirst(file: NativeFile, bytes: number, keep: boolean): Promise<Uint8Array> {
+  protected hashFirst(file: OpenFile, bytes: number, keep: boolean): Promise<Uint8Array> {
     const touch = (): void => {
       this.touch()
     }
@@ -293,8 +292,8 @@ export abstract class Transfer {
       clearTimeout(this.#timer)
       this.#signal?.removeEventListener('abort', this.#aborted)
       await cleanUp(failed)
-      this.files.active--
       transfersOf(this.connection).remove(this)
+      this.files.end()
     }
   }
 

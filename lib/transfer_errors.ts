@@ -30,6 +30,12 @@ export function transferError(code: IocpErrorCode, reason?: string, cause?: unkn
   return new IocpError(code, message, cause === undefined ? {} : { cause })
 }
 
+/** An error of a transfer whose reason is one of a file: with the place that this names. */
+export function fileError(code: IocpErrorCode, cause: IocpError): IocpError {
+  const { syscall, path, dest, winCode } = cause
+  return new IocpError(code, errorCodes[code], { syscall, path, dest, winCode, cause })
+}
+
 /** What the peer says went wrong. */
 export function errorOfPeer(number: number, reason: string): IocpError {
   const found = Object.entries(numbers).find(([, one]) => one === number)

@@ -3,12 +3,12 @@
 import { realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import type { NativeFile } from './binding.js'
 import { IocpError } from './errors.js'
+import type { OpenFile } from './native_files.js'
 import { Transfer } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import type { FileEnd } from './transfer_frames.js'
-import { otherName } from './transfer_names.js'
+import { otherName, plainPath } from './transfer_names.js'
 import type { AcceptPlan, Overwrite } from './transfer_options.js'
 import { claimPart, newPart, pruneNowAndThen, releasePart, resumePath } from './transfer_parts.js'
 import { fileOutcome } from './vocabulary.js'
@@ -43,11 +43,6 @@ export function targetOf(plan: Pick<AcceptPlan, 'directory' | 'path'>, name: str
   return toNamespacedPath(plan.path === undefined ? join(resolve(plan.directory ?? '.'), name) : resolve(plan.path))
 }
 
-/** A path as people write it. */
-function plainPath(path: string): string {
-  return path.replace(/^\\\\\?\\UNC\\/, String.raw`\\`).replace(/^\\\\\?\\/, '')
-}
-
 /** Neither a path nor a link may lead out of the folder that is allowed. */
 async function checkPlace(target: string, allowed: string | undefined): Promise<void> {
   if (allowed === undefined) return
@@ -77,7 +72,7 @@ async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): P
 export abstract class FileIn extends Transfer {
   protected part = ''
   protected keepsPart = false
-  protected source: NativeFile | undefined
+  protected source: OpenFile | undefined
   #claimed = ''
 
   /** Opens the part beside the target. Gives the bytes that are there already. */
@@ -98,7 +93,7 @@ export abstract class FileIn extends Transfer {
   }
 
   /** Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it. */
-  async #openKnown(part: string, size: number, hash: boolean): Promise<NativeFile | undefined> {
+  async #openKnown(part: string, size: number, hash: boolean): Promise<OpenFile | undefined> {
     if (!claimPart(part)) return undefined
     this.#claimed = part
     try {
@@ -135,7 +130,7 @@ export abstract class FileIn extends Transfer {
   }
 
   protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
-    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write')
+    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.part)
     if (outcome === fileOutcome.excess) return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
     return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }

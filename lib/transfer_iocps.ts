@@ -5,9 +5,9 @@
  */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { SILENT, flag } from './connection_state.js'
+import type { OpenFile } from './native_files.js'
 import { Kept, Transfer, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import type { FileEnd } from './transfer_frames.js'
@@ -128,7 +128,8 @@ class OutgoingIocpsFile extends Transfer {
   readonly #plan: SendPlan
   readonly #turn: IocpsTurn
   readonly #answer = new Kept<undefined>()
-  #file: NativeFile | undefined
+  #file: OpenFile | undefined
+  #path = ''
   #isOffered = false
   #isRefused = false
   #again: OutgoingIocpsFile | undefined
@@ -181,7 +182,7 @@ class OutgoingIocpsFile extends Transfer {
   }
 
   protected override errorOfEnd(end: FileEnd): Error {
-    return readError(this.files, end)
+    return readError(this.files, end, this.#path)
   }
 
   async _run(path: string): Promise<SentFile | OutgoingIocpsFile> {
@@ -211,6 +212,7 @@ class OutgoingIocpsFile extends Transfer {
     }
     const file = await this.files.openSource(path, false)
     this.#file = file
+    this.#path = file.path
     const length = rangeOf(plan, file.size)
     if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32 bits for a size')
     this.watch(plan.signal, length, plan.onProgress)
@@ -232,7 +234,7 @@ class OutgoingIocpsFile extends Transfer {
   }
 
   /** The file takes its place in the queue right behind its offer, so that nothing can come between them. */
-  #offer(file: NativeFile, name: Buffer, length: number): void {
+  #offer(file: OpenFile, name: Buffer, length: number): void {
     const offer = Buffer.alloc(HEADER + name.length + 1)
     offer[0] = type.offer
     offer.writeUInt32LE(length, 1)
@@ -241,10 +243,10 @@ class OutgoingIocpsFile extends Transfer {
     if (!this.files.control(this.connection, offer)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.#isOffered = true
     if (length === 0) return
-    this.#file = undefined
     const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
     const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: true }
     if (!this.files.send(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.#file = undefined
     this.started()
   }
 }

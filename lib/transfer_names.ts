@@ -55,3 +55,8 @@ export function otherName(name: string, n: number): string {
   if (/[\ud800-\udbff]$/.test(short)) short = short.slice(0, -1)
   return `${short}${number}${extension}`
 }
+
+/** A path as people write it. */
+export function plainPath(path: string): string {
+  return path.replace(/^\\\\\?\\UNC\\/, String.raw`\\`).replace(/^\\\\\?\\/, '')
+}

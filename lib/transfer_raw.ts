@@ -80,11 +80,11 @@ export abstract class UnframedIn extends FileIn {
 
   #start(bytes: number): void {
     const file = this.source
-    this.source = undefined
     this.connection._host.submission.flush()
     if (file === undefined || !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'or another file is being received')
     }
+    this.source = undefined
     this.#begun = performance.now()
     this.started()
   }

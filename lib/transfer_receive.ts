@@ -123,9 +123,9 @@ class IncomingFile extends FileIn implements Answerable {
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     const hash = there === 0 ? undefined : await this.hashFirst(file, there, this.#hasHash)
     await this.until(Promise.resolve())
-    this.source = undefined
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }
     if (!this.files.receive(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.source = undefined
     this.started()
     this.say({ kind: transferKind.accept, id: this.id, number: there, hash })
     const { number } = await this.frame(transferKind.start)

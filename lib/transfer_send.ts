@@ -1,9 +1,9 @@
 /** A file on its way out. */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import type { NativeFile } from './binding.js'
 import type { Connection } from './connection.js'
 import { flag } from './connection_state.js'
+import type { OpenFile } from './native_files.js'
 import { toPath, type Path } from './paths.js'
 import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
@@ -46,7 +46,8 @@ async function begin(connection: Connection, path: string, plan: SendPlan, setti
 
 class OutgoingFile extends Transfer {
   readonly #plan: SendPlan
-  #file: NativeFile | undefined
+  #file: OpenFile | undefined
+  #path = ''
   #length = 0
   #begun = 0
   #isOffered = false
@@ -98,6 +99,7 @@ class OutgoingFile extends Transfer {
     }
     const file = await this.files.openSource(path, plan.verify)
     this.#file = file
+    this.#path = file.path
     this.#length = rangeOf(plan, file.size)
     this.watch(plan.signal, this.#length, plan.onProgress)
     await this.until(Promise.resolve())
@@ -114,7 +116,7 @@ class OutgoingFile extends Transfer {
   }
 
   /** Offers it, and gives the place to begin at. */
-  async #offer(file: NativeFile, name: string): Promise<number> {
+  async #offer(file: OpenFile, name: string): Promise<number> {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
@@ -136,21 +138,21 @@ class OutgoingFile extends Transfer {
     return 0
   }
 
-  #hand(file: NativeFile, resumedFrom: number): void {
+  #hand(file: OpenFile, resumedFrom: number): void {
     const { id } = this
     const offset = this.#plan.offset + resumedFrom
     const length = this.#length - resumedFrom
     const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
-    this.#file = undefined
     this.connection._host.submission.flush()
     if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     }
+    this.#file = undefined
     this.started()
   }
 
   protected override errorOfEnd(end: FileEnd): Error {
-    return readError(this.files, end)
+    return readError(this.files, end, this.#path)
   }
 }
 

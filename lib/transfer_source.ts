@@ -46,8 +46,8 @@ export function pieceOf(
 }
 
 /** The error for an end that is not the file's. */
-export function readError(files: NativeFiles, { outcome, winCode }: FileEnd): Error {
-  return outcome === fileOutcome.failed ? files.error(winCode, 'read') : transferError('ERR_IOCP_TRANSFER_ABORTED')
+export function readError(files: NativeFiles, { outcome, winCode }: FileEnd, path: string): Error {
+  return outcome === fileOutcome.failed ? files.error(winCode, 'read', path) : transferError('ERR_IOCP_TRANSFER_ABORTED')
 }
 
 export function sentResult(bytes: number, begun: number, resumedFrom: number): SentFile {

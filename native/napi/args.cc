@@ -177,6 +177,7 @@ std::string text_of(const Napi::Value& value) {
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out) {
   ArgumentReader reader(env, value);
   out->io_threads = static_cast<uint32_t>(reader.number("ioThreads", 1, 64));
+  out->disk_threads = static_cast<uint32_t>(reader.number("diskThreads", 1, 64));
   out->delivery.total = reader.number("deliveryBytes", 1, kMaxInteger);
   out->delivery.per_connection = reader.number("deliveryPerConnection", 1, kMaxInteger);
   out->max_free_buffers = reader.signed_number("maxFreeBuffers", -1, INT32_MAX);

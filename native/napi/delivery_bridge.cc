@@ -35,6 +35,7 @@ bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
 void DeliveryBridge::close() {
   engine_ = nullptr;
   release_pins(env_);
+  files_.close();
   control_.Reset();
   on_batch_.Reset();
   waker_.close();
@@ -49,7 +50,9 @@ void DeliveryBridge::drain(napi_env env) {
     std::unique_ptr<DeliveryChunk> chunk = engine_->delivery().take();
     if (chunk == nullptr) {
       if (engine_->delivery().end_drain()) continue;
-      return release_pins(env);  // nobody woke this thread for those that came while it drained
+      // Nobody woke this thread for those that came while it drained.
+      release_pins(env);
+      return files_.settle(env);
     }
     const auto now = std::chrono::steady_clock::now();
     if (bytes >= kDrainBytes || now - begun >= LoopWaker::kTurnTime) {
@@ -57,6 +60,7 @@ void DeliveryBridge::drain(napi_env env) {
       return waker_.go_on_later();
     }
     note_batch(*chunk, now);
+    files_.settle(env);  // STOPPED may be in this chunk
     const size_t cost = chunk->cost();
     bytes += cost;
     const bool go_on = hand_over(env, chunk.get());

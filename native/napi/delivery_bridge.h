@@ -10,6 +10,7 @@
 
 #include <napi.h>
 
+#include "napi/file_jobs.h"
 #include "napi/loop_waker.h"
 #include "win/engine.h"
 
@@ -32,13 +33,18 @@ class DeliveryBridge final : public LoopWaker::Target,
 
   // Any thread that holds no lock of its own. None after close().
   void wake() { waker_.wake(); }
+  // The JavaScript thread. They are settled with the batches, before whatever the engine tells later.
+  FileJobs& files() { return files_; }
   // Any thread: a pinned payload is free again; its reference belongs to the JavaScript thread, which the
   // engine wakes at the end of the turn.
   void release_pin(napi_ref pin);
 
  private:
   void drain(napi_env env) override;
-  void woken(napi_env env) override { release_pins(env); }
+  void woken(napi_env env) override {
+    release_pins(env);
+    files_.settle(env);
+  }
   void nudge() override { engine_->wake_from_outside(); }
   void note_batch(const DeliveryChunk& chunk, std::chrono::steady_clock::time_point now);
   bool hand_over(napi_env env, DeliveryChunk* chunk);
@@ -54,6 +60,7 @@ class DeliveryBridge final : public LoopWaker::Target,
   bool external_buffers_ = true;  // until a host refuses them
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;
+  FileJobs files_;
 };
 
 }  // namespace iocp

@@ -30,6 +30,13 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::queued>("queued"),
                          InstanceMethod<&EngineWrap::queued_packets>("queuedPackets"),
                          InstanceMethod<&EngineWrap::connection_info>("connectionInfo"),
+                         InstanceMethod<&EngineWrap::open_source>("openSource"),
+                         InstanceMethod<&EngineWrap::open_target>("openTarget"),
+                         InstanceMethod<&EngineWrap::hash_some>("hashSome"),
+                         InstanceMethod<&EngineWrap::finish_creations>("finishCreations"),
+                         InstanceMethod<&EngineWrap::stop_file>("stopFile"),
+                         InstanceMethod<&EngineWrap::close_file>("closeFile"),
+                         InstanceMethod<&EngineWrap::move_file>("moveFile"),
                          InstanceMethod<&EngineWrap::send_file>("sendFile"),
                          InstanceMethod<&EngineWrap::receive_file>("receiveFile"),
                          InstanceMethod<&EngineWrap::cancel_file>("cancelFile"),
@@ -209,14 +216,32 @@ Napi::Value EngineWrap::connection_info(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// The three below take slot and generation first and say whether the connection took it over.
+Napi::Value EngineWrap::open_source(const Napi::CallbackInfo& info) { return file_job<&iocp::open_source>(info); }
+Napi::Value EngineWrap::open_target(const Napi::CallbackInfo& info) { return file_job<&iocp::open_target>(info); }
+Napi::Value EngineWrap::hash_some(const Napi::CallbackInfo& info) { return file_job<&iocp::hash_some>(info); }
+Napi::Value EngineWrap::move_file(const Napi::CallbackInfo& info) { return file_job<&iocp::move_file>(info); }
+// The process exits: what waits to make a file does not begin, and what makes one is waited for.
+void EngineWrap::finish_creations(const Napi::CallbackInfo&) {
+  if (engine_ == nullptr) return;
+  engine_->disk().break_off();
+  delivery_->files().wait_for_creations();
+}
+
+void EngineWrap::stop_file(const Napi::CallbackInfo& info) { iocp::stop_file(info); }
+
+// Also when the engine has ended.
+Napi::Value EngineWrap::close_file(const Napi::CallbackInfo& info) {
+  return iocp::close_file(info, engine_.get(), &delivery_->files());
+}
+
+// The two below take slot and generation first and say whether the connection took the file over.
 Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
   SendFileOptions options;
   bool taken = false;
   if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
-    std::unique_ptr<TransferFile> file = take_file(info[2]);
+    std::unique_ptr<TransferFile>* const file = file_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.send_file(std::move(file), options);
+      taken = file != nullptr && connection.send_file(file, options);
     });
     engine_->wake_if_needed();
   }
@@ -227,9 +252,9 @@ Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
   ReceiveFileOptions options;
   bool taken = false;
   if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
-    std::unique_ptr<TransferFile> file = take_file(info[2]);
+    std::unique_ptr<TransferFile>* const file = file_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.receive_file(std::move(file), options);
+      taken = file != nullptr && connection.receive_file(file, options);
     });
     engine_->wake_if_needed();
   }
@@ -303,6 +328,7 @@ void EngineWrap::join(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   napi_remove_env_cleanup_hook(info.Env(), &on_environment_cleanup, this);
   engine_->abandon();  // waits for what is pending, when STOPPED has not been seen yet
+  delivery_->files().settle(info.Env());
   end();
   Unref();
 }

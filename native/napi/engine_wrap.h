@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include "napi/delivery_bridge.h"
+#include "napi/files.h"
 #include "napi/submission_bridge.h"
 #include "win/engine.h"
 
@@ -34,6 +35,13 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value queued(const Napi::CallbackInfo& info);
   Napi::Value queued_packets(const Napi::CallbackInfo& info);
   Napi::Value connection_info(const Napi::CallbackInfo& info);
+  Napi::Value open_source(const Napi::CallbackInfo& info);
+  Napi::Value open_target(const Napi::CallbackInfo& info);
+  Napi::Value hash_some(const Napi::CallbackInfo& info);
+  void finish_creations(const Napi::CallbackInfo& info);
+  void stop_file(const Napi::CallbackInfo& info);
+  Napi::Value close_file(const Napi::CallbackInfo& info);
+  Napi::Value move_file(const Napi::CallbackInfo& info);
   Napi::Value send_file(const Napi::CallbackInfo& info);
   Napi::Value receive_file(const Napi::CallbackInfo& info);
   void cancel_file(const Napi::CallbackInfo& info);
@@ -57,6 +65,11 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void close_jobs(const Napi::CallbackInfo& info);
   Napi::Value job_stats(const Napi::CallbackInfo& info);
   JobHub* hub() const { return engine_ == nullptr ? nullptr : engine_->jobs(); }
+  template <Napi::Value (*begin)(const Napi::CallbackInfo&, Engine*, FileJobs*)>
+  Napi::Value file_job(const Napi::CallbackInfo& info) {
+    Engine* const engine = running(info);
+    return engine == nullptr ? info.Env().Undefined() : begin(info, engine, &delivery_->files());
+  }
   void end();
 
   std::shared_ptr<DeliveryBridge> delivery_;

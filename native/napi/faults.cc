@@ -36,6 +36,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   rule.per_mille = number("perMille", 1000);
   rule.short_to = number("shortTo", 0);
   rule.delay_ms = number("delay", 0);
+  rule.block_ms = number("block", 0);
   rule.keep = boolean_of(source.Get("keep"));
   fault::set_rule(call, rule);
 }

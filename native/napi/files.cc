@@ -1,11 +1,10 @@
 #include "napi/files.h"
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "napi/args.h"
-#include "napi/errors.h"
 
 namespace iocp {
 namespace {
@@ -17,7 +16,6 @@ constexpr uint64_t kMaxInteger = 9007199254740991;
 struct FileSlot {
   std::unique_ptr<TransferFile> file;
   TransferFile* busy = nullptr;  // the file, while a thread works on it
-  bool closed = false;           // when that thread is through with it
 };
 
 // While the environment is being torn down nothing can be made any more; then the file is closed here.
@@ -37,49 +35,6 @@ std::wstring wide(Napi::Value value) {
   return std::wstring(text.begin(), text.end());
 }
 
-// Work that may wait for a disk, then a promise that is kept on the JavaScript thread.
-class FileWork final : public Napi::AsyncWorker {
- public:
-  using Result = std::function<Napi::Value(Napi::Env)>;
-
-  FileWork(Napi::Env env, const char* syscall, std::function<uint32_t()> work, Result result)
-      : Napi::AsyncWorker(env, "iocp.file"),
-        syscall_(syscall),
-        work_(std::move(work)),
-        result_(std::move(result)) {}
-
-  // Empty, and nothing is begun, when the environment is being torn down: then there are no promises. (The deferred of
-  // node-addon-api would not say so, and hand out what it has never set.)
-  Napi::Value start() {
-    const Napi::Env env = Env();
-    napi_value promise = nullptr;
-    if (napi_create_promise(env, &deferred_, &promise) != napi_ok) {
-      Destroy();
-      return Napi::Value();
-    }
-    Queue();
-    return Napi::Value(env, promise);
-  }
-
- private:
-  void Execute() override { error_ = work_(); }
-  void OnOK() override {
-    const Napi::Value value = result_(Env());
-    // Refused while the environment is being torn down; nobody waits then.
-    if (error_ == 0) {
-      (void)napi_resolve_deferred(Env(), deferred_, value);
-    } else {
-      (void)napi_reject_deferred(Env(), deferred_, make_system_error(Env(), syscall_, error_).Value());
-    }
-  }
-
-  const char* const syscall_;
-  const std::function<uint32_t()> work_;
-  const Result result_;
-  napi_deferred deferred_ = nullptr;
-  uint32_t error_ = 0;
-};
-
 struct Opened {
   std::wstring path;
   std::unique_ptr<TransferFile> file;
@@ -92,32 +47,6 @@ Napi::Value describe(Napi::Env env, Opened* opened) {
   result.Set("file", wrap(env, std::move(opened->file)));
   result.Set("size", Napi::Number::New(env, size));
   return result;
-}
-
-Napi::Value open_source(const Napi::CallbackInfo& info) {
-  auto opened = std::make_shared<Opened>();
-  opened->path = wide(info[0]);
-  const bool hash = boolean_of(info[1]);
-  return (new FileWork(
-              info.Env(), "open",
-              [opened, hash] { return TransferFile::open_source(opened->path, hash, &opened->file); },
-              [opened](Napi::Env env) { return describe(env, opened.get()); }))
-      ->start();
-}
-
-Napi::Value open_target(const Napi::CallbackInfo& info) {
-  auto opened = std::make_shared<Opened>();
-  opened->path = wide(info[0]);
-  const uint64_t size = whole_number(info[1]);
-  const bool resume = boolean_of(info[2]);
-  const bool hash = boolean_of(info[3]);
-  return (new FileWork(
-              info.Env(), "open",
-              [opened, size, resume, hash] {
-                return TransferFile::open_target(opened->path, size, resume, hash, &opened->file);
-              },
-              [opened](Napi::Env env) { return describe(env, opened.get()); }))
-      ->start();
 }
 
 struct Hashed {
@@ -137,55 +66,6 @@ uint32_t hash_on_thread(Hashed* hashed, uint64_t bytes, bool keep) {
   return hashed->file->end_hash(keep, hashed->digest) ? 0 : static_cast<uint32_t>(ERROR_NOT_SUPPORTED);
 }
 
-// Some of the first `bytes`, from where the last call has ended: gives how far it has come, and in the end
-// the digest; with `keep` the file's own hash goes on behind them. The end of an environment and of the
-// process waits for what runs on the pool, before any cleanup hook is called; so each call is short, and
-// it is JavaScript that makes the next one.
-Napi::Value hash_some(const Napi::CallbackInfo& info) {
-  auto hashed = std::make_shared<Hashed>();
-  hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
-  hashed->file = std::move(hashed->slot->file);
-  hashed->slot->busy = hashed->file.get();
-  hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
-      Napi::Reference<Napi::Value>::New(info[0], 1));
-  hashed->at = whole_number(info[1]);
-  const uint64_t bytes = whole_number(info[2]);
-  const bool keep = boolean_of(info[3]);
-  auto* work = new FileWork(
-      info.Env(), "read", [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); },
-      [hashed](Napi::Env env) -> Napi::Value {
-        hashed->slot->busy = nullptr;
-        if (hashed->slot->closed) hashed->file.reset();
-        hashed->slot->file = std::move(hashed->file);
-        hashed->holder->Reset();
-        if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
-        return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
-      });
-  const Napi::Value promise = work->start();
-  if (promise.IsEmpty()) hashed->slot->busy = nullptr;  // the file goes with `hashed`
-  return promise;
-}
-
-// One that a thread works on is closed as soon as that has ended, which it does now.
-void close_file(const Napi::CallbackInfo& info) {
-  (void)take_file(info[0]);
-  if (!info[0].IsExternal()) return;
-  FileSlot* slot = info[0].As<Napi::External<FileSlot>>().Data();
-  if (slot->busy == nullptr) return;
-  slot->closed = true;
-  slot->busy->stop();
-}
-
-Napi::Value move_file(const Napi::CallbackInfo& info) {
-  const std::wstring from = wide(info[0]);
-  const std::wstring to = wide(info[1]);
-  const bool replace = boolean_of(info[2]);
-  return (new FileWork(
-              info.Env(), "rename", [from, to, replace] { return TransferFile::move(from, to, replace); },
-              [](Napi::Env env) { return env.Undefined(); }))
-      ->start();
-}
-
 std::string bytes_of(const ArgumentReader& reader, const char* name) {
   const Napi::Value value = reader.get(name);
   if (!value.IsTypedArray()) return {};
@@ -199,18 +79,107 @@ const uint8_t* start_of(const std::string& bytes) {
 
 }  // namespace
 
-void define_files(Napi::Env env, Napi::Object exports) {
-  exports.Set("openSource", Napi::Function::New(env, &open_source, "openSource"));
-  exports.Set("openTarget", Napi::Function::New(env, &open_target, "openTarget"));
-  exports.Set("hashSome", Napi::Function::New(env, &hash_some, "hashSome"));
-  exports.Set("closeFile", Napi::Function::New(env, &close_file, "closeFile"));
-  exports.Set("moveFile", Napi::Function::New(env, &move_file, "moveFile"));
-  exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));
+Napi::Value open_source(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  auto opened = std::make_shared<Opened>();
+  opened->path = wide(info[0]);
+  const bool hash = boolean_of(info[1]);
+  FileJobs::Plan plan;
+  plan.syscall = "open";
+  plan.breakable = true;
+  plan.work = [opened, hash] { return TransferFile::open_source(opened->path, hash, &opened->file); };
+  plan.result = [opened](Napi::Env env) { return describe(env, opened.get()); };
+  return jobs->start(info.Env(), engine, std::move(plan));
 }
 
-std::unique_ptr<TransferFile> take_file(Napi::Value value) {
+Napi::Value open_target(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  auto opened = std::make_shared<Opened>();
+  opened->path = wide(info[0]);
+  const uint64_t size = whole_number(info[1]);
+  const bool resume = boolean_of(info[2]);
+  const bool hash = boolean_of(info[3]);
+  FileJobs::Plan plan;
+  plan.syscall = "open";
+  plan.breakable = true;
+  plan.creates = true;
+  plan.work = [opened, size, resume, hash] {
+    return TransferFile::open_target(opened->path, size, resume, hash, &opened->file);
+  };
+  plan.result = [opened](Napi::Env env) { return describe(env, opened.get()); };
+  return jobs->start(info.Env(), engine, std::move(plan));
+}
+
+// Some of the first `bytes`, from where the last call has ended: gives how far it has come, and in the end
+// the digest; with `keep` the file's own hash goes on behind them. Each call is short, so that it holds neither
+// a disk thread nor the end of an environment for long, and it is JavaScript that makes the next one.
+Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  auto hashed = std::make_shared<Hashed>();
+  hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
+  hashed->file = std::move(hashed->slot->file);
+  hashed->slot->busy = hashed->file.get();
+  hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
+      Napi::Reference<Napi::Value>::New(info[0], 1));
+  hashed->at = whole_number(info[1]);
+  const uint64_t bytes = whole_number(info[2]);
+  const bool keep = boolean_of(info[3]);
+  FileJobs::Plan plan;
+  plan.syscall = "read";
+  plan.breakable = true;
+  plan.work = [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); };
+  plan.result = [hashed](Napi::Env env) -> Napi::Value {
+    FileSlot* const slot = hashed->slot;
+    slot->busy = nullptr;
+    slot->file = std::move(hashed->file);
+    hashed->holder->Reset();
+    if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
+    return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
+  };
+  const Napi::Value promise = jobs->start(info.Env(), engine, std::move(plan));
+  if (promise.IsEmpty()) hashed->slot->busy = nullptr;  // the file goes with `hashed`
+  return promise;
+}
+
+void stop_file(const Napi::CallbackInfo& info) {
+  if (!info[0].IsExternal()) return;
+  FileSlot* const slot = info[0].As<Napi::External<FileSlot>>().Data();
+  TransferFile* const file = slot->busy != nullptr ? slot->busy : slot->file.get();
+  if (file != nullptr) file->stop();
+}
+
+Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  std::unique_ptr<TransferFile>* const slot = file_of(info[0]);
+  if (slot == nullptr) return info.Env().Undefined();
+  auto file = std::make_shared<std::unique_ptr<TransferFile>>(std::move(*slot));
+  // Without an engine there is no other thread for it, and it is closed here.
+  if (engine == nullptr) return info.Env().Undefined();
+  FileJobs::Plan plan;
+  plan.syscall = "close";
+  plan.lane = DiskLane::end;
+  plan.work = [file] {
+    file->reset();
+    return 0u;
+  };
+  plan.result = [](Napi::Env env) { return env.Undefined(); };
+  return jobs->start(info.Env(), engine, std::move(plan));
+}
+
+Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  FileJobs::Plan plan;
+  plan.syscall = "rename";
+  plan.lane = DiskLane::end;
+  plan.work = [from = wide(info[0]), to = wide(info[1]), replace = boolean_of(info[2])] {
+    return TransferFile::move(from, to, replace);
+  };
+  plan.result = [](Napi::Env env) { return env.Undefined(); };
+  return jobs->start(info.Env(), engine, std::move(plan));
+}
+
+void define_files(Napi::Env env, Napi::Object exports) {
+  exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));
+}
+std::unique_ptr<TransferFile>* file_of(Napi::Value value) {
   if (!value.IsExternal()) return nullptr;
-  return std::move(value.As<Napi::External<FileSlot>>().Data()->file);
+  std::unique_ptr<TransferFile>* const file = &value.As<Napi::External<FileSlot>>().Data()->file;
+  return *file != nullptr ? file : nullptr;
 }
 
 bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out) {

@@ -5,18 +5,27 @@
 #include <napi.h>
 
 #include "core/transfer_protocol.h"
+#include "napi/file_jobs.h"
 #include "win/send_file.h"
 #include "win/receive_file.h"
 #include "win/transfer_file.h"
 
 namespace iocp {
 
-// openSource, openTarget, hashSome, closeFile, moveFile and transmitsFreely of the addon. What blocks
-// runs on Node's pool of threads and gives a promise.
+// What the class Engine has of these, each with the arguments of its call. What may wait for a disk gives a promise,
+// and a disk thread does it. Undefined where there is nothing to wait for.
+Napi::Value open_source(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+Napi::Value open_target(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+// hash_some() fails soon, one that is under way and any other.
+void stop_file(const Napi::CallbackInfo& info);
+Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+// transmitsFreely of the addon.
 void define_files(Napi::Env env, Napi::Object exports);
 
-// The open file behind what openSource or openTarget gave; null when it has been used or closed.
-std::unique_ptr<TransferFile> take_file(Napi::Value value);
+// Where JavaScript holds the open file that openSource or openTarget gave; null when it has been used or closed.
+std::unique_ptr<TransferFile>* file_of(Napi::Value value);
 bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out);
 bool read_receive_file(Napi::Env env, Napi::Value value, ReceiveFileOptions* out);
 // A frame and what it points to: the strings beside it. So it stays where it was read into; a copy's

@@ -86,6 +86,13 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   pools.Set("contexts", describe_pool(env, engine.context_stats()));
   result.Set("pools", pools);
 
+  const DiskPool::Stats disk_stats = engine.disk().stats();
+  Napi::Object disk = Napi::Object::New(env);
+  disk.Set("threads", number(env, disk_stats.threads));
+  disk.Set("running", number(env, disk_stats.running));
+  disk.Set("queued", number(env, disk_stats.queued));
+  result.Set("disk", disk);
+
   result.Set("objectsActive", number(env, totals.active));
   result.Set("directReadsPending", number(env, totals.direct_reads));
   result.Set("profiles", number(env, totals.profiles));

@@ -62,8 +62,10 @@ void Connection::release() {
   if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) finalize();
 }
 
-// The one place where a connection ends: it is closing and nothing of it is pending any more.
+// The one place where a connection ends: it is closing and nothing of it is pending any more. What it has open of
+// files a disk thread closes first.
 void Connection::finalize() {
+  if (close_files_first()) return;
   if (rare_timers_ != nullptr) {
     engine_->cancel(rare_timers_->retry);
     engine_->cancel(rare_timers_->deadline);

@@ -71,7 +71,20 @@ struct TransmitOperation final : Operation {
 
 // The files of one connection that have not ended, each with a count of the list.
 struct ConnectionFiles {
+  // Closes one that is still open when the connection has lost its last count; the last one ends the connection.
+  struct Closing final : DiskWork {
+    Closing(Connection* owner, SendFile* out, ReceiveFile* in) : connection(owner), sent(out), received(in) {}
+    void run_on_disk() override;
+    void hold_for_disk() override {}
+    void let_go_of_disk() override;
+    Connection* const connection;
+    SendFile* const sent;
+    ReceiveFile* const received;
+  };
+
   ~ConnectionFiles();
+  std::vector<std::unique_ptr<Closing>> closings;
+  std::atomic<size_t> open{0};  // of those
   std::unique_ptr<TransmitOperation> transmit;  // sending strand
   std::vector<SendFile*> sent;
   std::vector<ReceiveFile*> received;
@@ -163,10 +176,10 @@ class Connection final {
   // Any thread: a worker is through with one, or nobody will do it.
   void job_ended();
   // Each ends with one record SEND_FILE_END or RECEIVE_FILE_END, unless the connection closes before.
-  // False when it is closed or ending, or when the framing cannot carry such a chunk.
-  bool send_file(std::unique_ptr<TransferFile> file, const SendFileOptions& options);
+  // False when it is closed or ending, or when the framing cannot carry such a chunk; then the file is the caller's.
+  bool send_file(std::unique_ptr<TransferFile>* file, const SendFileOptions& options);
   // A raw file begins at the next packet boundary; there is one at a time.
-  bool receive_file(std::unique_ptr<TransferFile> file, const ReceiveFileOptions& options);
+  bool receive_file(std::unique_ptr<TransferFile>* file, const ReceiveFileOptions& options);
   void cancel_file(bool received, uint32_t id);
   // Queued behind what is there, whatever the overflow policy says: there are few, and none may be lost.
   bool push_transfer(const Framing* framing, const TransferFrame& frame);
@@ -202,6 +215,7 @@ class Connection final {
   friend class PacketSink;
   friend class SendFile;
   friend class ReceiveFile;
+  friend struct ConnectionFiles;
   struct ReadItem {
     ReadOperation* operation = nullptr;
     uint32_t bytes = 0;
@@ -325,6 +339,7 @@ struct Push {
   void take_raw();
   void cut_raw_off();
   void abandon_files(bool also_complete);
+  bool close_files_first();
   void forget_files();
 
   Engine* const engine_;

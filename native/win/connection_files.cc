@@ -25,18 +25,13 @@ bool take_out(std::vector<File*>* files, const File* file) {
 
 }  // namespace
 
-ConnectionFiles::~ConnectionFiles() {
-  for (SendFile* file : sent) file->release();
-  for (ReceiveFile* file : received) file->release();
-}
-
 // One whose place was reserved is filled; any other gets its place now.
-bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOptions& options) {
+bool Connection::send_file(std::unique_ptr<TransferFile>* file, const SendFileOptions& options) {
   if (options.framed) {
     FrameEnvelope envelope;
     if (!send_framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope)) return false;
   }
-  if (!options.transmit && calls::associate(engine_->port(), file->handle()) != 0) return false;
+  if (!options.transmit && calls::associate(engine_->port(), (*file)->handle()) != 0) return false;
   const ProfileRef profile = send_profile();
   TransferFrame start;
   start.kind = TransferKind::start;
@@ -50,10 +45,10 @@ bool Connection::send_file(std::unique_ptr<TransferFile> file, const SendFileOpt
     sent = find_sent_locked(options.id);
     if (sent != nullptr) {
       sent->add_ref();
-      sent->fill(std::move(file), options);
+      sent->fill(std::move(*file), options);
       if (options.length == 0 && send_.remove_item(sent)) sent->left_queue();
     } else {
-      sent = new SendFile(this, engine_, profile, std::move(file), options);
+      sent = new SendFile(this, engine_, profile, std::move(*file), options);
       add_sent_locked(sent, !options.framed && (options.held || options.length != 0));
     }
   }
@@ -94,17 +89,15 @@ SendFile* Connection::find_sent_locked(uint32_t id) {
   return nullptr;
 }
 
-bool Connection::receive_file(std::unique_ptr<TransferFile> file, const ReceiveFileOptions& options) {
-  if (calls::associate(engine_->port(), file->handle()) != 0) return false;
-  auto* received = new ReceiveFile(this, engine_, std::move(file), options);
+bool Connection::receive_file(std::unique_ptr<TransferFile>* file, const ReceiveFileOptions& options) {
+  if (calls::associate(engine_->port(), (*file)->handle()) != 0) return false;
+  ReceiveFile* received = nullptr;
   bool wake = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_ || (options.raw && raw_file_.load(std::memory_order_relaxed) != nullptr)) {
-      received->release();
-      return false;
-    }
+    if (closing_ || (options.raw && raw_file_.load(std::memory_order_relaxed) != nullptr)) return false;
     if (files_ == nullptr) files_ = std::make_unique<ConnectionFiles>();
+    received = new ReceiveFile(this, engine_, std::move(*file), options);
     files_->received.push_back(received);
     received->add_ref();
     if (options.raw && options.bytes != 0) {
@@ -349,37 +342,6 @@ void Connection::cut_raw_off() {
   if (file == nullptr) return;
   file->cut_off();
   file->release();
-}
-
-// The connection closes: what a disk still owes its files is not waited for. None is added any more. One
-// whose last byte has come is still written, unless even that has to end.
-void Connection::abandon_files(bool also_complete) {
-  std::vector<SendFile*> sent;
-  std::vector<ReceiveFile*> received;
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    if (files_ == nullptr) return;
-    sent = files_->sent;
-    received = files_->received;
-    for (SendFile* file : sent) file->add_ref();
-    for (ReceiveFile* file : received) file->add_ref();
-  }
-  for (SendFile* file : sent) {
-    file->abandon();
-    file->release();
-  }
-  for (ReceiveFile* file : received) {
-    file->abandon(also_complete);
-    file->release();
-  }
-}
-
-// With the last count: nothing of them is pending. Their handles are closed before the CLOSE record.
-void Connection::forget_files() {
-  if (ReceiveFile* raw = raw_file_.exchange(nullptr)) raw->release();
-  if (files_ == nullptr) return;
-  for (SendFile* file : files_->sent) engine_->cancel(file->timer());
-  files_.reset();
 }
 
 }  // namespace iocp

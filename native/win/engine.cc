@@ -28,6 +28,7 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
       wait_buffers_(kWaitBuffer, options.max_free_buffers),
       payload_memory_(options.max_free_buffers >= 0),
       contexts_(options.max_free_contexts),
+      disk_(this, options.disk_threads),
       put_off_reads_(new PutOffReads[options.io_threads]),
       timers_(now_ms(), kTimerGranularityMs),
       direct_limit_(kMostDirectReads) {}

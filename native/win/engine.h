@@ -24,6 +24,7 @@
 #include "win/connection.h"
 #include "win/connector.h"
 #include "win/delivery.h"
+#include "win/disk_pool.h"
 #include "win/engine_timer.h"
 #include "win/io_thread.h"
 #include "win/job_hub.h"
@@ -36,6 +37,7 @@ namespace iocp {
 
 struct EngineOptions {
   uint32_t io_threads = 1;  // 1..64
+  uint32_t disk_threads = 1;  // 1..64
   DeliveryLimits delivery;
   int64_t max_free_buffers = 0;   // 0: unlimited, -1: keep none
   int64_t max_free_contexts = 0;
@@ -118,6 +120,7 @@ class Engine final {
   void count(Counter counter, uint64_t n) { counters_.add(thread_index(), counter, n); }
   static uint64_t now_ms() { return GetTickCount64(); }
   static uint32_t coarse_ms() { return static_cast<uint32_t>(GetTickCount64()); }
+  DiskPool& disk() { return disk_; }
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
   bool skips_on_success() const { return skip_on_success_; }
   // Parked connections may read again.
@@ -249,6 +252,7 @@ class Engine final {
   std::vector<uint32_t> free_profiles_;               // numbers of it that nobody has
   std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
   std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
+  DiskPool disk_;
   std::unique_ptr<PutOffReads[]> put_off_reads_;      // each its thread's alone
 
   SrwLock attempts_lock_;

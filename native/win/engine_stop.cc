@@ -5,6 +5,11 @@
 #include "win/engine.h"
 
 namespace iocp {
+namespace {
+
+constexpr uint32_t kBreakOffMs = 100;
+
+}  // namespace
 
 void Engine::stop(uint32_t deadline_ms) {
   if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
@@ -22,7 +27,11 @@ void Engine::begin_stop() {
       connection.request_end(CloseCause::server_closing, stop_deadline_ms_);
     }
   });
-  if (stop_deadline_ms_ != 0) arm(stop_timer_, stop_deadline_ms_);
+  if (stop_deadline_ms_ != 0) {
+    arm(stop_timer_, stop_deadline_ms_);
+  } else {
+    disk_.break_off();
+  }
   active_release();  // the engine's own
 }
 
@@ -31,6 +40,7 @@ void Engine::cut_all() {
   for_each_connection([](Connection& connection) {
     connection.close_now(CloseCause::server_closing, kWsaEtimedout, true);
   });
+  disk_.break_off();
 }
 
 bool Engine::try_active_add() {
@@ -59,7 +69,10 @@ void Engine::abandon() {
   post(&cut_operation_);  // a stop with a deadline may be under way: it has none any more
   {
     std::lock_guard<SrwLock> guard(stopped_lock_);
-    while (!stopped_) stopped_changed_.wait(stopped_lock_);
+    while (!stopped_) {
+      // A disk thread may have begun to open a file in the very moment.
+      if (!stopped_changed_.wait_for(stopped_lock_, kBreakOffMs)) disk_.break_off();
+    }
   }
   end_threads();
 }
@@ -68,6 +81,7 @@ void Engine::end_threads() {
   for (size_t i = 0; i < threads_.size(); ++i) post_quit();
   for (const auto& thread : threads_) thread->join();
   threads_.clear();
+  disk_.end();
 }
 
 void Engine::post_quit() {

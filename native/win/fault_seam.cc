@@ -99,6 +99,12 @@ bool has_delay(Call call) {
   return slot_of(call).rule.delay_ms != 0;
 }
 
+uint32_t block(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  return slot.rule.block_ms != 0 && hit(slot) ? slot.rule.block_ms : 0;
+}
+
 bool keeps(Call call, void* operation) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);

@@ -25,10 +25,14 @@ namespace iocp {
   X(receive_now)            \
   X(send)                   \
   X(transmit_file)          \
+  X(open_file)              \
   X(read_file)              \
   X(hash_read)              \
   X(write_file)             \
   X(allocate_file)          \
+  X(size_file)              \
+  X(close_file)             \
+  X(move_file)              \
   X(arm)                    \
   X(shutdown)               \
   X(cancel)                 \
@@ -50,6 +54,7 @@ struct Rule {
   uint32_t per_mille = 1000;  // of those, how many per thousand
   uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
   uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
+  uint32_t block_ms = 0;     // calls on files: the calling thread waits so long
   bool keep = false;         // reads and writes of files: pending until they are cancelled
 };
 
@@ -67,6 +72,8 @@ bool fails_later(Call call, OVERLAPPED* operation);
 // For each packet dequeued: milliseconds to hold it back.
 uint32_t delay(Call call);
 bool has_delay(Call call);
+// Milliseconds for which the calling thread waits.
+uint32_t block(Call call);
 // True when this call shall pend and never end by itself.
 bool keeps(Call call, void* operation);
 // True when that is what the operation does; then it is the caller's to end it, once.

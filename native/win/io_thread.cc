@@ -1,29 +1,12 @@
 #include "win/io_thread.h"
 
-#include <string>
-
 #include "core/error_table.h"
 #include "win/engine.h"
 #include "win/fault_seam.h"
+#include "win/threads.h"
 
 namespace iocp {
 namespace {
-
-// Reserved address space, like the main thread's; pages are committed as they are touched. Code of others runs on
-// these threads too: layered providers, filters, tools that look in.
-constexpr unsigned kStackBytes = 1024 * 1024;
-
-// What debuggers, profilers and crash dumps show. Since Windows 10 1607; on other systems threads have no names.
-void name_this_thread(uint32_t index) {
-  using SetThreadDescriptionFunction = HRESULT(WINAPI*)(HANDLE, PCWSTR);
-  const HMODULE kernel = GetModuleHandleW(L"kernel32.dll");
-  if (kernel == nullptr) return;
-  const auto set_description = reinterpret_cast<SetThreadDescriptionFunction>(
-      reinterpret_cast<void*>(GetProcAddress(kernel, "SetThreadDescription")));
-  if (set_description == nullptr) return;
-  const std::wstring name = L"iocp I/O " + std::to_wstring(index + 1);
-  (void)set_description(GetCurrentThread(), name.c_str());
-}
 
 // Each entry has its own status; the dequeue succeeding says nothing about the operation.
 uint32_t status_of(const OVERLAPPED_ENTRY& entry) {
@@ -33,9 +16,7 @@ uint32_t status_of(const OVERLAPPED_ENTRY& entry) {
 }  // namespace
 
 bool IoThread::start() {
-  const uintptr_t handle = _beginthreadex(nullptr, kStackBytes, &entry, this,
-                                          STACK_SIZE_PARAM_IS_A_RESERVATION, nullptr);
-  thread_ = UniqueHandle(reinterpret_cast<HANDLE>(handle));
+  thread_ = start_thread(&entry, this);
   return static_cast<bool>(thread_);
 }
 
@@ -51,7 +32,7 @@ unsigned __stdcall IoThread::entry(void* self) {
 }
 
 void IoThread::run() {
-  name_this_thread(index_);
+  name_this_thread(L"iocp I/O ", index_);
   const ThreadIdentity identity(engine_, index_ + 1);
   OVERLAPPED_ENTRY entries[kBatch];
   uint32_t quits = 0;

@@ -9,12 +9,13 @@
 #include "core/records.h"
 #include "win/connection.h"
 #include "win/engine.h"
+#include "win/file_error.h"
 #include "win/socket_calls.h"
 
 namespace iocp {
 namespace {
 
-constexpr uint32_t kMaxPending = 4;  // writes; beyond it nothing is read
+constexpr uint32_t kMaxPending = 4;  // writes that wait or are in the kernel; beyond it nothing is read
 constexpr uint64_t kReportMs = 100;
 
 }  // namespace
@@ -29,11 +30,6 @@ ReceiveFile::ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr
       next_offset_(options.offset),
       come_(options.offset),
       reported_ms_(Engine::now_ms()) {}
-
-// With the last count: nothing of it is pending. One that was abandoned still has its file.
-ReceiveFile::~ReceiveFile() {
-  if (file_ != nullptr) cut_at_gap(file_.get());
-}
 
 void ReceiveFile::start(uint64_t offset) {
   {
@@ -60,7 +56,7 @@ size_t ReceiveFile::take(const uint8_t* data, size_t size) {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (mine < size && !options_.raw) excess_ = true;
-    useless = ended_ || cancelled_ || abandoned_ || excess_ || error_ != 0;  // the bytes go nowhere, but they are the file's
+    useless = ended_ || stopped_locked();  // the bytes go nowhere, but they are the file's
     if (!useless) ++users_;
   }
   if (useless) {
@@ -78,7 +74,7 @@ size_t ReceiveFile::take(const uint8_t* data, size_t size) {
     std::memcpy(fill_.data() + fill_size_, data + at, some);
     fill_size_ += static_cast<uint32_t>(some);
     at += some;
-    if (fill_size_ == fill_.size()) issue(fill_write());
+    if (fill_size_ == fill_.size()) queue_write();
   }
   bool report = false;
   uint64_t come = 0;
@@ -108,7 +104,7 @@ void ReceiveFile::finish() {
     if (write) ++users_;
   }
   if (write) {
-    issue(fill_write());
+    queue_write();
     std::lock_guard<SrwLock> guard(lock_);
     --users_;
   }
@@ -124,11 +120,14 @@ void ReceiveFile::cut_off() {
 }
 
 void ReceiveFile::cancel() {
+  bool room = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
     cancelled_ = true;
+    room = drop_due_locked();
     take_back_locked();
   }
+  if (room) connection_->request(Connection::kReceive);
   try_end();
 }
 
@@ -138,7 +137,15 @@ void ReceiveFile::abandon(bool also_complete) {
   const bool complete = finishing_ && error_ == 0 && !excess_ && !cancelled_;
   if (complete && !also_complete) return;
   abandoned_ = true;
+  (void)drop_due_locked();
   take_back_locked();
+  engine_->disk().hurry(this);
+}
+
+// One that was abandoned still has its file.
+void ReceiveFile::close() {
+  if (file_ != nullptr) cut_at_gap(file_.get());
+  file_.reset();
 }
 
 // While a write is pending the file has not ended, so its handle is open.
@@ -149,8 +156,7 @@ void ReceiveFile::take_back_locked() {
 }
 
 // What has been gathered becomes a write. Receiving strand, as a user.
-ReceiveFile::WriteOperation* ReceiveFile::fill_write() {
-  if (Sha256* hash = file_->hash()) hash->update(fill_.data(), fill_size_);
+void ReceiveFile::queue_write() {
   std::lock_guard<SrwLock> guard(lock_);
   WriteOperation* write = nullptr;
   for (const auto& one : writes_) {
@@ -166,13 +172,78 @@ ReceiveFile::WriteOperation* ReceiveFile::fill_write() {
   write->offset = next_offset_;
   next_offset_ += write->size;
   ++pending_;
+  write->next = nullptr;
+  (last_due_ == nullptr ? first_due_ : last_due_->next) = write;
+  last_due_ = write;
+  engine_->disk().schedule(this, DiskLane::work);
+}
+
+ReceiveFile::WriteOperation* ReceiveFile::take_due_locked() {
+  WriteOperation* const write = first_due_;
+  if (write == nullptr) return nullptr;
+  first_due_ = write->next;
+  if (first_due_ == nullptr) last_due_ = nullptr;
   return write;
+}
+
+// True when the connection has to be read again.
+bool ReceiveFile::drop_due_locked() {
+  bool room = false;
+  while (WriteOperation* write = take_due_locked()) {
+    gap_ = (std::min)(gap_, write->offset);
+    room = free_locked(write) || room;
+  }
+  return room;
+}
+
+// The write is over. True when the connection has to be read again.
+bool ReceiveFile::free_locked(WriteOperation* write) {
+  write->memory.reset();
+  write->busy = false;
+  --pending_;
+  if (!over_ || pending_ >= kMaxPending) return false;
+  over_ = false;
+  connection_->disk_full_.fetch_sub(1, std::memory_order_acq_rel);
+  return true;
+}
+
+void ReceiveFile::hold_for_disk() {
+  connection_->add_ref();
+  add_ref();
+}
+
+void ReceiveFile::let_go_of_disk() {
+  Connection* const connection = connection_;
+  release();
+  connection->release();
+}
+
+// One step: a write, or the end.
+void ReceiveFile::run_on_disk() {
+  WriteOperation* write = nullptr;
+  bool room = false;
+  bool over = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (stopped_locked()) room = drop_due_locked();
+    write = take_due_locked();
+    if (first_due_ != nullptr) engine_->disk().schedule(this, DiskLane::work);
+    over = std::exchange(end_due_, false);
+  }
+  if (over) return end();
+  if (room) connection_->request(Connection::kReceive);
+  if (write != nullptr) {
+    // In order, since one thread at a time is here.
+    if (Sha256* hash = file_->hash()) hash->update(write->memory.data(), write->size);
+    issue(write);
+  }
+  try_end();
 }
 
 void ReceiveFile::issue(WriteOperation* write) {
   connection_->add_ref();  // the write's own count; its packet may be handled before the call returns
   DWORD bytes = 0;
-  const uint32_t error = calls::write_file(file_->handle(), file_->skips_port(), write->memory.data(),
+  const uint32_t error = calls::write_file(engine_->port(), file_->handle(), file_->skips_port(), write->memory.data(),
                                            write->size, write->prepare_at(write->offset), &bytes);
   if (error == WSA_IO_PENDING) {
     // Whoever has stopped it just before the call found nothing to take back.
@@ -181,16 +252,15 @@ void ReceiveFile::issue(WriteOperation* write) {
     return;
   }
   write_done(write, error, bytes);
-  connection_->release();
+  connection_->release();  // not the last one: this thread has another
 }
 
 void ReceiveFile::on_written(Operation* self, uint32_t error, uint32_t bytes) {
-  calls::wait_for_slow_disk();
   WriteOperation* write = static_cast<WriteOperation*>(self);
   ReceiveFile* file = write->file;
   Connection* connection = file->connection_;
   file->add_ref();
-  file->write_done(write, error, bytes);
+  file->write_done(write, error != 0 ? file_error_from_ntstatus(static_cast<uint32_t>(self->Internal)) : 0, bytes);
   file->try_end();
   file->release();
   connection->release();
@@ -212,14 +282,7 @@ void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t byt
       const bool taken_back = error == kErrorOperationAborted && (cancelled_ || abandoned_);
       if (error_ == 0 && !taken_back) error_ = error;
     }
-    write->memory.reset();
-    write->busy = false;
-    --pending_;
-    room = over_ && pending_ < kMaxPending;
-    if (room) {
-      over_ = false;
-      connection_->disk_full_.fetch_sub(1, std::memory_order_acq_rel);
-    }
+    room = free_locked(write);
     report = report_due_locked();
     come = come_;
   }
@@ -242,35 +305,37 @@ bool ReceiveFile::report_due_locked() {
 
 // Ends it when that is due and nothing of it is pending any more.
 void ReceiveFile::try_end() {
-  FileOutcome outcome = FileOutcome::complete;
-  uint32_t error = 0;
-  uint8_t hash[Sha256::kSize] = {};
-  std::unique_ptr<TransferFile> file;
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    if (ended_ || abandoned_ || pending_ != 0 || users_ != 0) return;
-    if (!finishing_ && !cancelled_ && !excess_ && error_ == 0) return;
-    ended_ = true;
-    error = error_;
-    if (error != 0) {
-      outcome = FileOutcome::failed;
-    } else if (excess_) {
-      outcome = FileOutcome::excess;
-    } else if (cancelled_) {
-      outcome = FileOutcome::cancelled;
-    }
-    file = std::move(file_);
-    fill_.reset();
+  std::lock_guard<SrwLock> guard(lock_);
+  if (ended_ || abandoned_ || pending_ != 0 || users_ != 0) return;
+  if (!finishing_ && !stopped_locked()) return;
+  ended_ = true;
+  outcome_ = FileOutcome::complete;
+  if (error_ != 0) {
+    outcome_ = FileOutcome::failed;
+  } else if (excess_) {
+    outcome_ = FileOutcome::excess;
+  } else if (cancelled_) {
+    outcome_ = FileOutcome::cancelled;
   }
-  if (file->hash() != nullptr) (void)file->hash()->digest(hash);
-  if (outcome != FileOutcome::complete) cut_at_gap(file.get());
+  fill_.reset();
+  end_due_ = true;
+  engine_->disk().schedule(this, DiskLane::end);
+}
+
+// Disk thread, once; nobody else touches the file any more.
+void ReceiveFile::end() {
+  uint8_t hash[Sha256::kSize] = {};
+  FileOutcome outcome = outcome_;
+  uint32_t error = error_;
+  if (file_->hash() != nullptr) (void)file_->hash()->digest(hash);
+  if (outcome != FileOutcome::complete) cut_at_gap(file_.get());
   // A resumed file may have been longer than what came now.
   if (outcome == FileOutcome::complete) {
-    error = file->set_size(next_offset_);
-    if (error == 0) error = file->keep();
+    error = file_->set_size(next_offset_);
+    if (error == 0) error = file_->keep();
     if (error != 0) outcome = FileOutcome::failed;
   }
-  file.reset();
+  file_.reset();
   add_ref();
   connection_->receive_file_ended(this, outcome, error, next_offset_, hash);
   release();

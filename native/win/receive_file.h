@@ -1,16 +1,18 @@
 #pragma once
-// One file on its way in: bytes from the receiving strand are gathered in pooled buffers and written by
-// overlapped WriteFile on the engine's port. When too many writes are pending the connection's reads
-// stop until one has ended, so a slow disk slows the peer and memory stays bounded.
+// One file on its way in: bytes from the receiving strand are gathered in pooled buffers, which a disk
+// thread hashes and writes in order, by overlapped WriteFile on the engine's port. When too many writes
+// wait or are pending the connection's reads stop until one has ended, so a slow disk slows the peer and
+// memory stays bounded.
 //
-// Lifetime: counted; one count of the connection's list, one of whoever works on it. A write in the
-// kernel holds a count on the connection, which outlives its files.
+// Lifetime: counted; one count of the connection's list, one of whoever works on it. Work for a disk
+// thread and a write in the kernel hold a count on the connection, which outlives its files.
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "core/buffer_pool.h"
+#include "core/disk_queue.h"
 #include "win/operation.h"
 #include "win/send_file.h"
 #include "win/srw_lock.h"
@@ -25,7 +27,7 @@ struct ReceiveFileOptions {
   bool raw = false;
 };
 
-class ReceiveFile final {
+class ReceiveFile final : private DiskWork {
  public:
   ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr<TransferFile> file,
               const ReceiveFileOptions& options);
@@ -51,6 +53,8 @@ class ReceiveFile final {
   // Any thread, without locks: the connection closes. Nothing more is written, and no end is reported. One
   // that only waits for its last writes goes on, unless `also_complete`.
   void abandon(bool also_complete);
+  // Disk thread, with the last count of the connection: nothing of it is pending.
+  void close();
 
  private:
   struct WriteOperation final : Operation {
@@ -59,17 +63,26 @@ class ReceiveFile final {
     PooledBuffer<SrwLock> memory;
     uint32_t size = 0;
     uint64_t offset = 0;
-    bool busy = false;
+    bool busy = false;             // from being filled on
+    WriteOperation* next = nullptr;  // in the list of those that a disk thread has to begin
   };
 
-  ~ReceiveFile();
-  WriteOperation* fill_write();
+  ~ReceiveFile() = default;
+  void run_on_disk() override;
+  void hold_for_disk() override;
+  void let_go_of_disk() override;
+  bool stopped_locked() const { return cancelled_ || abandoned_ || excess_ || error_ != 0; }
+  void queue_write();
+  WriteOperation* take_due_locked();
+  bool drop_due_locked();
+  bool free_locked(WriteOperation* write);
   void issue(WriteOperation* write);
   void write_done(WriteOperation* write, uint32_t error, uint32_t bytes);
   void take_back_locked();
   void cut_at_gap(TransferFile* file);
   bool report_due_locked();
   void try_end();
+  void end();
   static void on_written(Operation* self, uint32_t error, uint32_t bytes);
 
   Connection* const connection_;
@@ -80,6 +93,8 @@ class ReceiveFile final {
   SrwLock lock_;
   std::unique_ptr<TransferFile> file_;  // null when it has ended
   std::vector<std::unique_ptr<WriteOperation>> writes_;
+  WriteOperation* first_due_ = nullptr;
+  WriteOperation* last_due_ = nullptr;
   PooledBuffer<SrwLock> fill_;
   uint32_t fill_size_ = 0;
   uint32_t pending_ = 0;
@@ -90,6 +105,8 @@ class ReceiveFile final {
   bool abandoned_ = false;
   bool excess_ = false;
   bool ended_ = false;
+  bool end_due_ = false;  // a disk thread has to finish and close the file and to report its end
+  FileOutcome outcome_ = FileOutcome::complete;
   uint32_t error_ = 0;
   uint64_t next_offset_;
   uint64_t come_;  // bytes of the file that are in its writes or gathered, those that were there included

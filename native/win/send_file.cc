@@ -70,13 +70,12 @@ bool SendFile::has_piece() const {
 void SendFile::advance() {
   report_progress();
   for (;;) {
-    Ahead* to_read = nullptr;
     uint32_t delay = 0;
     Next next = Next::nothing;
     uint32_t error = 0;
     {
       std::lock_guard<SrwLock> guard(lock_);
-      next = decide(&to_read, &delay);
+      next = decide(&delay);
       error = error_;
       // With the lock: once it has ended the timer is cancelled, and must not be armed behind that.
       if (delay != 0) {
@@ -84,27 +83,24 @@ void SendFile::advance() {
         engine_->arm(timer_, delay);
       }
     }
-    // What a read that has ended already changes is decided anew.
-    const bool again = to_read != nullptr && issue_read(to_read);
     switch (next) {
       case Next::nothing:
-        if (again) continue;
         return;
       case Next::show:
         // Cancelled in between: it is not in the queue, so it can end at once.
-        if (!connection_->show_file(this) || again) continue;
+        if (!connection_->show_file(this)) continue;
         return;
       case Next::complete:
         if (options_.framed) push_done();
-        return end(FileOutcome::complete, 0);
+        return end_later(FileOutcome::complete, 0);
       case Next::end:
-        return end(error != 0 ? FileOutcome::failed : FileOutcome::cancelled, error);
+        return end_later(error != 0 ? FileOutcome::failed : FileOutcome::cancelled, error);
     }
   }
 }
 
 // With the lock.
-SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
+SendFile::Next SendFile::decide(uint32_t* delay) {
   if (ended_) return Next::nothing;
   // When the connection closes, only an end that has come already is still told.
   if (abandoned_ && (queued_ || error_ != 0 || sent_ != options_.length)) return Next::nothing;
@@ -135,7 +131,8 @@ SendFile::Next SendFile::decide(Ahead** to_read, uint32_t* delay) {
       reading_ = true;
       filling_slot_ = slot;
       ahead_[slot].big = may_be_big();
-      *to_read = &ahead_[slot];
+      read_due_ = true;
+      engine_->disk().schedule(this, DiskLane::work);
     }
   }
   if (options_.bytes_per_second != 0 && !paced_ && piece_size_ == 0) {
@@ -159,72 +156,10 @@ bool SendFile::may_be_big() const {
   return !options_.framed && quick_pieces_ == kQuickPieces && (pace == 0 || pace >= kQuickBytesPerMs * 1000);
 }
 
-// True when the read has ended; else its packet comes.
-bool SendFile::issue_read(Ahead* into) {
-  const uint64_t left = (std::min)(uint64_t{options_.chunk}, options_.length - read_);
-  BufferPool<SrwLock>* const pool = &engine_->read_buffers();
-  const bool worth_it = into->memory.is_big() || left >= 2 * pool->buffer_size();
-  if (!into->memory.prepare(pool, &engine_->read_ahead_blocks(), into->big && worth_it)) {
-    read_done(kErrorNotEnoughMemory, 0);
-    return true;
-  }
-  const uint64_t wanted = (std::min)(uint64_t{into->memory.size()}, left);
-  into->size = static_cast<uint32_t>(wanted);
-  const uint64_t offset = options_.offset + read_;
-  read_ += wanted;
-  connection_->add_ref();  // the read's own count; its packet may be handled before the call returns
-  DWORD bytes = 0;
-  const uint32_t error = calls::read_file(file_->handle(), file_->skips_port(), into->memory.data(),
-                                          into->size, read_operation_.prepare_at(offset), &bytes);
-  if (error == WSA_IO_PENDING) {
-    // Whoever has stopped it just before the call found nothing to take back.
-    take_back_read();
-    return false;
-  }
-  read_done(error, bytes);
-  connection_->release();
-  return true;
-}
-
-void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {
-  SendFile* file = static_cast<ReadFileOperation*>(self)->file;
-  Connection* connection = file->connection_;
-  file->add_ref();
-  file->read_done(error, bytes);
-  file->advance();
-  file->release();
-  connection->release();
-}
-
-void SendFile::read_done(uint32_t error, uint32_t bytes) {
-  // Until the lock says that the read is over, its buffer and the hash are this thread's: the thread that pushes
-  // packets, which waits for the lock, does not have to wait for the hash.
-  Ahead& ahead = ahead_[filling_slot_];
-  if (error == 0 && bytes < ahead.size) error = kErrorHandleEof;
-  Sha256* const hash = file_->hash();
-  if (error == 0 && hash != nullptr) hash->update(ahead.memory.data(), ahead.size);
-  std::lock_guard<SrwLock> guard(lock_);
-  reading_ = false;
-  if (error != 0) {
-    // One that was taken back is no failure of the disk.
-    if (error != kErrorOperationAborted || !stopped_locked()) error_ = error;
-    return;
-  }
-  ahead.full = true;
-}
-
 bool SendFile::cancel() {
   std::lock_guard<SrwLock> guard(lock_);
   cancelled_.store(true, std::memory_order_release);
   return piece_size_ == 0 && (options_.framed || !begun_);
-}
-
-// While a read is under way the file has not ended, so its handle is open.
-void SendFile::take_back_read() {
-  std::lock_guard<SrwLock> guard(lock_);
-  if (reading_ && stopped_locked()) {
-    calls::cancel_file_call(engine_->port(), file_->handle(), &read_operation_);
-  }
 }
 
 void SendFile::abandon() {
@@ -359,17 +294,6 @@ void SendFile::push_done() {
     frame.hash = hash;
   }
   connection_->push_transfer(profile_->send.get(), frame);
-}
-
-// By whoever has set `ended_`.
-void SendFile::end(FileOutcome outcome, uint32_t error) {
-  uint8_t hash[Sha256::kSize] = {};
-  if (file_ != nullptr && file_->hash() != nullptr) (void)file_->hash()->digest(hash);
-  for (Ahead& ahead : ahead_) ahead.memory.reset();
-  file_.reset();
-  add_ref();  // the list's count goes now
-  connection_->send_file_ended(this, outcome, error, sent_, hash);
-  release();
 }
 
 }  // namespace iocp

@@ -6,16 +6,18 @@
 // ahead into two buffers (core/read_ahead.h) and leave by WSASend.
 //
 // Lifetime: counted (SendOwner): one count of the connection's list while it has not ended, one of the
-// queue while it waits there. A read in the kernel and a timer hold a count on the connection, which
-// outlives its files.
+// queue while it waits there. Work for a disk thread, a read in the kernel and a timer hold a count on the
+// connection, which outlives its files.
 //
-// Threads: pieces are begun and ended by the sending strand; reads complete on any I/O thread; the
-// JavaScript thread starts and cancels. `lock_` guards all state; under the connection's lock it may be
-// taken, never the other way round. The timers' lock may be taken under it.
+// Threads: pieces are begun and ended by the sending strand; a disk thread reads, hashes and closes; a read
+// that has pended completes on any I/O thread; the JavaScript thread starts and cancels. `lock_` guards all
+// state; under the connection's lock it may be taken, never the other way round. The locks of the timers
+// and of the disk threads' queue may be taken under it.
 #include <atomic>
 #include <cstdint>
 #include <memory>
 
+#include "core/disk_queue.h"
 #include "core/framing/framing.h"
 #include "core/read_ahead.h"
 #include "core/send_queue.h"
@@ -46,7 +48,7 @@ struct SendFileOptions {
 // How a file's way has ended. The numbers are part of the boundary (lib/vocabulary.ts).
 enum class FileOutcome : uint32_t { complete = 0, cancelled = 1, failed = 2, excess = 3 };
 
-class SendFile final : public SendOwner {
+class SendFile final : public SendOwner, private DiskWork {
  public:
   // What the next write carries: a head from memory, then bytes from memory or from the file.
   struct Piece {
@@ -64,7 +66,8 @@ class SendFile final : public SendOwner {
 
   uint32_t id() const { return options_.id; }
   bool framed() const { return options_.framed; }
-  // Does whatever is next: reads ahead, takes its place in the queue, ends. Any thread, without locks.
+  // Does whatever is next, or has a disk thread do it: reads ahead, takes its place in the queue, ends.
+  // Any thread, without locks.
   void advance();
 
   // Under the connection's lock: it is no longer held back. advance() has to follow.
@@ -80,6 +83,9 @@ class SendFile final : public SendOwner {
   void take_back_read();
   // Any thread, without locks: the connection closes. Nothing more is read, and no end is reported.
   void abandon();
+  // With the last count of the connection: nothing of it is pending. close() on a disk thread.
+  bool is_open() const { return file_ != nullptr; }
+  void close() { file_.reset(); }
   // Any thread: bytes of it may have gone, or the peer expects nothing else.
   bool has_begun();
   void left_queue();
@@ -111,16 +117,21 @@ class SendFile final : public SendOwner {
   enum class Next { nothing, show, complete, end };
 
   void destroy() override { delete this; }
-  Next decide(Ahead** to_read, uint32_t* delay);
+  Next decide(uint32_t* delay);
   bool has_piece() const;
   bool encode_head(uint32_t size);
   bool may_be_big() const;
+  void run_on_disk() override;
+  void hold_for_disk() override;
+  void let_go_of_disk() override;
   bool issue_read(Ahead* into);
   bool stopped_locked() const { return abandoned_ || is_cancelled(); }
   void read_done(uint32_t error, uint32_t bytes);
+  void read_landed(uint32_t error, uint32_t bytes);
   void report_progress();
   void push_done();
-  void end(FileOutcome outcome, uint32_t error);
+  void end_later(FileOutcome outcome, uint32_t error);
+  void end();
   static void on_read(Operation* self, uint32_t error, uint32_t bytes);
 
   Connection* const connection_;
@@ -136,9 +147,15 @@ class SendFile final : public SendOwner {
   bool held_;
   bool queued_ = false;   // in the send queue
   bool writing_ = false;  // a piece is in the hands of the strand
-  bool reading_ = false;
+  bool reading_ = false;  // from the decision to read on
+  bool read_due_ = false;  // a disk thread has to begin the read
+  bool landed_ = false;    // the read has pended; a disk thread has to hash what it has brought
+  bool end_due_ = false;   // a disk thread has to close the file and to report its end
   bool paced_ = false;    // waits for the timer
   bool filling_ = false;  // the source has shrunk: what a frame has promised is made up with zeros
+  FileOutcome outcome_ = FileOutcome::complete;
+  uint32_t landed_error_ = 0;
+  uint32_t landed_bytes_ = 0;
   uint32_t error_ = 0;
   uint64_t sent_ = 0;  // bytes of the file in pieces that are through
   uint64_t read_ = 0;  // bytes of the file that have been read ahead, or are being read

@@ -20,11 +20,14 @@
 // Pending at first; its packet, with the rule's status, comes by the port.
 #define IOCP_FAULT_LATER(call, port, operation) \
   if (fault::fails_later(fault::Call::call, (operation)) && (port).post(operation)) return WSA_IO_PENDING
+#define IOCP_FAULT_BLOCK(call) \
+  if (const uint32_t block = fault::block(fault::Call::call)) Sleep(block)
 #else
 #define IOCP_FAULT_POINT(call) (void)0
 #define IOCP_FAULT_LATER(call, port, operation) (void)(port)
 #define IOCP_FAULT_SHORTEN(call, size) (size)
 #define IOCP_FAULT_KEEP(call, operation) (void)0
+#define IOCP_FAULT_BLOCK(call) (void)0
 #endif
 
 namespace iocp {
@@ -207,24 +210,29 @@ inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* ope
   return 0;
 }
 
-inline uint32_t read_file(HANDLE file, bool skips_port, uint8_t* data, size_t size, OVERLAPPED* operation,
-                          DWORD* bytes) {
+inline uint32_t read_file(const CompletionPort& port, HANDLE file, bool skips_port, uint8_t* data, size_t size,
+                          OVERLAPPED* operation, DWORD* bytes) {
+  IOCP_FAULT_BLOCK(read_file);
   IOCP_FAULT_POINT(read_file);
   IOCP_FAULT_KEEP(read_file, operation);
+  IOCP_FAULT_LATER(read_file, port, operation);
   const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
   return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
 }
 
-inline uint32_t write_file(HANDLE file, bool skips_port, const uint8_t* data, size_t size,
+inline uint32_t write_file(const CompletionPort& port, HANDLE file, bool skips_port, const uint8_t* data, size_t size,
                            OVERLAPPED* operation, DWORD* bytes) {
+  IOCP_FAULT_BLOCK(write_file);
   IOCP_FAULT_POINT(write_file);
   IOCP_FAULT_KEEP(write_file, operation);
+  IOCP_FAULT_LATER(write_file, port, operation);
   return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port,
                           operation, bytes);
 }
 
 // Test builds: what has come of a read for a hash.
 inline uint32_t result_of_hash_read() {
+  IOCP_FAULT_BLOCK(hash_read);
   IOCP_FAULT_POINT(hash_read);
   return 0;
 }
@@ -244,26 +252,40 @@ inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED
 
 // Room for `size` bytes.
 inline uint32_t allocate_file(HANDLE file, uint64_t size) {
+  IOCP_FAULT_BLOCK(allocate_file);
   IOCP_FAULT_POINT(allocate_file);
   FILE_ALLOCATION_INFO room;
   room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
   return SetFileInformationByHandle(file, FileAllocationInfo, &room, sizeof(room)) ? 0 : GetLastError();
 }
 
-// Test builds: a disk whose writes are told of late. Then all of them are told of by a packet.
-inline bool disk_is_slow() {
-#ifdef IOCP_FAULT_SEAM
-  return fault::has_delay(fault::Call::write_file);
-#else
-  return false;
-#endif
+inline uint32_t open_file(const wchar_t* path, DWORD access, DWORD share, DWORD disposition, DWORD flags, UniqueHandle* out) {
+  IOCP_FAULT_BLOCK(open_file);
+  IOCP_FAULT_POINT(open_file);
+  const HANDLE handle = CreateFileW(path, access, share, nullptr, disposition, flags, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) return GetLastError();
+  *out = UniqueHandle(handle);
+  return 0;
 }
 
-// Test builds: how late the end of a write is told.
-inline void wait_for_slow_disk() {
-#ifdef IOCP_FAULT_SEAM
-  if (const uint32_t late = fault::delay(fault::Call::write_file)) Sleep(late);
-#endif
+inline void close_file(UniqueHandle file) {
+  if (!file) return;
+  IOCP_FAULT_BLOCK(close_file);
+  file.reset();
+}
+
+inline uint32_t size_file(HANDLE file, uint64_t size) {
+  IOCP_FAULT_BLOCK(size_file);
+  IOCP_FAULT_POINT(size_file);
+  FILE_END_OF_FILE_INFO end;
+  end.EndOfFile.QuadPart = static_cast<LONGLONG>(size);
+  return SetFileInformationByHandle(file, FileEndOfFileInfo, &end, sizeof(end)) ? 0 : GetLastError();
+}
+
+inline uint32_t move_file(const wchar_t* from, const wchar_t* to, bool replace) {
+  IOCP_FAULT_BLOCK(move_file);
+  IOCP_FAULT_POINT(move_file);
+  return MoveFileExW(from, to, replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0 : GetLastError();
 }
 
 // Test builds: widens the time between the wish for a timer and the timer.

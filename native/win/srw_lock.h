@@ -28,6 +28,11 @@ class Condition {
  public:
   // The caller holds `lock` exclusively. Wakes may be spurious.
   void wait(SrwLock& lock) { SleepConditionVariableSRW(&condition_, lock.native(), INFINITE, 0); }
+  // False when the time was over first.
+  bool wait_for(SrwLock& lock, DWORD milliseconds) {
+    return SleepConditionVariableSRW(&condition_, lock.native(), milliseconds, 0) != FALSE;
+  }
+  void notify_one() { WakeConditionVariable(&condition_); }
   void notify_all() { WakeAllConditionVariable(&condition_); }
 
  private:

@@ -16,19 +16,20 @@ constexpr DWORD kSmallestHashBlock = 4 * 1024;
 
 }  // namespace
 
+TransferFile::~TransferFile() { calls::close_file(std::move(handle_)); }
+
 uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition,
                             DWORD flags, std::unique_ptr<TransferFile>* out) {
-  const HANDLE handle = CreateFileW(path.c_str(), access, share, nullptr, disposition,
-                                    FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED | flags, nullptr);
-  if (handle == INVALID_HANDLE_VALUE) return GetLastError();
   std::unique_ptr<TransferFile> file(new TransferFile());
-  file->handle_ = UniqueHandle(handle);
+  uint32_t error = calls::open_file(path.c_str(), access, share, disposition,
+                                    FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED | flags, &file->handle_);
+  if (error != 0) return error;
+  const HANDLE handle = file->handle();
   // A pipe or a console has neither a size nor offsets.
   if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
   // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
-  file->skips_port_ = !calls::disk_is_slow() &&
-                      SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS);
-  const uint32_t error = file->read_size();
+  file->skips_port_ = SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS) != FALSE;
+  error = file->read_size();
   if (error != 0) return error;
   *out = std::move(file);
   return 0;
@@ -76,8 +77,7 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
 }
 
 uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bool replace) {
-  return MoveFileExW(from.c_str(), to.c_str(), replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0
-                                                                                        : GetLastError();
+  return calls::move_file(from.c_str(), to.c_str(), replace);
 }
 
 uint32_t TransferFile::set_temporary(bool on) {
@@ -155,9 +155,7 @@ void TransferFile::stop() {
 }
 
 uint32_t TransferFile::set_size(uint64_t size) {
-  FILE_END_OF_FILE_INFO end;
-  end.EndOfFile.QuadPart = static_cast<LONGLONG>(size);
-  return SetFileInformationByHandle(handle(), FileEndOfFileInfo, &end, sizeof(end)) ? 0 : GetLastError();
+  return calls::size_file(handle(), size);
 }
 
 bool edition_transmits_freely() {

@@ -1,6 +1,6 @@
 #pragma once
-// An open file that is sent from or written to. Opening and what reads much is blocking: it is done on
-// a thread of the caller's that may wait, never on an I/O thread.
+// An open file that is sent from or written to. Opening, closing and everything else here may wait for a
+// disk: a disk thread does it.
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -15,6 +15,8 @@ namespace iocp {
 // Everything returns 0 or the Win32 number.
 class TransferFile final {
  public:
+  // Closes it, which may wait for the disk.
+  ~TransferFile();
   // For reading, while others may read and delete it. `hash`: its bytes will be hashed.
   static uint32_t open_source(const std::wstring& path, bool hash, std::unique_ptr<TransferFile>* out);
   // For writing, and nobody else may: a new file, or with `resume` the one that is there (or a new one).

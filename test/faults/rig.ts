@@ -72,6 +72,7 @@ export class Rig {
     this.engine = new Engine(
       {
         ioThreads: 2,
+        diskThreads: 1,
         deliveryBytes: 16 * 1024 * 1024,
         deliveryPerConnection: 1024 * 1024,
         maxFreeBuffers: 0,

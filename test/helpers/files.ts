@@ -153,9 +153,21 @@ export async function until(what: string, isSo: () => boolean, limit = 20_000): 
   }
 }
 
+/** What happens to a call; see native/win/fault_seam.h. */
+export interface FaultRule {
+  error?: number
+  skip?: number
+  count?: number
+  shortTo?: number
+  delay?: number
+  block?: number
+  status?: number
+  keep?: boolean
+}
+
 /** The fault seam of the test variant, which the library then loads too; undefined where there is none. */
 export interface Faults {
-  set(call: string, rule: { error?: number; skip?: number; count?: number; shortTo?: number; delay?: number; keep?: boolean }): void
+  set(call: string, rule: FaultRule): void
   clear(): void
   hits(call: string): number
 }
@@ -166,3 +178,6 @@ export function faults(): Faults | undefined {
   process.env['IOCP_ADDON'] = file
   return (createRequire(import.meta.url)(file) as { faults?: Faults }).faults
 }
+
+/** Every call that may wait for a disk. */
+export const diskCalls = ['open_file', 'read_file', 'hash_read', 'write_file', 'allocate_file', 'size_file', 'close_file', 'move_file']

@@ -31,7 +31,7 @@ test('process.exit in the middle of files', async () => {
 })
 
 // A hash of the file, or a write that is never told of, would last longer than the program may.
-const busy = [['opening', 5], ['hashing', 1], ...(faults() === undefined ? [] : [['writing', 1] as const])] as const
+const busy = [['opening', 5], ['hashing', 1], ...(faults() === undefined ? [] : [['writing', 1], ['blocked', 2]] as const)] as const
 
 describe.each(busy)('while it is busy %s', (what, rounds) => {
   test('a Worker is terminated: it ends soon, and nothing stays open', async () => {

@@ -73,6 +73,27 @@ const kinds = {
     await sleep(300)
   },
 
+  // Every call on a file holds its thread for a while.
+  async blocked(folder) {
+    const { faults } = createRequire(import.meta.url)(process.env.IOCP_FAULT_ADDON)
+    const source = join(folder, 'source')
+    writeFileSync(source, Buffer.alloc(2 * MIB))
+    const { client, connection } = await ends({ maxPerConnection: 100 })
+    for (const end of [client, connection]) {
+      end.on('file', (offer) => {
+        offer.accept({ path: join(folder, `target ${Math.random()}`) }).catch(() => undefined)
+      })
+    }
+    for (const call of ['open_file', 'read_file', 'write_file', 'allocate_file', 'size_file', 'close_file', 'move_file']) {
+      faults.set(call, { block: 50 })
+    }
+    for (let n = 0; n < 8; n++) {
+      client.sendFile(source).catch(() => undefined)
+      connection.sendFile(source).catch(() => undefined)
+    }
+    while (faults.hits('write_file') < 3) await sleep(10)
+  },
+
   async writing(folder) {
     const { faults } = createRequire(import.meta.url)(process.env.IOCP_FAULT_ADDON)
     faults.set('write_file', { keep: true, skip: 2 })
@@ -96,7 +117,7 @@ if (!isMainThread) {
   console.log('leaving')
   process.exit(5)
 } else {
-  const rounds = what === 'opening' ? 5 : 1
+  const rounds = what === 'opening' ? 5 : what === 'blocked' ? 2 : 1
   for (let round = 0; round < rounds; round++) {
     const worker = new Worker(new URL(import.meta.url), { workerData: [what, how, folder] })
     await once(worker, 'message')

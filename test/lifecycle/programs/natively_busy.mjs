@@ -6,14 +6,23 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import { plainProfile } from '../../helpers/raw_engine.mjs'
 
 const ROUNDS = 25
-const KNOWN = { ioThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true }
+const KNOWN = { ioThreads: 1, diskThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true }
 const profile = plainProfile({ kind: 'raw', maxPacket: 1024 })
 
 /** Each gives a call that can be made again and again. */
 const calls = {
-  openSource: (addon) => () => addon.openSource('no such file', false),
-  openTarget: (addon) => () => addon.openTarget('no such folder\\file', 10, false, false),
-  moveFile: (addon) => () => addon.moveFile('no such file', 'nor this', false),
+  openSource: (addon) => {
+    const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
+    return () => engine.openSource('no such file', false)
+  },
+  openTarget: (addon) => {
+    const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
+    return () => engine.openTarget('no such folder\\file', 10, false, false)
+  },
+  moveFile: (addon) => {
+    const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
+    return () => engine.moveFile('no such file', 'nor this', false)
+  },
   errorInfo: (addon) => () => addon.errorInfo(10_054),
   stats: (addon) => {
     const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
