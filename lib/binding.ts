@@ -181,7 +181,7 @@ export interface NativeEngine extends NativeJobs {
   cancelConnect(token: number): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   stats(): EndpointStats
-  openSource(path: string, hash: boolean): Promise<NativeFile>
+  openSource(path: string, hash: boolean, shareWrite: boolean): Promise<NativeFile>
   openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<NativeFile>
   /** At the exit of the process: none of those is in the middle of making a file then. Blocks for 2 s at most. */
   finishCreations(): void
@@ -191,8 +191,11 @@ export interface NativeEngine extends NativeJobs {
   stopFile(file: unknown): void
   closeFile(file: unknown): Promise<void> | undefined
   moveFile(from: string, to: string, replace: boolean): Promise<void>
+  /** By its handle. */
+  renameFile(file: unknown, to: string, replace: boolean): Promise<void>
   /** Takes the file over; false when the connection takes none. */
   sendFile(slot: number, generation: number, file: unknown, options: NativeSendFile): boolean
+  /** The same; a file that is complete can be renamed and has to be closed, any other is closed by then. */
   receiveFile(slot: number, generation: number, file: unknown, options: NativeReceiveFile): boolean
   cancelFile(slot: number, generation: number, received: boolean, id: number): void
   /** Takes a raw file's place in the queue; sendFile() with the same number fills it. */
@@ -201,8 +204,8 @@ export interface NativeEngine extends NativeJobs {
   /** While it is on, the FIN waits, though not beyond the deadline of the end. */
   holdEnd(slot: number, generation: number, on: boolean): void
   transferFrame(slot: number, generation: number, frame: NativeTransferFrame): boolean
-  /** A whole packet, which no overflow policy drops. */
-  sendControl(slot: number, generation: number, packet: Uint8Array): boolean
+  /** A whole packet, in front of the held file of a number, or with 0 of the first one that is held. */
+  sendControl(slot: number, generation: number, packet: Uint8Array, before: number): boolean
   /** Ends everything; the record STOPPED is the last one. */
   stop(deadline: number): void
   /** After STOPPED: waits for the threads and releases everything. */

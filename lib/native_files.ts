@@ -23,6 +23,8 @@ export interface OpenFile extends NativeFile {
 const DISK_FULL = new Set([39, 112])
 /** The end of the file came before the size that it had. */
 const END_OF_FILE = 38
+/** The file system has no such call. */
+const NO_SUCH_CALL = new Set([1, 50, 87])
 /** The call was given up, because all of the completion port is being cut off. */
 const CANCELLED = 995
 /** A file of that name is there. */
@@ -96,8 +98,8 @@ export class NativeFiles {
     return this.#binding.transmitsFreely
   }
 
-  openSource(path: string, hash: boolean): Promise<OpenFile> {
-    return this.#open(this.#native.openSource(path, hash), path)
+  openSource(path: string, hash: boolean, shareWrite: boolean): Promise<OpenFile> {
+    return this.#open(this.#native.openSource(path, hash, shareWrite), path)
   }
 
   openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<OpenFile> {
@@ -143,6 +145,20 @@ export class NativeFiles {
     return this.#try(this.#native.moveFile(from, to, replace), { path: from, dest: to })
   }
 
+  /**
+   * The same by the handle of a file that has been received.
+   * @returns false when the file system does not know how
+   */
+  async rename(file: OpenFile, to: string, replace: boolean): Promise<boolean> {
+    try {
+      await this.#try(this.#native.renameFile(file.file, to, replace), { path: file.path, dest: to })
+      return true
+    } catch (error) {
+      if (error instanceof IocpError && error.winCode !== undefined && NO_SUCH_CALL.has(error.winCode)) return false
+      throw error
+    }
+  }
+
   /** False when the connection does not take it; the file is still to be closed then. */
   send(place: Place, file: OpenFile, options: NativeSendFile): boolean {
     return this.#native.sendFile(place._slot, place._generation, file.file, options)
@@ -171,9 +187,12 @@ export class NativeFiles {
     this.#native.holdEnd(place._slot, place._generation, on)
   }
 
-  /** Sends a packet that is not one of the frames. */
-  control(place: Place, packet: Uint8Array): boolean {
-    return this.#native.sendControl(place._slot, place._generation, packet)
+  /**
+   * Sends a packet that is not one of the frames. Files that are held do not keep it back.
+   * @param before the number of the held file that it goes in front of; of the first one where it is not given
+   */
+  control(place: Place, packet: Uint8Array, before = 0): boolean {
+    return this.#native.sendControl(place._slot, place._generation, packet, before)
   }
 
   frame(place: Place, frame: NativeTransferFrame): boolean {

@@ -108,19 +108,44 @@ export abstract class FileIn extends Transfer {
     }
   }
 
-  /** Gives the part its name. */
+  /** Gives the part, which is complete, its name. Nobody else can open it before it has that. */
   protected async place(target: string, overwrite: Overwrite): Promise<string> {
     for (let n = 1; ; n++) {
       const path = n === 1 ? target : join(dirname(target), otherName(basename(target), n))
       try {
-        await whenFree(HELD, () => this.files.move(this.part, path, overwrite === 'replace'))
+        await whenFree(HELD, () => this.#rename(path, overwrite === 'replace'))
         this.part = ''
+        await this.#close()
         return path
       } catch (error) {
         const isTaken = error instanceof IocpError && error.code === 'ERR_IOCP_TRANSFER_EXISTS'
-        if (!isTaken || overwrite !== 'rename' || n === MOST_NAMES) throw error
+        if (!isTaken || overwrite !== 'rename' || n === MOST_NAMES) throw this.#unnamed(error)
       }
     }
+  }
+
+  /** By its handle where the file system knows how; else it has to be closed before. */
+  async #rename(path: string, replace: boolean): Promise<void> {
+    if (this.source !== undefined) {
+      if (await this.files.rename(this.source, path, replace)) return
+      await this.#close()
+    }
+    await this.files.move(this.part, path, replace)
+  }
+
+  async #close(): Promise<void> {
+    const file = this.source
+    this.source = undefined
+    await this.files.close(file)
+  }
+
+  /** The error when all of it has come, and it cannot get its name. */
+  #unnamed(error: unknown): Error {
+    if (!(error instanceof IocpError)) return transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error)
+    if (!this.keepsPart) return error
+    const { syscall, errno, winCode, path, dest } = error
+    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.part)}`
+    return new IocpError(error.code, message, { syscall, errno, winCode, path, dest, cause: error })
   }
 
   protected result(path: string, bytes: number, begun: number, resumedFrom: number): ReceivedFile {
@@ -136,7 +161,7 @@ export abstract class FileIn extends Transfer {
   }
 
   protected async cleanUp(failed: boolean): Promise<void> {
-    await this.files.close(this.source)
+    await this.#close()
     if (failed && this.part !== '') {
       // A part of nothing is of no use to the next attempt.
       const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0

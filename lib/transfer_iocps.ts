@@ -33,12 +33,19 @@ export class IocpsTurn {
   mine: OutgoingIocpsFile | undefined
   /** The peer's offer, until it is answered. */
   theirs: IncomingIocpsFile | undefined
-  #waiting: { readonly file: OutgoingIocpsFile; readonly go: () => void }[] = []
+  /** This side's files as they were sent, so as they stand in the queue; those with `go` wait for their turn. */
+  #files: { readonly file: OutgoingIocpsFile; go: (() => void) | undefined }[] = []
 
-  /** Waits until an offer of this side cannot be mistaken; then it is this file's turn. */
+  /** A file takes its place among this side's. */
+  enter(file: OutgoingIocpsFile): void {
+    this.#files.push({ file, go: undefined })
+  }
+
+  /** Waits until an offer of this side cannot be mistaken, and those before this one are over; then it is its turn. */
   wait(file: OutgoingIocpsFile): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiting.push({ file, go: resolve })
+      const entry = this.#files.find((one) => one.file === file)
+      if (entry !== undefined) entry.go = resolve
       this.next()
     })
   }
@@ -52,17 +59,20 @@ export class IocpsTurn {
 
   /** A file of this side is over, or will not be offered. */
   leave(file: OutgoingIocpsFile): void {
-    this.#waiting = this.#waiting.filter((one) => one.file !== file)
+    this.#files = this.#files.filter((one) => one.file !== file)
     if (this.mine === file) this.mine = undefined
     this.next()
   }
 
-  /** Something was answered or is over: whoever waits longest may offer its file. */
+  /** Something was answered or is over: the first file may be offered. */
   next(): void {
     if (this.mine !== undefined || this.theirs !== undefined) return
-    const first = this.#waiting.shift()
-    this.mine = first?.file
-    first?.go()
+    const first = this.#files[0]
+    if (first?.go === undefined) return
+    const { go } = first
+    first.go = undefined
+    this.mine = first.file
+    go()
   }
 }
 
@@ -115,24 +125,20 @@ function offered(connection: Connection, bytes: Buffer): void {
 }
 
 /** Sends a file so that IOCPS understands it. */
-export async function sendIocps(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
-  for (let file = new OutgoingIocpsFile(connection, settings, plan); ; ) {
-    const result = await file._run(path)
-    if (!(result instanceof OutgoingIocpsFile)) return result
-    file = result
-  }
+export function sendIocps(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+  return new OutgoingIocpsFile(connection, settings, plan)._run(path)
 }
 
-/** One attempt to send a file. */
+/** A file on its way out. Its place in the queue is taken by the call; the offer goes there when it is its turn. */
 class OutgoingIocpsFile extends Transfer {
   readonly #plan: SendPlan
   readonly #turn: IocpsTurn
-  readonly #answer = new Kept<undefined>()
+  /** True for the peer's yes; false when the offer was taken back. */
+  #answer = new Kept<boolean>()
   #file: OpenFile | undefined
   #path = ''
   #isOffered = false
   #isRefused = false
-  #again: OutgoingIocpsFile | undefined
   #isAnswered = false
 
   constructor(connection: Connection, settings: TransferSettings, plan: SendPlan) {
@@ -148,9 +154,9 @@ class OutgoingIocpsFile extends Transfer {
 
   /** Type 2. Only the first one after an offer means anything. */
   _start(): void {
-    if (!this.#isOffered || this.#isAnswered) return
+    if (!this._isUnanswered) return
     this.#isAnswered = true
-    this.#answer.keep(undefined)
+    this.#answer.keep(true)
   }
 
   /** Type 3. Once bytes flow the connection is lost with the file, since they cannot be stopped otherwise. */
@@ -161,16 +167,16 @@ class OutgoingIocpsFile extends Transfer {
     this.#isAnswered = true
   }
 
-  /** The peer's offer goes first. */
+  /** The peer's offer goes first. This one keeps its place, and is made again. */
   _takeBack(): void {
-    this.#isAnswered = true
-    this.#again = new OutgoingIocpsFile(this.connection, this.settings, this.#plan)
-    this.fail(this.#again, false)
+    this.#isOffered = false
+    this.#turn.mine = undefined
+    this.#answer.keep(false)
   }
 
   /** The peer may be waiting for bytes already. */
   protected override get ownsStream(): boolean {
-    return this.#isOffered && !this.#isRefused && this.#again === undefined
+    return this.#isOffered && !this.#isRefused
   }
 
   override peerEnded(): void {
@@ -185,20 +191,15 @@ class OutgoingIocpsFile extends Transfer {
     return readError(this.files, end, this.#path)
   }
 
-  async _run(path: string): Promise<SentFile | OutgoingIocpsFile> {
-    try {
-      return await this.run(
-        () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
-        async (failed) => {
-          await this.files.close(this.#file)
-          if (failed && this.ownsStream) this.connection.reset()
-          this.#turn.leave(this)
-        }
-      )
-    } catch (error) {
-      if (this.#again === undefined) throw error
-      return this.#again
-    }
+  _run(path: string): Promise<SentFile> {
+    return this.run(
+      () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
+      async (failed) => {
+        await this.files.close(this.#file)
+        if (failed && this.ownsStream) this.connection.reset()
+        this.#turn.leave(this)
+      }
+    )
   }
 
   async #send(path: string, name: string): Promise<SentFile> {
@@ -210,44 +211,56 @@ class OutgoingIocpsFile extends Transfer {
     if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - HEADER - 1)) {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
     }
-    const file = await this.files.openSource(path, false)
+    // From now on what is sent waits, although the file has to be opened first.
+    this.connection._host.submission.flush()
+    if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.started()
+    this.#turn.enter(this)
+    const file = await this.files.openSource(path, false, plan.sharesWrite)
     this.#file = file
     this.#path = file.path
     const length = rangeOf(plan, file.size)
     if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32 bits for a size')
     this.watch(plan.signal, length, plan.onProgress)
-    // The peer may offer one in the very moment in which this one's turn comes; its own goes first then.
-    do await this.until(this.#turn.wait(this))
-    while (this.#turn.givesWay())
-    this.#offer(file, bytes, length)
-    const { answerTimeout, stallTimeout } = this.settings
-    this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
-    await this.until(this.#answer.promise)
+    await this.#agree(bytes, length)
     const begun = performance.now()
-    this.limit(stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
-    if (length > 0) {
-      this.files.start(this.connection, this.id)
-      await this.nativeEnd()
-    }
+    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    if (length > 0) this.files.start(this.connection, this.id)
+    await this.nativeEnd()
     this.tellProgress(length)
     return sentResult(length, begun, 0)
   }
 
-  /** The file takes its place in the queue right behind its offer, so that nothing can come between them. */
-  #offer(file: OpenFile, name: Buffer, length: number): void {
+  /** Offers it until the peer wants it. */
+  async #agree(name: Buffer, length: number): Promise<void> {
+    const { answerTimeout, stallTimeout } = this.settings
+    for (;;) {
+      // The peer may offer one in the very moment in which this one's turn comes; its own goes first then.
+      do await this.until(this.#turn.wait(this))
+      while (this.#turn.givesWay())
+      this.#offer(name, length)
+      this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      if (await this.until(this.#answer.promise)) return
+      this.limit(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.#answer = new Kept()
+    }
+  }
+
+  /** In front of the place of the file, so that nothing can come between them. */
+  #offer(name: Buffer, length: number): void {
     const offer = Buffer.alloc(HEADER + name.length + 1)
     offer[0] = type.offer
     offer.writeUInt32LE(length, 1)
     name.copy(offer, HEADER)
-    this.connection._host.submission.flush()
-    if (!this.files.control(this.connection, offer)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    if (!this.files.control(this.connection, offer, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.#isOffered = true
-    if (length === 0) return
+    const file = this.#file
+    if (file === undefined) return
     const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
-    const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: true }
+    // Behind an empty one nothing can be taken for it.
+    const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: length > 0 }
     if (!this.files.send(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.#file = undefined
-    this.started()
   }
 }
 

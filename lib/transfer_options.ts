@@ -127,6 +127,12 @@ export interface SendFileOptions {
   verify?: 'sha256' | false
   /** Bytes that the receiver sees with the offer. At most 16 KiB. */
   metadata?: Uint8Array | string
+  /**
+   * What others may do with the file meanwhile, besides reading, renaming and deleting it: `'write'` (default) as with
+   * `fs.createReadStream`, so that a log that is being written can be sent; `'none'` nobody may change it, and one that
+   * somebody has open for writing is not sent (EBUSY). What is sent is the size that it has at the beginning.
+   */
+  share?: 'write' | 'none'
   /** Bytes per second. 0 for no limit, to 2^43; default the option `transfer.bytesPerSecond`. */
   bytesPerSecond?: Size
   /** Aborts the transfer. In raw mode that resets the connection once the first byte has gone. */
@@ -171,6 +177,7 @@ export interface SendPlan {
   readonly chunk: number
   readonly verify: boolean
   readonly metadata: Buffer
+  readonly sharesWrite: boolean
   readonly bytesPerSecond: number
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: TransferProgress) => void) | undefined
@@ -243,6 +250,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
     chunk: Math.min(max, reader.size('chunk', { min: 1, max: MAX_CHUNK }, framed ? 64 * KIB : MIB)),
     verify: readVerify(reader, framed),
     metadata: readMetadata(reader),
+    sharesWrite: reader.oneOf('share', ['write', 'none'], 'write') === 'write',
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, bytesPerSecond),
     signal: readSignal(reader),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')

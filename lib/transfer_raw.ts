@@ -84,7 +84,6 @@ export abstract class UnframedIn extends FileIn {
     if (file === undefined || !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'or another file is being received')
     }
-    this.source = undefined
     this.#begun = performance.now()
     this.started()
   }

@@ -125,7 +125,6 @@ class IncomingFile extends FileIn implements Answerable {
     await this.until(Promise.resolve())
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }
     if (!this.files.receive(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
-    this.source = undefined
     this.started()
     this.say({ kind: transferKind.accept, id: this.id, number: there, hash })
     const { number } = await this.frame(transferKind.start)

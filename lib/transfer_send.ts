@@ -97,7 +97,7 @@ class OutgoingFile extends Transfer {
       if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       this.started()
     }
-    const file = await this.files.openSource(path, plan.verify)
+    const file = await this.files.openSource(path, plan.verify, plan.sharesWrite)
     this.#file = file
     this.#path = file.path
     this.#length = rangeOf(plan, file.size)

@@ -101,12 +101,59 @@ SendOwner* SendQueue::end_item(bool finished) {
 }
 
 bool SendQueue::remove_item(const SendOwner* item) {
+  const size_t index = find_item(item);
+  if (index == count_) return false;
+  remove_range(index, index + 1, nullptr);
+  return true;
+}
+
+// The place of an item that no write has begun on; that behind the last entry when there is none.
+size_t SendQueue::find_item(const SendOwner* item) {
   for (size_t i = in_flight_; i < count_; ++i) {
-    if (at(i).owner != item || at(i).is_item == 0) continue;
-    remove_range(i, i + 1, nullptr);
-    return true;
+    if (at(i).owner == item && at(i).is_item != 0) return i;
   }
-  return false;
+  return count_;
+}
+
+bool SendQueue::push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer) {
+  const size_t index = find_item(item);
+  if (index == count_) return false;
+  // Words that a peer can provoke: many of them are one entry, so that finding the item does not take longer and longer.
+  if (index > in_flight_ && append_to(&at(index - 1), header, payload, trailer)) return true;
+  const size_t size = header.size + payload.size + trailer.size;
+  if (front_block_ != nullptr) front_block_->release();
+  front_block_ = SendBlock::create((std::max)(SendBlock::kSmall, size));
+  if (count_ == capacity_) grow();
+  open_gap(index);
+  Entry& entry = at(index);
+  front_block_->add_ref();
+  entry = {front_block_->data(), front_block_, 0, 0, 0, 1};
+  ++totals_.packets;
+  (void)append_to(&entry, header, payload, trailer);
+  return true;
+}
+
+// Puts a packet behind those of an entry of push_before(). False when it is none, or has no room.
+bool SendQueue::append_to(Entry* entry, ByteSpan header, ByteSpan payload, ByteSpan trailer) {
+  const size_t size = header.size + payload.size + trailer.size;
+  if (entry->owner != front_block_ || front_block_->room() < size) return false;
+  for (const ByteSpan& part : {header, payload, trailer}) {
+    if (part.size != 0) std::memcpy(front_block_->grow(part.size), part.data, part.size);
+  }
+  entry->size += static_cast<uint32_t>(size);
+  totals_.bytes += size;
+  return true;
+}
+
+// An entry more, at `index`. There is room, and the shorter side moves.
+void SendQueue::open_gap(size_t index) {
+  ++count_;
+  if (index < count_ / 2) {
+    head_ = (head_ - 1) & (capacity_ - 1);
+    for (size_t i = 0; i < index; ++i) at(i) = at(i + 1);
+  } else {
+    for (size_t i = count_ - 1; i > index; --i) at(i) = at(i - 1);
+  }
 }
 
 size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
@@ -276,9 +323,10 @@ void SendQueue::release_memory() {
   head_ = 0;
   front_offset_ = 0;
   front_started_ = false;
-  if (tail_block_ != nullptr) {
-    tail_block_->release();
-    tail_block_ = nullptr;
+  for (SendBlock** block : {&tail_block_, &front_block_}) {
+    if (*block == nullptr) continue;
+    (*block)->release();
+    *block = nullptr;
   }
 }
 

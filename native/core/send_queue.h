@@ -94,6 +94,9 @@ class SendQueue {
   void begin_item() { in_flight_ = 1; }
   // The item's count comes back to the caller when it has `finished`; else null, and it stays in front.
   SendOwner* end_item(bool finished);
+  // A packet of up to three parts, copied, right in front of an item that no write has begun on. False when the item is
+  // not there (any more).
+  bool push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // Takes an item out that no write has begun on. False when it is not there (any more).
   bool remove_item(const SendOwner* item);
 
@@ -130,6 +133,9 @@ class SendQueue {
   void push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends);
   void pop_front(Finished* finished, bool report);
   uint8_t* reserve_copy(size_t size, SendBlock** block);
+  size_t find_item(const SendOwner* item);
+  bool append_to(Entry* entry, ByteSpan header, ByteSpan payload, ByteSpan trailer);
+  void open_gap(size_t index);
   void grow();
   void release_memory();
   void remove_range(size_t first, size_t last, Finished* finished);
@@ -143,6 +149,7 @@ class SendQueue {
   size_t in_flight_ = 0;       // entries that the write in progress touches
   bool front_started_ = false;  // bytes of the front packet have gone before the front entry
   SendBlock* tail_block_ = nullptr;
+  SendBlock* front_block_ = nullptr;  // the last one of push_before()
   Totals totals_{0, 0};
 };
 

@@ -37,6 +37,7 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::stop_file>("stopFile"),
                          InstanceMethod<&EngineWrap::close_file>("closeFile"),
                          InstanceMethod<&EngineWrap::move_file>("moveFile"),
+                         InstanceMethod<&EngineWrap::rename_file>("renameFile"),
                          InstanceMethod<&EngineWrap::send_file>("sendFile"),
                          InstanceMethod<&EngineWrap::receive_file>("receiveFile"),
                          InstanceMethod<&EngineWrap::cancel_file>("cancelFile"),
@@ -220,6 +221,7 @@ Napi::Value EngineWrap::open_source(const Napi::CallbackInfo& info) { return fil
 Napi::Value EngineWrap::open_target(const Napi::CallbackInfo& info) { return file_job<&iocp::open_target>(info); }
 Napi::Value EngineWrap::hash_some(const Napi::CallbackInfo& info) { return file_job<&iocp::hash_some>(info); }
 Napi::Value EngineWrap::move_file(const Napi::CallbackInfo& info) { return file_job<&iocp::move_file>(info); }
+<<<<<<< HEAD
 // The process exits: what waits to make a file does not begin, and what makes one is waited for.
 void EngineWrap::finish_creations(const Napi::CallbackInfo&) {
   if (engine_ == nullptr) return;
@@ -227,6 +229,9 @@ void EngineWrap::finish_creations(const Napi::CallbackInfo&) {
   delivery_->files().wait_for_creations();
 }
 
+=======
+Napi::Value EngineWrap::rename_file(const Napi::CallbackInfo& info) { return file_job<&iocp::rename_file>(info); }
+>>>>>>> 7315855 (A name is given by handle before the file is closed; a source is shared as fs does; send(), sendFile(), send() keep their order with framing.iocps())
 void EngineWrap::stop_file(const Napi::CallbackInfo& info) { iocp::stop_file(info); }
 
 // Also when the engine has ended.
@@ -239,9 +244,9 @@ Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
   SendFileOptions options;
   bool taken = false;
   if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
-    std::unique_ptr<TransferFile>* const file = file_of(info[2]);
+    const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.send_file(file, options);
+      taken = file != nullptr && connection.send_file(file.get(), options);
     });
     engine_->wake_if_needed();
   }
@@ -252,7 +257,7 @@ Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
   ReceiveFileOptions options;
   bool taken = false;
   if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
-    std::unique_ptr<TransferFile>* const file = file_of(info[2]);
+    const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
       taken = file != nullptr && connection.receive_file(file, options);
     });
@@ -295,8 +300,9 @@ Napi::Value EngineWrap::send_control(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr && info[2].IsTypedArray()) {
     const Napi::Uint8Array packet = info[2].As<Napi::Uint8Array>();
+    const uint32_t before = uint32_of(info[3]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = connection.push_control(connection.send_framing(), {packet.Data(), packet.ByteLength()});
+      taken = connection.push_control({packet.Data(), packet.ByteLength()}, before);
     });
   }
   return Napi::Boolean::New(info.Env(), taken);

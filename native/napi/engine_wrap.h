@@ -42,6 +42,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void stop_file(const Napi::CallbackInfo& info);
   Napi::Value close_file(const Napi::CallbackInfo& info);
   Napi::Value move_file(const Napi::CallbackInfo& info);
+  Napi::Value rename_file(const Napi::CallbackInfo& info);
   Napi::Value send_file(const Napi::CallbackInfo& info);
   Napi::Value receive_file(const Napi::CallbackInfo& info);
   void cancel_file(const Napi::CallbackInfo& info);

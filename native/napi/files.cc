@@ -14,14 +14,14 @@ constexpr uint64_t kMaxInteger = 9007199254740991;
 // What JavaScript holds for an open file. The file moves out of it while a thread works on it, and for
 // good when a connection takes it over.
 struct FileSlot {
-  std::unique_ptr<TransferFile> file;
+  FileHome home = std::make_shared<std::unique_ptr<TransferFile>>();
   TransferFile* busy = nullptr;  // the file, while a thread works on it
 };
 
 // While the environment is being torn down nothing can be made any more; then the file is closed here.
 Napi::Value wrap(Napi::Env env, std::unique_ptr<TransferFile> file) {
   auto slot = std::make_unique<FileSlot>();
-  slot->file = std::move(file);
+  *slot->home = std::move(file);
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<FileSlot*>(data); };
   napi_value value = nullptr;
   if (napi_create_external(env, slot.get(), finalize, nullptr, &value) != napi_ok) return env.Undefined();
@@ -29,10 +29,16 @@ Napi::Value wrap(Napi::Env env, std::unique_ptr<TransferFile> file) {
   return Napi::Value(env, value);
 }
 
-std::wstring wide(Napi::Value value) {
-  if (!value.IsString()) return {};
-  const std::u16string text = value.As<Napi::String>().Utf16Value();
-  return std::wstring(text.begin(), text.end());
+// The path that an argument is. False, with an exception, for one that the system would cut at a NUL: it would be
+// another file's.
+bool read_path(Napi::Env env, Napi::Value value, std::wstring* out) {
+  if (value.IsString()) {
+    const std::u16string text = value.As<Napi::String>().Utf16Value();
+    out->assign(text.begin(), text.end());
+  }
+  if (!out->empty() && out->find(L'\0') == std::wstring::npos) return true;
+  Napi::TypeError::New(env, "iocp addon: wrong argument: path").ThrowAsJavaScriptException();
+  return false;
 }
 
 struct Opened {
@@ -49,10 +55,27 @@ Napi::Value describe(Napi::Env env, Opened* opened) {
   return result;
 }
 
-struct Hashed {
+// A file that a disk thread works on, while the place where JavaScript holds it is empty.
+struct Taken {
+  explicit Taken(const Napi::Value& value) : slot(value.As<Napi::External<FileSlot>>().Data()) {
+    file = std::move(*slot->home);
+    slot->busy = file.get();
+    holder = Napi::Persistent(value);
+  }
+  // JavaScript thread.
+  void give_back() {
+    slot->busy = nullptr;
+    *slot->home = std::move(file);
+    holder.Reset();
+  }
+
   std::unique_ptr<TransferFile> file;
-  FileSlot* slot = nullptr;
-  std::shared_ptr<Napi::Reference<Napi::Value>> holder;  // keeps the slot
+  FileSlot* const slot;
+  Napi::Reference<Napi::Value> holder;  // keeps the slot
+};
+
+struct Hashed final : Taken {
+  using Taken::Taken;
   uint64_t at = 0;
   bool done = false;
   uint8_t digest[Sha256::kSize] = {};
@@ -81,19 +104,22 @@ const uint8_t* start_of(const std::string& bytes) {
 
 Napi::Value open_source(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
   auto opened = std::make_shared<Opened>();
-  opened->path = wide(info[0]);
+  if (!read_path(info.Env(), info[0], &opened->path)) return info.Env().Undefined();
   const bool hash = boolean_of(info[1]);
+  const bool share_write = boolean_of(info[2]);
   FileJobs::Plan plan;
   plan.syscall = "open";
   plan.breakable = true;
-  plan.work = [opened, hash] { return TransferFile::open_source(opened->path, hash, &opened->file); };
+  plan.work = [opened, hash, share_write] {
+    return TransferFile::open_source(opened->path, hash, share_write, &opened->file);
+  };
   plan.result = [opened](Napi::Env env) { return describe(env, opened.get()); };
   return jobs->start(info.Env(), engine, std::move(plan));
 }
 
 Napi::Value open_target(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
   auto opened = std::make_shared<Opened>();
-  opened->path = wide(info[0]);
+  if (!read_path(info.Env(), info[0], &opened->path)) return info.Env().Undefined();
   const uint64_t size = whole_number(info[1]);
   const bool resume = boolean_of(info[2]);
   const bool hash = boolean_of(info[3]);
@@ -112,12 +138,7 @@ Napi::Value open_target(const Napi::CallbackInfo& info, Engine* engine, FileJobs
 // the digest; with `keep` the file's own hash goes on behind them. Each call is short, so that it holds neither
 // a disk thread nor the end of an environment for long, and it is JavaScript that makes the next one.
 Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
-  auto hashed = std::make_shared<Hashed>();
-  hashed->slot = info[0].As<Napi::External<FileSlot>>().Data();
-  hashed->file = std::move(hashed->slot->file);
-  hashed->slot->busy = hashed->file.get();
-  hashed->holder = std::make_shared<Napi::Reference<Napi::Value>>(
-      Napi::Reference<Napi::Value>::New(info[0], 1));
+  auto hashed = std::make_shared<Hashed>(info[0]);
   hashed->at = whole_number(info[1]);
   const uint64_t bytes = whole_number(info[2]);
   const bool keep = boolean_of(info[3]);
@@ -126,10 +147,7 @@ Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* 
   plan.breakable = true;
   plan.work = [hashed, bytes, keep] { return hash_on_thread(hashed.get(), bytes, keep); };
   plan.result = [hashed](Napi::Env env) -> Napi::Value {
-    FileSlot* const slot = hashed->slot;
-    slot->busy = nullptr;
-    slot->file = std::move(hashed->file);
-    hashed->holder->Reset();
+    hashed->give_back();
     if (!hashed->done) return Napi::Number::New(env, static_cast<double>(hashed->at));
     return Napi::Buffer<uint8_t>::Copy(env, hashed->digest, sizeof(hashed->digest));
   };
@@ -138,17 +156,36 @@ Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* 
   return promise;
 }
 
+Napi::Value rename_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  std::wstring to;
+  if (!read_path(info.Env(), info[1], &to)) return info.Env().Undefined();
+  auto taken = std::make_shared<Taken>(info[0]);
+  FileJobs::Plan plan;
+  plan.syscall = "rename";
+  plan.lane = DiskLane::end;
+  plan.work = [taken, to, replace = boolean_of(info[2])] {
+    return taken->file == nullptr ? static_cast<uint32_t>(ERROR_INVALID_HANDLE) : taken->file->rename(to, replace);
+  };
+  plan.result = [taken](Napi::Env env) {
+    taken->give_back();
+    return env.Undefined();
+  };
+  const Napi::Value promise = jobs->start(info.Env(), engine, std::move(plan));
+  if (promise.IsEmpty()) taken->slot->busy = nullptr;  // the file goes with `taken`
+  return promise;
+}
+
 void stop_file(const Napi::CallbackInfo& info) {
   if (!info[0].IsExternal()) return;
   FileSlot* const slot = info[0].As<Napi::External<FileSlot>>().Data();
-  TransferFile* const file = slot->busy != nullptr ? slot->busy : slot->file.get();
+  TransferFile* const file = slot->busy != nullptr ? slot->busy : slot->home->get();
   if (file != nullptr) file->stop();
 }
 
 Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
-  std::unique_ptr<TransferFile>* const slot = file_of(info[0]);
-  if (slot == nullptr) return info.Env().Undefined();
-  auto file = std::make_shared<std::unique_ptr<TransferFile>>(std::move(*slot));
+  const FileHome home = home_of(info[0]);
+  if (home == nullptr) return info.Env().Undefined();
+  auto file = std::make_shared<std::unique_ptr<TransferFile>>(std::move(*home));
   // Without an engine there is no other thread for it, and it is closed here.
   if (engine == nullptr) return info.Env().Undefined();
   FileJobs::Plan plan;
@@ -163,12 +200,13 @@ Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs*
 }
 
 Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs) {
+  std::wstring from;
+  std::wstring to;
+  if (!read_path(info.Env(), info[0], &from) || !read_path(info.Env(), info[1], &to)) return info.Env().Undefined();
   FileJobs::Plan plan;
   plan.syscall = "rename";
   plan.lane = DiskLane::end;
-  plan.work = [from = wide(info[0]), to = wide(info[1]), replace = boolean_of(info[2])] {
-    return TransferFile::move(from, to, replace);
-  };
+  plan.work = [from, to, replace = boolean_of(info[2])] { return TransferFile::move(from, to, replace); };
   plan.result = [](Napi::Env env) { return env.Undefined(); };
   return jobs->start(info.Env(), engine, std::move(plan));
 }
@@ -176,10 +214,10 @@ Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* 
 void define_files(Napi::Env env, Napi::Object exports) {
   exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));
 }
-std::unique_ptr<TransferFile>* file_of(Napi::Value value) {
+FileHome home_of(Napi::Value value) {
   if (!value.IsExternal()) return nullptr;
-  std::unique_ptr<TransferFile>* const file = &value.As<Napi::External<FileSlot>>().Data()->file;
-  return *file != nullptr ? file : nullptr;
+  const FileHome& home = value.As<Napi::External<FileSlot>>().Data()->home;
+  return *home != nullptr ? home : nullptr;
 }
 
 bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out) {

@@ -21,11 +21,13 @@ Napi::Value hash_some(const Napi::CallbackInfo& info, Engine* engine, FileJobs* 
 void stop_file(const Napi::CallbackInfo& info);
 Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
 Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
+// One that is open, by its handle.
+Napi::Value rename_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
 // transmitsFreely of the addon.
 void define_files(Napi::Env env, Napi::Object exports);
 
 // Where JavaScript holds the open file that openSource or openTarget gave; null when it has been used or closed.
-std::unique_ptr<TransferFile>* file_of(Napi::Value value);
+FileHome home_of(Napi::Value value);
 bool read_send_file(Napi::Env env, Napi::Value value, SendFileOptions* out);
 bool read_receive_file(Napi::Env env, Napi::Value value, ReceiveFileOptions* out);
 // A frame and what it points to: the strings beside it. So it stays where it was read into; a copy's

@@ -179,12 +179,13 @@ class Connection final {
   // False when it is closed or ending, or when the framing cannot carry such a chunk; then the file is the caller's.
   bool send_file(std::unique_ptr<TransferFile>* file, const SendFileOptions& options);
   // A raw file begins at the next packet boundary; there is one at a time.
-  bool receive_file(std::unique_ptr<TransferFile>* file, const ReceiveFileOptions& options);
+  bool receive_file(const FileHome& file, const ReceiveFileOptions& options);
   void cancel_file(bool received, uint32_t id);
   // Queued behind what is there, whatever the overflow policy says: there are few, and none may be lost.
   bool push_transfer(const Framing* framing, const TransferFrame& frame);
-  // The same for a whole packet that is not one of the frames.
-  bool push_control(const Framing* framing, ByteSpan packet);
+  // The same for a whole packet that is not one of the frames. It goes before the file with the number `before`, or else
+  // before the first one that is held back: what that one keeps back is what was sent later, not what is said about files.
+  bool push_control(ByteSpan packet, uint32_t before);
   // Takes the place of a raw file in the queue; send_file() with the same number fills it. It ends like
   // one. False when the connection is closed or ending.
   bool reserve_file(uint32_t id);
@@ -323,6 +324,8 @@ struct Push {
   bool show_file(SendFile* file);
   bool schedule_send_locked();
   SendFile* find_sent_locked(uint32_t id);
+  SendFile* find_held_locked(uint32_t id);
+  bool push_packet(const Framing* framing, ByteSpan packet, const uint32_t* before);
   void add_sent_locked(SendFile* file, bool queued);
   void send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
                        const uint8_t* hash);

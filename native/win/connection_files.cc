@@ -89,7 +89,7 @@ SendFile* Connection::find_sent_locked(uint32_t id) {
   return nullptr;
 }
 
-bool Connection::receive_file(std::unique_ptr<TransferFile>* file, const ReceiveFileOptions& options) {
+bool Connection::receive_file(const FileHome& file, const ReceiveFileOptions& options) {
   if (calls::associate(engine_->port(), (*file)->handle()) != 0) return false;
   ReceiveFile* received = nullptr;
   bool wake = false;
@@ -97,7 +97,7 @@ bool Connection::receive_file(std::unique_ptr<TransferFile>* file, const Receive
     std::lock_guard<SrwLock> guard(lock_);
     if (closing_ || (options.raw && raw_file_.load(std::memory_order_relaxed) != nullptr)) return false;
     if (files_ == nullptr) files_ = std::make_unique<ConnectionFiles>();
-    received = new ReceiveFile(this, engine_, std::move(*file), options);
+    received = new ReceiveFile(this, engine_, file, options);
     files_->received.push_back(received);
     received->add_ref();
     if (options.raw && options.bytes != 0) {
@@ -138,10 +138,23 @@ void Connection::cancel_file(bool received, uint32_t id) {
 bool Connection::push_transfer(const Framing* framing, const TransferFrame& frame) {
   uint8_t bytes[kTransferMaxControl];
   const size_t size = encode_transfer(frame, bytes, sizeof(bytes));
-  return size != 0 && push_control(framing, {bytes, size});
+  return size != 0 && push_packet(framing, {bytes, size}, nullptr);
 }
 
-bool Connection::push_control(const Framing* framing, ByteSpan packet) {
+bool Connection::push_control(ByteSpan packet, uint32_t before) {
+  return push_packet(send_framing(), packet, &before);
+}
+
+// One of a number, or without one the first; they stand in the list as in the queue.
+SendFile* Connection::find_held_locked(uint32_t id) {
+  if (files_ == nullptr) return nullptr;
+  for (SendFile* one : files_->sent) {
+    if ((id == 0 || one->id() == id) && one->is_held()) return one;
+  }
+  return nullptr;
+}
+
+bool Connection::push_packet(const Framing* framing, ByteSpan packet, const uint32_t* before) {
   FrameEnvelope envelope;
   if (!framing->encode(packet.size, &envelope)) return false;
   bool schedule = false;
@@ -152,8 +165,12 @@ bool Connection::push_control(const Framing* framing, ByteSpan packet) {
     // Answers are not dropped; a peer that asks for them and takes none must not fill the memory.
     overflow = send_.totals().bytes > profile_->hard_cap + kControlReserve;
     if (!overflow) {
-      send_.push_copy({envelope.header, envelope.header_size}, packet,
-                      {envelope.trailer, envelope.trailer_size}, 0);
+      const ByteSpan header{envelope.header, envelope.header_size};
+      const ByteSpan trailer{envelope.trailer, envelope.trailer_size};
+      const SendFile* const held = before == nullptr ? nullptr : find_held_locked(*before);
+      if (held == nullptr || !send_.push_before(held, header, packet, trailer)) {
+        send_.push_copy(header, packet, trailer, 0);
+      }
       schedule = schedule_send_locked();
     }
   }

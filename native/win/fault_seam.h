@@ -33,6 +33,8 @@ namespace iocp {
   X(size_file)              \
   X(close_file)             \
   X(move_file)              \
+  X(rename_posix)           \
+  X(rename_file)            \
   X(arm)                    \
   X(shutdown)               \
   X(cancel)                 \

@@ -20,13 +20,13 @@ constexpr uint64_t kReportMs = 100;
 
 }  // namespace
 
-ReceiveFile::ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr<TransferFile> file,
-                         const ReceiveFileOptions& options)
+ReceiveFile::ReceiveFile(Connection* connection, Engine* engine, FileHome home, const ReceiveFileOptions& options)
     : connection_(connection),
       engine_(engine),
       options_(options),
       taken_(options.offset),
-      file_(std::move(file)),
+      home_(std::move(home)),
+      file_(std::move(*home_)),
       next_offset_(options.offset),
       come_(options.offset),
       reported_ms_(Engine::now_ms()) {}
@@ -335,6 +335,7 @@ void ReceiveFile::end() {
     if (error == 0) error = file_->keep();
     if (error != 0) outcome = FileOutcome::failed;
   }
+  if (outcome == FileOutcome::complete) *home_ = std::move(file_);
   file_.reset();
   add_ref();
   connection_->receive_file_ended(this, outcome, error, next_offset_, hash);

@@ -27,10 +27,13 @@ struct ReceiveFileOptions {
   bool raw = false;
 };
 
+// Where an open file is that JavaScript holds. While a connection receives it the place is empty; one that is complete
+// is back there, still open, before its end is told. So its name can be given to it before anybody else gets hold of it.
+using FileHome = std::shared_ptr<std::unique_ptr<TransferFile>>;
+
 class ReceiveFile final : private DiskWork {
  public:
-  ReceiveFile(Connection* connection, Engine* engine, std::unique_ptr<TransferFile> file,
-              const ReceiveFileOptions& options);
+  ReceiveFile(Connection* connection, Engine* engine, FileHome home, const ReceiveFileOptions& options);
 
   void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() {
@@ -91,6 +94,7 @@ class ReceiveFile final : private DiskWork {
   std::atomic<uint32_t> refs_{1};
   uint64_t taken_;  // receiving strand: bytes of the file, those that were there included
   SrwLock lock_;
+  const FileHome home_;                 // touched at the beginning and at the end
   std::unique_ptr<TransferFile> file_;  // null when it has ended
   std::vector<std::unique_ptr<WriteOperation>> writes_;
   WriteOperation* first_due_ = nullptr;

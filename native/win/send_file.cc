@@ -175,6 +175,11 @@ bool SendFile::has_begun() {
   return begun_;
 }
 
+bool SendFile::is_held() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return held_ && queued_;
+}
+
 void SendFile::let_go() {
   std::lock_guard<SrwLock> guard(lock_);
   held_ = false;

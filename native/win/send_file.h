@@ -86,6 +86,8 @@ class SendFile final : public SendOwner, private DiskWork {
   // With the last count of the connection: nothing of it is pending. close() on a disk thread.
   bool is_open() const { return file_ != nullptr; }
   void close() { file_.reset(); }
+  // Under the connection's lock: it keeps a place, and what it sends may not go yet.
+  bool is_held();
   // Any thread: bytes of it may have gone, or the peer expects nothing else.
   bool has_begun();
   void left_queue();

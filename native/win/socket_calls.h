@@ -1,9 +1,13 @@
 #pragma once
 // Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
 // failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "win/completion_port.h"
 #include "win/extension_functions.h"
@@ -286,6 +290,36 @@ inline uint32_t move_file(const wchar_t* from, const wchar_t* to, bool replace) 
   IOCP_FAULT_BLOCK(move_file);
   IOCP_FAULT_POINT(move_file);
   return MoveFileExW(from, to, replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0 : GetLastError();
+}
+
+// What both kinds of rename by handle are told.
+inline uint32_t rename_by_handle(HANDLE file, int how, DWORD flags, const std::wstring& to) {
+  // The flags are where the older declaration has a BOOLEAN and bytes that nobody uses.
+  static_assert(offsetof(FILE_RENAME_INFO, RootDirectory) >= sizeof(DWORD), "there is room for the flags");
+  const size_t name_size = to.size() * sizeof(wchar_t);
+  std::vector<uint8_t> memory(sizeof(FILE_RENAME_INFO) + name_size);
+  auto* const info = reinterpret_cast<FILE_RENAME_INFO*>(memory.data());
+  std::memcpy(info, &flags, sizeof(flags));
+  info->FileNameLength = static_cast<DWORD>(name_size);
+  std::memcpy(info->FileName, to.data(), name_size);
+  const auto kind = static_cast<FILE_INFO_BY_HANDLE_CLASS>(how);
+  return SetFileInformationByHandle(file, kind, info, static_cast<DWORD>(memory.size())) ? 0 : GetLastError();
+}
+
+// At once for everybody, also when somebody has the file open that is replaced.
+inline uint32_t rename_posix(HANDLE file, const std::wstring& to, bool replace) {
+  IOCP_FAULT_BLOCK(rename_posix);
+  IOCP_FAULT_POINT(rename_posix);
+  constexpr int kFileRenameInfoEx = 22;
+  constexpr DWORD kReplaceIfExists = 1;
+  constexpr DWORD kPosixSemantics = 2;
+  return rename_by_handle(file, kFileRenameInfoEx, kPosixSemantics | (replace ? kReplaceIfExists : 0u), to);
+}
+
+inline uint32_t rename_file(HANDLE file, const std::wstring& to, bool replace) {
+  IOCP_FAULT_BLOCK(rename_file);
+  IOCP_FAULT_POINT(rename_file);
+  return rename_by_handle(file, FileRenameInfo, replace ? 1u : 0u, to);
 }
 
 // Test builds: widens the time between the wish for a timer and the timer.

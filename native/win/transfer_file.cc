@@ -35,11 +35,11 @@ uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share,
   return 0;
 }
 
-uint32_t TransferFile::open_source(const std::wstring& path, bool hash,
+uint32_t TransferFile::open_source(const std::wstring& path, bool hash, bool share_write,
                                    std::unique_ptr<TransferFile>* out) {
   std::unique_ptr<TransferFile> file;
-  uint32_t error = open(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, OPEN_EXISTING,
-                        FILE_FLAG_SEQUENTIAL_SCAN, &file);
+  const DWORD share = FILE_SHARE_READ | FILE_SHARE_DELETE | (share_write ? FILE_SHARE_WRITE : 0u);
+  uint32_t error = open(path, GENERIC_READ, share, OPEN_EXISTING, FILE_FLAG_SEQUENTIAL_SCAN, &file);
   if (error == 0) error = file->start_hash(hash);
   if (error == 0) *out = std::move(file);
   return error;
@@ -78,6 +78,13 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
 
 uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bool replace) {
   return calls::move_file(from.c_str(), to.c_str(), replace);
+}
+
+uint32_t TransferFile::rename(const std::wstring& to, bool replace) {
+  const uint32_t error = calls::rename_posix(handle(), to, replace);
+  // Windows before 10 1607, and file systems that do not know it (FAT, shares) say so in several ways.
+  const bool knows = error != ERROR_INVALID_PARAMETER && error != ERROR_NOT_SUPPORTED && error != ERROR_INVALID_FUNCTION;
+  return knows ? error : calls::rename_file(handle(), to, replace);
 }
 
 uint32_t TransferFile::set_temporary(bool on) {

@@ -17,14 +17,19 @@ class TransferFile final {
  public:
   // Closes it, which may wait for the disk.
   ~TransferFile();
-  // For reading, while others may read and delete it. `hash`: its bytes will be hashed.
-  static uint32_t open_source(const std::wstring& path, bool hash, std::unique_ptr<TransferFile>* out);
+  // For reading, while others may read, rename and delete it, and with `share_write` write. `hash`: its bytes
+  // will be hashed.
+  static uint32_t open_source(const std::wstring& path, bool hash, bool share_write,
+                              std::unique_ptr<TransferFile>* out);
   // For writing, and nobody else may: a new file, or with `resume` the one that is there (or a new one).
   // A new one goes with its handle, even when the process is killed, until keep() says otherwise.
   // Room for `size` bytes is asked for, so that a full disk is known before the first byte comes.
   static uint32_t open_target(const std::wstring& path, uint64_t size, bool resume, bool hash,
                               std::unique_ptr<TransferFile>* out);
   static uint32_t move(const std::wstring& from, const std::wstring& to, bool replace);
+  // The same for one that is open for writing, so that nobody else can get hold of it before it has its name. Where
+  // the file system knows how, also over a file that somebody has open.
+  uint32_t rename(const std::wstring& to, bool replace);
 
   // A call that ends at once, well or badly, leaves no packet at the port.
   bool skips_port() const { return skips_port_; }

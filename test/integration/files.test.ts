@@ -196,7 +196,7 @@ describe.each(methods)("sent by '%s'", (method) => {
     await works(both)
   })
 
-  test('while it is sent nobody can change it, though rename and delete it', async () => {
+  test("share 'none': while it is sent nobody can change it, though rename and delete it", async () => {
     const { from, to } = folders()
     const both = await pair({ transfer: { method } })
     const path = makeFile(from, MIB)
@@ -205,6 +205,7 @@ describe.each(methods)("sent by '%s'", (method) => {
     let size = 0
     const sending = both.client.sendFile(path, {
       ...checks(method),
+      share: 'none',
       bytesPerSecond: MIB / 2,
       onProgress: ({ bytes }) => {
         size = bytes

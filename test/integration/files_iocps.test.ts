@@ -233,8 +233,7 @@ describe('the faults of the original do not exist here', () => {
       const received = acceptNext(connection, { directory: to })
       connection.send('behind')
       peer.offer(name, 5)
-      // Nothing of this side's file is in the way any more.
-      expect((await peer.next()).toString()).toBe('behind')
+      // The answer does not wait for this side's file; what was sent behind that one does.
       expect(await peer.next()).toEqual(Buffer.from([2]))
       peer.write(Buffer.from('12345'))
       expect((await received).bytes).toBe(5)
@@ -244,9 +243,69 @@ describe('the faults of the original do not exist here', () => {
     expect(await sending).toMatchObject({ bytes: 70_000 })
     await until('it is there', () => peer.file.length === 70_000)
     expect(peer.file.equals(readFileSync(path))).toBe(true)
-    await pause(50)
-    expect(peer.packages).toEqual([])
+    await until('the rest has come', () => peer.packages.length === 3)
+    expect(peer.packages.map(String)).toEqual(['behind', 'behind', 'behind'])
     expect(readdirSync(to).toSorted()).toEqual(['one', 'three', 'two'])
+  })
+
+  test.each(methods)("send(), sendFile(), send(), all in one tick, keep their order, by '%s'", async (method) => {
+    const { from } = folders()
+    const { peer, connection } = await served({ transfer: { method } })
+    const seen: string[] = []
+    const files = [100_000, 70_000, 50_001].map((size, index) => makeFile(from, size, `${index}`))
+    connection.send('a')
+    const first = connection.sendFile(files[0] ?? '', { mode: 'raw' })
+    connection.send('b')
+    const missing = code(connection.sendFile(join(from, 'missing'), { mode: 'raw' }))
+    connection.send('c')
+    const second = connection.sendFile(files[1] ?? '', { mode: 'raw' })
+    const third = connection.sendFile(files[2] ?? '', { mode: 'raw' })
+    connection.send('d')
+    for (const _ of [1, 2, 3, 4, 5, 6, 7]) {
+      const package_ = await peer.next()
+      if (package_[0] !== 1) {
+        seen.push(package_.toString())
+        continue
+      }
+      seen.push(`offer ${package_.toString('latin1', 5, package_.length - 1)}`)
+      await pause(20)
+      expect(peer.packages).toEqual([])
+      peer.take(package_.readUInt32LE(1))
+    }
+    expect(seen).toEqual(['a', 'offer 0', 'b', 'c', 'offer 1', 'offer 2', 'd'])
+    await Promise.all([first, second, third])
+    expect(await missing).toBe('ENOENT')
+    await until('all is there', () => peer.file.length === 220_001)
+    expect(peer.file.equals(Buffer.concat(files.map((path) => readFileSync(path))))).toBe(true)
+  })
+
+  test.each(methods)("while a file waits for its answer the peer's own is answered, and keeps coming, by '%s'", async (method) => {
+    const { from, to } = folders()
+    const both = await pair({ framing: iocps, transfer: { method } })
+    const packets: string[] = []
+    both.server.on('packet', (packet) => packets.push(packet.toString()))
+    const offers: FileOffer[] = []
+    both.server.on('file', (offer) => offers.push(offer))
+    both.client.on('file', (offer) => {
+      void offer.accept({ directory: to })
+    })
+    const path = makeFile(from, 300_000, 'large')
+    const small = makeFile(from, 1000, 'small')
+    const sending = [both.client.sendFile(path, { mode: 'raw' }), both.client.sendFile(small, { mode: 'raw', name: 'second' })]
+    both.client.send('behind')
+    await until('it is offered', () => offers.length === 1)
+    const back = both.server.sendFile(small, { mode: 'raw' })
+    await pause(50)
+    const first = offers[0]?.accept({ directory: to })
+    await until('the second is offered', () => offers.length === 2)
+    await first
+    await back
+    expect(packets).toEqual([])
+    await offers[1]?.accept({ directory: to })
+    await Promise.all(sending)
+    await until('what was sent behind them has come', () => packets.length === 1)
+    expect(await sha256(join(to, 'large'))).toBe(await sha256(path))
+    for (const name of ['small', 'second']) expect(await sha256(join(to, name))).toBe(await sha256(small))
   })
 
   test('an offer that is taken back, and then aborted, is not made again', async () => {

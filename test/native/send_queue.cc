@@ -539,3 +539,77 @@ TEST_CASE("send_queue: the blocks of a busy queue are used again, others are fre
     many[static_cast<size_t>(i)]->release();
   }
 }
+
+TEST_CASE("send_queue: what is pushed before an item goes before it, and behind what was there") {
+  std::atomic<int> alive{0};
+  SendQueue queue;
+  auto* first = new TestOwner("", &alive);
+  auto* second = new TestOwner("", &alive);
+  push(queue, "a");
+  queue.push_item(first);
+  push(queue, "b");
+  queue.push_item(second);
+  push(queue, "c");
+  const std::string one = "1";
+  CHECK(queue.push_before(first, {nullptr, 0}, span_of(one), {nullptr, 0}));
+  CHECK(queue.push_before(second, span_of("<"), span_of("2"), span_of(">")));
+  CHECK(queue.push_before(first, {nullptr, 0}, span_of("3"), {nullptr, 0}));
+  CHECK(queue.totals().bytes == 8);
+  CHECK(gather(queue) == "a13");
+  // In flight: what comes now has an entry of its own.
+  CHECK(queue.push_before(first, {nullptr, 0}, span_of("4"), {nullptr, 0}));
+  SendQueue::Finished finished;
+  queue.complete(2, &finished);
+  CHECK(gather(queue) == "34");
+  queue.complete(2, &finished);
+  CHECK(queue.front_item() == first);
+  CHECK(gather(queue).empty());
+  // In front of the item that is in front.
+  CHECK(queue.push_before(first, {nullptr, 0}, span_of("5"), {nullptr, 0}));
+  CHECK(gather(queue) == "5");
+  queue.complete(1, &finished);
+  queue.begin_item();
+  CHECK_FALSE(queue.push_before(first, {nullptr, 0}, span_of("6"), {nullptr, 0}));
+  queue.end_item(true)->release();
+  CHECK(gather(queue) == "b<2>");
+  queue.complete(4, &finished);
+  CHECK(queue.remove_item(second));
+  CHECK_FALSE(queue.push_before(second, {nullptr, 0}, span_of("7"), {nullptr, 0}));
+  CHECK(gather(queue) == "c");
+  queue.complete(1, &finished);
+  CHECK(queue.empty());
+  CHECK(queue.totals().bytes == 0);
+  CHECK(queue.totals().packets == 0);
+  CHECK(alive == 0);
+}
+
+TEST_CASE("send_queue: very many words before an item, wherever it stands, are few entries and stay in order") {
+  for (const bool is_front : {true, false}) {
+    std::atomic<int> alive{0};
+    SendQueue queue;
+    std::string wanted;
+    for (int i = 0; i < (is_front ? 0 : 2000); ++i) {
+      push(queue, "x");
+      wanted += "x";
+    }
+    auto* item = new TestOwner("", &alive);
+    queue.push_item(item);
+    for (int i = 0; i < (is_front ? 2000 : 0); ++i) push(queue, "y");
+    for (int i = 0; i < 100'000; ++i) {
+      const std::string word(1, static_cast<char>('a' + i % 26));
+      REQUIRE(queue.push_before(item, {nullptr, 0}, span_of(word), {nullptr, 0}));
+      wanted += word;
+    }
+    std::string seen;
+    while (queue.front_item() == nullptr) {
+      const std::string some = gather(queue, 64, 1u << 20);
+      REQUIRE(!some.empty());
+      seen += some;
+      queue.complete(some.size(), nullptr);
+    }
+    CHECK(seen == wanted);
+    CHECK(queue.remove_item(item));
+    CHECK(queue.totals().bytes == (is_front ? 2000 : 0));
+    CHECK(alive == 0);
+  }
+}
