@@ -44,6 +44,7 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::cancel_job>("cancelJob"),
                          InstanceMethod<&EngineWrap::stuck_worker>("stuckWorker"),
                          InstanceMethod<&EngineWrap::expire_jobs>("expireJobs"),
+                         InstanceMethod<&EngineWrap::refuse_jobs>("refuseJobs"),
                          InstanceMethod<&EngineWrap::retire_worker>("retireWorker"),
                          InstanceMethod<&EngineWrap::drain_jobs>("drainJobs"),
                          InstanceMethod<&EngineWrap::close_jobs>("closeJobs"),

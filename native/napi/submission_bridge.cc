@@ -164,7 +164,7 @@ bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation&
 bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& operation,
                                 Napi::Value pinned) {
   if (!locate(env, operation, pinned, false)) return false;
-  return operation.generation <= static_cast<uint32_t>(JobOutcome::cancelled) &&
+  return operation.generation <= static_cast<uint32_t>(JobOutcome::no_workers) &&
          worker_.hub->complete(*engine, worker_.seat, operation.slot,
                                static_cast<JobOutcome>(operation.generation),
                                shared_.payload.data, shared_.payload.size);
