@@ -144,6 +144,8 @@ export interface NativeJobs {
   retireWorker(worker: number): void
   /** Reading stops; the record JOBS_DRAINED comes when all jobs are done. */
   drainJobs(): void
+  /** Refuses jobs, and fails those that wait; or accepts jobs again, as it does when a worker comes. */
+  refuseJobs(on: boolean): void
   /** Cancels all jobs. */
   closeJobs(): void
   jobStats(): JobStats | undefined

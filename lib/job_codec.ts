@@ -1,13 +1,16 @@
 /** How values travel between the main thread and the workers through native code: as bytes. */
 
-import { inspect } from 'node:util'
-import { deserialize, serialize } from 'node:v8'
+import { DefaultDeserializer, serialize } from 'node:v8'
 import { IocpError } from './errors.js'
+import { describeThrown } from './thrown.js'
 
 /** What bytes stand for. The first byte of a call's job and of every result. */
 export const form = { nothing: 0, bytes: 1, text: 2, clone: 3, message: 4 } as const
 
 const NO_BYTES = new Uint8Array(0)
+
+/** Bytes of one payload or result, with the name of the job: what native code can count. */
+const MAX_SIZE = 2 ** 31 - 1
 
 /** A value as bytes. */
 export interface Encoded {
@@ -29,11 +32,36 @@ export function encodeValue(value: unknown): Encoded {
   return { form: form.clone, body: serialize(value) }
 }
 
-/** The value again. Bytes are a copy, so that they do not keep the batch that they came with. */
+/** Bytes in memory of their own, as the same kind of view: what the batch holds besides is nobody's business. */
+export function ownBytes<T extends ArrayBufferView>(view: T): T {
+  if (view instanceof DataView) {
+    const { buffer, byteOffset, byteLength } = view
+    return new DataView(buffer.slice(byteOffset, byteOffset + byteLength)) as ArrayBufferView as T
+  }
+  // Not Buffer's own slice, which is another view.
+  return Uint8Array.prototype.slice.call(view) as ArrayBufferView as T
+}
+
+/** Node's own makes views on the bytes that it reads from, or on its pool. */
+class Reader extends DefaultDeserializer {
+  /** Called by V8 for each view. */
+  _readHostObject(): unknown {
+    const inherited = DefaultDeserializer.prototype as unknown as { _readHostObject(): ArrayBufferView }
+    return ownBytes(inherited._readHostObject.call(this))
+  }
+}
+
+function deserialize(bytes: Uint8Array): unknown {
+  const reader = new Reader(bytes)
+  reader.readHeader()
+  return reader.readValue()
+}
+
+/** The value again. All bytes in it have memory of their own. */
 export function decodeValue(kind: number, body: Uint8Array): unknown {
   switch (kind) {
     case form.bytes:
-      return Buffer.from(body)
+      return ownBytes(body)
     case form.text:
       return Buffer.from(body.buffer, body.byteOffset, body.length).toString()
     case form.clone:
@@ -43,10 +71,14 @@ export function decodeValue(kind: number, body: Uint8Array): unknown {
   }
 }
 
-/** A result as bytes, its form in front. */
+/**
+ * A result as bytes, its form in front.
+ * @throws IocpError ERR_IOCP_JOB_SIZE, and as {@link encodeValue}
+ */
 export function encodeResult(value: unknown): Uint8Array {
   const { form: kind, body } = encodeValue(value)
   if (kind === form.nothing) return NO_BYTES
+  checkJobSize('A result', body.length + 1)
   const bytes = Buffer.allocUnsafe(1 + body.length)
   bytes[0] = kind
   bytes.set(body, 1)
@@ -56,6 +88,11 @@ export function encodeResult(value: unknown): Uint8Array {
 /** The result again. */
 export function decodeResult(bytes: Buffer | undefined): unknown {
   return bytes === undefined ? undefined : decodeValue(bytes[0] ?? form.nothing, bytes.subarray(1))
+}
+
+/** @throws IocpError ERR_IOCP_JOB_SIZE */
+export function checkJobSize(what: string, size: number): void {
+  if (size > MAX_SIZE) throw new IocpError('ERR_IOCP_JOB_SIZE', `${what} of ${size} bytes is above the limit of ${MAX_SIZE}`)
 }
 
 /** Stands for a payload that comes as a message: its number. */
@@ -101,13 +138,19 @@ interface PlainError {
   code: unknown
 }
 
+/** Of the description of something that was thrown, in characters. */
+const LONGEST_TEXT = 10_000
+
 /** Something that a handler threw, as bytes. Does not throw, whatever it is. */
 export function encodeError(error: unknown): Uint8Array {
   try {
-    return serialize(error instanceof Error ? plainError(error) : { thrown: error })
+    const bytes = serialize(error instanceof Error ? plainError(error) : { thrown: error })
+    checkJobSize('What a handler threw', bytes.length)
+    return bytes
   } catch {
-    // What cannot be cloned, and what does not let itself be looked at.
-    return serialize(plainError(new Error(`A handler threw ${inspect(error, { depth: 0, customInspect: false })}`)))
+    // What cannot be cloned, what is too large, and what does not let itself be looked at.
+    const text = describeThrown(error).slice(0, LONGEST_TEXT)
+    return serialize(plainError(new Error(`A handler threw ${text}`)))
   }
 }
 

@@ -8,7 +8,7 @@ import { binding, type NativeWorkerPort } from './binding.js'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import { Job, generationOf, slotOf } from './job.js'
-import { decodeNumber, decodeValue, encodeError, encodeResult, form, readCall } from './job_codec.js'
+import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
 import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from './outgoing.js'
 import { Submission } from './submission.js'
 import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from './vocabulary.js'
@@ -27,7 +27,9 @@ export interface WorkerSetup {
 
 /** What a worker says about itself. */
 export interface WorkerMessage {
-  readonly iocp: 'defined' | 'ready'
+  readonly iocp: 'defined' | 'ready' | 'leaving' | 'failed'
+  /** What its setup or teardown has thrown, see `encodeError`. */
+  readonly error?: Uint8Array
 }
 
 /** The payload of a call that was given with transferables. */
@@ -75,7 +77,11 @@ export function startWorker(
   tell('defined')
   // Not before the module has loaded: a handler may use what stands behind the call.
   setImmediate(() => {
-    void begin(handlers, settings, setup)
+    begin(handlers, settings, setup).catch((error: unknown) => {
+      tell('failed', encodeError(error))
+      // By itself, whatever the module or the flags of the process make of a rejection that nobody handles.
+      process.exit(1)
+    })
   })
 }
 
@@ -88,20 +94,22 @@ async function begin(
   await settings.setup?.(context)
   const runner = new JobRunner(handlers, setup)
   const leave = async (): Promise<void> => {
-    await settings.teardown?.(context)
-    runner.detach()
-    parentPort?.close()
+    tell('leaving')
+    try {
+      await settings.teardown?.(context)
+    } catch (error) {
+      tell('failed', encodeError(error))
+    } finally {
+      runner.detach()
+      parentPort?.close()
+    }
   }
-  if (!runner.attach(setup, settings.concurrency, leave)) {
-    await settings.teardown?.(context)
-    parentPort?.close()
-    return
-  }
-  tell('ready')
+  if (runner.attach(setup, settings.concurrency, leave)) tell('ready')
+  else await leave()
 }
 
-function tell(iocp: WorkerMessage['iocp']): void {
-  const message: WorkerMessage = { iocp }
+function tell(iocp: WorkerMessage['iocp'], error?: Uint8Array): void {
+  const message: WorkerMessage = { iocp, ...(error !== undefined && { error }) }
   parentPort?.postMessage(message)
 }
 
@@ -212,7 +220,7 @@ export class JobRunner {
         words[progress] = ++begun
         if (kind === record.packet) {
           const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
-          this.#run(new Job(this, slot, 'packet', bytes, connectionId, true), handler)
+          this.#run(new Job(this, slot, 'packet', isAlone(bytes) ? bytes : ownBytes(bytes), connectionId, true), handler)
         } else {
           this.#call(slot, bytes, connectionId)
         }
@@ -229,13 +237,14 @@ export class JobRunner {
       this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
     }
     if (kind === form.message) this.#expected.set(decodeNumber(body), { slot, start })
+    else if (kind === form.bytes && isAlone(bytes)) start(body)
     else this.#decoded(slot, kind, body, start)
   }
 
   #decoded(slot: number, kind: number, body: Buffer, start: (payload: unknown) => void): void {
     let payload: unknown
     try {
-      payload = kind === form.bytes ? body : decodeValue(kind, body)
+      payload = decodeValue(kind, body)
     } catch (error) {
       this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.failed, encodeError(error))
       return
@@ -315,6 +324,14 @@ export class JobRunner {
     job._end(outcome !== jobOutcome.cancelled)
     this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, outcome, bytes)
   }
+}
+
+/**
+ * Whether a batch has brought nothing else, so that its memory is the job's own. A handler may hand it on and so take it
+ * away, and it may look at all of it.
+ */
+function isAlone(bytes: Buffer): boolean {
+  return bytes.length === bytes.buffer.byteLength
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

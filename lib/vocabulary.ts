@@ -89,7 +89,8 @@ export const jobOutcome = {
   connectionClosed: 3,
   rejected: 4,
   timedOut: 5,
-  cancelled: 6
+  cancelled: 6,
+  noWorkers: 7
 } as const
 
 /** What was wrong with the bytes of a peer. */

@@ -6,7 +6,7 @@ import type { Connection } from './connection.js'
 import { withoutContext } from './context.js'
 import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from './errors.js'
 import type { Host } from './host.js'
-import { callHead, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
+import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
 import type { JobSink } from './records.js'
 import type { Profile } from './settings.js'
 import { toInteger } from './validate.js'
@@ -50,7 +50,8 @@ export interface Workers {
   /**
    * Changes how many workers there are, at any time. With 0 jobs wait. No job is lost or repeated.
    * @param count 0 to 256
-   * @returns a promise for when they are there, and those that are not needed any more have finished and ended
+   * @returns a promise for when they are there, and those that are not needed any more have finished and ended; it
+   *   rejects with ERR_IOCP_WORKERS_FAILED when they do not start
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   resize(count: number): Promise<void>
@@ -60,7 +61,7 @@ export interface Workers {
    * @param payload `job.data` in the worker: bytes and text as they are, everything else cloned
    * @returns a promise for what the handler gives back
    * @throws by rejecting: what the handler threw, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
-   *   ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
+   *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
    *   ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
    */
   run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result>
@@ -103,6 +104,8 @@ export class WorkersControl implements Workers, JobSink {
   #size: number
   #messages = 0
   #isClosing = false
+  /** Why jobs were refused the last time that no worker started. */
+  #failure: IocpError | undefined
   #onDrained: () => void = () => undefined
 
   /** @param open opens the server or client where that is possible, else throws */
@@ -166,19 +169,27 @@ export class WorkersControl implements Workers, JobSink {
     run.signal?.throwIfAborted()
     if (this.#isClosing) throw failure('ERR_IOCP_CLOSING')
     const host = this.#now?.host ?? this.#open()
+    const none = this.#now?.pool.failure
+    if (none !== undefined) throw none
+    if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
     const isMessage = run.transfer !== undefined
     const message = isMessage ? ++this.#messages : 0
     const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
     const head = callHead(name, kind)
-    // The payload is cloned, and what is transferred is gone, here and now; the worker gets the port that holds it.
-    const port = isMessage ? channelWith(payload, run.transfer) : undefined
+    checkJobSize('A payload', head.length + body.length)
     const { connection, priority, skipWhenClosed } = run
     const slot = connection?._slot ?? 0
     const generation = connection?._generation ?? 0
     const job = host.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
-    if (job < 0) {
-      port?.close()
-      throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    let port: MessagePort | undefined
+    try {
+      // The payload is cloned, and what is transferred is gone, here and now, but not for a job that is refused. The
+      // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
+      port = isMessage ? channelWith(payload, run.transfer) : undefined
+    } catch (error) {
+      host.jobs.cancelJob(job)
+      throw error
     }
     const { signal, timeout } = run
     const until = signal === undefined ? 0 : performance.now() + timeout
@@ -233,8 +244,14 @@ export class WorkersControl implements Workers, JobSink {
   /** @internal The completion port has opened. */
   _start(host: Host, profile: Profile): void {
     const { send, endDeadline } = profile.native
-    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline }, host.jobs, (info) => {
-      this.#owner._workerExit(info)
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline }, host.jobs, {
+      workerExit: (info) => {
+        this.#owner._workerExit(info)
+      },
+      workersFail: (failure) => {
+        if (failure !== undefined) this.#failure = failure
+        host.jobs.refuseJobs(failure !== undefined)
+      }
     })
     host.jobSink = this
     this.#isClosing = false
@@ -308,7 +325,7 @@ export class WorkersControl implements Workers, JobSink {
     if (call === undefined) return
     try {
       if (outcome === jobOutcome.done) call.resolve(decodeResult(result))
-      else call.reject(errorFor(outcome, result))
+      else call.reject(this.#errorFor(outcome, result))
     } catch (error) {
       call.reject(error)
     }
@@ -316,7 +333,13 @@ export class WorkersControl implements Workers, JobSink {
 
   /** A routed packet's job has failed. */
   jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void {
-    this.#owner._jobError(errorFor(outcome, error), connection)
+    this.#owner._jobError(this.#errorFor(outcome, error), connection)
+  }
+
+  #errorFor(outcome: number, bytes: Buffer | undefined): unknown {
+    if (outcome === jobOutcome.noWorkers && this.#failure !== undefined) return this.#failure
+    const code = codes[outcome]
+    return code === undefined ? decodeError(bytes) : failure(code)
   }
 
   /** A worker has taken a job whose payload is a message. */
@@ -348,12 +371,8 @@ const codes: Readonly<Record<number, IocpErrorCode>> = {
   [jobOutcome.connectionClosed]: 'ERR_IOCP_CLOSED',
   [jobOutcome.rejected]: 'ERR_IOCP_WORKERS_FULL',
   [jobOutcome.timedOut]: 'ERR_IOCP_JOB_TIMEOUT',
-  [jobOutcome.cancelled]: 'ERR_IOCP_JOB_CANCELLED'
-}
-
-function errorFor(outcome: number, bytes: Buffer | undefined): unknown {
-  const code = codes[outcome]
-  return code === undefined ? decodeError(bytes) : failure(code)
+  [jobOutcome.cancelled]: 'ERR_IOCP_JOB_CANCELLED',
+  [jobOutcome.noWorkers]: 'ERR_IOCP_WORKERS_FAILED'
 }
 
 function failure(code: IocpErrorCode, message: string = errorCodes[code]): IocpError {

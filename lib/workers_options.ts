@@ -45,6 +45,11 @@ export interface WorkersOptions {
   onClosed?: 'skip' | 'run'
   /** How long a job may run; see `timeout` of {@link RunOptions}. 1 ms to 24 days, 0 (default) for no limit. */
   timeout?: Duration
+  /**
+   * How long the `setup` of a worker may take, and its `teardown` with all that it leaves behind. One that takes longer
+   * is ended. 1 ms to 24 days, 0 for any time; default 30 s.
+   */
+  setupTimeout?: Duration
   /** What each worker may use, as in Node's Worker. */
   resourceLimits?: ResourceLimits
   /** Something for `setup` in every worker; it is cloned. */
@@ -86,6 +91,7 @@ export interface WorkersSettings {
   readonly count: number
   readonly native: NativeJobOptions
   readonly timeout: number
+  readonly setupTimeout: number
   readonly resourceLimits: ResourceLimits | undefined
   readonly data: unknown
 }
@@ -113,6 +119,7 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
       ...readRoute(reader)
     },
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 0),
+    setupTimeout: reader.duration('setupTimeout', { min: 0, max: MAX_DURATION }, 30_000),
     resourceLimits: readLimits(reader),
     data: readData(reader)
   }

@@ -10,6 +10,7 @@ import fileRead from '../cases/file-read.mjs'
 import fileTransmit from '../cases/file-transmit.mjs'
 import idleMemory from '../cases/idle-memory.mjs'
 import jobs from '../cases/jobs.mjs'
+import jobsShort from '../cases/jobs-short.mjs'
 import latency from '../cases/latency.mjs'
 
 export const cases = [
@@ -24,7 +25,8 @@ export const cases = [
   latency,
   fileTransmit,
   fileRead,
-  jobs
+  jobs,
+  jobsShort
 ]
 
 /** The cases with these names, or of groups with these names, in the order of the list; all of them for none. */

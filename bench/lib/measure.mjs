@@ -26,6 +26,7 @@ async function runOnce(one, peer, { program, seconds, prepared }) {
     if (!result.inTime) result.errors += 1
     if (cpu.measuring !== undefined && result.messages > 0) {
       result.cpu = used(cpu.measuring, cpu.done, result.messages)
+      if (result.work !== undefined) result.beside = result.cpu.own + result.cpu.kernel - result.work
     }
     return result
   } finally {
@@ -72,9 +73,13 @@ async function takeTurns(one, peers, { settings, pairs, results }) {
   }
 }
 
-function line(one, { value, errors, refused, cpu, javaScript, latencyMicroseconds, eventLoopDelay }) {
+function line(one, result) {
+  const { value, errors, refused, cpu, javaScript, latencyMicroseconds, eventLoopDelay, beside, work, scaling } = result
   const parts = [`${value.toFixed(0)} ${one.unit}`]
   if (cpu !== undefined) parts.push(`cpu ${cpu.own.toFixed(1)}+${cpu.kernel.toFixed(1)} µs`)
+  if (beside !== undefined) {
+    parts.push(`work ${work.toFixed(1)} µs, beside it ${beside.toFixed(1)} µs, threads do ${scaling.toFixed(2)} × one`)
+  }
   if (javaScript !== undefined) parts.push(`JavaScript busy ${javaScript.toFixed(1)} µs`)
   if (latencyMicroseconds.p99 > 0) parts.push(`p50 ${latencyMicroseconds.p50} p99 ${latencyMicroseconds.p99} µs`)
   if (eventLoopDelay !== undefined) parts.push(`event loop p99 ${eventLoopDelay} µs late`)
@@ -104,6 +109,11 @@ export function conclude(one, results) {
     cpuMicroseconds: each(all, (name) => results[name].map(cpu)),
     cpuOfWineserver: each(all, (name) => results[name].map((result) => result.cpu?.kernel ?? NaN)),
     cpuRatios: each(others, (name) => pairs(name, cpu, 'lower')),
+    ...(results[all[0]][0]?.beside !== undefined && {
+      besideMicroseconds: each(all, (name) => results[name].map((result) => result.beside)),
+      workMicroseconds: each(all, (name) => results[name].map((result) => result.work)),
+      scaling: each(all, (name) => results[name].map((result) => result.scaling))
+    }),
     ...(results[all[0]][0]?.javaScript !== undefined && {
       javaScriptMicroseconds: each(all, (name) => results[name].map((result) => result.javaScript)),
       // Of those that have such a thread.

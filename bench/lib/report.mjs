@@ -90,6 +90,13 @@ function figureTable(entries) {
     return [
       row(`${label} ${entry.unit}`, entry.peers),
       ...(Object.keys(cpu).length > 0 ? [row(`${label} processor time for each, µs`, cpu)] : []),
+      ...(entry.besideMicroseconds === undefined
+        ? []
+        : [
+            row(`${label} of which the work, µs`, entry.workMicroseconds),
+            row(`${label} and besides, µs`, entry.besideMicroseconds),
+            row(`${label} the work on all threads, × one`, entry.scaling)
+          ]),
       ...(hasLatency(entry) ? [row(`${label} p99, µs`, latency.p99)] : []),
       ...(javaScript === undefined ? [] : [row(`${label} of which the JavaScript thread, µs`, javaScript)]),
       ...(Object.keys(delay).length > 0 ? [row(`${label} event loop of the main thread late, p99, µs`, delay)] : []),

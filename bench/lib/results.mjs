@@ -44,6 +44,9 @@ export function showEntry(entry) {
     lines.push(
       `  ${name.padEnd(8)} ${showSpread(value)} ${entry.unit}` +
         (cpu === undefined ? '' : `, cpu ${showSpread(cpu)} µs each`) +
+        (entry.besideMicroseconds === undefined
+          ? ''
+          : `, ${showSpread(entry.besideMicroseconds[name])} µs beside the work; threads ${showSpread(entry.scaling[name])} × one`) +
         (delay === undefined ? '' : `, main thread's event loop ${showSpread(delay)} µs late (p99)`) +
         (entry.javaScriptMicroseconds === undefined
           ? ''

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import readline from 'node:readline'
 import { parseArgs } from 'node:util'
 import { takeDelay } from './loop_delay.mjs'
+import { measureScaling } from './scaling.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -25,7 +26,7 @@ export const BROADCAST_FROM = 16
 export const { file, method } = values
 export const isBroadcast = values.mode === 'broadcast'
 export const threads = values.threads === undefined ? undefined : Number(values.threads)
-/** Hashes to compute for each packet; undefined where packets are echoed as they are. */
+/** Rounds of work for each packet; undefined where packets are echoed as they are. */
 export const rounds = values.rounds === undefined ? undefined : Number(values.rounds)
 export const onMainThread = values['main-thread']
 /** Threads that compute them. */
@@ -49,11 +50,12 @@ export function obey({ port, stats = () => ({}), close }) {
     },
     busy: () => ({ busy: performance.eventLoopUtilization().active }),
     stats: () => ({ stats: stats(), cpu: process.cpuUsage() }),
-    delay: () => ({ delay: takeDelay() })
+    delay: () => ({ delay: takeDelay() }),
+    scaling: () => measureScaling(workers, rounds)
   }
   answer({ ready: port })
   const lines = readline.createInterface({ input: process.stdin })
-  lines.on('line', (line) => answer(commands[line]?.() ?? { error: `no such command: ${line}` }))
+  lines.on('line', async (line) => answer((await commands[line]?.()) ?? { error: `no such command: ${line}` }))
   lines.on('close', async () => {
     await close()
     process.exit(0)

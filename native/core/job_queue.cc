@@ -73,14 +73,27 @@ JobQueue::CancelResult JobQueue::cancel(JobId id, Settled* settled, WakeList* wa
 
 void JobQueue::close(std::vector<Settled>* cancelled) {
   closed_ = true;
+  take_out(cancelled);
+}
+
+void JobQueue::take_out(std::vector<Settled>* waiting) {
   for (uint32_t slot = 0; slot < entries_.size(); ++slot) {
     Entry& entry = entries_[slot];
     if (entry.state != State::ready && entry.state != State::chained) continue;
-    cancelled->push_back(settle(slot));
+    waiting->push_back(settle(slot));
     free_entry(slot);
   }
   for (List& list : ready_) list = List{};
   chains_.clear();
+  // A chain exists while one of its jobs runs, too.
+  for (const JobSeat* seat : seats_) {
+    for (const uint32_t slot : seat->held) {
+      const Entry& entry = entries_[slot];
+      if (entry.state == State::running && is_chained(entry)) {
+        chains_.try_emplace(entry.job.connection.number());
+      }
+    }
+  }
   queued_ = 0;
   bytes_ = 0;
 }

@@ -129,7 +129,9 @@ class JobQueue {
   // A job that waits is taken out. One that runs is settled now, its worker is told to give it up, and
   // its result will not count.
   CancelResult cancel(JobId id, Settled* settled, WakeList* wake);
-  // No job is accepted any more. Those that wait are taken out.
+  // Those that wait are taken out.
+  void take_out(std::vector<Settled>* waiting);
+  // The same, and no job is accepted any more.
   void close(std::vector<Settled>* cancelled);
 
   // The seat counts as awake: its owner has to call take().

@@ -87,7 +87,8 @@ constexpr size_t kOperationWords = 6;
   X(connection_closed, 3)    \
   X(rejected, 4)             \
   X(timed_out, 5)            \
-  X(cancelled, 6)
+  X(cancelled, 6)            \
+  X(no_workers, 7)
 
 #define IOCP_ENUMERATOR(name, number) name = number,
 enum class RecordKind : uint32_t { IOCP_RECORD_KINDS(IOCP_ENUMERATOR) };

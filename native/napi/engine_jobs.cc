@@ -94,6 +94,11 @@ Napi::Value EngineWrap::expire_jobs(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// (whether they are refused)
+void EngineWrap::refuse_jobs(const Napi::CallbackInfo& info) {
+  if (JobHub* jobs = hub()) jobs->refuse(boolean_of(info[0]));
+}
+
 void EngineWrap::retire_worker(const Napi::CallbackInfo& info) {
   if (JobHub* jobs = hub()) jobs->retire(uint32_of(info[0]));
 }

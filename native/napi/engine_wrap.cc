@@ -52,6 +52,7 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::cancel_job>("cancelJob"),
                          InstanceMethod<&EngineWrap::stuck_worker>("stuckWorker"),
                          InstanceMethod<&EngineWrap::expire_jobs>("expireJobs"),
+                         InstanceMethod<&EngineWrap::refuse_jobs>("refuseJobs"),
                          InstanceMethod<&EngineWrap::retire_worker>("retireWorker"),
                          InstanceMethod<&EngineWrap::drain_jobs>("drainJobs"),
                          InstanceMethod<&EngineWrap::close_jobs>("closeJobs"),
@@ -221,7 +222,7 @@ Napi::Value EngineWrap::open_source(const Napi::CallbackInfo& info) { return fil
 Napi::Value EngineWrap::open_target(const Napi::CallbackInfo& info) { return file_job<&iocp::open_target>(info); }
 Napi::Value EngineWrap::hash_some(const Napi::CallbackInfo& info) { return file_job<&iocp::hash_some>(info); }
 Napi::Value EngineWrap::move_file(const Napi::CallbackInfo& info) { return file_job<&iocp::move_file>(info); }
-<<<<<<< HEAD
+Napi::Value EngineWrap::rename_file(const Napi::CallbackInfo& info) { return file_job<&iocp::rename_file>(info); }
 // The process exits: what waits to make a file does not begin, and what makes one is waited for.
 void EngineWrap::finish_creations(const Napi::CallbackInfo&) {
   if (engine_ == nullptr) return;
@@ -229,9 +230,6 @@ void EngineWrap::finish_creations(const Napi::CallbackInfo&) {
   delivery_->files().wait_for_creations();
 }
 
-=======
-Napi::Value EngineWrap::rename_file(const Napi::CallbackInfo& info) { return file_job<&iocp::rename_file>(info); }
->>>>>>> 7315855 (A name is given by handle before the file is closed; a source is shared as fs does; send(), sendFile(), send() keep their order with framing.iocps())
 void EngineWrap::stop_file(const Napi::CallbackInfo& info) { iocp::stop_file(info); }
 
 // Also when the engine has ended.

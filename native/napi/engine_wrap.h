@@ -61,6 +61,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   Napi::Value cancel_job(const Napi::CallbackInfo& info);
   Napi::Value stuck_worker(const Napi::CallbackInfo& info);
   Napi::Value expire_jobs(const Napi::CallbackInfo& info);
+  void refuse_jobs(const Napi::CallbackInfo& info);
   void retire_worker(const Napi::CallbackInfo& info);
   void drain_jobs(const Napi::CallbackInfo& info);
   void close_jobs(const Napi::CallbackInfo& info);

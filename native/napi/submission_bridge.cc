@@ -201,7 +201,7 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
   if (located == Located::detached) {
     return worker_.hub->complete(*engine, worker_.seat, operation.slot, JobOutcome::failed, nullptr, 0);
   }
-  return operation.generation <= static_cast<uint32_t>(JobOutcome::cancelled) &&
+  return operation.generation <= static_cast<uint32_t>(JobOutcome::no_workers) &&
          worker_.hub->complete(*engine, worker_.seat, operation.slot,
                                static_cast<JobOutcome>(operation.generation),
                                shared_.payload.data, shared_.payload.size);

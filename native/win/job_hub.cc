@@ -71,9 +71,12 @@ void JobHub::add_packets(Connection& connection, const Packet* packets, size_t c
   WakeList wakes;
   uint32_t full = 0;
   uint32_t refused = 0;
+  bool no_workers = false;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    for (size_t i = 0; i < count; ++i) {
+    no_workers = refusing_;
+    if (no_workers) refused = static_cast<uint32_t>(count);
+    for (size_t i = 0; i < count && !no_workers; ++i) {
       JobId id;
       const auto result = queue_.add(std::move(jobs[i]), !options_.reject, &id, &wakes);
       if (result == JobQueue::AddResult::full) ++full;
@@ -84,7 +87,10 @@ void JobHub::add_packets(Connection& connection, const Packet* packets, size_t c
   wake_all(wakes);
   rejected_.fetch_add(full, std::memory_order_relaxed);
   for (; refused != 0; --refused) {
-    if (full != 0) {
+    if (no_workers) {
+      failed_.fetch_add(1, std::memory_order_relaxed);
+      tell_failure(*owner_, connection.id(), JobOutcome::no_workers, nullptr, 0, credit);
+    } else if (full != 0) {
       --full;
       tell_failure(*owner_, connection.id(), JobOutcome::rejected, nullptr, 0, credit);
     }
@@ -150,6 +156,20 @@ void JobHub::expire(uint32_t limit_ms, std::vector<JobId>* ids) {
   }
   for (const auto& settled : expired) tell(*owner_, settled, JobOutcome::timed_out, nullptr, 0);
   after(*owner_, wakes, {});
+}
+
+void JobHub::refuse(bool on) {
+  std::vector<ConnectionId> unparked;
+  std::vector<JobQueue::Settled> refused;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    refusing_ = on;
+    if (!on) return;
+    queue_.take_out(&refused);
+    take_parked_locked(&unparked);
+  }
+  for (const auto& settled : refused) tell(*owner_, settled, JobOutcome::no_workers, nullptr, 0);
+  after(*owner_, {}, unparked);
 }
 
 void JobHub::retire(uint32_t worker) {
@@ -234,6 +254,7 @@ bool JobHub::attach(JobSeat* seat) {
     return false;
   }
   queue_.attach(seat);
+  refusing_ = false;
   return true;
 }
 

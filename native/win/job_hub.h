@@ -67,6 +67,8 @@ class JobHub final {
   int64_t stuck_worker(JobId id);
   // Fails routed jobs that have run for longer than this; *ids are those whose worker has to be watched.
   void expire(uint32_t limit_ms, std::vector<JobId>* ids);
+  // No worker comes: jobs that wait fail, and others are refused until `on` is false or a worker attaches.
+  void refuse(bool on);
   // The worker finishes what it runs and is told to go; one that is still to come will not be let in.
   void retire(uint32_t worker);
   // Reading stops; JOBS_DRAINED comes when nothing waits or runs.
@@ -132,6 +134,7 @@ class JobHub final {
   JobQueue queue_;                    // under queue_lock_
   std::vector<ConnectionId> parked_;  // under queue_lock_
   std::vector<uint32_t> unwanted_;    // under queue_lock_: workers that were retired before they came
+  bool refusing_ = false;             // under queue_lock_
   bool draining_ = false;             // under queue_lock_: nobody has been told yet
   std::atomic<bool> reads_stopped_{false};
   std::atomic<bool> may_be_full_{false};  // written under queue_lock_
