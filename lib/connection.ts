@@ -26,7 +26,7 @@ import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
 import type { ReceivedFile } from './transfer_in.js'
 import type { FileOffer } from './transfer_offer.js'
 import { receiveFile } from './transfer_raw.js'
-import { readsOn } from './transfer_records.js'
+import { readsOn, wasFile } from './transfer_records.js'
 import { sendFile } from './transfer_send.js'
 import type { SentFile } from './transfer_source.js'
 import { toInteger } from './validate.js'
@@ -452,19 +452,36 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /** @internal */
+  _wasFile(packet: Buffer): boolean {
+    return withinConnection(this, wasFile, this, packet)
+  }
+
+  /** @internal */
+  _wanted(): void {
+    if (this._profile.receive !== -1) this.demand()
+  }
+
+  /** @internal */
   _streamFull(stream: PacketStream): void {
-    if (this._extra?.stream === stream) intakeOf(this).add(hold.stream)
+    if (this._extra?.stream === stream) this._intake?.streamFull(true)
   }
 
   /** @internal */
   _streamReady(stream: PacketStream): void {
-    if (this._extra?.stream === stream) this._intake?.remove(hold.stream)
+    if (this._extra?.stream === stream) this._intake?.streamFull(false)
+  }
+
+  /** @internal */
+  _streamOver(stream: PacketStream): void {
+    this._intake?.streamOver(stream)
   }
 
   /** @internal */
   override _listened(event: string): void {
-    if (event === 'packet' || event === 'stream') this._intake?.remove(hold.unclaimed)
-    else if (event === 'file') this._intake?.reconsider()
+    if (event === 'file') this._intake?.reconsider()
+    if (event !== 'packet' && event !== 'stream') return
+    this._intake?.remove(hold.unclaimed)
+    if (event === 'packet') this._intake?.yieldClaims()
   }
 
   #remote(): SocketAddress | undefined {
