@@ -43,10 +43,11 @@ export function closed(connection: Connection, number: number, detail: number, d
   const intake = connection._intake
   transfersClosed(connection, info)
   if (isUnwanted(connection)) discard(connection)
-  endStream(connection, info)
+  endStream(connection, info.error)
   // A large packet that nobody listens for keeps nothing back from iterations any more.
   if (intake?.hasReaders === true) intake.remove(hold.unclaimed)
-  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh))) {
+  const isDestroyed = (connection._flags & flag.destroyed) !== 0
+  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh) && (isDestroyed || !intake.isAtWork))) {
     finish(connection, info)
     return
   }
@@ -139,12 +140,13 @@ function tellEnd(connection: Connection, info: CloseInfo): void {
 }
 
 /** A packet that was being received as a stream will not be complete. */
-function endStream(connection: Connection, info: CloseInfo): void {
+export function endStream(connection: Connection, error?: Error): void {
   const stream = connection._extra?.stream
   if (stream === undefined) return
   extraOf(connection).stream = undefined
+  connection._intake?.streamFull(false)
   if (!stream.destroyed) extraOf(connection).discarded = (connection._extra?.discarded ?? 0) + stream.readableLength
   // Without a listener an 'error' event would end the process. Whoever reads sees that the end is missing all the same.
   if (stream.listenerCount('error') === 0) stream.destroy()
-  else stream.destroy(info.error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
+  else stream.destroy(error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
 }

@@ -51,7 +51,7 @@ export interface DropInfo {
 export interface ConnectionEvents<Data = unknown> {
   /** A whole packet. It is a view on a batch of packets: copy it to keep a small one for long. */
   packet: [packet: Buffer]
-  /** A packet larger than the framing's `streamAbove`. */
+  /** A packet larger than the framing's `streamAbove`. What is behind it waits until it is read to its end, or destroyed. */
   stream: [stream: PacketStream]
   /** The peer has ended its side; no packet will come after it. */
   end: []
@@ -403,8 +403,9 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /**
    * The packets, one by one; the connection is read no faster than they are taken. While an iteration runs, packets go
-   * to it and not to listeners. Leaving the loop early keeps the connection open. The iteration ends with the
-   * connection, by an error when that ended by one.
+   * to it and not to listeners, and 'end' waits until it asks for more behind the last one. Leaving the loop early keeps
+   * the connection open. The iteration ends with the connection, by an error when that ended by one; 'close' does not
+   * wait for an iteration that rests, which still gets what had arrived.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
     return iterate(this)

@@ -94,6 +94,11 @@ export class Intake {
     return this.#claims.size > 0
   }
 
+  /** Whether iterations have something to do: none of them asks for more. */
+  get isAtWork(): boolean {
+    return this.#claims.size > 0 && this.#claims.waiting === 0
+  }
+
   /** Whether nothing has to be handed over, or read to its end, before what comes next. */
   get isEmpty(): boolean {
     return this.#items.length === 0 && this.#shown === undefined

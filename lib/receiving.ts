@@ -2,7 +2,7 @@
 
 import type { Connection } from './connection.js'
 import { DEAD, SILENT, extraOf, flag } from './connection_state.js'
-import { finish, throwAway } from './closing.js'
+import { endStream, finish, throwAway } from './closing.js'
 import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
 import { END, Intake, hold, type Item } from './intake.js'
@@ -48,6 +48,8 @@ export function handOver(connection: Connection, item: Item): boolean {
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   transfersPeerEnded(connection)
+  // The rest of a large packet will not come, and what is behind it must not wait for that.
+  endStream(connection)
   if (connection._intake === undefined) emitEnd(connection)
   else connection._intake.push(END)
 }

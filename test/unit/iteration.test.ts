@@ -219,6 +219,19 @@ describe('an iteration that rests', () => {
     expect(seen).toEqual([...texts, 'close'])
   })
 
+  test("has the last packet before 'close' too", async () => {
+    const connection = new FakeHost().connection()
+    const seen: string[] = []
+    connection.on('close', () => seen.push('close'))
+    const loop = (async () => {
+      for await (const one of connection) seen.push(one.toString())
+    })()
+    give(connection, '1')
+    closed(connection, cause.peerReset, 0, 0)
+    await expect(loop).rejects.toMatchObject({ code: 'ECONNRESET' })
+    expect(seen).toEqual(['1', 'close'])
+  })
+
   test('holds back the end of the peer, so that answers can still be sent', async () => {
     const connection = new FakeHost().connection()
     const seen: string[] = []
