@@ -4,6 +4,7 @@ import { markAsUntransferable } from 'node:worker_threads'
 import type { Connection } from './connection.js'
 import { capture, contexts, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
+import { Queue } from './queue.js'
 import { nextTurn } from './turn.js'
 import { RECORD_WORDS, record } from './vocabulary.js'
 
@@ -59,7 +60,7 @@ function view(memory: ArrayBuffer, offset: number, length: number): Buffer | und
 export class BatchReader {
   readonly #control: Uint32Array
   readonly #sink: BatchSink
-  readonly #rest: { words: Uint32Array; payload: ArrayBuffer | undefined }[] = []
+  readonly #rest = new Queue<{ words: Uint32Array; payload: ArrayBuffer | undefined }>()
   #scheduled = false
 
   constructor(control: Uint32Array, sink: BatchSink) {
@@ -122,7 +123,9 @@ export class BatchReader {
       }
     } finally {
       if (at < end) {
-        this.#rest.unshift({ words: words.slice(at, end), payload })
+        // Native code writes the next batch over this one; but what has been copied once need not be again.
+        const rest = words === this.#control ? words.slice(at, end) : words.subarray(at, end)
+        this.#rest.unshift({ words: rest, payload })
         this.#schedule()
       }
       // A handler may be the first to enter a context; the batch ends here, and so does what it entered.

@@ -7,6 +7,7 @@ import { withinConnection } from './context.js'
 import { publishClose } from './diagnostics.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
+import type { PacketStream } from './packet_stream.js'
 import { transfersClosed } from './transfer_records.js'
 import { cause, op } from './vocabulary.js'
 
@@ -42,7 +43,11 @@ export function closed(connection: Connection, number: number, detail: number, d
   const intake = connection._intake
   transfersClosed(connection, info)
   if (isUnwanted(connection)) discard(connection)
-  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh))) {
+  endStream(connection, info.error)
+  // A large packet that nobody listens for keeps nothing back from iterations any more.
+  if (intake?.hasReaders === true) intake.remove(hold.unclaimed)
+  const isDestroyed = (connection._flags & flag.destroyed) !== 0
+  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh) && (isDestroyed || !intake.isAtWork))) {
     finish(connection, info)
     return
   }
@@ -72,12 +77,20 @@ function discard(connection: Connection): void {
   extra.discarded = (extra.discarded ?? 0) + (connection._intake?.clear() ?? 0)
 }
 
-/** Everything ends: an end that is kept back by packets nobody takes is told now. An iteration may still go on. */
+/** Throws away a stream that nobody has had. */
+export function throwAway(connection: Connection, stream: PacketStream): void {
+  const extra = extraOf(connection)
+  extra.discarded = (extra.discarded ?? 0) + stream.readableLength
+  stream.destroy()
+}
+
+/** Everything ends: an end that is kept back by packets nobody takes is told now. Iterations still get theirs. */
 export function giveUp(connection: Connection): void {
-  const pending = connection._extra?.pending
-  if (pending === undefined || connection._intake?.hasReaders === true) return
-  discard(connection)
-  finish(connection, pending)
+  const { _extra: extra, _intake: intake } = connection
+  if (extra?.pending === undefined) return
+  if (intake?.hasReaders !== true) discard(connection)
+  else if (!intake.isHeld) return
+  finish(connection, extra.pending)
 }
 
 /** One of the packets whose fate the program wants to know has been told of. */
@@ -110,8 +123,8 @@ export function finish(connection: Connection, ending: CloseInfo): void {
 }
 
 function tellEnd(connection: Connection, info: CloseInfo): void {
-  endStream(connection, info)
   connection._intake?.end(info)
+  if (connection._intake?.keepsPackets === true) extraOf(connection).rest = connection._intake
   connection._intake = undefined
   publishClose(connection, info)
   // A handler that throws must not keep the others from hearing of it.
@@ -127,11 +140,13 @@ function tellEnd(connection: Connection, info: CloseInfo): void {
 }
 
 /** A packet that was being received as a stream will not be complete. */
-function endStream(connection: Connection, info: CloseInfo): void {
+export function endStream(connection: Connection, error?: Error): void {
   const stream = connection._extra?.stream
   if (stream === undefined) return
   extraOf(connection).stream = undefined
+  connection._intake?.streamFull(false)
+  if (!stream.destroyed) extraOf(connection).discarded = (connection._extra?.discarded ?? 0) + stream.readableLength
   // Without a listener an 'error' event would end the process. Whoever reads sees that the end is missing all the same.
   if (stream.listenerCount('error') === 0) stream.destroy()
-  else stream.destroy(info.error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
+  else stream.destroy(error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
 }

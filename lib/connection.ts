@@ -26,7 +26,7 @@ import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
 import type { ReceivedFile } from './transfer_in.js'
 import type { FileOffer } from './transfer_offer.js'
 import { receiveFile } from './transfer_raw.js'
-import { readsOn } from './transfer_records.js'
+import { readsOn, wasFile } from './transfer_records.js'
 import { sendFile } from './transfer_send.js'
 import type { SentFile } from './transfer_source.js'
 import { toInteger } from './validate.js'
@@ -51,7 +51,7 @@ export interface DropInfo {
 export interface ConnectionEvents<Data = unknown> {
   /** A whole packet. It is a view on a batch of packets: copy it to keep a small one for long. */
   packet: [packet: Buffer]
-  /** A packet larger than the framing's `streamAbove`. */
+  /** A packet larger than the framing's `streamAbove`. What is behind it waits until it is read to its end, or destroyed. */
   stream: [stream: PacketStream]
   /** The peer has ended its side; no packet will come after it. */
   end: []
@@ -403,8 +403,9 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /**
    * The packets, one by one; the connection is read no faster than they are taken. While an iteration runs, packets go
-   * to it and not to listeners. Leaving the loop early keeps the connection open. The iteration ends with the
-   * connection, by an error when that ended by one.
+   * to it and not to listeners, and 'end' waits until it asks for more behind the last one. Leaving the loop early keeps
+   * the connection open. The iteration ends with the connection, by an error when that ended by one; 'close' does not
+   * wait for an iteration that rests, which still gets what had arrived.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
     return iterate(this)
@@ -452,19 +453,36 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /** @internal */
+  _wasFile(packet: Buffer): boolean {
+    return withinConnection(this, wasFile, this, packet)
+  }
+
+  /** @internal */
+  _wanted(): void {
+    if (this._profile.receive !== -1) this.demand()
+  }
+
+  /** @internal */
   _streamFull(stream: PacketStream): void {
-    if (this._extra?.stream === stream) intakeOf(this).add(hold.stream)
+    if (this._extra?.stream === stream) this._intake?.streamFull(true)
   }
 
   /** @internal */
   _streamReady(stream: PacketStream): void {
-    if (this._extra?.stream === stream) this._intake?.remove(hold.stream)
+    if (this._extra?.stream === stream) this._intake?.streamFull(false)
+  }
+
+  /** @internal */
+  _streamOver(stream: PacketStream): void {
+    this._intake?.streamOver(stream)
   }
 
   /** @internal */
   override _listened(event: string): void {
-    if (event === 'packet' || event === 'stream') this._intake?.remove(hold.unclaimed)
-    else if (event === 'file') this._intake?.reconsider()
+    if (event === 'file') this._intake?.reconsider()
+    if (event !== 'packet' && event !== 'stream') return
+    this._intake?.remove(hold.unclaimed)
+    if (event === 'packet') this._intake?.yieldClaims()
   }
 
   #remote(): SocketAddress | undefined {

@@ -7,6 +7,7 @@ import type { Context } from './context.js'
 import type { IocpFrameError } from './errors.js'
 import type { Emitter } from './events.js'
 import type { GroupTable } from './groups.js'
+import type { Intake } from './intake.js'
 import type { NativeFiles } from './native_files.js'
 import type { Profile } from './settings.js'
 import type { PacketStream } from './packet_stream.js'
@@ -83,6 +84,8 @@ export interface Extra {
   ending?: CloseInfo | undefined
   /** How it ended. */
   info?: CloseInfo
+  /** Packets that iterations have not taken before it closed. */
+  rest?: Intake
   /** A cause that JavaScript knows better than native code does. */
   cause?: number
   /** Bytes that were thrown away in JavaScript. */

@@ -400,13 +400,24 @@ export class Host implements ConnectionHost, BatchSink {
     nextTurn(() => {
       this.#native.join()
       this.submission.end()
-      for (const connection of this.lingering) {
-        outside(() => {
-          giveUp(connection)
-        })
-      }
-      this.#reportStop(report)
+      this.#tellEnds(report)
     })
+  }
+
+  /** What still waits to be told, and then that everything has ended. An iteration that goes on may take some turns. */
+  #tellEnds(report: CloseReport): void {
+    for (const connection of this.lingering) {
+      outside(() => {
+        giveUp(connection)
+      })
+    }
+    if (this.lingering.size === 0) {
+      this.#reportStop(report)
+    } else {
+      nextTurn(() => {
+        this.#tellEnds(report)
+      })
+    }
   }
 
   #adjustReference(isStopping = this.#stopping !== undefined): void {

@@ -1,11 +1,14 @@
 /**
- * What has arrived for a connection and cannot be handed over yet: it is paused, nobody listens, or an iteration takes
- * packets one by one. An object of this kind exists only during such times; a connection whose packets go straight to
- * listeners has none.
+ * What has arrived for a connection and cannot be handed over yet: it is paused, nobody listens, a large packet before
+ * it is still being read, or an iteration takes packets one by one. An object of this kind exists only during such
+ * times; a connection whose packets go straight to listeners has none.
  */
 
 import type { CloseInfo } from './close_info.js'
+import { Claims, type Claim, type PacketResult } from './claims.js'
 import { PacketStream } from './packet_stream.js'
+import { Queue } from './queue.js'
+import { SHARE, nextTurn, shares } from './turn.js'
 
 /** The peer has ended its side; keeps its place behind the packets. */
 export const END = Symbol('end')
@@ -19,7 +22,7 @@ export const hold = {
   unclaimed: 1,
   /** `pause()` was called. */
   paused: 2,
-  /** Somebody reads a large packet more slowly than it comes. */
+  /** A large packet has been handed over, and its reader has not had its end. */
   stream: 4,
   /** The connection has just been made, and who waits for it does not know yet. */
   fresh: 8
@@ -35,34 +38,46 @@ const KEPT_PACKETS = 4096
 export interface IntakeOwner {
   /** Hands over one item. False when it was a packet or stream that nobody listens for. */
   _handOver(item: Item): boolean
+  /** Deals with a packet that came too early to know whether it is about a file. False when it is not. */
+  _wasFile(packet: Buffer): boolean
   /** Starts or stops the reading of native code. */
   _reading(on: boolean): void
   /** Whether something is waited for that is no packet, so that packets which nobody takes do not stop the reading. */
   _readsOn(): boolean
+  /** An iteration waits for a packet that has not come. */
+  _wanted(): void
   /** It turned out that nobody listens. */
   _unclaimed(): void
   /** Nothing is held any more: packets may go straight to the listeners. */
   _intakeEmpty(): void
 }
 
-interface Waiter {
-  resolve(result: IteratorResult<Buffer, undefined>): void
-  reject(error: Error): void
-}
-
-const DONE = { done: true, value: undefined } as const
-
 export class Intake {
   /** Bytes of the packets that wait here. */
   bytes = 0
   readonly #owner: IntakeOwner
-  readonly #items: Item[] = []
+  readonly #items = new Queue<Item>()
+  readonly #claims = new Claims()
+  #packets = 0
+  /** The same bytes and those of the large packets that wait, as far as they have been announced. */
+  #aheadBytes = 0
   #reasons = 0
-  #readers = 0
-  #waiters: Waiter[] = []
-  #scheduled = false
-  #stopped = false
-  #over = false
+  /** The large packet that is being read. */
+  #shown: PacketStream | undefined
+  /** The large packet whose bytes come just now has no room for more. */
+  #isFull = false
+  /** Items in front that came before anybody could listen. */
+  #early = 0
+  /** How many items may still be handed over before others are given a share of the event loop. */
+  #share = 0
+  #isScheduled = false
+  #isStopped = false
+  /** Packets that iterations have taken: tells one that goes on from one that rests. */
+  #taken = 0
+  #isClosing = false
+  #isWatching = false
+  /** It does not wait for the iterations any more. */
+  #isPassing = false
   #info: CloseInfo | undefined
 
   constructor(owner: IntakeOwner) {
@@ -71,16 +86,27 @@ export class Intake {
 
   /** Whether the rest is only wanted by nobody so far. */
   get isUnclaimed(): boolean {
-    return this.#reasons === hold.unclaimed && this.#readers === 0
+    return this.#reasons === hold.unclaimed && this.#claims.size === 0
   }
 
   /** Whether an iteration is under way. */
   get hasReaders(): boolean {
-    return this.#readers > 0
+    return this.#claims.size > 0
   }
 
+  /** Whether iterations have something to do: none of them asks for more. */
+  get isAtWork(): boolean {
+    return this.#claims.size > 0 && this.#claims.waiting === 0
+  }
+
+  /** Whether nothing has to be handed over, or read to its end, before what comes next. */
   get isEmpty(): boolean {
-    return this.#items.length === 0
+    return this.#items.length === 0 && this.#shown === undefined
+  }
+
+  /** Whether nothing is handed over just now, not even to an iteration. */
+  get isHeld(): boolean {
+    return this.#reasons !== 0
   }
 
   /** Whether one of the reasons holds. */
@@ -90,10 +116,10 @@ export class Intake {
 
   /** Why nothing is read just now, as the end of a sentence; undefined while it is. */
   get obstacle(): string | undefined {
-    if (!this.#stopped) return undefined
+    if (!this.#isStopped) return undefined
     if (this.has(hold.paused)) return 'the connection is paused'
     if (this.has(hold.stream)) return 'a large packet is being read slowly'
-    if (this.#readers > 0) return 'an iteration takes the packets slowly'
+    if (this.hasReaders) return 'an iteration takes the packets slowly'
     return "packets have come that nobody takes: listen for 'packet', or call resume()"
   }
 
@@ -112,78 +138,163 @@ export class Intake {
   remove(reason: number): void {
     if ((this.#reasons & reason) === 0) return
     this.#reasons &= ~reason
+    if (reason === hold.fresh) this.#early = this.#items.length
     this.#schedule()
+    this.#watchClosing()
+  }
+
+  /** A large packet was handed over: what is behind it waits until its reader has had its end. */
+  show(stream: PacketStream): void {
+    this.#shown = stream
+    this.add(hold.stream)
+  }
+
+  /** Its reader has had its end, or has given it up. */
+  streamOver(stream: PacketStream): void {
+    if (this.#shown !== stream) return
+    this.#shown = undefined
+    this.remove(hold.stream)
+  }
+
+  /** Whether the large packet whose bytes come just now has no room for more. */
+  streamFull(isFull: boolean): void {
+    if (this.#isFull === isFull) return
+    this.#isFull = isFull
+    this.#adjust()
   }
 
   /** Something arrived. */
   push(item: Item): void {
+    if (item instanceof Uint8Array) {
+      if (this.#reasons === 0 && this.#items.length === 0 && this.#give(item)) return
+    }
+    this.#count(item, 1)
     this.#items.push(item)
-    if (item instanceof Uint8Array) this.bytes += item.length
+    if (item instanceof PacketStream) {
+      // It came in place of the packet that an iteration asked for.
+      if (this.#claims.waiting > 0) this.#owner._wanted()
+    } else if (!(item instanceof Uint8Array) && item !== END) {
+      this.#isClosing = true
+      this.#watchClosing()
+    }
     if (this.#canStep()) this.#schedule()
     this.#adjust()
   }
 
   /** Throws everything away that waits. Returns the bytes of it. */
   clear(): number {
-    const { bytes } = this
-    for (const item of this.#items) if (item instanceof PacketStream) item.destroy()
-    this.#items.length = 0
+    let { bytes } = this
+    for (const item of this.#items.clear()) {
+      if (!(item instanceof PacketStream)) continue
+      bytes += item.readableLength
+      item.destroy()
+    }
+    this.#claims.clear()
     this.bytes = 0
+    this.#aheadBytes = 0
+    this.#packets = 0
+    this.#early = 0
+    this.#shown = undefined
+    this.#reasons &= ~hold.stream
     return bytes
   }
 
-  /** The connection is over: every iteration ends, one of them with the error that there was. */
+  /** The connection is over: iterations get what they have not taken, and end. */
   end(info: CloseInfo): void {
-    this.#over = true
+    for (const item of this.#items.clear()) if (item instanceof Uint8Array && this.hasReaders) this.#claims.keep(item)
     this.#info = info
-    for (const waiter of this.#waiters.splice(0)) this.#endOne(waiter)
+    this.#claims.end(info)
   }
 
-  /** An iteration begins. */
-  attach(): void {
-    this.#readers++
+  /** Whether there are packets that iterations have not taken while the connection was there. */
+  get keepsPackets(): boolean {
+    return this.#claims.hasKept
+  }
+
+  /** An iteration begins, or goes on after {@link Intake.yieldClaims}. */
+  attach(claim: Claim): void {
+    this.#claims.add(claim)
     this.#reasons &= ~hold.unclaimed
+    this.#watchClosing()
   }
 
   /** An iteration ends before the connection does; what comes next waits for whoever is next. */
-  detach(): void {
-    this.#readers--
-    if (this.#readers === 0) this.#schedule()
+  detach(claim: Claim): void {
+    if (this.#claims.remove(claim)) this.#schedule()
+  }
+
+  /** Somebody listens: iterations that rest hold nothing back until they ask again. */
+  yieldClaims(): void {
+    if (this.#claims.removeResting()) this.#schedule()
   }
 
   /** The next packet for an iteration. */
-  next(): Promise<IteratorResult<Buffer, undefined>> {
-    return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject }
-      if (this.#over) {
-        this.#endOne(waiter)
-      } else {
-        this.#waiters.push(waiter)
-        if (this.#canStep()) this.#schedule()
-      }
-    })
+  next(claim: Claim, iterator: object): Promise<PacketResult> {
+    if (this.#info !== undefined) return this.#claims.last(claim, this.#info)
+    if (!this.#claims.has(claim)) this.attach(claim)
+    const value = this.#claims.takeKept() ?? this.#takeNow()
+    if (value !== undefined) {
+      this.#taken++
+      return Promise.resolve({ done: false, value })
+    }
+    const result = this.#claims.wait(claim, iterator)
+    if (this.#claims.waiting > this.#packets) this.#owner._wanted()
+    if (this.#canStep()) this.#schedule()
+    return result
   }
 
-  #endOne(waiter: Waiter): void {
-    const error = this.#info?.error
-    this.#info = undefined
-    if (error === undefined) waiter.resolve(DONE)
-    else waiter.reject(error)
+  /** The first packet, if it can be had without waiting. */
+  #takeNow(): Buffer | undefined {
+    const item = this.#items.peek()
+    if (this.#reasons !== 0 || this.#early > 0 || this.#claims.waiting > 0 || !(item instanceof Uint8Array)) return undefined
+    if (this.#share === 0) {
+      // A pump that waits for a share will answer.
+      if (this.#isScheduled || !shares.take()) return undefined
+      this.#share = SHARE
+    }
+    this.#share--
+    this.#items.shift()
+    this.#count(item, -1)
+    if (this.#isStopped) this.#adjust()
+    return item
+  }
+
+  #give(packet: Buffer): boolean {
+    const isTaken = this.#claims.give(packet)
+    if (isTaken) this.#taken++
+    return isTaken
+  }
+
+  #count(item: Item, sign: 1 | -1): void {
+    if (item instanceof Uint8Array) {
+      this.#packets += sign
+      this.bytes += sign * item.length
+      this.#aheadBytes += sign * item.length
+    } else if (item instanceof PacketStream) {
+      this.#aheadBytes += sign * item.size
+    }
   }
 
   #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    process.nextTick(this.#pump)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    if (this.#share > 0) process.nextTick(this.#pump)
+    else if (shares.take()) process.nextTick(this.#pumpShare)
+    else shares.wait(this.#pumpShare)
+  }
+
+  readonly #pumpShare = (): void => {
+    this.#share = SHARE
+    this.#pump()
   }
 
   /** Hands over what may go; in a tick of its own, so that a handler never runs inside another one. */
   readonly #pump = (): void => {
-    this.#scheduled = false
+    this.#isScheduled = false
     try {
-      while (this.#step());
+      while (this.#share > 0 && this.#step());
     } finally {
-      // Also after a handler threw: the rest is not lost, it goes in the next tick.
+      // Also after a handler threw: the rest is not lost, it goes on in a tick of its own.
       if (this.#canStep()) this.#schedule()
       else this.#settle()
     }
@@ -191,24 +302,29 @@ export class Intake {
 
   #canStep(): boolean {
     if (this.#items.length === 0 || this.#reasons !== 0) return false
-    return this.#readers === 0 || this.#waiters.length > 0 || !(this.#items[0] instanceof Uint8Array)
+    // An iteration has had what it took when it asks for more: until then it may answer, and so the end has to wait too.
+    return this.#claims.size === 0 || this.#claims.waiting > 0 || this.#isPassing
   }
 
   #step(): boolean {
     if (!this.#canStep()) return false
     const item = this.#items.shift()
     if (item === undefined) return false
+    this.#share--
+    const isEarly = this.#early > 0
+    if (isEarly) this.#early--
+    this.#count(item, -1)
     if (item instanceof Uint8Array) {
-      this.bytes -= item.length
-      const waiter = this.#readers > 0 ? this.#waiters.shift() : undefined
-      if (waiter !== undefined) {
-        waiter.resolve({ done: false, value: item })
+      if ((isEarly && this.#owner._wasFile(item)) || this.#give(item)) return true
+      if (this.#claims.size > 0) {
+        this.#claims.keep(item)
         return true
       }
     }
     if (this.#owner._handOver(item)) return true
     this.#items.unshift(item)
-    if (item instanceof Uint8Array) this.bytes += item.length
+    if (isEarly) this.#early++
+    this.#count(item, 1)
     this.#reasons |= hold.unclaimed
     this.#owner._unclaimed()
     return false
@@ -216,23 +332,44 @@ export class Intake {
 
   #settle(): void {
     this.#adjust()
-    if (this.#items.length === 0 && this.#reasons === 0 && this.#readers === 0) this.#owner._intakeEmpty()
+    if (this.#items.length === 0 && this.#reasons === 0 && this.#claims.size === 0) this.#owner._intakeEmpty()
+  }
+
+  /**
+   * The connection has closed and packets are left for iterations. One that goes on has them before 'close' comes; one
+   * that rests may do so for ever, so that 'close' does not wait for it, and its packets are kept.
+   */
+  #watchClosing(): void {
+    if (!this.#isClosing || this.#isWatching || this.#isPassing) return
+    if (this.#reasons !== 0 || this.#claims.size === 0) return
+    this.#isWatching = true
+    const taken = this.#taken
+    nextTurn(() => {
+      this.#isWatching = false
+      if (this.#info !== undefined) return
+      if (this.#reasons !== 0 || this.#claims.size === 0) return
+      if (taken !== this.#taken || this.#claims.waiting > 0) {
+        this.#watchClosing()
+      } else {
+        this.#isPassing = true
+        this.#schedule()
+      }
+    })
   }
 
   /** Reading goes on unless there is a reason against it, or an iteration is far enough behind. */
   #adjust(): void {
-    const readsOn = !this.isEmpty && this.#owner._readsOn()
-    const behind = this.bytes > READ_AHEAD_BYTES || this.#items.length > (readsOn ? KEPT_PACKETS : READ_AHEAD_PACKETS)
-    const reasons = this.#reasons & ~hold.fresh
-    const stop =
-      behind ||
-      (readsOn
-        ? (reasons & ~hold.unclaimed) !== 0
-        : reasons !== 0 ||
-          (this.#readers === 0 && this.#items.length > 0 && (this.#reasons & hold.fresh) === 0) ||
-          (this.#stopped && !this.isEmpty))
-    if (stop === this.#stopped) return
-    this.#stopped = stop
+    const { length } = this.#items
+    const isFresh = (this.#reasons & hold.fresh) !== 0
+    const must = this.has(hold.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
+    const may =
+      this.has(hold.unclaimed) ||
+      (this.#claims.size === 0 && length > 0 && !isFresh) ||
+      length > READ_AHEAD_PACKETS ||
+      (this.#isStopped && length > 0)
+    const stop = must || (may && (length === 0 || !this.#owner._readsOn()))
+    if (stop === this.#isStopped) return
+    this.#isStopped = stop
     this.#owner._reading(!stop)
   }
 }

@@ -1,30 +1,57 @@
 /** Taking a connection's packets one by one. */
 
+import { DONE, type Claim, type PacketResult } from './claims.js'
 import type { Connection } from './connection.js'
+import { extraOf, flag } from './connection_state.js'
 import { Intake } from './intake.js'
 import { intakeOf } from './receiving.js'
 
+/** Iterators that the program forgets without leaving them: they hold nothing back any more. */
+const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Claim }>(({ connection, claim }) => {
+  connection._intake?.detach(claim)
+})
+
 /** An iteration over the packets of a connection, see the method of {@link Connection}. */
 export function iterate(connection: Connection): AsyncIterableIterator<Buffer, undefined> {
+  return new PacketIterator(connection)
+}
+
+/** Where the next packet comes from: what the connection holds back now, or what it has left behind for iterations. */
+function sourceOf(connection: Connection): Intake {
   const { closeInfo } = connection
-  const intake = closeInfo === undefined ? intakeOf(connection) : new Intake(connection)
-  if (closeInfo !== undefined) intake.end(closeInfo)
-  intake.attach()
-  let isAttached = true
-  return {
-    next() {
-      const result = intake.next()
-      // On demand, one packet is asked for whenever somebody waits and none is here.
-      if (connection._profile.receive !== -1 && intake.isEmpty) connection.demand()
-      return result
-    },
-    return() {
-      if (isAttached) intake.detach()
-      isAttached = false
-      return Promise.resolve({ done: true, value: undefined })
-    },
-    [Symbol.asyncIterator]() {
-      return this
+  if (closeInfo === undefined) return intakeOf(connection)
+  const { rest = new Intake(connection) } = extraOf(connection)
+  rest.end(closeInfo)
+  return rest
+}
+
+class PacketIterator implements AsyncIterableIterator<Buffer, undefined> {
+  readonly #connection: Connection
+  readonly #claim: Claim = { waiters: new Set(), isOver: false }
+  #isLeft = false
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+    sourceOf(connection).attach(this.#claim)
+    forgotten.register(this, { connection, claim: this.#claim }, this)
+  }
+
+  next(): Promise<PacketResult> {
+    return this.#isLeft ? Promise.resolve(DONE) : sourceOf(this.#connection).next(this.#claim, this)
+  }
+
+  return(): Promise<PacketResult> {
+    if (!this.#isLeft) {
+      this.#isLeft = true
+      forgotten.unregister(this)
+      // Packets wait for whoever is next, unless this side has ended, and so does not want any.
+      if ((this.#connection._flags & flag.ended) === 0) this.#connection._flags &= ~flag.discarding
+      this.#connection._intake?.detach(this.#claim)
     }
+    return Promise.resolve(DONE)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
   }
 }

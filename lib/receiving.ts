@@ -2,12 +2,12 @@
 
 import type { Connection } from './connection.js'
 import { DEAD, SILENT, extraOf, flag } from './connection_state.js'
-import { finish } from './closing.js'
+import { endStream, finish, throwAway } from './closing.js'
 import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
 import { END, Intake, hold, type Item } from './intake.js'
 import { PacketStream } from './packet_stream.js'
-import { transfersPeerEnded, wasFile } from './transfer_records.js'
+import { transfersPeerEnded } from './transfer_records.js'
 import { frameError, op } from './vocabulary.js'
 
 /** A packet has arrived. */
@@ -37,8 +37,8 @@ export function intakeOf(connection: Connection): Intake {
 
 /** Hands over what was held. False when nobody listens for it. */
 export function handOver(connection: Connection, item: Item): boolean {
-  if (item instanceof Uint8Array) return wasFile(connection, item) || emitPacket(connection, item)
-  if (item instanceof PacketStream) return emitStream(connection, item)
+  if (item instanceof Uint8Array) return emitPacket(connection, item)
+  if (item instanceof PacketStream) return handOverStream(connection, item)
   if (item === END) emitEnd(connection)
   else finish(connection, item)
   return true
@@ -48,6 +48,8 @@ export function handOver(connection: Connection, item: Item): boolean {
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   transfersPeerEnded(connection)
+  // The rest of a large packet will not come, and what is behind it must not wait for that.
+  endStream(connection)
   if (connection._intake === undefined) emitEnd(connection)
   else connection._intake.push(END)
 }
@@ -77,12 +79,32 @@ export function streamBegins(connection: Connection, size: number): void {
   }
 }
 
+/** A stream that had to wait. */
+function handOverStream(connection: Connection, stream: PacketStream): boolean {
+  // Nobody has had it yet, so it was the end of the connection that left it incomplete.
+  if (stream.destroyed || emitStream(connection, stream)) return true
+  if ((connection._flags & flag.gone) === 0 || connection._intake?.hasReaders !== true) return false
+  // The iterations want what is behind it, and nobody will ever want this one.
+  throwAway(connection, stream)
+  return true
+}
+
+/** False when nobody listens. */
 function emitStream(connection: Connection, stream: PacketStream): boolean {
   if ((connection._flags & SILENT) !== 0) return true
-  const own = connection.emit('stream', stream)
-  if ((connection._flags & SILENT) !== 0) return true
-  const others = connection._host.owner.emit('stream', stream, connection)
-  if (own || others) return true
+  let isTaken = true
+  try {
+    const own = connection.emit('stream', stream)
+    if ((connection._flags & SILENT) !== 0) return true
+    isTaken = connection._host.owner.emit('stream', stream, connection) || own
+  } catch (error) {
+    // As with a packet whose handler throws, it has had it. Otherwise what is behind it would wait for ever.
+    if (stream._isUntouched) stream.destroy()
+    throw error
+  } finally {
+    if (isTaken && (connection._flags & SILENT) === 0) intakeOf(connection).show(stream)
+  }
+  if (isTaken) return true
   if ((connection._flags & flag.discarding) === 0) return false
   stream.destroy()
   return true
@@ -99,6 +121,7 @@ export function streamEnds(connection: Connection): void {
   if (extra?.stream === undefined) return
   const { stream } = extra
   extra.stream = undefined
+  connection._intake?.streamFull(false)
   stream._finish()
 }
 

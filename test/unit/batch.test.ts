@@ -1,9 +1,10 @@
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { BatchReader, type BatchSink } from '../../lib/batch.js'
 import type { Connection } from '../../lib/connection.js'
 import { RECORD_WORDS } from '../../lib/vocabulary.js'
 import { makeBatch, type HandMade } from '../helpers/batches.js'
 import { FakeHost, nextTick } from '../helpers/fake_host.js'
+import { catchUncaught } from '../helpers/uncaught.js'
 
 class Sink implements BatchSink {
   readonly connections: (Connection | undefined)[] = []
@@ -44,19 +45,6 @@ function setUp() {
     reader.onBatch(...makeBatch(control, records))
   }
   return { control, host, sink, reader, connections, give }
-}
-
-/** Errors that reach the process, instead of ending it. */
-function catchUncaught(): unknown[] {
-  const caught: unknown[] = []
-  const before = process.listeners('uncaughtException')
-  process.removeAllListeners('uncaughtException')
-  process.on('uncaughtException', (error) => caught.push(error))
-  onTestFinished(() => {
-    process.removeAllListeners('uncaughtException')
-    for (const listener of before) process.on('uncaughtException', listener)
-  })
-  return caught
 }
 
 const packet = (slot: number, payload: string): HandMade => ({ kind: 'packet', slot, payload })
