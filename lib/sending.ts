@@ -4,6 +4,7 @@ import type { Connection } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
 import { withinConnection } from './context.js'
+import { tell } from './telling.js'
 import { cause, op } from './vocabulary.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
@@ -98,16 +99,12 @@ export function wantDrain(connection: Connection): void {
 export function drained(connection: Connection): void {
   if ((connection._flags & flag.wantsDrain) === 0 || (connection._flags & SILENT) !== 0) return
   connection._flags &= ~flag.wantsDrain
-  connection.emit('drain')
-  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('drain', connection)
+  tell(connection, 'drain')
 }
 
 /** Packets were thrown away, by native code or by {@link admit}. */
 export function dropped(connection: Connection, packets: number, bytes: number): void {
-  if (packets === 0 || (connection._flags & SILENT) !== 0) return
-  const info = { packets, bytes }
-  connection.emit('drop', info)
-  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('drop', info, connection)
+  if (packets !== 0) tell(connection, 'drop', { packets, bytes })
 }
 
 /** Tells what {@link admit} threw away since the last time. */

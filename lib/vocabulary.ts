@@ -73,7 +73,8 @@ export const cause = {
   overflow: 6,
   refused: 7,
   serverClosing: 8,
-  ioError: 9
+  ioError: 9,
+  handlerError: 10
 } as const
 
 /** What became of a send whose completion was asked for. */

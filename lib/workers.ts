@@ -232,8 +232,8 @@ export class WorkersControl implements Workers, JobSink {
 
   /** @internal The completion port has opened. */
   _start(host: Host, profile: Profile): void {
-    const { send, endDeadline } = profile.native
-    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline }, host.jobs, (info) => {
+    const { send, endDeadline, transfers } = profile.native
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, host.jobs, (info) => {
       this.#owner._workerExit(info)
     })
     host.jobSink = this

@@ -68,7 +68,8 @@ constexpr size_t kOperationWords = 6;
   X(overflow, 6)             \
   X(refused, 7)              \
   X(server_closing, 8)       \
-  X(io_error, 9)
+  X(io_error, 9)             \
+  X(handler_error, 10)
 
 // What became of a packet whose sender asked to be told.
 #define IOCP_SEND_OUTCOMES(X) \

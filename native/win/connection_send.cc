@@ -24,7 +24,7 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
   for (;;) {
     const Framing* framing = send_framing();
     FrameEnvelope envelope;
-    if (!framing->encode(payload.size, &envelope)) {
+    if (!framing->wrap(payload.data, payload.size, &envelope)) {
       // The facade refuses what it can; what native code cannot frame must not go out bare.
       if (owner != nullptr) owner->release();
       SendQueue::Finished dropped;
