@@ -13,6 +13,7 @@ import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profi
 import { readWorkers } from './workers_options.js'
 import { race } from './racing.js'
 import { ReconnectingConnection } from './reconnect.js'
+import { tellOwner } from './telling.js'
 import type { NativeEngineOptions } from './binding.js'
 
 /**
@@ -114,6 +115,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     const host = this._host
     if (host === undefined) return Promise.resolve({ drained: 0, cut: 0 })
     host.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) host.silence()
     return (this.#closing ??= this.#close(host, deadline))
   }
 
@@ -144,7 +146,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
 
   /** @internal */
   _opened(connection: Connection): void {
-    this.emit('connection', connection as Connection<Data>)
+    tellOwner(connection, 'connection', connection)
   }
 
   /** @internal */

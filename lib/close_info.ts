@@ -1,7 +1,7 @@
 /** Why a connection closed, as programs see it. */
 
 import { binding } from './binding.js'
-import { IocpError, type IocpErrorCode, type IocpFrameError, errorCodes } from './errors.js'
+import { IocpError, type IocpErrorCode, errorCodes } from './errors.js'
 import { systemError } from './system_error.js'
 import { cause, frameError } from './vocabulary.js'
 
@@ -9,7 +9,8 @@ import { cause, frameError } from './vocabulary.js'
  * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on
  * the way broke it off; `'timeout'` a time limit passed; `'protocol-error'` the peer sent what the framing cannot
  * accept; `'overflow'` too much waited to be sent; `'refused'` a rule of this server; `'server-closing'` the server or
- * client was closed; `'detached'` this program transferred the memory of packets away; `'io-error'` any other failure.
+ * client was closed; `'detached'` this program transferred the memory of packets away; `'handler-error'` a handler failed,
+ * and `onHandlerError` is `'close'`; `'io-error'` any other failure.
  */
 export type CloseCause =
   | 'local'
@@ -22,6 +23,7 @@ export type CloseCause =
   | 'server-closing'
   | 'detached'
   | 'io-error'
+  | 'handler-error'
 
 const names: Readonly<Record<number, CloseCause>> = {
   [cause.local]: 'local',
@@ -33,7 +35,8 @@ const names: Readonly<Record<number, CloseCause>> = {
   [cause.refused]: 'refused',
   [cause.serverClosing]: 'server-closing',
   [cause.detached]: 'detached',
-  [cause.ioError]: 'io-error'
+  [cause.ioError]: 'io-error',
+  [cause.handlerError]: 'handler-error'
 }
 
 const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
@@ -59,18 +62,19 @@ export class CloseInfo {
   /** Bytes that had arrived and were thrown away: an unfinished packet, packets nobody took. */
   readonly discardedBytes: number
   readonly #detail: number
-  readonly #frameError: IocpFrameError | undefined
+  /** The error where it is more than its cause and detail say. */
+  readonly #known: IocpError | undefined
   #error: IocpError | undefined
 
   readonly #cause: number
 
   /** @internal */
-  constructor(cause: number, detail: number, discardedBytes: number, frameError: IocpFrameError | undefined) {
+  constructor(cause: number, detail: number, discardedBytes: number, known: IocpError | undefined) {
     this.cause = names[cause] ?? 'io-error'
     this.discardedBytes = discardedBytes
     this.#cause = cause
     this.#detail = detail
-    this.#frameError = frameError
+    this.#known = known
   }
 
   /**
@@ -83,7 +87,12 @@ export class CloseInfo {
 
   /** @internal The same with more bytes thrown away. */
   _plus(bytes: number): CloseInfo {
-    return new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#frameError)
+    return new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#known)
+  }
+
+  /** @internal The same for a connection whose handler has failed. */
+  _because(error: IocpError): CloseInfo {
+    return new CloseInfo(cause.handlerError, 0, this.discardedBytes, error)
   }
 
   #makeError(): IocpError | undefined {
@@ -94,8 +103,10 @@ export class CloseInfo {
         return undefined
       case 'protocol-error': {
         const code = frameErrorCode(this.#detail)
-        return this.#frameError ?? new IocpError(code, errorCodes[code])
+        return this.#known ?? new IocpError(code, errorCodes[code])
       }
+      case 'handler-error':
+        return this.#known
       case 'overflow':
         return new IocpError('ERR_IOCP_OVERFLOW', errorCodes.ERR_IOCP_OVERFLOW)
       case 'refused':

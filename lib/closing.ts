@@ -2,28 +2,45 @@
 
 import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
-import { SILENT, extraOf, flag } from './connection_state.js'
+import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
 import { withinConnection } from './context.js'
 import { publishClose } from './diagnostics.js'
+import { tellError } from './events.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
 import type { PacketStream } from './packet_stream.js'
+import { tellClosed } from './telling.js'
 import { transfersClosed } from './transfer_records.js'
 import { cause, op } from './vocabulary.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {
-  if ((connection._flags & SILENT) !== 0) return
+  if (silence(connection)) connection._host.submission.operation(operation, connection._slot, connection._generation)
+}
+
+/** The same for all connections of a host that native code is about to cut. */
+export function silenceAll(host: Pick<ConnectionHost, 'lingering'>, open: Iterable<Connection | undefined>): void {
+  for (const connection of open) if (connection !== undefined) silence(connection)
+  for (const connection of [...host.lingering]) silence(connection)
+}
+
+/**
+ * From now on nothing but 'close' is emitted.
+ * @returns whether native code still has to close it
+ */
+function silence(connection: Connection): boolean {
+  if ((connection._flags & SILENT) !== 0) return false
   connection._flags |= flag.destroyed
   discard(connection)
   const extra = extraOf(connection)
-  extra.stream?.destroy()
-  if (extra.pending === undefined) {
-    connection._host.submission.operation(operation, connection._slot, connection._generation)
-  } else {
-    // Native code is through with it; only packets that nobody took had kept the end from being told.
-    process.nextTick(finish, connection, extra.pending)
+  if (extra.stream !== undefined) {
+    throwAway(connection, extra.stream.readableLength)
+    extra.stream.destroy()
   }
+  if (extra.pending === undefined) return true
+  // Native code is through with it; only packets that nobody took had kept the end from being told.
+  process.nextTick(finish, connection, extra.pending)
+  return false
 }
 
 /** Packets of it were lost because the program has transferred their memory away: it must not go on as if nothing had been. */
@@ -71,16 +88,21 @@ export function giveUpUnwanted(connection: Connection): void {
   if (isUnwanted(connection)) giveUp(connection)
 }
 
+/** Counts bytes that had arrived and that nobody gets. */
+export function throwAway(connection: Connection, bytes: number): void {
+  if (bytes === 0) return
+  const extra = extraOf(connection)
+  extra.discarded = (extra.discarded ?? 0) + bytes
+}
+
 /** Throws away what was received and not taken. */
 function discard(connection: Connection): void {
-  const extra = extraOf(connection)
-  extra.discarded = (extra.discarded ?? 0) + (connection._intake?.clear() ?? 0)
+  throwAway(connection, connection._intake?.clear() ?? 0)
 }
 
 /** Throws away a stream that nobody has had. */
-export function throwAway(connection: Connection, stream: PacketStream): void {
-  const extra = extraOf(connection)
-  extra.discarded = (extra.discarded ?? 0) + stream.readableLength
+export function throwAwayStream(connection: Connection, stream: PacketStream): void {
+  throwAway(connection, stream.readableLength)
   stream.destroy()
 }
 
@@ -113,10 +135,11 @@ export function finish(connection: Connection, ending: CloseInfo): void {
   }
   connection._flags |= flag.closed
   extra.ending = undefined
-  const info = extra.discarded === undefined ? ending : ending._plus(extra.discarded)
+  const info = finalInfo(extra, ending)
   extra.info = info
   extra.pending = undefined
   extra.frameError = undefined
+  extra.handlerError = undefined
   connection._host.groups.leaveAll(connection)
   connection._host.lingering.delete(connection)
   withinConnection(connection, tellEnd, connection, info)
@@ -127,16 +150,16 @@ function tellEnd(connection: Connection, info: CloseInfo): void {
   if (connection._intake?.keepsPackets === true) extraOf(connection).rest = connection._intake
   connection._intake = undefined
   publishClose(connection, info)
-  // A handler that throws must not keep the others from hearing of it.
-  try {
-    if (connection.listenerCount('error') > 0 && info.error !== undefined) connection.emit('error', info.error)
-  } finally {
-    try {
-      connection.emit('close', info)
-    } finally {
-      connection._host.owner.emit('disconnect', info, connection)
-    }
-  }
+  connection._extra?.closed?.keep(info)
+  tellClosed(connection, info)
+}
+
+/** What has become known since native code told how it ended. */
+function finalInfo({ discarded = 0, handlerError, stream }: Extra, ending: CloseInfo): CloseInfo {
+  // Of a stream that breaks off, the reader gets no more than it has.
+  const unread = stream?.destroyed === false ? stream.readableLength : 0
+  const info = discarded + unread === 0 ? ending : ending._plus(discarded + unread)
+  return handlerError === undefined ? info : info._because(handlerError)
 }
 
 /** A packet that was being received as a stream will not be complete. */
@@ -145,8 +168,13 @@ export function endStream(connection: Connection, error?: Error): void {
   if (stream === undefined) return
   extraOf(connection).stream = undefined
   connection._intake?.streamFull(false)
-  if (!stream.destroyed) extraOf(connection).discarded = (connection._extra?.discarded ?? 0) + stream.readableLength
+  if (!stream.destroyed) throwAway(connection, stream.readableLength)
   // Without a listener an 'error' event would end the process. Whoever reads sees that the end is missing all the same.
-  if (stream.listenerCount('error') === 0) stream.destroy()
-  else stream.destroy(error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED))
+  const reason = error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED)
+  if (stream.listenerCount('error') > 0) {
+    stream.destroy(reason)
+  } else {
+    tellError(stream, reason)
+    stream.destroy()
+  }
 }

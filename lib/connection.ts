@@ -8,7 +8,7 @@ import { abort, giveUpUnwanted, told } from './closing.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
 import { bound, withinConnection } from './context.js'
 import { invalidArgument, type IocpFrameError } from './errors.js'
-import { LazyEmitter } from './events.js'
+import { LazyEmitter, promised } from './events.js'
 import type { EndOptions } from './options.js'
 import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
@@ -21,6 +21,7 @@ import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sendin
 import type { Path } from './paths.js'
 import type { ConnectionStats } from './stats.js'
 import type { SendCallback, SendOutcome } from './submission.js'
+import { guarded } from './telling.js'
 import { transferError } from './transfer_errors.js'
 import type { ReceiveFileOptions, SendFileOptions } from './transfer_options.js'
 import type { ReceivedFile } from './transfer_in.js'
@@ -65,6 +66,8 @@ export interface ConnectionEvents<Data = unknown> {
   error: [error: Error]
   /** The peer wants to send a file. Without a listener it is rejected. */
   file: [offer: FileOffer<Data>]
+  /** A handler failed, and `onHandlerError` is `'close'`: the connection is being closed. */
+  handlerError: [error: unknown]
   /** The connection is over; the last event of it. */
   close: [info: CloseInfo]
 }
@@ -78,6 +81,8 @@ export interface ConnectionOwnerEvents<Data = unknown> {
   drop: [info: DropInfo, connection: Connection<Data>]
   frameError: [error: IocpFrameError, connection: Connection<Data>]
   file: [offer: FileOffer<Data>, connection: Connection<Data>]
+  /** With `onHandlerError: 'close'`: a handler failed, one of 'disconnect' or 'close' included. */
+  handlerError: [error: unknown, connection: Connection<Data>]
   disconnect: [info: CloseInfo, connection: Connection<Data>]
 }
 
@@ -180,9 +185,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   get closed(): Promise<CloseInfo> {
     const { closeInfo } = this
     if (closeInfo !== undefined) return Promise.resolve(closeInfo)
-    return (extraOf(this).closed ??= new Promise((resolve) => {
-      this.once('close', resolve)
-    }))
+    return (extraOf(this).closed ??= promised()).promise
   }
 
   /**
@@ -201,7 +204,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     let payload = data
     let size: number
     if (typeof data === 'string') {
-      if (rules.accepts !== undefined) payload = Buffer.from(data)
+      if (rules.looksInside) payload = Buffer.from(data)
       size = Buffer.byteLength(payload)
     } else {
       checkBytes(data)
@@ -209,14 +212,14 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     }
     if (onSent !== undefined && typeof onSent !== 'function') throw invalidArgument('onSent', onSent, 'a function')
     if (size < rules.minPayload || size > rules.maxPayload) checkSize(rules, size)
-    if (rules.accepts !== undefined && typeof payload !== 'string') checkContent(rules, payload)
+    if (rules.looksInside && typeof payload !== 'string') checkContent(rules, payload)
 
     const { submission } = this._host
     submission.reserve(size, copyThreshold)
     const answer = admit(this, size + rules.overhead)
     if (answer === DROPPED || answer === CLOSED) {
       const state = answer === DROPPED ? 'dropped' : 'closed'
-      if (onSent !== undefined) process.nextTick(onSent, state)
+      if (onSent !== undefined) process.nextTick(guarded(this, onSent), state)
       return state
     }
     const token = onSent === undefined ? 0 : this.#tokenFor(onSent)
@@ -229,7 +232,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   #tokenFor(onSent: SendCallback): number {
     const extra = extraOf(this)
     extra.untold = (extra.untold ?? 0) + 1
-    return this._host.submission.token(onSent, this)
+    return this._host.submission.token(guarded(this, onSent), this)
   }
 
   /** @internal */

@@ -4,13 +4,14 @@ import type { AddressTable } from './addresses.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { Context } from './context.js'
-import type { IocpFrameError } from './errors.js'
-import type { Emitter } from './events.js'
+import type { IocpError, IocpFrameError } from './errors.js'
+import type { Emitter, Promised } from './events.js'
 import type { GroupTable } from './groups.js'
 import type { Intake } from './intake.js'
 import type { NativeFiles } from './native_files.js'
 import type { Profile } from './settings.js'
 import type { PacketStream } from './packet_stream.js'
+import type { ReconnectingConnection } from './reconnect.js'
 import type { ConnectionStats } from './stats.js'
 import type { Submission } from './submission.js'
 import type { TransferTable } from './transfer.js'
@@ -21,7 +22,7 @@ export interface ConnectionHost {
   readonly addresses: AddressTable
   readonly groups: GroupTable
   /** Where the events of all connections go. */
-  readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
+  readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount' | 'rawListeners'>
   readonly files: NativeFiles
   /** The context of the events of accepted connections. */
   readonly context: Context | undefined
@@ -95,7 +96,12 @@ export interface Extra {
   /** Names of the groups that it is in. */
   groups?: Set<string>
   transfers?: TransferTable
-  closed?: Promise<CloseInfo>
+  /** The promise of its end, where somebody has asked for it. */
+  closed?: Promised<CloseInfo>
+  /** The link that has made it, and makes it again when it is lost. */
+  link?: ReconnectingConnection
+  /** What it ends with because a handler failed, until 'close' tells it. */
+  handlerError?: IocpError | undefined
   /** The context that its events run in. */
   context?: Context
 }

@@ -12,6 +12,7 @@ import { whichConnection, type CloseReport, type Host } from './host.js'
 import type { Path } from './paths.js'
 import type { Profile } from './settings.js'
 import type { EndpointStats } from './stats.js'
+import { tellOwner } from './telling.js'
 import type { SendFileOptions } from './transfer_options.js'
 import { broadcastFile, type BroadcastFileResult } from './transfer_send.js'
 import type { WorkerExitInfo } from './worker_pool.js'
@@ -250,9 +251,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
 
   /** @internal */
   _jobError(error: unknown, connection: Connection | undefined): void {
-    const tell = (): unknown => this._common.emit('jobError', error, connection)
-    if (connection === undefined) within(this._host?.context, tell)
-    else withinConnection(connection, tell)
+    if (connection !== undefined) withinConnection(connection, tellOwner, connection, 'jobError', error, connection)
+    else within(this._host?.context, () => this._common.emit('jobError', error, connection))
   }
 
   /** @internal */

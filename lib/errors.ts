@@ -24,6 +24,7 @@ export const errorCodes = {
   ERR_IOCP_DETACHED: 'The program has transferred the memory of received packets away, so that some of this connection were lost',
   ERR_IOCP_OVERFLOW: 'More bytes waited to be sent than the limit allows',
   ERR_IOCP_REFUSED: 'The connection was refused by a rule of this server',
+  ERR_IOCP_HANDLER: 'A handler of the connection failed',
   ERR_IOCP_CLOSED: 'The connection is closed',
   ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
   ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',

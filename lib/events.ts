@@ -1,6 +1,6 @@
 /** Event emitters whose events have types. */
 
-import { EventEmitter } from 'node:events'
+import { EventEmitter, errorMonitor } from 'node:events'
 
 /** Names of events and the arguments that their listeners get. */
 export type EventMap<E> = { [K in keyof E]: unknown[] }
@@ -14,8 +14,12 @@ export type Listener<E extends EventMap<E>, K extends keyof E> = { call(...args:
 /** The methods of Node's EventEmitter, for a fixed set of events. */
 export interface Emitter<E extends EventMap<E>> {
   on<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  /** Node's way to watch for errors without dealing with them. */
+  on(event: typeof errorMonitor, listener: (error: Error) => void): this
   once<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  once(event: typeof errorMonitor, listener: (error: Error) => void): this
   off<K extends keyof E>(event: K, listener: Listener<E, K>): this
+  off(event: typeof errorMonitor, listener: (error: Error) => void): this
   addListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
   removeListener<K extends keyof E>(event: K, listener: Listener<E, K>): this
   removeAllListeners(event?: keyof E): this
@@ -41,6 +45,39 @@ export function outside(body: () => unknown): void {
       throw error
     })
   }
+}
+
+/** A promise and what keeps it. */
+export interface Promised<T> {
+  readonly promise: Promise<T>
+  readonly keep: (value: T) => void
+}
+
+/** A promise that somebody else keeps. */
+export function promised<T>(): Promised<T> {
+  let keep: (value: T) => void = () => undefined
+  const promise = new Promise<T>((resolve) => {
+    keep = resolve
+  })
+  return { promise, keep }
+}
+
+/** Any emitter, whatever its events are. */
+export interface AnyEmitter {
+  emit(event: string | symbol, ...args: unknown[]): boolean
+  listenerCount(event: string | symbol): number
+  rawListeners(event: string | symbol): ((...args: unknown[]) => unknown)[]
+}
+
+/** An emitter without the types of its events. */
+export function anyEmitter(emitter: object): AnyEmitter {
+  return emitter as AnyEmitter
+}
+
+/** Tells an error to those who listen for it, or watch for it by `errorMonitor`; with neither nothing happens. */
+export function tellError(emitter: object, error: Error): void {
+  const any = anyEmitter(emitter)
+  any.emit(any.listenerCount('error') > 0 ? 'error' : errorMonitor, error)
 }
 
 /** Calls a method of Node's EventEmitter on an object that need not have run its constructor. */

@@ -50,7 +50,7 @@ export interface LengthFieldOptions extends PacketLimits, StreamLimits {
 export interface DelimiterOptions extends PacketLimits {
   /**
    * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that gives the shortest packet ends it. The first one
-   * is sent behind each packet.
+   * that leaves a packet what it is goes behind it when it is sent.
    */
   delimiters: string | Uint8Array | readonly (string | Uint8Array)[]
   /** Whether packets come, and are given to be sent, without their delimiter. Default true. */

@@ -14,7 +14,7 @@ import {
   type NativeJobs,
   type NativeListen
 } from './binding.js'
-import { giveUp, loseMemory } from './closing.js'
+import { giveUp, loseMemory, silenceAll } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { within, withinConnection, withoutContext, type Context } from './context.js'
 import { SILENT, extraOf, flag, type ConnectionHost } from './connection_state.js'
@@ -45,7 +45,7 @@ export interface CloseReport {
 
 /** The server or client that a host works for. */
 export interface HostOwner {
-  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'>
+  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount' | 'rawListeners'>
   /** A connection was accepted or made. */
   _opened(connection: Connection): void
   /** Accepting failed for the moment. */
@@ -92,6 +92,7 @@ export class Host implements ConnectionHost, BatchSink {
   #stopping: Promise<CloseReport> | undefined
   #reportStop: (report: CloseReport) => void = () => undefined
   #isEnding = false
+  #isSilent = false
   #isWanted = true
   #isReferenced = true
 
@@ -139,7 +140,7 @@ export class Host implements ConnectionHost, BatchSink {
     for (const listener of this.#listeners.keys()) this.#native.closeListener(listener)
   }
 
-  get owner(): Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount'> {
+  get owner(): HostOwner['_common'] {
     return this.#owner._common
   }
 
@@ -242,6 +243,12 @@ export class Host implements ConnectionHost, BatchSink {
     }))
   }
 
+  /** Everything is about to be cut by {@link Host.stop}: from now on its connections emit nothing but 'close'. */
+  silence(): void {
+    this.#isSilent = true
+    silenceAll(this, this.connections)
+  }
+
   reportDrops(connection: Connection): void {
     if (this.#withDrops.push(connection) > 1) return
     process.nextTick(() => {
@@ -282,7 +289,7 @@ export class Host implements ConnectionHost, BatchSink {
   ): void {
     switch (kind) {
       case record.connection: {
-        const profile = this.#listeners[c]
+        const profile = this.#isSilent ? undefined : this.#listeners[c]
         if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, payload, a, b, true))
         return
       }

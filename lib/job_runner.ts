@@ -20,6 +20,8 @@ export interface WorkerSetup {
     readonly number: number
     /** How the server's connections send, unless they changed it. */
     readonly send: NativeFraming
+    /** Whether files may be transferred, so that their types are reserved. */
+    readonly transfers: boolean
     readonly endDeadline: number
   }
   readonly data: unknown
@@ -128,7 +130,7 @@ export class JobRunner {
   constructor(handlers: ReadonlyMap<string, Handler>, { iocp }: WorkerSetup) {
     this.#handlers = handlers
     this.#byType = Array.from({ length: 256 }, (_, type) => handlers.get(String(type)) ?? handlers.get('packet'))
-    this.#rules = sendRules(iocp.send)
+    this.#rules = sendRules(iocp.send, iocp.transfers)
     this.#endDeadline = iocp.endDeadline
   }
 

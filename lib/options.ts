@@ -12,7 +12,10 @@ export interface BackpressureOptions {
   highWater?: Size
   /** 'drain' comes when no more than this many bytes wait. 0 to `highWater`; default a quarter of `highWater`. */
   lowWater?: Size
-  /** Bytes that may wait at most, whatever `onOverflow` says. `highWater` to 1 TiB; default 16 times `highWater`. */
+  /**
+   * Bytes that may wait at most, whatever `onOverflow` says. `highWater` to 1 TiB; default 16 times `highWater` and, where
+   * that is not given either, no less than the framing's largest packet.
+   */
   hardCap?: Size
   /** Packets that may wait at most. 1 to 2^32 - 1; default 2^32 - 1. */
   hardCapPackets?: number
@@ -72,6 +75,12 @@ export interface ConnectionOptions {
   endDeadline?: Duration
   /** Payloads up to this many bytes are copied by `send()`, larger ones are used where they are. 0 to 1 MiB; default 16 KiB. */
   copyThreshold?: Size
+  /**
+   * What becomes of an exception in a handler of the connection's events, on the connection itself or on its server or
+   * client: `'throw'` (default) it is an ordinary uncaught exception; `'close'` it ends that connection with cause
+   * 'handler-error', and 'handlerError' tells it. Rejections of handlers that return a promise are treated alike.
+   */
+  onHandlerError?: 'throw' | 'close'
   /**
    * Transfers of files: false switches all of it off, and then packets may begin with the bytes 0xF0 to 0xF7 that are
    * else reserved where the framing has `typeByte`. Default: on.

@@ -5,6 +5,7 @@
 
 import { IocpError, invalidArgument } from './errors.js'
 import type { NativeFraming } from './framing.js'
+import { transferKind } from './vocabulary.js'
 
 /** The rules of one framing for payloads. */
 export interface SendRules {
@@ -15,13 +16,39 @@ export interface SendRules {
   readonly overhead: number
   /** Whether these bytes would reach the peer as this one packet; undefined when only the size matters. */
   readonly accepts: ((payload: Uint8Array) => boolean) | undefined
+  /** Packets up to this size may not begin with a type that is reserved for files; 0 when none is. */
+  readonly reservedUpTo: number
+  /** Whether the bytes matter, and not their number alone. */
+  readonly looksInside: boolean
 }
+
+/** What depends on nothing but the framing. */
+type FramingRules = Omit<SendRules, 'reservedUpTo' | 'looksInside'>
 
 /** The largest send at all: lengths are 32-bit words with room to spare. */
 const MAX_SEND = 2 ** 31 - 1
+/** Bytes of a transfer frame at least. */
+const LEAST_TRANSFER = 5
 
-/** The rules of a framing. */
-export function sendRules(framing: NativeFraming): SendRules {
+/**
+ * The rules of a framing.
+ * @param transfers whether files may be transferred; packets of their types are reserved then
+ */
+export function sendRules(framing: NativeFraming, transfers = false): SendRules {
+  const rules = rulesOf(framing)
+  // A stream is told before its first byte is looked at, by native code too.
+  const streamAbove = 'streamAbove' in framing ? framing.streamAbove : MAX_SEND
+  const reservedUpTo = transfers && carriesTransfers(framing, rules) ? streamAbove : 0
+  return { ...rules, reservedUpTo, looksInside: rules.accepts !== undefined || reservedUpTo > 0 }
+}
+
+/** Whether packets of this framing have a type, any bytes and any length, as native code asks it. */
+function carriesTransfers(framing: NativeFraming, { accepts, maxPayload, minPayload }: FramingRules): boolean {
+  if (framing.kind === 'raw' || !framing.typeByte || accepts !== undefined) return false
+  return minPayload <= LEAST_TRANSFER && maxPayload > LEAST_TRANSFER
+}
+
+function rulesOf(framing: NativeFraming): FramingRules {
   const any = { minPayload: 0, accepts: undefined }
   switch (framing.kind) {
     case 'raw':
@@ -39,7 +66,13 @@ export function sendRules(framing: NativeFraming): SendRules {
   }
 }
 
-function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): SendRules {
+/** Bytes of the largest packet that a framing delivers in one piece, as they go out again; 0 where it knows none. */
+export function largestWhole(framing: NativeFraming, { maxPayload, overhead }: SendRules): number {
+  if (framing.kind === 'raw') return 0
+  return Math.max(0, 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload) + overhead
+}
+
+function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): FramingRules {
   const { adjustment, bytes, maxPacket, offset, strip } = framing
   // What decoding strips is what encoding puts in front; the rest of the header, if any, is in the payload already.
   // value = payload + strip - header - adjustment has to be a number that the field can hold.
@@ -47,7 +80,8 @@ function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): Sen
   const largest = bytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * bytes) - 1
   const rules = {
     minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
-    maxPayload: Math.min(Math.max(0, largest + header + adjustment - strip), maxPacket, MAX_SEND),
+    // Below 0 for a framing that says nothing that makes sense, and so can carry nothing.
+    maxPayload: Math.min(largest + header + adjustment - strip, maxPacket, MAX_SEND),
     overhead: strip
   }
   if (strip >= header) return { ...rules, accepts: undefined }
@@ -65,23 +99,26 @@ function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): Sen
   }
 }
 
-function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): SendRules {
+function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): FramingRules {
   const delimiters = framing.delimiters.map((one) => Buffer.from(one.buffer, one.byteOffset, one.byteLength))
-  const [sent = Buffer.alloc(0)] = delimiters
   const longest = Math.max(...delimiters.map((one) => one.length))
   const shortest = Math.min(...delimiters.map((one) => one.length))
   if (framing.strip) {
     return {
       minPayload: 0,
       maxPayload: framing.maxPacket,
-      overhead: sent.length,
+      overhead: longest,
       accepts(payload) {
         const bytes = asBuffer(payload)
         if (delimiters.some((one) => bytes.includes(one))) return false
-        // The payload's last bytes and the delimiter behind them must not make an earlier or a longer one.
-        const tail = Buffer.concat([bytes.subarray(Math.max(0, bytes.length - longest)), sent])
-        const match = firstMatch(delimiters, tail)
-        return match !== undefined && match.end === tail.length && match.length === sent.length
+        // With the payload's last bytes a delimiter may make an earlier or a longer one. Native code puts the first
+        // one of the list behind it that does not.
+        const end = bytes.subarray(Math.max(0, bytes.length - longest))
+        return delimiters.some((sent) => {
+          const tail = end.length === 0 ? sent : Buffer.concat([end, sent])
+          const match = firstMatch(delimiters, tail)
+          return match !== undefined && match.end === tail.length && match.length === sent.length
+        })
       }
     }
   }
@@ -124,6 +161,11 @@ export function checkBytes(data: Uint8Array): void {
   }
 }
 
+/** Whether the peer would take the packet for one about a file, and mostly close the connection for it. */
+function isReserved({ reservedUpTo }: SendRules, payload: Uint8Array): boolean {
+  return payload.length <= reservedUpTo && ((payload[0] ?? 0) & 0xf8) === transferKind.offer
+}
+
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
@@ -134,10 +176,11 @@ function asBuffer(bytes: Uint8Array): Buffer {
  */
 export function checkSize(rules: SendRules, size: number): void {
   if (size >= rules.minPayload && size <= rules.maxPayload) return
-  const range =
-    rules.minPayload === rules.maxPayload
-      ? `exactly ${rules.minPayload} bytes`
-      : `${rules.minPayload} to ${rules.maxPayload} bytes`
+  const { maxPayload, minPayload } = rules
+  if (maxPayload < minPayload) {
+    throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing can carry no packet at all: its length would be impossible')
+  }
+  const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
   throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
 }
 
@@ -146,6 +189,12 @@ export function checkSize(rules: SendRules, size: number): void {
  * @throws IocpError ERR_IOCP_PACKET_CONTENT
  */
 export function checkContent(rules: SendRules, payload: Uint8Array): void {
+  if (isReserved(rules, payload)) {
+    throw new IocpError(
+      'ERR_IOCP_PACKET_CONTENT',
+      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are about files here; 'transfer: false' on both sides frees them`
+    )
+  }
   if (rules.accepts === undefined || rules.accepts(payload)) return
   throw new IocpError(
     'ERR_IOCP_PACKET_CONTENT',

@@ -17,6 +17,9 @@ export interface StreamSource {
   _streamOver(stream: PacketStream): void
 }
 
+/** Tells the listeners of a stream of an event. */
+export type StreamTeller = (stream: PacketStream, event: string | symbol, args: unknown[]) => boolean
+
 /**
  * One packet larger than the framing's `streamAbove`. While nobody reads from it the connection is not read from
  * either, so that TCP slows the peer down; what comes behind it waits until it has been read to its end, or destroyed.
@@ -30,12 +33,25 @@ export class PacketStream extends Readable {
   readonly #iterations = new Set<symbol>()
   #hasEnded = false
   #isOver = false
+  readonly #tell: StreamTeller | undefined
 
-  /** @internal */
-  constructor(source: StreamSource, size: number) {
+  /** @internal @param tell calls the listeners instead of Node, because what they throw is not to be thrown */
+  constructor(source: StreamSource, size: number, tell?: StreamTeller) {
     super()
     this.size = size
     this.#source = source
+    this.#tell = tell
+  }
+
+  /** @internal */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    // A listener for it that throws keeps Node from destroying the stream: this is its end all the same.
+    if (event === 'end') this.#ended()
+    // An error that nobody listens for is Node's own affair.
+    if (this.#tell === undefined || (event === 'error' && this.listenerCount('error') === 0)) {
+      return super.emit(event, ...args)
+    }
+    return this.#tell(this, event, args)
   }
 
   /** @internal Whether nobody has begun to read it. */
@@ -63,12 +79,6 @@ export class PacketStream extends Readable {
     this.#source._streamReady(this)
     this.#ended()
     callback(error)
-  }
-
-  /** @internal A listener for 'end' that throws keeps Node from destroying the stream: this is its end all the same. */
-  override emit(event: string | symbol, ...args: unknown[]): boolean {
-    if (event === 'end') this.#ended()
-    return super.emit(event, ...args)
   }
 
   override iterator(options?: { destroyOnReturn?: boolean }): Pieces {

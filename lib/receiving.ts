@@ -2,18 +2,21 @@
 
 import type { Connection } from './connection.js'
 import { DEAD, SILENT, extraOf, flag } from './connection_state.js'
-import { endStream, finish, throwAway } from './closing.js'
+import { endStream, finish, throwAway, throwAwayStream } from './closing.js'
 import { frameErrorCode } from './close_info.js'
 import { IocpFrameError } from './errors.js'
 import { END, Intake, hold, type Item } from './intake.js'
 import { PacketStream } from './packet_stream.js'
+import { streamTeller, tell } from './telling.js'
 import { transfersPeerEnded } from './transfer_records.js'
 import { frameError, op } from './vocabulary.js'
 
 /** A packet has arrived. */
 export function deliver(connection: Connection, packet: Buffer): void {
-  if (connection._intake !== undefined) {
-    if ((connection._flags & SILENT) === 0) connection._intake.push(packet)
+  if ((connection._flags & SILENT) !== 0) {
+    throwAway(connection, packet.length)
+  } else if (connection._intake !== undefined) {
+    connection._intake.push(packet)
   } else if (!emitPacket(connection, packet)) {
     const intake = intakeOf(connection)
     intake.add(hold.unclaimed)
@@ -21,13 +24,9 @@ export function deliver(connection: Connection, packet: Buffer): void {
   }
 }
 
-/** The connection's own listeners first, then its server's or client's. False when there is neither. */
+/** False when nobody listens. */
 function emitPacket(connection: Connection, packet: Buffer): boolean {
-  if ((connection._flags & SILENT) !== 0) return true
-  const own = connection.emit('packet', packet)
-  if ((connection._flags & SILENT) !== 0) return true
-  const others = connection._host.owner.emit('packet', packet, connection)
-  return own || others || (connection._flags & flag.discarding) !== 0
+  return tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0
 }
 
 /** What holds packets back, made when it is first needed. */
@@ -57,8 +56,7 @@ export function peerEnded(connection: Connection): void {
 function emitEnd(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   try {
-    connection.emit('end')
-    if ((connection._flags & SILENT) === 0) connection._host.owner.emit('end', connection)
+    tell(connection, 'end')
   } finally {
     // Behind whatever the handlers have sent, so that an answer to the last packet still goes out.
     if (!connection._profile.allowHalfOpen) connection.end()
@@ -68,7 +66,7 @@ function emitEnd(connection: Connection): void {
 /** A packet begins that is too large for one Buffer. */
 export function streamBegins(connection: Connection, size: number): void {
   if ((connection._flags & SILENT) !== 0) return
-  const stream = new PacketStream(connection, size)
+  const stream = new PacketStream(connection, size, streamTeller(connection))
   extraOf(connection).stream = stream
   if (connection._intake !== undefined) {
     connection._intake.push(stream)
@@ -85,18 +83,15 @@ function handOverStream(connection: Connection, stream: PacketStream): boolean {
   if (stream.destroyed || emitStream(connection, stream)) return true
   if ((connection._flags & flag.gone) === 0 || connection._intake?.hasReaders !== true) return false
   // The iterations want what is behind it, and nobody will ever want this one.
-  throwAway(connection, stream)
+  throwAwayStream(connection, stream)
   return true
 }
 
 /** False when nobody listens. */
 function emitStream(connection: Connection, stream: PacketStream): boolean {
-  if ((connection._flags & SILENT) !== 0) return true
   let isTaken = true
   try {
-    const own = connection.emit('stream', stream)
-    if ((connection._flags & SILENT) !== 0) return true
-    isTaken = connection._host.owner.emit('stream', stream, connection) || own
+    isTaken = tell(connection, 'stream', stream)
   } catch (error) {
     // As with a packet whose handler throws, it has had it. Otherwise what is behind it would wait for ever.
     if (stream._isUntouched) stream.destroy()
@@ -112,7 +107,8 @@ function emitStream(connection: Connection, stream: PacketStream): boolean {
 
 /** A piece of that packet. */
 export function streamGoesOn(connection: Connection, bytes: Buffer): void {
-  connection._extra?.stream?._feed(bytes)
+  if ((connection._flags & SILENT) !== 0) throwAway(connection, bytes.length)
+  else connection._extra?.stream?._feed(bytes)
 }
 
 /** Its last piece has come. */
@@ -131,9 +127,7 @@ export function frameProblem(connection: Connection, number: number, header: Buf
   const code = discarded ? 'ERR_IOCP_FRAME_TOO_LARGE' : frameErrorCode(number)
   const error = new IocpFrameError(code, header, discarded, size)
   if (!discarded) extraOf(connection).frameError = error
-  if ((connection._flags & SILENT) !== 0) return
-  connection.emit('frameError', error)
-  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('frameError', error, connection)
+  tell(connection, 'frameError', error)
 }
 
 /** Starts or stops reading. */

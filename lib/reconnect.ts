@@ -3,13 +3,15 @@
 import { inspect } from 'node:util'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents, SendState } from './connection.js'
+import { extraOf } from './connection_state.js'
 import { capture, within } from './context.js'
 import { endArguments } from './arguments.js'
 import { IocpError, invalidArgument } from './errors.js'
-import { LazyEmitter, outside } from './events.js'
+import { LazyEmitter, outside, promised, type Promised } from './events.js'
 import type { EndOptions } from './options.js'
 import { readEndDeadline, type ReconnectPlan } from './settings.js'
 import type { SendCallback } from './submission.js'
+import { tellLink } from './telling.js'
 
 /** Why a connection is about to be made again, and when. */
 export interface RetryInfo {
@@ -21,8 +23,8 @@ export interface RetryInfo {
   readonly error: Error | undefined
 }
 
-/** Events of connections that are passed on, one connection after the other. */
-type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError'>
+/** Events of connections that their link has too, one connection after the other. */
+type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'handlerError'>
 
 /** Events of a connection that is made again when it is lost. */
 export interface ReconnectingEvents<Data = unknown> extends Forwarded {
@@ -34,12 +36,6 @@ export interface ReconnectingEvents<Data = unknown> extends Forwarded {
   retry: [info: RetryInfo]
   /** It is over: by `end`, `destroy` or the signal (no error), or because it was given up. The last event. */
   close: [error: Error | undefined]
-}
-
-const forwarded = ['packet', 'stream', 'end', 'drain', 'drop', 'frameError'] as const
-
-function isForwarded(event: string): event is keyof Forwarded {
-  return (forwarded as readonly string[]).includes(event)
 }
 
 /**
@@ -71,8 +67,9 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   #connectedAt: number | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
   #error: Error | undefined
-  /** Events of the present connection that are passed on. */
-  readonly #forwarded = new Set<string>()
+  /** Who waits for the first connection. */
+  #starter: { keep: () => void; break: (error: Error) => void } | undefined
+  #closed: Promised<Error | undefined> | undefined
 
   /** @internal */
   constructor(
@@ -99,9 +96,8 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   /** Resolves when it is over, with the error for which it was given up, if any. Never rejects. */
   get closed(): Promise<Error | undefined> {
     if (this.#state === 'closed') return Promise.resolve(this.#error)
-    return new Promise((resolve) => {
-      this.once('close', resolve)
-    })
+    this.#closed ??= promised()
+    return this.#closed.promise
   }
 
   /** Sends on the present connection, see {@link Connection.send}; `'closed'` while there is none. */
@@ -154,15 +150,10 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
         reject(this.#signal.reason as Error)
         return
       }
-      const onConnect = (): void => {
-        this.off('close', onClose)
+      const keep = (): void => {
         resolve(this)
       }
-      const onClose = (error: Error | undefined): void => {
-        reject(error ?? new IocpError('ERR_IOCP_CLOSED', 'Closed before the first connection'))
-      }
-      this.once('connect', onConnect)
-      this.once('close', onClose)
+      this.#starter = { keep, break: reject }
       this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
       this.#attempt()
     })
@@ -174,9 +165,9 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#finish()
   }
 
-  /** @internal The present connection's events are passed on only where somebody wants them. */
+  /** @internal Somebody listens for packets: those that waited for it go out. */
   override _listened(event: string): void {
-    if (this.#current !== undefined && isForwarded(event)) this.#forward(this.#current, event)
+    this.#current?._listened(event)
   }
 
   readonly #onAbort = (): void => {
@@ -204,34 +195,36 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
       return
     }
     this.#current = connection
-    const connectedAt = performance.now()
-    this.#connectedAt = connectedAt
-    connection.once('close', (info) => {
-      this.#current = undefined
-      this.#tell('disconnect', info, connection)
-      // A connection that held as long as the last wait counts as a success; one that broke at once does not.
-      if (performance.now() - connectedAt >= this.#lastDelay) this.#failures = 0
-      if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
-      else this.#lost(info.error)
+    this.#connectedAt = performance.now()
+    extraOf(connection).link = this
+    this.#tellOf(connection, 'connect', connection)
+    this.#starter?.keep()
+    this.#starter = undefined
+  }
+
+  /** @internal Its present connection is over. */
+  _lostConnection(info: CloseInfo, connection: Connection): void {
+    this.#current = undefined
+    this.#tellOf(connection, 'disconnect', info, connection)
+    // A connection that held as long as the last wait counts as a success; one that broke at once does not.
+    if (performance.now() - (this.#connectedAt ?? 0) >= this.#lastDelay) this.#failures = 0
+    if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
+    else this.#lost(info.error)
+  }
+
+  /** What a listener throws changes nothing here, but for what it may do to the connection. */
+  #tellOf(connection: Connection, event: 'connect' | 'disconnect', ...args: unknown[]): void {
+    within(this.#context, () => {
+      outside(() => {
+        tellLink(connection, event, ...args)
+      })
     })
-    this.#forwarded.clear()
-    for (const event of forwarded) if (this.listenerCount(event) > 0) this.#forward(connection, event)
-    this.#tell('connect', connection)
   }
 
   /** What a listener throws is an ordinary uncaught exception, and changes nothing here. */
   #tell<K extends keyof ReconnectingEvents>(event: K, ...args: ReconnectingEvents<Data>[K]): void {
     within(this.#context, () => {
       outside(() => this.emit(event, ...args))
-    })
-  }
-
-  #forward<K extends keyof Forwarded>(connection: Connection<Data>, event: K): void {
-    if (this.#forwarded.has(event)) return
-    this.#forwarded.add(event)
-    connection.on(event, (...args: ConnectionEvents[K]) => {
-      // Both maps have the same arguments for these events.
-      this.emit(event, ...(args as unknown as ReconnectingEvents<Data>[K]))
     })
   }
 
@@ -285,6 +278,9 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#starter?.break(this.#error ?? new IocpError('ERR_IOCP_CLOSED', 'Closed before the first connection'))
+    this.#starter = undefined
+    this.#closed?.keep(this.#error)
     this.#tell('close', this.#error)
   }
 }

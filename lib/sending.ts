@@ -1,9 +1,10 @@
 /** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
 
-import type { Connection, DropInfo } from './connection.js'
+import type { Connection } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
 import { withinConnection } from './context.js'
+import { tell } from './telling.js'
 import { cause, op, outcome } from './vocabulary.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
@@ -98,16 +99,13 @@ export function wantDrain(connection: Connection): void {
 export function drained(connection: Connection): void {
   if ((connection._flags & flag.wantsDrain) === 0 || (connection._flags & SILENT) !== 0) return
   connection._flags &= ~flag.wantsDrain
-  connection.emit('drain')
-  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('drain', connection)
+  tell(connection, 'drain')
 }
 
 /** Packets were thrown away, by native code or by {@link admit}. */
 export function dropped(connection: Connection, packets: number, bytes: number, why: number): void {
-  if (packets === 0 || (connection._flags & SILENT) !== 0) return
-  const info: DropInfo = { packets, bytes, reason: why === outcome.detached ? 'detached' : 'overflow' }
-  connection.emit('drop', info)
-  if ((connection._flags & SILENT) === 0) connection._host.owner.emit('drop', info, connection)
+  if (packets === 0) return
+  tell(connection, 'drop', { packets, bytes, reason: why === outcome.detached ? 'detached' : 'overflow' })
 }
 
 /** Tells what {@link admit} threw away since the last time. */

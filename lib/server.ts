@@ -10,11 +10,12 @@ import { capture, within, type Context } from './context.js'
 import { publishListening } from './diagnostics.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError } from './errors.js'
-import { outside } from './events.js'
+import { outside, tellError } from './events.js'
 import { Host, type CloseReport } from './host.js'
 import type { ListenOptions, ServerOptions } from './options.js'
 import { readListen, readServerOptions, type ServerSettings } from './settings.js'
 import { resolveHost } from './resolve.js'
+import { tellOwner } from './telling.js'
 
 /** Events of a server. */
 export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
@@ -108,10 +109,11 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     const starting = this.#starting
     // Whoever hears of it may try again.
     this.#starting = undefined
-    if (this.listenerCount('error') === 0) return
     // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
-    starting?.catch(() => undefined)
-    outside(() => this.emit('error', error))
+    if (this.listenerCount('error') > 0) starting?.catch(() => undefined)
+    outside(() => {
+      tellError(this, error)
+    })
   }
 
   async #open(
@@ -146,6 +148,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
     this._host?.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) this._host?.silence()
     return (this.#closing ??= this.#close(deadline))
   }
 
@@ -185,7 +188,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   /** @internal */
   _opened(connection: Connection): void {
-    this.emit('connection', connection as Connection<Data>)
+    tellOwner(connection, 'connection', connection)
   }
 
   /** @internal */

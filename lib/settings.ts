@@ -3,7 +3,7 @@
 import type { NativeEngineOptions, NativeProfile } from './binding.js'
 import { invalidOption } from './errors.js'
 import { bothDirections, framing, type Framing } from './framing.js'
-import { sendRules, type SendRules } from './outgoing.js'
+import { largestWhole, sendRules, type SendRules } from './outgoing.js'
 import type { Lookup, ReconnectOptions } from './options.js'
 import { toAddress, toHost, toLocalAddress, type HostTarget } from './resolve.js'
 import { readTransfer, type TransferSettings } from './transfer_options.js'
@@ -25,6 +25,7 @@ export interface Profile {
   readonly receive: number
   /** Undefined: files are switched off. */
   readonly transfer: TransferSettings | undefined
+  readonly onHandlerError: 'throw' | 'close'
 }
 
 const connectionNames = [
@@ -41,7 +42,8 @@ const connectionNames = [
   'typeOfService',
   'endDeadline',
   'copyThreshold',
-  'transfer'
+  'transfer',
+  'onHandlerError'
 ] as const
 const engineNames = ['ioThreads', 'diskThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
 const targetNames = [
@@ -70,13 +72,17 @@ export function knowing(options: unknown, ...known: readonly OptionGroup[]): Opt
   return new OptionReader(options, '').skip(...known.flatMap((group) => groups[group]))
 }
 
-function readBackpressure(value: unknown) {
+/** @param largest bytes that one packet takes in the queue, at most */
+function readBackpressure(value: unknown, largest: number) {
   const reader = new OptionReader(value, 'backpressure')
+  const isDefault = reader.raw('highWater') === undefined
   const highWater = reader.size('highWater', { min: 1, max: MAX_BYTES }, MIB)
+  // With a mark of the program's own the cap keeps its proportion, even if that is less than a packet.
+  const cap = Math.min(Math.max(16 * highWater, isDefault ? largest : 0), MAX_BYTES)
   const marks = {
     highWater,
     lowWater: reader.size('lowWater', { min: 0, max: highWater }, Math.floor(highWater / 4)),
-    hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES }, Math.min(16 * highWater, MAX_BYTES)),
+    hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES }, cap),
     hardCapPackets: reader.integer('hardCapPackets', { min: 1, max: 2 ** 32 - 1 }, 2 ** 32 - 1),
     onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
   }
@@ -119,9 +125,10 @@ export function readProfile(options: unknown): Profile {
   const given = reader.raw('framing')
   const { receive, send } = bothDirections(given === undefined ? framing.lengthField() : given, 'framing')
   const initial = readReceive(reader)
-  const marks = readBackpressure(reader.raw('backpressure'))
-  const buffer = { min: 0, max: 1024 * MIB }
   const transfer = readTransfer(reader.raw('transfer'))
+  const rules = sendRules(send, transfer !== undefined)
+  const marks = readBackpressure(reader.raw('backpressure'), largestWhole(send, rules))
+  const buffer = { min: 0, max: 1024 * MIB }
   return {
     native: {
       receive,
@@ -138,17 +145,18 @@ export function readProfile(options: unknown): Profile {
       demand: initial !== -1,
       transfers: transfer !== undefined
     },
-    rules: sendRules(send),
+    rules,
     allowHalfOpen: reader.boolean('allowHalfOpen', false),
     copyThreshold: reader.size('copyThreshold', { min: 0, max: MIB }, 16 * KIB),
     receive: initial,
-    transfer
+    transfer,
+    onHandlerError: reader.oneOf('onHandlerError', ['throw', 'close'], 'throw')
   }
 }
 
 /** The same behaviour with another framing. */
 export function withFraming(profile: Profile, { receive, send }: { receive: Framing; send: Framing }): Profile {
-  return { ...profile, native: { ...profile.native, receive, send }, rules: sendRules(send) }
+  return { ...profile, native: { ...profile.native, receive, send }, rules: sendRules(send, profile.transfer !== undefined) }
 }
 
 /**

@@ -5,6 +5,7 @@ import { NOT_WRITABLE, SILENT, extraOf } from './connection_state.js'
 import { IocpError } from './errors.js'
 import { outside } from './events.js'
 import type { NativeFiles, OpenFile } from './native_files.js'
+import { guarded } from './telling.js'
 import { errorOfPeer, tellPeer, transferError } from './transfer_errors.js'
 import type { FileEnd, NativeTransferFrame, TransferFrame } from './transfer_frames.js'
 import type { IocpsTurn } from './transfer_iocps.js'
@@ -206,7 +207,12 @@ export abstract class Transfer {
 
   protected tellProgress(bytes: number): void {
     const total = this.#total
-    outside(() => this.#onProgress?.({ bytes, total, fraction: total === 0 ? 1 : bytes / total }))
+    const onProgress = this.#onProgress
+    if (onProgress === undefined) return
+    const tell = guarded(this.connection, onProgress)
+    outside(() => {
+      tell({ bytes, total, fraction: total === 0 ? 1 : bytes / total })
+    })
   }
 
   /** Breaks off when the time passes without any progress. */

@@ -2,9 +2,9 @@
 
 import { stat } from 'node:fs/promises'
 import type { Connection } from './connection.js'
-import { SILENT } from './connection_state.js'
 import { invalidArgument, type IocpError } from './errors.js'
 import { hold } from './intake.js'
+import { tell } from './telling.js'
 import { hasRoom } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import { targetOf, type ReceivedFile } from './transfer_in.js'
@@ -112,17 +112,9 @@ export function problemOf(
 export function announce(file: Answerable, offered: OfferedFile): void {
   let hasThrown = true
   try {
-    tell(file.connection, new FileOffer(file, offered))
+    tell(file.connection, 'file', new FileOffer(file, offered))
     hasThrown = false
   } finally {
     if (hasThrown) file._reject('')
-  }
-}
-
-function tell(connection: Connection, offer: FileOffer): void {
-  try {
-    connection.emit('file', offer)
-  } finally {
-    if ((connection._flags & SILENT) === 0) connection._host.owner.emit('file', offer, connection)
   }
 }

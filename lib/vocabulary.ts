@@ -75,6 +75,7 @@ export const cause = {
   refused: 7,
   serverClosing: 8,
   ioError: 9,
+  handlerError: 10,
   detached: 11
 } as const
 

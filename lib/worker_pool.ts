@@ -32,7 +32,7 @@ export interface PoolOwner {
 }
 
 /** What every worker is told. */
-export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline'> & { readonly send: NativeFraming }
+export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'transfers'> & { readonly send: NativeFraming }
 
 const FIRST_DELAY = 50
 const LONGEST_DELAY = 10_000

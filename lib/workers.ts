@@ -243,8 +243,8 @@ export class WorkersControl implements Workers, JobSink {
 
   /** @internal The completion port has opened. */
   _start(host: Host, profile: Profile): void {
-    const { send, endDeadline } = profile.native
-    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline }, host.jobs, {
+    const { send, endDeadline, transfers } = profile.native
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, host.jobs, {
       workerExit: (info) => {
         this.#owner._workerExit(info)
       },

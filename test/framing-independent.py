@@ -198,9 +198,10 @@ def encode(o, payload):
         return payload if size == o["bytes"] else None
     largest = number(o.get("maxPacket", MIB))
     if kind == "delimiter":
-        wire = payload + (unpack_bytes(o["delimiters"][0]) if o.get("strip", True) else b"")
         if size == 0 and not o.get("strip", True):
             return None
+        endings = [unpack_bytes(d) for d in o["delimiters"]] if o.get("strip", True) else [b""]
+        return next((payload + end for end in endings if comes_back(o, payload + end, payload)), None)
     else:
         if size > largest:
             return None
@@ -224,11 +225,15 @@ def encode(o, payload):
             if len(field) == 3 and length >= 2**24:
                 return None
             wire = (bytes(o.get("offset", 0)) + field).ljust(strip, b"\0")[:strip] + payload
-    # The definition: what goes out comes back as this one packet.
+    return wire if comes_back(o, wire, payload) else None
+
+
+def comes_back(o, wire, payload):
+    """The definition: what goes out comes back as this one packet."""
     try:
-        return wire if decode(o, wire) == ([{"packet": payload}], 0, False) else None
+        return decode(o, wire) == ([{"packet": payload}], 0, False)
     except Corrupt:
-        return None
+        return False
 
 
 # ---- the vectors ---------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ constexpr size_t kOperationWords = 6;
   X(refused, 7)              \
   X(server_closing, 8)       \
   X(io_error, 9)             \
+  X(handler_error, 10)       \
   X(detached, 11)
 
 // What became of a packet whose sender asked to be told.

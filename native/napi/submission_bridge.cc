@@ -243,7 +243,7 @@ bool SubmissionBridge::encode_shared(Connection& connection) {
   const Framing* const framing = profile->send.get();
   const ByteSpan payload = shared_.payload;
   FrameEnvelope envelope;
-  if (!framing->encode(payload.size, &envelope)) return false;
+  if (!framing->wrap(payload.data, payload.size, &envelope)) return false;
   if (shared_.owner != nullptr) shared_.owner->release();
   const size_t size = envelope.header_size + payload.size + envelope.trailer_size;
   SendBlock* block = SendBlock::create(size);

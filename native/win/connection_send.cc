@@ -27,7 +27,7 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
     // With the lock, under which the framing stays what it is.
     std::lock_guard<SrwLock> guard(lock_);
     FrameEnvelope envelope;
-    if (send_framing()->encode(payload.size, &envelope)) {
+    if (send_framing()->wrap(payload.data, payload.size, &envelope)) {
       push_locked({envelope.header, envelope.header_size}, {envelope.trailer, envelope.trailer_size}, &push);
     } else {
       push.result = PushResult::dropped;

@@ -75,19 +75,23 @@ void fail(const char* what, const std::string& payload) {
   std::abort();
 }
 
-std::string wrap(const FrameEnvelope& envelope, const std::string& payload) {
-  std::string out(reinterpret_cast<const char*>(envelope.header), envelope.header_size);
-  out += payload;
-  if (envelope.trailer_size != 0) {
-    out.append(reinterpret_cast<const char*>(envelope.trailer), envelope.trailer_size);
-  }
-  return out;
-}
-
 bool comes_back(const Framing& framing, const std::string& wire, const std::string& payload) {
   const Outcome out = decode_cut(framing, wire, {});
   return out.at_rest && out.events.size() == 1 && out.events[0].bytes == payload &&
          (out.events[0].kind == Event::Kind::packet || out.events[0].kind == Event::Kind::stream);
+}
+
+// What would go on the wire with nothing looked at: by each delimiter, where there are some.
+std::vector<std::string> blindly(const FramingOptions& options, const Framing& framing,
+                                 const std::string& payload) {
+  FrameEnvelope envelope;
+  if (!framing.encode(payload.size(), &envelope)) return {};
+  const std::string front =
+      std::string(reinterpret_cast<const char*>(envelope.header), envelope.header_size) + payload;
+  if (options.kind != FramingKind::delimiter || !options.strip_delimiter) return {front};
+  std::vector<std::string> out;
+  for (const std::string& delimiter : options.delimiters) out.push_back(front + delimiter);
+  return out;
 }
 
 // The pieces of the stream are sent as packets.
@@ -100,28 +104,33 @@ void check_encode(const FramingOptions& options, const Framing& framing, const s
     const size_t to = i < cuts.size() ? std::min(cuts[i], stream.size()) : stream.size();
     const std::string payload = stream.substr(from, to - from);
     from = to;
-    FrameEnvelope envelope;
-    if (!framing.encode(payload.size(), &envelope)) {
-      const auto* data = reinterpret_cast<const uint8_t*>(payload.data());
-      if (framing.accepts(data, payload.size()) && framing.looks_inside()) {
-        fail("accepts() takes what encode() refuses", payload);
+    const std::vector<std::string> possible = blindly(options, framing, payload);
+    std::string whole;
+    if (!framing_test::encode_whole(framing, payload, &whole)) {
+      if (!framing.looks_inside() && !possible.empty()) fail("refused by what does not look inside", payload);
+      for (const std::string& one : possible) {
+        if (comes_back(framing, one, payload)) fail("refused for nothing", payload);
       }
       continue;
     }
-    if (payload.size() > framing.max_payload()) fail("encode() goes beyond max_payload()", payload);
-    const std::string whole = wrap(envelope, payload);
-    std::string accepted;
-    if (!framing_test::encode_whole(framing, payload, &accepted)) {
-      if (!framing.looks_inside()) fail("refused by what does not look inside", payload);
-      if (comes_back(framing, whole, payload)) fail("refused for nothing", payload);
-      continue;
-    }
+    if (possible.empty()) fail("wrap() takes what encode() refuses", payload);
+    if (payload.size() > framing.max_payload()) fail("wrap() goes beyond max_payload()", payload);
     wire += whole;
     const bool streamed = payload.size() > options.stream_above;
     wanted.events.push_back({streamed ? Event::Kind::stream : Event::Kind::packet, payload,
                              streamed ? payload.size() : uint64_t{0}});
   }
   same("encoded and decoded", decode_cut(framing, wire, cuts, stops), wanted);
+}
+
+// What comes out can be sent on, and comes out as it was.
+void check_returns(const Framing& framing, const Outcome& decoded) {
+  for (const Event& event : decoded.events) {
+    if (event.kind != Event::Kind::packet && event.kind != Event::Kind::stream) continue;
+    std::string wire;
+    if (!framing_test::encode_whole(framing, event.bytes, &wire)) fail("delivered, but not taken", event.bytes);
+    if (!comes_back(framing, wire, event.bytes)) fail("delivered, sent and changed", event.bytes);
+  }
 }
 
 }  // namespace
@@ -144,6 +153,7 @@ void check_framing(const FramingOptions& options, Choices& choices) {
   const Outcome stopped = decode_cut(*framing, stream, cuts, stops, raw);
   same("whole and stopped", whole, stopped);
   same("whole and filled", whole, decode_cut(*framing, stream, cuts, stops, raw, ~stops));
+  check_returns(*framing, whole);
   if (!raw) check_encode(options, *framing, stream, cuts, stops);
 }
 

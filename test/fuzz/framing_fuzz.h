@@ -34,8 +34,8 @@ void choose_limits(Choices& choices, iocp::FramingOptions* options);
 //   - the model and the decoder say the same of the stream,
 //   - the decoder says it however the stream is cut and wherever it is stopped,
 //   - no more memory is held than twice the bytes that came,
-//   - what encode() and accepts() let through comes back as it was, and what accepts() refuses
-//     would not have.
+//   - what wrap() lets through comes back as it was, and what it refuses would not have,
+//   - what the decoder has delivered is let through.
 void check_framing(const iocp::FramingOptions& options, Choices& choices);
 
 // Prints both and ends the process when they differ.

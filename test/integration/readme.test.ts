@@ -65,7 +65,7 @@ test('the server with workers works as printed', async () => {
   const raw = await RawClient.open(9998)
   const routed = Buffer.of(0x10, 1, 2, 3)
   await raw.write(Buffer.concat([frame(routed), frame(Buffer.of(5, 6))]))
-  const hash = frame(scryptSync(routed, 'salt', 32))
+  const hash = frame(Buffer.concat([Buffer.of(0x10), scryptSync(routed, 'salt', 32)]))
   const other = frame(Buffer.of(5, 6))
   const answers = await raw.read(hash.length + other.length)
   // Which one is first is nobody's promise.

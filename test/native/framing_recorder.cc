@@ -206,8 +206,7 @@ bool encode_whole(const Framing& framing, const std::string& payload, std::strin
   // Of its exact size; an empty payload has no address.
   std::unique_ptr<uint8_t[]> copy(payload.empty() ? nullptr : new uint8_t[payload.size()]);
   if (!payload.empty()) std::memcpy(copy.get(), payload.data(), payload.size());
-  if (!framing.encode(payload.size(), &envelope)) return false;
-  if (!framing.accepts(copy.get(), payload.size())) return false;
+  if (!framing.wrap(copy.get(), payload.size(), &envelope)) return false;
   *wire = string_of(envelope.header, envelope.header_size) + payload +
           string_of(envelope.trailer, envelope.trailer_size);
   return true;

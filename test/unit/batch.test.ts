@@ -101,11 +101,13 @@ describe('when a handler throws', () => {
     }).toThrow('from a handler')
     expect(sink.seen).toEqual([
       [0, '1'],
+      // The other listeners of the same packet.
+      [1, '2'],
       ['end', 2, 4]
     ])
     expect(sink.open).toBe(0)
     await nextTick()
-    expect(sink.seen.slice(2)).toEqual([
+    expect(sink.seen.slice(3)).toEqual([
       [0, '3'],
       [5, 2, 1, 0, 0, 0, expect.any(ArrayBuffer)],
       [0, '4'],

@@ -394,7 +394,7 @@ describe('close', () => {
     expect(seen).toEqual(['1'])
     expect(connection.state).toBe('closing')
     closed(connection, cause.local, 0, 0)
-    expect(seen).toEqual(['1', 'close local 0'])
+    expect(seen).toEqual(['1', 'close local 1'])
   })
 
   test('destroying in a packet listener keeps the packet from the server', () => {

@@ -64,13 +64,15 @@ describe('delimiters', () => {
     [['\n'], '', true],
     [['\n'], 'a\nb', false],
     [['\n', '\r\n'], 'abc', true],
-    // Its end and the delimiter would make the longer one: the peer would see 'ab'.
-    [['\n', '\r\n'], 'ab\r', false],
+    // With '\n' its end would make the longer one, and the peer would see 'ab'; so '\r\n' goes behind it.
+    [['\n', '\r\n'], 'ab\r', true],
+    [['\n'], 'ab\r', true],
     [['\r\n', '\n'], 'ab\r', true],
     [['xx'], 'abx', false],
     [['aab'], 'a', true],
     [['ab', 'b'], 'x', true],
-    [['b', 'ab'], 'xa', false]
+    [['b', 'ab'], 'xa', true],
+    [['xx', 'x-'], 'abx', false]
   ])('%j with %j: %s', (delimiters, payload, expected) => {
     expect(accepts(delimiters, payload)).toBe(expected)
   })
@@ -83,4 +85,50 @@ describe('delimiters', () => {
   ])('not stripped, %j: %s', (payload, expected) => {
     expect(accepts(['\n'], payload, false)).toBe(expected)
   })
+})
+
+describe('types that are reserved for files', () => {
+  const typed = framing.lengthField({ typeByte: true, maxPacket: 100, streamAbove: 50 })
+  const code = (rules: ReturnType<typeof sendRules>, payload: Buffer): unknown => {
+    try {
+      checkContent(rules, payload)
+    } catch (error) {
+      return (error as { code?: unknown }).code
+    }
+    return undefined
+  }
+
+  test('are refused, where the peer would take them for files', () => {
+    const rules = sendRules(typed, true)
+    for (let type = 0; type < 256; type++) {
+      const isReserved = type >= 0xf0 && type <= 0xf7
+      expect(code(rules, Buffer.of(type, 1, 2))).toBe(isReserved ? 'ERR_IOCP_PACKET_CONTENT' : undefined)
+    }
+    expect(code(rules, Buffer.alloc(0))).toBeUndefined()
+    expect(code(rules, Buffer.from('\u{1f600}'))).toBe('ERR_IOCP_PACKET_CONTENT')
+  })
+
+  test('are not where they come as a stream, or no files are carried', () => {
+    expect(code(sendRules(typed, true), Buffer.alloc(51, 0xf0))).toBeUndefined()
+    const reserved = Buffer.of(0xf0, 1, 2, 3)
+    for (const rules of [
+      sendRules(typed, false),
+      sendRules(framing.lengthField(), true),
+      sendRules(framing.fixed({ bytes: 4, typeByte: true }), true),
+      sendRules(framing.delimiter({ delimiters: '\n', typeByte: true }), true),
+      sendRules(framing.lengthField({ bytes: 2, strip: 0, typeByte: true, maxPacket: 4 }), true)
+    ]) {
+      expect(code(rules, rules.accepts === undefined ? reserved : Buffer.from(reserved))).not.toBe('reserved')
+      expect(rules.reservedUpTo).toBe(0)
+    }
+  })
+})
+
+test('a framing that can say no length at all takes no packet, not even an empty one', () => {
+  const rules = sendRules(framing.lengthField({ bytes: 1, adjustment: -300 }))
+  for (const size of [0, 1, 300]) {
+    expect(() => {
+      checkSize(rules, size)
+    }).toThrow(expect.objectContaining({ code: 'ERR_IOCP_PACKET_SIZE' }))
+  }
 })

@@ -63,6 +63,7 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
       { hardCapPackets: 0 }
     ]
   ],
+  [server, 'onHandlerError', ['throw', 'close'], ['ignore', true, null]],
   [listen, 'port', [0, 65_535, '80'], [-1, 65_536, '65536', '80a', '']],
   [listen, 'host', ['::1', 'localhost'], [5]],
   [listen, 'backlog', [1, 65_535], [0]],
@@ -123,6 +124,18 @@ test('the water marks follow from highWater', () => {
     hardCap: 16_000,
     onOverflow: 'queue'
   })
+})
+
+test('what the framing delivers fits into the queue, unless the program has marks of its own', () => {
+  const cap = (options: object): number => readProfile(options).native.hardCap
+  const MIB = 2 ** 20
+  expect(cap({})).toBe(16 * MIB)
+  expect(cap({ framing: framing.varint({ maxPacket: '64MiB' }) })).toBe(64 * MIB + 10)
+  expect(cap({ framing: framing.fixed({ bytes: '20MiB' }) })).toBe(20 * MIB)
+  expect(cap({ framing: framing.line({ maxPacket: '32MiB' }) })).toBe(32 * MIB + 2)
+  expect(cap({ framing: framing.lengthField({ bytes: 8, maxPacket: '100GiB', streamAbove: '20MiB' }) })).toBe(20 * MIB + 8)
+  expect(cap({ framing: framing.raw() })).toBe(16 * MIB)
+  expect(cap({ framing: framing.varint({ maxPacket: '64MiB' }), backpressure: { highWater: '1MiB' } })).toBe(16 * MIB)
 })
 
 test('keepAlive in its forms', () => {

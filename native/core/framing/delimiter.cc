@@ -214,11 +214,14 @@ FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in,
 
 bool DelimiterFraming::encode(uint64_t payload_size, FrameEnvelope* out) const {
   if (payload_size > max_payload() || (!strip_ && payload_size < shortest_)) return false;
-  const std::string& trailer = delimiters_.front();
-  out->header_size = 0;
-  out->trailer = strip_ ? reinterpret_cast<const uint8_t*>(trailer.data()) : nullptr;
-  out->trailer_size = strip_ ? static_cast<uint32_t>(trailer.size()) : 0;
+  set_trailer(delimiters_.front(), out);
   return true;
+}
+
+void DelimiterFraming::set_trailer(const std::string& delimiter, FrameEnvelope* out) const {
+  out->header_size = 0;
+  out->trailer = strip_ ? reinterpret_cast<const uint8_t*>(delimiter.data()) : nullptr;
+  out->trailer_size = strip_ ? static_cast<uint32_t>(delimiter.size()) : 0;
 }
 
 // Unstripped packets bring their delimiter along, in both directions.
@@ -226,17 +229,22 @@ uint64_t DelimiterFraming::max_payload() const {
   return strip_ ? limits_.max_packet : limits_.max_packet + longest_;
 }
 
-bool DelimiterFraming::accepts(const uint8_t* payload, size_t size) const {
-  if (size > max_payload()) return false;
+bool DelimiterFraming::wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const {
+  if (!encode(size, out)) return false;
   Match match;
   const bool found = find(nullptr, 0, {payload, size}, &match);
   if (!strip_) return found && match.end == size && size - match.length <= limits_.max_packet;
   if (found) return false;
-  // The payload's end and the delimiter must not make an earlier or a longer one between them.
-  const std::string& sent = delimiters_.front();
-  const FrameInput trailer{reinterpret_cast<const uint8_t*>(sent.data()), sent.size()};
-  return find(payload, size, trailer, &match) && match.end == sent.size() &&
-         match.length == sent.size();
+  // With the payload's end a delimiter may make an earlier or a longer one ("a\r" and "\n"). A packet that
+  // was decoded had one behind it that does not, so another of the list does for it.
+  for (const std::string& delimiter : delimiters_) {
+    const FrameInput trailer{reinterpret_cast<const uint8_t*>(delimiter.data()), delimiter.size()};
+    if (!find(payload, size, trailer, &match)) continue;
+    if (match.end != delimiter.size() || match.length != delimiter.size()) continue;
+    set_trailer(delimiter, out);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace iocp

@@ -19,7 +19,7 @@ class DelimiterFraming final : public Framing {
                       FrameSink& sink) const override;
   bool encode(uint64_t payload_size, FrameEnvelope* out) const override;
   uint64_t max_payload() const override;
-  bool accepts(const uint8_t* payload, size_t size) const override;
+  bool wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const override;
   bool looks_inside() const override { return true; }
 
  private:
@@ -34,13 +34,15 @@ class DelimiterFraming final : public Framing {
   uint32_t ends_at(const uint8_t* before, size_t before_size, const FrameInput& in,
                    size_t last) const;
 
+  void set_trailer(const std::string& delimiter, FrameEnvelope* out) const;
+
   FrameFlow go_on_frame(FrameState& state, FrameInput* in, FrameSink& sink) const;
   FrameFlow go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const;
   FrameFlow oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
                      FrameSink& sink) const;
 
   const FrameLimits limits_;
-  const std::vector<std::string> delimiters_;  // as given; the first one is sent
+  const std::vector<std::string> delimiters_;  // as given; the first one that can is sent
   std::vector<std::string> by_length_;         // longest first
   const bool strip_;
   bool one_last_byte_ = true;  // all end with the same byte: memchr finds it

@@ -61,14 +61,15 @@ class Framing {
   // the call has returned.
   virtual DecodeResult decode(FrameState& state, const uint8_t* data, size_t size,
                               FrameSink& sink) const = 0;
-  // False when a payload of this size does not fit (the field, max_packet, a fixed size).
+  // What goes round any payload of this size. False when none fits (the field, max_packet, a fixed size).
   virtual bool encode(uint64_t payload_size, FrameEnvelope* out) const = 0;
   // Largest payload that encode() accepts.
   virtual uint64_t max_payload() const = 0;
-  // False when encode() refuses the size, or when these bytes would not come out of decode() as
-  // this one packet: a delimiter inside, or a header kept by `strip` that says another length.
-  virtual bool accepts(const uint8_t* payload, size_t size) const;
-  // False when only the size counts, so that a payload need not be at hand (a file).
+  // What goes round this payload. False when encode() refuses its size, or when its bytes cannot come
+  // out of decode() as this one packet: a delimiter inside, or a header kept by `strip` that says another
+  // length. Every packet that decode() gives is wrapped, and comes out of decode() again as it was.
+  virtual bool wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const;
+  // False when only the size counts: then wrap() is encode(), and a payload need not be at hand (a file).
   virtual bool looks_inside() const { return false; }
   // The first byte of a packet is its type; an empty packet has none.
   bool type_byte() const { return type_byte_; }

@@ -42,7 +42,7 @@ struct FramingOptions {
   int64_t adjustment = 0;  // within 32 bits
   uint32_t strip = whole_header;
 
-  // delimiter: the first one is what encode() sends.
+  // delimiter: the first one that leaves the packet what it is goes behind it.
   std::vector<std::string> delimiters;
   bool strip_delimiter = true;
 

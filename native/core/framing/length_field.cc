@@ -117,9 +117,9 @@ bool LengthFieldFraming::encode(uint64_t payload_size, FrameEnvelope* out) const
   return true;
 }
 
-bool LengthFieldFraming::accepts(const uint8_t* payload, size_t size) const {
+bool LengthFieldFraming::wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const {
   uint64_t value = 0;
-  if (!field_value(size, &value)) return false;
+  if (!field_value(size, &value) || !encode(size, out)) return false;
   if (strip_ >= header_size_) return true;
   uint8_t field[8];
   write_field(field, value);

@@ -15,7 +15,7 @@ class LengthFieldFraming final : public Framing {
                       FrameSink& sink) const override;
   bool encode(uint64_t payload_size, FrameEnvelope* out) const override;
   uint64_t max_payload() const override { return max_payload_; }
-  bool accepts(const uint8_t* payload, size_t size) const override;
+  bool wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const override;
   bool looks_inside() const override { return strip_ < header_size_; }
 
   bool parse(const uint8_t* data, size_t size, FrameHeader* out) const;

@@ -10,10 +10,9 @@
 
 namespace iocp {
 
-bool Framing::accepts(const uint8_t* payload, size_t size) const {
+bool Framing::wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const {
   (void)payload;
-  FrameEnvelope unused;
-  return encode(size, &unused);
+  return encode(size, out);
 }
 
 namespace {
