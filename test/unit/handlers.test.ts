@@ -65,7 +65,7 @@ const live: [event: 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError
   ['stream', (one) => { streamBegins(one, 10) }],
   ['end', (one) => { peerEnded(one) }],
   ['drain', (one) => { one._flags |= 8; drained(one) }],
-  ['drop', (one) => { dropped(one, 1, 2) }],
+  ['drop', (one) => { dropped(one, 1, 2, 1) }],
   ['frameError', (one) => { frameProblem(one, frameError.none, packet('h'), 5) }],
   ['file', (one) => { tell(one, 'file', {} as never) }]
 ]
