@@ -4,7 +4,7 @@ import type { Connection } from '../../lib/connection.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 import { startServer, until } from '../helpers/servers.js'
 
-const PACKETS = 100_000
+const PACKETS = 50_000
 
 /** Milliseconds from the first of many small packets to the last. */
 async function receive(how: 'listen' | 'iterate'): Promise<number> {
@@ -27,9 +27,9 @@ async function receive(how: 'listen' | 'iterate'): Promise<number> {
   return took
 }
 
-test('iterating over many small packets costs little more than listening to them', { timeout: 120_000 }, async () => {
+test('iterating over many small packets costs little more than listening to them', { timeout: 300_000 }, async () => {
   const best = { listen: Infinity, iterate: Infinity }
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 3; round++) {
     best.listen = Math.min(best.listen, await receive('listen'))
     best.iterate = Math.min(best.iterate, await receive('iterate'))
   }
