@@ -358,13 +358,13 @@ describe('discardedBytes', () => {
     expect(infos[0]?.discardedBytes).toBe(3)
   })
 
-  test('what a stream held unread when the peer broke off', () => {
+  test('what a stream held unread when the peer broke off', async () => {
     const connection = new FakeHost().connection()
     connection.on('stream', () => undefined)
     streamBegins(connection, 1000)
     streamGoesOn(connection, packet('x'.repeat(100)))
     closed(connection, cause.peerReset, 0, 0)
-    expect(connection.closeInfo?.discardedBytes).toBe(100)
+    expect((await connection.closed).discardedBytes).toBe(100)
   })
 })
 
