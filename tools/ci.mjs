@@ -3,12 +3,11 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { buildNative } from './build-native.mjs'
-import { addCounts, showCounts } from './lib/counts.mjs'
+import { showCounts } from './lib/counts.mjs'
 import { needNodeModules } from './lib/install.mjs'
 import { root } from './lib/paths.mjs'
 import { npm, say, Stop } from './lib/run.mjs'
 import { checkWarnings } from './warnings.mjs'
-import { whyNoDebian13 } from './wine/debian13.mjs'
 
 // Warnings are errors in everything that is compiled from here on.
 process.env.IOCP_WERROR = '1'
@@ -39,25 +38,17 @@ for (const [name, body] of steps) {
   }
 }
 say('=== npm test')
-const counts = await runTests(['test'])
-const reason = whyNoDebian13()
-if (reason === undefined) {
-  say('=== the tests in Windows once more, with a later Node.js in Wine 10')
-  const later = await runTests(['test', '--', 'windows'], { IOCP_WINE: '10' })
-  addCounts(counts, later)
-} else {
-  say(`=== the tests in Windows were not run with a later Node.js in Wine 10: ${reason}`)
-}
+const counts = await runTests()
 counts.failed += failed.length
 for (const name of failed) say(`FAILED: ${name}`)
 console.log(showCounts(counts))
 process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1
 
 /** The README's test command. Its last line says what it counted, and is left to us. */
-function runTests(args, env = {}) {
+function runTests() {
   return new Promise((resolve, reject) => {
     const options = { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], shell: process.platform === 'win32' }
-    const child = spawn('npm', args, { ...options, env: { ...process.env, ...env } })
+    const child = spawn('npm', ['test'], options)
     let last = ''
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (last !== '') console.log(last)
