@@ -406,7 +406,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * to it and not to listeners. Leaving the loop early keeps the connection open. The iteration ends with the
    * connection, by an error when that ended by one.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer> {
     return iterate(this)
   }
 

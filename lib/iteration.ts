@@ -5,7 +5,7 @@ import { Intake } from './intake.js'
 import { intakeOf } from './receiving.js'
 
 /** An iteration over the packets of a connection, see the method of {@link Connection}. */
-export function iterate(connection: Connection): AsyncIterableIterator<Buffer, undefined> {
+export function iterate(connection: Connection): AsyncIterableIterator<Buffer> {
   const { closeInfo } = connection
   const intake = closeInfo === undefined ? intakeOf(connection) : new Intake(connection)
   if (closeInfo !== undefined) intake.end(closeInfo)
