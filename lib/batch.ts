@@ -1,7 +1,7 @@
 /** Walks the batches that native code hands over. Hot path. */
 
 import type { Connection } from './connection.js'
-import { capture, contexts, withinConnection } from './context.js'
+import { contexts, notice, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
 import { nextTurn } from './turn.js'
 import { RECORD_WORDS, record } from './vocabulary.js'
@@ -108,8 +108,8 @@ export class BatchReader {
         this.#rest.unshift({ words: words.slice(at, end), payload })
         this.#schedule()
       }
-      // A handler may be the first to enter a context; the batch ends here, and so does what it entered.
-      if (!contexts.inUse) capture()
+      // A handler may be the first to enter a context. It ends with the batch; other records of it must not see it.
+      if (at > RECORD_WORDS) notice()
       sink.endBatch(at / RECORD_WORDS, memory.byteLength)
     }
   }
