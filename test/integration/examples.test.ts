@@ -257,7 +257,9 @@ test.each(Object.entries(clients))(`%s survives ${INPUTS} inputs`, { timeout: LI
     while (fuzz.left() > 0 && program.child.exitCode === null) await sleep(20)
     const before = fuzz.connections()
     // It comes again when its connection is lost, as it did before.
-    expect([program.child.exitCode, program.child.signalCode], program.errors()).toEqual([null, null])
+    // Rubbish from each connection may use its attempts up, after which it ends in peace.
+    expect(program.child.signalCode, program.errors()).toBe(null)
+    expect([null, 0], program.errors()).toContain(program.child.exitCode)
     expect(before).toBeGreaterThan(1)
     return
   }
