@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+// First, as in a program: the parts of a connection know each other.
+import '../../lib/index.js'
 import { IocpsTurn } from '../../lib/transfer_iocps.js'
 
 type Mine = NonNullable<IocpsTurn['mine']>
