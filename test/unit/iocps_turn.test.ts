@@ -12,7 +12,11 @@ const theirs = Object.create(null) as Theirs
 
 /** Files in the order in which their turn comes. */
 function waiting(turn: IocpsTurn, seen: Mine[]): (file: Mine) => void {
+  const entered = new Set<Mine>()
   return (file) => {
+    // Its place is that of its first asking.
+    if (!entered.has(file)) turn.enter(file)
+    entered.add(file)
     void turn.wait(file).then(() => seen.push(file))
   }
 }
