@@ -33,8 +33,7 @@ test('iterating over many small packets costs little more than listening to them
     best.listen = Math.min(best.listen, await receive('listen'))
     best.iterate = Math.min(best.iterate, await receive('iterate'))
   }
-  console.log(best)
-  // It is about twice as much. Taking each from the front of a long list made it a hundred times as much.
+  // Taking each from the front of a long list made it a hundred times as much.
   expect(best.iterate).toBeLessThan(10 * best.listen + 100)
 })
 
