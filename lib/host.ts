@@ -342,6 +342,7 @@ export class Host implements ConnectionHost, BatchSink {
     this.size++
     this.#adjustReference()
     if (profile.receive > 0) this.submission.operation(op.demand, slot, generation, profile.receive)
+    if (this.#isSilent) silenceAll(this, [connection])
     return connection
   }
 

@@ -206,6 +206,32 @@ describe('close({ deadline: 0 }) in a handler', () => {
   })
 })
 
+test('connections that come behind close({ deadline: 0 }) of their client are closing from the start', async () => {
+  const { server, port } = await startServer()
+  server.on('connection', (connection) => connection.send('hello'))
+  const client = startClient()
+  const states: string[] = []
+  let packets = 0
+  client.on('packet', () => packets++)
+  const closed = new Promise<void>((resolve) => {
+    client.on('connection', (connection) => {
+      if (states.push(connection.state) > 1) return
+      packets = 0
+      void client.close({ deadline: 0 }).then(() => {
+        resolve()
+      })
+    })
+  })
+  const attempts = Array.from({ length: 50 }, () => client.connect({ host: '127.0.0.1', port }))
+  const ends = await Promise.allSettled(attempts)
+  await closed
+  expect(states[0]).toBe('open')
+  expect(states.slice(1)).toEqual(states.slice(1).map(() => 'closing'))
+  expect(packets).toBe(0)
+  // Each attempt is told: by an error, or by a connection that has closed.
+  for (const end of ends) if (end.status === 'fulfilled') expect((await end.value.closed).cause).toBe('server-closing')
+})
+
 test('discardedBytes counts what destroy throws away of a batch', async () => {
   const { server, port } = await startServer()
   server.on('packet', (_, connection) => connection.destroy())
