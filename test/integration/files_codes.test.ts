@@ -84,8 +84,8 @@ describe.skipIf(seam === undefined)('the error names the call and the file', () 
     ['allocate_file', 39, 'open', 'ERR_IOCP_TRANSFER_DISK_FULL'],
     ['open_file', 1920, 'open', 'EACCES'],
     ['size_file', 1117, 'write', 'EIO'],
-    ['move_file', 5, 'rename', 'EPERM'],
-    ['move_file', 183, 'rename', 'ERR_IOCP_TRANSFER_EXISTS']
+    ['rename_posix', 5, 'rename', 'EPERM'],
+    ['rename_posix', 183, 'rename', 'ERR_IOCP_TRANSFER_EXISTS']
   ] as const)('%s: %d', async (call, error, syscall, expected) => {
     const { to } = folders()
     const both = await pair({ framing: framing.raw() })
@@ -102,7 +102,7 @@ describe.skipIf(seam === undefined)('the error names the call and the file', () 
     expect(failed).toMatchObject({ code: expected, syscall, winCode: error })
     expect(dirname(failed.path ?? '')).toBe(to)
     expect(basename(failed.path ?? '')).toMatch(/^\.iocp-.*\.part$/)
-    expect(failed.dest).toBe(call === 'move_file' ? target : undefined)
+    expect(failed.dest).toBe(call === 'rename_posix' ? target : undefined)
     expect(readdirSync(to)).toEqual([])
   })
 })
