@@ -2,7 +2,7 @@
 
 import { markAsUntransferable } from 'node:worker_threads'
 import type { Connection } from './connection.js'
-import { capture, contexts, withinConnection } from './context.js'
+import { contexts, notice, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
 import { Queue } from './queue.js'
 import { nextTurn } from './turn.js'
@@ -128,8 +128,8 @@ export class BatchReader {
         this.#rest.unshift({ words: rest, payload })
         this.#schedule()
       }
-      // A handler may be the first to enter a context; the batch ends here, and so does what it entered.
-      if (!contexts.inUse) capture()
+      // A handler may be the first to enter a context. It ends with the batch; other records of it must not see it.
+      if (at > RECORD_WORDS) notice()
       sink.endBatch(at / RECORD_WORDS, memory.byteLength)
     }
   }

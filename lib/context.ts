@@ -6,7 +6,7 @@
  * Nothing of this costs more than a look at a field until some storage is seen to hold something.
  */
 
-import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
+import { AsyncLocalStorage, AsyncResource, executionAsyncResource } from 'node:async_hooks'
 import { binding } from './binding.js'
 import type { Connection } from './connection.js'
 import { extraOf } from './connection_state.js'
@@ -60,20 +60,25 @@ function findTraces(): Traces {
   return { empty, plain, frame: marks.find((name) => plain.has(name)) }
 }
 
-function holdsSomething(context: Context): boolean {
+/** Whether the caller's context holds something. Asked for each batch, so cheap for a handler of one. */
+function holdsSomething(): boolean {
   const { frame, plain } = (known ??= findTraces())
-  if (frame !== undefined) return valueOf(context, frame) !== undefined
-  const names = Object.getOwnPropertySymbols(context)
-  // Mostly there has never been a storage, and this is asked for each batch.
-  if (names.length === plain.size) return false
-  return names.some((name) => !plain.has(name) && valueOf(context, name) !== undefined)
+  if (frame !== undefined) return valueOf(new AsyncResource(TYPE), frame) !== undefined
+  // The object that native code has made for the batch has nothing but what storages have put there.
+  if (Object.getOwnPropertySymbols(executionAsyncResource()).length === 0) return false
+  const context = new AsyncResource(TYPE)
+  return Object.getOwnPropertySymbols(context).some((name) => !plain.has(name) && valueOf(context, name) !== undefined)
+}
+
+/** Finds out whether a storage is in use, where one may be. */
+export function notice(): void {
+  if (!contexts.inUse && holdsSomething()) contexts.inUse = true
 }
 
 /** The caller's context; undefined while no storage is in use. */
 export function capture(): Context | undefined {
-  const context = new AsyncResource(TYPE)
-  if (!contexts.inUse && holdsSomething(context)) contexts.inUse = true
-  return contexts.inUse ? context : undefined
+  notice()
+  return contexts.inUse ? new AsyncResource(TYPE) : undefined
 }
 
 /** A context like another one, or an empty one. What handlers enter in it reaches no other. */
