@@ -6,7 +6,7 @@ import { contexts, notice, withinConnection } from './context.js'
 import { deliver } from './receiving.js'
 import { Queue } from './queue.js'
 import { nextTurn } from './turn.js'
-import { RECORD_WORDS, record } from './vocabulary.js'
+import { CARRIES_BYTES, RECORD_WORDS, record } from './vocabulary.js'
 
 /** What the records of batches go to. */
 export interface BatchSink {
@@ -47,7 +47,7 @@ function view(memory: ArrayBuffer, offset: number, length: number): Buffer | und
   try {
     return new PacketBuffer(memory, offset, length)
   } catch {
-    return undefined
+    return length === 0 ? new PacketBuffer(NO_MEMORY, 0, 0) : undefined
   }
 }
 
@@ -117,7 +117,7 @@ export class BatchReader {
           else deliver(connection, packet)
         } else {
           const c = words[here + 5] as number
-          if (payload?.detached !== true || b === 0) sink.record(kind, slot, generation, a, b, c, payload)
+          if (payload?.detached !== true || b === 0 || !CARRIES_BYTES.has(kind)) sink.record(kind, slot, generation, a, b, c, payload)
           else sink.lost(kind, slot, generation, c)
         }
       }

@@ -234,8 +234,6 @@ export interface NativeBinding {
   /** Calls the function in no asynchronous context (AsyncLocalStorage), and gives what it returns. */
   withoutContext: <T>(body: () => T) => T
   errorInfo(winCode: number): { code: string; message: string }
-  /** Whether this edition of Windows carries out any number of TransmitFile at a time. */
-  readonly transmitsFreely: boolean
   constants: {
     record: Readonly<Record<string, number>>
     op: Readonly<Record<string, number>>

@@ -93,11 +93,6 @@ export class NativeFiles {
     else this.#whenIdle = callback
   }
 
-  /** Whether this edition of Windows carries out any number of TransmitFile at a time. */
-  get transmitsFreely(): boolean {
-    return this.#binding.transmitsFreely
-  }
-
   openSource(path: string, hash: boolean, shareWrite: boolean): Promise<OpenFile> {
     return this.#open(this.#native.openSource(path, hash, shareWrite), path)
   }

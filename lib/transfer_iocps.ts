@@ -256,7 +256,7 @@ class OutgoingIocpsFile extends Transfer {
     this.#isOffered = true
     const file = this.#file
     if (file === undefined) return
-    const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
+    const piece = pieceOf(this.#plan, this.settings)
     // Behind an empty one nothing can be taken for it.
     const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: length > 0 }
     if (!this.files.send(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')

@@ -37,9 +37,8 @@ export interface TransferOptions {
   /** Bytes per second of each file that is sent. 0 (default) for no limit, to 2^43. */
   bytesPerSecond?: Size
   /**
-   * How files are sent: `'transmit'` by TransmitFile; `'read'` by reading and sending; `'auto'` (default) the first on
-   * servers, the second on client editions of Windows, which carry out two TransmitFile at a time, and for files whose
-   * checksum is wanted.
+   * How files are sent: `'transmit'` by TransmitFile, but for files whose checksum is wanted; `'read'` by reading and
+   * sending; `'auto'` (default) as the library thinks best, which is reading.
    */
   method?: 'auto' | 'transmit' | 'read'
 }

@@ -142,7 +142,7 @@ class OutgoingFile extends Transfer {
     const { id } = this
     const offset = this.#plan.offset + resumedFrom
     const length = this.#length - resumedFrom
-    const piece = pieceOf(this.#plan, this.settings, this.files.transmitsFreely)
+    const piece = pieceOf(this.#plan, this.settings)
     this.connection._host.submission.flush()
     if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED')

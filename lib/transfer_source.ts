@@ -33,14 +33,13 @@ export function rangeOf(plan: SendPlan, size: number): number {
 /** How native code sends it. */
 export function pieceOf(
   { bytesPerSecond, chunk, framed, verify }: SendPlan,
-  { method }: TransferSettings,
-  transmitsFreely: boolean
+  { method }: TransferSettings
 ): { chunk: number; framed: boolean; transmit: boolean; bytesPerSecond: number } {
   return {
     // Slow transfers go in small steps, so that their progress can be seen.
     chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(1, Math.floor(bytesPerSecond / 4))),
     framed,
-    transmit: !verify && (method === 'transmit' || (method === 'auto' && transmitsFreely)),
+    transmit: !verify && method === 'transmit',
     bytesPerSecond
   }
 }

@@ -45,6 +45,22 @@ export const record = {
   jobsDrained: 46
 } as const
 
+/** Records whose `a` and `b` are the place and the length of bytes in the payload of their batch. */
+export const CARRIES_BYTES: ReadonlySet<number> = new Set([
+  record.connection,
+  record.packet,
+  record.connected,
+  record.discarded,
+  record.streamData,
+  record.protocolError,
+  record.transfer,
+  record.sendFileEnd,
+  record.receiveFileEnd,
+  record.job,
+  record.jobDone,
+  record.jobFailed
+])
+
 /** Kinds of operations in a submission. */
 export const op = {
   send: 1,

@@ -82,7 +82,7 @@ class DeliveryQueue {
       over_own_.push_back({id, credit->last_sequence});
       std::push_heap(over_own_.begin(), over_own_.end(), drained_later);
     } else if (is_full_) {
-      over_total_.push_back(id);
+      over_total_.push_back({id, last_sequence_});
     } else {
       return false;
     }
@@ -137,8 +137,9 @@ class DeliveryQueue {
   void take_resumable(size_t most, std::vector<ConnectionId>* out) {
     std::lock_guard<Mutex> guard(mutex_);
     while (out->size() < most && may_resume_locked()) {
-      if (!over_total_.empty()) {
-        out->push_back(over_total_.front());
+      // Whoever has parked first: those of either kind that go on may fill the queue and park again, for ever.
+      if (!own_is_drained() || (!over_total_.empty() && over_total_.front().sequence < over_own_.front().sequence)) {
+        out->push_back(over_total_.front().id);
         over_total_.pop_front();
       } else {
         std::pop_heap(over_own_.begin(), over_own_.end(), drained_later);
@@ -168,7 +169,7 @@ class DeliveryQueue {
   static constexpr size_t kSpareChunks = 4;
   struct Parked {
     ConnectionId id;
-    uint64_t sequence;  // may go on once this chunk is drained
+    uint64_t sequence;  // of its own bound: may go on once this chunk is drained; else the last one when it parked
   };
 
   // Order of the heap: the one that may go on first is on top.
@@ -176,7 +177,10 @@ class DeliveryQueue {
 
   bool may_resume_locked() const {
     if (is_full_) return false;
-    return !over_total_.empty() || (!over_own_.empty() && over_own_.front().sequence <= drained_sequence_);
+    return !over_total_.empty() || own_is_drained();
+  }
+  bool own_is_drained() const {
+    return !over_own_.empty() && over_own_.front().sequence <= drained_sequence_;
   }
 
   void append_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
@@ -244,7 +248,7 @@ class DeliveryQueue {
   // Those that have parked for their own bound, a heap; and those that have for the bound of all, first come, first
   // served. Naming some of them costs nothing for the others.
   std::vector<Parked> over_own_;
-  std::deque<ConnectionId> over_total_;
+  std::deque<Parked> over_total_;
   uint64_t last_sequence_ = 0;
   uint64_t drained_sequence_ = 0;
   std::atomic<uint64_t> pending_bytes_{0};  // written under the lock

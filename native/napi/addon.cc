@@ -85,7 +85,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("errorInfo", Napi::Function::New(env, &describe_error, "errorInfo"));
   exports.Set("withoutContext", Napi::Function::New(env, &without_context, "withoutContext"));
   exports.Set("constants", describe_constants(env));
-  define_files(env, exports);
 #ifdef IOCP_FAULT_SEAM
   exports.Set("faults", define_faults(env));
 #endif

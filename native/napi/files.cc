@@ -211,9 +211,6 @@ Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* 
   return jobs->start(info.Env(), engine, std::move(plan));
 }
 
-void define_files(Napi::Env env, Napi::Object exports) {
-  exports.Set("transmitsFreely", Napi::Boolean::New(env, edition_transmits_freely()));
-}
 FileHome home_of(Napi::Value value) {
   if (!value.IsExternal()) return nullptr;
   const FileHome& home = value.As<Napi::External<FileSlot>>().Data()->home;

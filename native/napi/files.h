@@ -23,8 +23,6 @@ Napi::Value close_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs*
 Napi::Value move_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
 // One that is open, by its handle.
 Napi::Value rename_file(const Napi::CallbackInfo& info, Engine* engine, FileJobs* jobs);
-// transmitsFreely of the addon.
-void define_files(Napi::Env env, Napi::Object exports);
 
 // Where JavaScript holds the open file that openSource or openTarget gave; null when it has been used or closed.
 FileHome home_of(Napi::Value value);

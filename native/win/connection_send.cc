@@ -255,7 +255,8 @@ void Connection::write_complete(uint32_t error, uint32_t bytes) {
   if (error == 0) {
     after_write(bytes, finished);
   } else if (written != nullptr) {
-    fail(error);  // how much of the file has gone nobody knows, so there is no second try
+    // How much of the file has gone nobody knows, so there is no second try; not even of one that has become shorter.
+    fail(error);
   } else {
     write_failed(error);
   }

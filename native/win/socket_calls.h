@@ -190,8 +190,8 @@ inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE 
     // A packet comes all the same, as it may in Wine; with or without the status, and maybe before this returns.
     const uint32_t late = fault::delay(fault::Call::transmit_file);
     if (fault::has_delay(fault::Call::transmit_file)) {
-      const uint32_t connection_reset = 0xC000020D;
-      operation->Internal = late % 2 == 0 ? static_cast<uint32_t>(STATUS_PENDING) : connection_reset;
+      const uint32_t status = error == ERROR_HANDLE_EOF ? 0xC0000011 : 0xC000020D;  // END_OF_FILE, CONNECTION_RESET
+      operation->Internal = late % 2 == 0 ? static_cast<uint32_t>(STATUS_PENDING) : status;
       (void)port.post(operation);
       Sleep(late);
     }

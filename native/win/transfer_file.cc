@@ -165,12 +165,4 @@ uint32_t TransferFile::set_size(uint64_t size) {
   return calls::size_file(handle(), size);
 }
 
-bool edition_transmits_freely() {
-  OSVERSIONINFOEXW wanted{};
-  wanted.dwOSVersionInfoSize = sizeof(wanted);
-  wanted.wProductType = VER_NT_WORKSTATION;
-  const DWORDLONG mask = VerSetConditionMask(0, VER_PRODUCT_TYPE, VER_EQUAL);
-  return VerifyVersionInfoW(&wanted, VER_PRODUCT_TYPE, mask) == FALSE;
-}
-
 }  // namespace iocp

@@ -69,8 +69,4 @@ class TransferFile final {
   DWORD hash_block_ = 256 * 1024;  // bytes per read; fewer when the disk does not answer in time
 };
 
-// Whether TransmitFile may be used freely: client editions of Windows carry out two at a time, for the
-// whole system.
-bool edition_transmits_freely();
-
 }  // namespace iocp

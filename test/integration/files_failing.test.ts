@@ -13,6 +13,7 @@ import {
   acceptNext,
   checks,
   code,
+  failure,
   faults,
   folders,
   makeFile,
@@ -117,6 +118,21 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
     const closed = 'ERR_IOCP_TRANSFER_CLOSED'
     expect(await Promise.all([code(sending), code(received)])).toEqual([closed, closed])
     expect(readdirSync(to)).toEqual([])
+  })
+
+  test.each([true, false])('TransmitFile that ends with END_OF_FILE (at once: %s), since the file is shorter: the connection ends, and says so', async (atOnce) => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { method: 'transmit' } })
+    const others = await pair()
+    // A packet with the status comes before the call returns, or there is none.
+    seam?.set('transmit_file', { error: 38, skip: 3, count: 1, ...(atOnce ? {} : { delay: 7 }) })
+    const received = acceptNext(both.server, { directory: to })
+    const error = (await failure(both.client.sendFile(makeFile(from, 2 * MIB), { verify: false }))) as Error
+    expect(error).toMatchObject({ code: 'ERR_IOCP_TRANSFER_CLOSED', cause: { code: 'EOF' } })
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+    expect(await both.client.closed).toMatchObject({ cause: 'io-error', error: { code: 'EOF' } })
+    expect(readdirSync(to)).toEqual([])
+    await works(others)
   })
 
   test('TransmitFile that fails and leaves a packet all the same, as in Wine: the connection ends once', async () => {

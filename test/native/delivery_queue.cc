@@ -248,6 +248,35 @@ TEST_CASE("delivery_queue: once full, nobody reads on before those that have par
   CHECK(resumable[1].slot == 1);
 }
 
+TEST_CASE("delivery_queue: whoever has parked first goes on first, whatever it has parked for") {
+  Queue queue({1u << 20, 1000});
+  DeliveryCredit own;
+  append(queue, 0, 0, std::string(1000, 'x'), &own);
+  CHECK(queue.park_if_full({0, 1}, &own));
+  // More than are named at a time, each of which fills the queue again as soon as it may.
+  constexpr uint32_t kOthers = 600;
+  std::vector<DeliveryCredit> credits(kOthers + 1);
+  const auto fill = [&] {
+    DeliveryCredit nobody;
+    append(queue, 5000, 0, std::string(1u << 20, 'x'), &nobody);
+  };
+  fill();
+  for (uint32_t slot = 1; slot <= kOthers; ++slot) REQUIRE(queue.park_if_full({slot, 1}, &credits[slot]));
+  bool named = false;
+  for (int round = 0; round < 3 && !named; ++round) {
+    bool resume = false;
+    while (!resume) REQUIRE(drain_one(queue, &resume));
+    std::vector<ConnectionId> resumable;
+    queue.take_resumable(256, &resumable);
+    fill();
+    for (const ConnectionId id : resumable) {
+      if (id.slot == 0) named = true;
+      else REQUIRE(queue.park_if_full(id, &credits[id.slot]));
+    }
+  }
+  CHECK(named);
+}
+
 // Connections that always have something, one of which reads in small pieces; the draining thread takes a chunk at a
 // time. Whatever the bounds, nobody gets less than half of what the others get in any stretch of time.
 TEST_CASE("delivery_queue: everybody gets a share") {

@@ -156,3 +156,42 @@ describe('when a handler throws', () => {
     expect(sink.open).toBe(0)
   })
 })
+
+describe('when a handler transfers the memory of the batch', () => {
+  function taken(): ReturnType<typeof setUp> {
+    const all = setUp()
+    all.connections[0]?.once('packet', (one) => {
+      (one.buffer as ArrayBuffer).transfer()
+    })
+    return all
+  }
+  const lost = ({ seen }: Sink): unknown[] => seen.filter((one) => (one as unknown[])[0] === 'lost')
+
+  test('records whose bytes lay there are lost', () => {
+    const { sink, give } = taken()
+    give(
+      packet(0, 'thief'),
+      packet(1, 'victim'),
+      { kind: 'streamData', slot: 2, payload: 'piece' },
+      { kind: 'transfer', slot: 2, payload: 'frame' },
+      { kind: 'jobDone', slot: 2, payload: 'result' }
+    )
+    expect(lost(sink).map((one) => (one as unknown[])[1])).toEqual([2, 15, 18, 43])
+  })
+
+  test('those that have none are not, whatever number stands in the place of a length', () => {
+    const { sink, give } = taken()
+    give(
+      packet(0, 'thief'),
+      packet(1, ''),
+      { kind: 'sent', slot: 1, a: 1, b: 2 },
+      { kind: 'dropped', slot: 1, a: 1, b: 100 },
+      { kind: 'streamBegin', slot: 1, a: 0, b: 1 },
+      { kind: 'sendProgress', slot: 1, a: 1, b: 5 },
+      { kind: 'close', slot: 1, a: 3, b: 10054 },
+      { kind: 'stopped', slot: 0, a: 1, b: 1 }
+    )
+    expect(lost(sink)).toEqual([])
+    expect(sink.seen.slice(0, -1).map((one) => (one as unknown[])[0])).toEqual([0, 1, 11, 12, 14, 19, 3, 8])
+  })
+})
