@@ -52,6 +52,14 @@ export async function buildAsio() {
   })
 }
 
+/** Undefined where there is no Windows with the SDK of .NET. */
+export async function buildKestrel() {
+  if (!isWindows || findProgram('dotnet') === undefined) return undefined
+  const to = path.join(folder, 'kestrel')
+  await run('dotnet', ['publish', fromRoot('bench', 'peers', 'kestrel'), '-c', 'Release', '-o', to])
+  return path.join(to, 'kestrel.exe')
+}
+
 /** On Windows the compiler is MinGW-w64's too, so that the servers are the same. */
 function windowsCompiler() {
   if (!isWindows) return 'x86_64-w64-mingw32-g++-posix'

@@ -5,7 +5,7 @@ import { buildDist } from '../../tools/build-dist.mjs'
 import { buildNative } from '../../tools/build-native.mjs'
 import { fromRoot, isWindows } from '../../tools/lib/paths.mjs'
 import { say, Stop } from '../../tools/lib/run.mjs'
-import { buildAsio, buildCpp } from './build.mjs'
+import { buildAsio, buildCpp, buildKestrel } from './build.mjs'
 import { insidePath } from './place.mjs'
 
 export const OURS = 'iocp'
@@ -29,6 +29,10 @@ const known = {
     const program = await buildAsio()
     return program && { program, args: [] }
   },
+  async kestrel() {
+    const program = await buildKestrel()
+    return program && { program, args: [] }
+  },
   async cpp8() {
     return { program: await buildCpp(), args: ['--threads', '8'] }
   },
@@ -38,7 +42,7 @@ const known = {
 
 export const defaultPeers = ['iocp', 'net', 'cpp', 'asio']
 /** Those that a case has to ask for, or a user. */
-const otherPeers = ['cpp8', 'main', 'piscina']
+const otherPeers = ['cpp8', 'kestrel', 'main', 'piscina']
 
 /** Whether a peer takes part in a case. Another checkout does wherever this one does. */
 export function takesPart(peer, one, isAskedFor = false) {
