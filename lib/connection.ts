@@ -42,8 +42,11 @@ export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
 
 /** Packets that an overflow policy threw away since the last such event. */
 export interface DropInfo {
-  /** `'overflow'` the overflow policy; `'detached'` the memory of a payload was transferred or resized after `send`. */
-  readonly reason: 'overflow' | 'detached'
+  /**
+   * `'overflow'` the overflow policy; `'detached'` the memory of a payload was transferred or resized after `send`;
+   * `'framing'` a worker sent what the framing of the connection cannot carry.
+   */
+  readonly reason: 'overflow' | 'detached' | 'framing'
   readonly packets: number
   readonly bytes: number
 }

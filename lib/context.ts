@@ -23,7 +23,7 @@ const TYPE = 'IOCP'
 interface Traces {
   /** Made without any context. */
   readonly empty: Context
-  /** Its properties. */
+  /** Its properties that hold something. One of a storage that is there, but not used, holds undefined. */
   readonly plain: ReadonlySet<symbol>
   /**
    * The property that holds all storages' values together (Node 24 and later). Undefined where each storage adds a
@@ -51,13 +51,14 @@ function findTraces(): Traces {
       storage.disable()
     }
   })
-  const plain = new Set(Object.getOwnPropertySymbols(empty))
+  const before = Object.getOwnPropertySymbols(empty)
+  const plain = new Set(before.filter((name) => valueOf(empty, name) !== undefined))
   const marks = Object.getOwnPropertySymbols(filled).filter(
     (name) => valueOf(filled, name) !== undefined && valueOf(empty, name) === undefined
   )
   // A Node that shows nothing: then it is always taken for in use, which costs a little and is right.
   if (marks.length === 0) contexts.inUse = true
-  return { empty, plain, frame: marks.find((name) => plain.has(name)) }
+  return { empty, plain, frame: marks.find((name) => before.includes(name)) }
 }
 
 /** Whether the caller's context holds something. Asked for each batch, so cheap for a handler of one. */

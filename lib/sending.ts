@@ -1,6 +1,6 @@
 /** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
 
-import type { Connection } from './connection.js'
+import type { Connection, DropInfo } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './connection_state.js'
 import { abort } from './closing.js'
 import { withinConnection } from './context.js'
@@ -105,7 +105,12 @@ export function drained(connection: Connection): void {
 /** Packets were thrown away, by native code or by {@link admit}. */
 export function dropped(connection: Connection, packets: number, bytes: number, why: number): void {
   if (packets === 0) return
-  tell(connection, 'drop', { packets, bytes, reason: why === outcome.detached ? 'detached' : 'overflow' })
+  tell(connection, 'drop', { packets, bytes, reason: dropReasons[why] ?? 'overflow' })
+}
+
+const dropReasons: Readonly<Record<number, DropInfo['reason']>> = {
+  [outcome.detached]: 'detached',
+  [outcome.unframeable]: 'framing'
 }
 
 /** Tells what {@link admit} threw away since the last time. */

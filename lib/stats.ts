@@ -29,7 +29,7 @@ export const counterNames = [
   'shortWrites',
   /** Times that the system had no memory for an operation. */
   'enobufs',
-  /** Packets dropped by an overflow policy in native code. */
+  /** Packets dropped by native code, for any of the reasons that 'drop' has, and their bytes. */
   'drops',
   'droppedBytes',
   'protocolErrors',

@@ -96,7 +96,7 @@ export const cause = {
 } as const
 
 /** What became of a send whose completion was asked for. */
-export const outcome = { sent: 0, dropped: 1, closed: 2, detached: 3 } as const
+export const outcome = { sent: 0, dropped: 1, closed: 2, detached: 3, unframeable: 4 } as const
 
 /** How a job ended. */
 export const jobOutcome = {

@@ -28,7 +28,7 @@ namespace iocp {
   X(skip_success, "skipSuccess") /* completions taken at once, without a packet */  \
   X(short_writes, "shortWrites")                                                    \
   X(enobufs, "enobufs")                                                             \
-  X(drops, "drops") /* packets dropped by an overflow policy */                     \
+  X(drops, "drops") /* packets dropped, for any reason */                           \
   X(dropped_bytes, "droppedBytes")                                                  \
   X(protocol_errors, "protocolErrors")                                              \
   X(parks, "parks") /* reads stopped because JavaScript did not keep up */          \

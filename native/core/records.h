@@ -78,7 +78,8 @@ constexpr size_t kOperationWords = 6;
   X(sent, 0)                  \
   X(dropped, 1)               \
   X(closed, 2)                \
-  X(detached, 3)
+  X(detached, 3)              \
+  X(unframeable, 4)
 
 // How a job ended.
 #define IOCP_JOB_OUTCOMES(X) \

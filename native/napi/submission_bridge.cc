@@ -148,13 +148,8 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
 void SubmissionBridge::tell_detached(Engine* engine, const Operation& operation, uint32_t token) {
   const ConnectionId id{operation.slot, operation.generation};
   const bool is_own = worker_.hub == nullptr;
-  const bool found = engine->with_connection(id, [&](Connection&) {
-    engine->count(Counter::drops, 1);
-    engine->count(Counter::dropped_bytes, operation.b);
-    engine->deliver({static_cast<uint32_t>(RecordKind::dropped), id.slot, id.generation, 1, operation.b,
-                     static_cast<uint32_t>(SendOutcome::detached)},
-                    nullptr, 0, nullptr);
-  });
+  const bool found = engine->with_connection(
+      id, [&](Connection& connection) { connection.report_lost(operation.b, SendOutcome::detached); });
   if (is_own && token != 0) engine->deliver_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
 }
 

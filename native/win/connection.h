@@ -146,7 +146,7 @@ class Connection final {
   ConnectionStats stats();
 
   // -- any JavaScript thread --------------------------------------------------------------------
-  enum class PushResult { accepted, dropped, closed, overflow, reframe };
+  enum class PushResult { accepted, dropped, unframeable, closed, overflow, reframe };
   // Copies the payload, or with `owner` takes one count of what keeps it in place. A connection that
   // an I/O thread has to serve now is added to `ready`, with a count: Engine::schedule_all() it when
   // everything has been pushed, so that the packets of one submission leave in one write.
@@ -161,6 +161,8 @@ class Connection final {
   // What it sends with, and keeps alive. Any thread.
   ProfileRef send_profile();
   SendQueue::Totals queued();
+  // One packet is gone for another reason than the overflow policy.
+  void report_lost(uint64_t bytes, SendOutcome why);
 
   // -- the engine's JavaScript thread -----------------------------------------------------------
   void pause() { paused_.store(true, std::memory_order_release); }

@@ -30,7 +30,7 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
     if (send_framing()->wrap(payload.data, payload.size, &envelope)) {
       push_locked({envelope.header, envelope.header_size}, {envelope.trailer, envelope.trailer_size}, &push);
     } else {
-      push.result = PushResult::dropped;
+      push.result = PushResult::unframeable;
     }
   }
   return after_push(&push, ready);
@@ -78,10 +78,10 @@ Connection::PushResult Connection::after_push(Push* push, ReadyList* ready) {
     push->dropped.bytes += push->payload.size;
   }
   if (push->dropped.packets != 0) note_dropped(push->dropped);
+  if (result == PushResult::unframeable) report_lost(push->payload.size, SendOutcome::unframeable);
   if (result != PushResult::accepted && push->token != 0) {
-    engine_->deliver_sent(id_, push->token,
-                          result == PushResult::dropped ? SendOutcome::dropped
-                                                        : SendOutcome::closed);
+    const bool is_dropped = result == PushResult::dropped || result == PushResult::unframeable;
+    engine_->deliver_sent(id_, push->token, is_dropped ? SendOutcome::dropped : SendOutcome::closed);
   }
   if (result == PushResult::overflow) close(CloseCause::overflow, 0, true);
   return result;
@@ -356,6 +356,7 @@ void Connection::report_finished(const SendQueue::Finished& finished, SendOutcom
 // Summed up until an I/O thread serves the connection: a flood of drops is one record per turn.
 void Connection::note_dropped(const SendQueue::Finished& dropped) {
   engine_->count(Counter::drops, dropped.packets);
+  engine_->count(Counter::dropped_bytes, dropped.bytes);
   {
     std::lock_guard<SrwLock> guard(lock_);
     dropped_packets_ += dropped.packets;
@@ -363,6 +364,15 @@ void Connection::note_dropped(const SendQueue::Finished& dropped) {
   }
   report_finished(dropped, SendOutcome::dropped);
   request(kDropped);
+}
+
+void Connection::report_lost(uint64_t bytes, SendOutcome why) {
+  const auto size = static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX}));
+  engine_->count(Counter::drops, 1);
+  engine_->count(Counter::dropped_bytes, size);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, 1, size,
+                    static_cast<uint32_t>(why)},
+                   nullptr, 0, nullptr);
 }
 
 void Connection::report_dropped() {

@@ -131,7 +131,7 @@ describe('onOverflow', () => {
   })
 
   test('drop-oldest: the newest arrive, the counts are told', async () => {
-    const { client, connection, states, drops, most } = await fill('drop-oldest', 60)
+    const { server, client, connection, states, drops, most } = await fill('drop-oldest', 60)
     expect(count(states, 'dropped')).toBe(0)
     expect(most).toBeLessThanOrEqual(512 * KIB)
     connection.end()
@@ -142,6 +142,7 @@ describe('onOverflow', () => {
     const fresh = arrived.filter((id) => id !== 200)
     expect(fresh).toEqual(fresh.toSorted((a, b) => a - b))
     expect(drops.packets).toBeGreaterThan(0)
+    expect(server.stats()?.counters).toMatchObject({ drops: drops.packets, droppedBytes: drops.bytes })
   })
 
   test('close: the connection closes with cause overflow', async () => {

@@ -197,5 +197,5 @@ test('a worker cannot send what the framing of a connection, changed since, woul
   const wanted = '\x10one\n\x10two\r\r\n\x10end\n'
   expect(String(await client.read(wanted.length))).toBe(wanted)
   await until(() => drops.length === 1)
-  expect(drops).toEqual([{ packets: 1, bytes: 4, reason: 'overflow' }])
+  expect(drops).toEqual([{ packets: 1, bytes: 4, reason: 'framing' }])
 })
