@@ -42,7 +42,7 @@ export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbo
 
 const NO_MEMORY = new ArrayBuffer(0)
 
-/** Undefined when a handler has taken the memory away meanwhile, by `buffer.transfer()`, which cannot be forbidden. */
+/** Undefined when a handler has taken the memory away meanwhile, by `buffer.transfer()`, which Node 22 cannot forbid. */
 function view(memory: ArrayBuffer, offset: number, length: number): Buffer | undefined {
   try {
     return new PacketBuffer(memory, offset, length)

@@ -14,7 +14,7 @@ import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
 import { iterate } from './iteration.js'
 import { readEndDeadline, withFraming, type Profile } from './settings.js'
-import { checkBytes, checkContent, checkSize } from './outgoing.js'
+import { checkBytes, checkContent, checkSize, neverFits } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
 import { handOver, intakeOf, reading } from './receiving.js'
 import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './sending.js'
@@ -199,11 +199,11 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    *
    * @param data the payload; text is sent as UTF-8
    * @param onSent called once, later, with what became of the packet
-   * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT when the framing cannot carry the payload;
-   *   ERR_INVALID_ARG_TYPE
+   * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT when the framing cannot carry the payload, or it
+   *   is larger than all that may wait (`backpressure.hardCap`); ERR_INVALID_ARG_TYPE
    */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
-    const { copyThreshold, rules } = this._profile
+    const { copyThreshold, native, rules } = this._profile
     let payload = data
     let size: number
     if (typeof data === 'string') {
@@ -217,9 +217,11 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     if (size < rules.minPayload || size > rules.maxPayload) checkSize(rules, size)
     if (rules.looksInside && typeof payload !== 'string') checkContent(rules, payload)
 
+    const bytes = size + rules.overhead
+    if (bytes > native.hardCap) throw neverFits(bytes, native.hardCap)
     const { submission } = this._host
     submission.reserve(size, copyThreshold)
-    const answer = admit(this, size + rules.overhead)
+    const answer = admit(this, bytes)
     if (answer === DROPPED || answer === CLOSED) {
       const state = answer === DROPPED ? 'dropped' : 'closed'
       if (onSent !== undefined) process.nextTick(guarded(this, onSent), state)

@@ -184,6 +184,12 @@ export function checkSize(rules: SendRules, size: number): void {
   throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
 }
 
+/** The error for a packet that has no room in any queue, however long one waits. */
+export function neverFits(bytes: number, hardCap: number): IocpError {
+  const reason = `With its framing the packet has ${bytes} bytes, and no more than ${hardCap} may wait: raise 'backpressure.hardCap'`
+  return new IocpError('ERR_IOCP_PACKET_SIZE', reason)
+}
+
 /**
  * Throws unless the payload would come out at the peer as this one packet.
  * @throws IocpError ERR_IOCP_PACKET_CONTENT

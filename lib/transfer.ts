@@ -127,6 +127,8 @@ export abstract class Transfer {
   #signal: AbortSignal | undefined
   #onProgress: ((progress: TransferProgress) => void) | undefined
   #total = 0
+  /** The most that native code has told of. */
+  #come = 0
   /** Bytes of the file that were there before native code began. */
   protected base = 0
 
@@ -166,6 +168,7 @@ export abstract class Transfer {
   /** Native code is through with the file, and has closed it. What failed there fails here at once. */
   ended(end: FileEnd): void {
     this.touch()
+    this.#come = Infinity
     if (end.outcome !== fileOutcome.complete) this.fail(this.errorOfEnd(end))
     this.#nativeEnd.keep(end)
   }
@@ -173,6 +176,9 @@ export abstract class Transfer {
   /** So many bytes have gone since native code began, or of the file have come. */
   progress(bytes: number): void {
     this.touch()
+    // Native threads tell on their own: what one has counted may come behind what another has, and behind the end.
+    if (bytes <= this.#come) return
+    this.#come = bytes
     this.tellProgress(this.base + bytes)
   }
 

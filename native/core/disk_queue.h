@@ -72,9 +72,11 @@ class DiskQueue final {
     return false;
   }
 
-  // Any thread; locks may be held. If it waits, it does so with the ends from now on.
+  // Any thread; locks may be held. If it waits, or has to wait once more behind its present run, it does so with the
+  // ends from now on.
   bool hurry(DiskWork* work) {
     std::lock_guard<Lock> guard(lock_);
+    if (work->state_ == DiskWork::State::again) work->lane_ = DiskLane::end;
     return work->state_ == DiskWork::State::queued && advance(work, DiskLane::end) && wake();
   }
 

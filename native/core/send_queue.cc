@@ -65,6 +65,11 @@ void SendQueue::push_copy(ByteSpan header, ByteSpan payload, ByteSpan trailer, u
   push_entry(at - size, size, block, token, true);
 }
 
+void SendQueue::push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer) {
+  push_copy(header, payload, trailer, 0);
+  at(count_ - 1).lasts = 1;
+}
+
 void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                            uint32_t token) {
   if (header.size != 0) {
@@ -127,7 +132,7 @@ bool SendQueue::push_before(const SendOwner* item, ByteSpan header, ByteSpan pay
   open_gap(index);
   Entry& entry = at(index);
   front_block_->add_ref();
-  entry = {front_block_->data(), front_block_, 0, 0, 0, 1};
+  entry = {front_block_->data(), front_block_, 0, 0, 0, 1, 1};
   ++totals_.packets;
   (void)append_to(&entry, header, payload, trailer);
   return true;
@@ -210,13 +215,13 @@ void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished
   }
   Finished gone;
   for (;;) {
-    while (first < count_ && at(first).is_item != 0) ++first;
+    while (first < count_ && (at(first).is_item != 0 || at(first).lasts != 0)) ++first;
     if (first >= count_ || (gone.bytes >= bytes && gone.packets >= packets)) break;
-    // One run of packets between two items.
+    // One run of packets between two that stay.
     uint64_t run_bytes = gone.bytes;
     uint32_t run_packets = gone.packets;
     size_t last = first;
-    while (last < count_ && at(last).is_item == 0 &&
+    while (last < count_ && at(last).is_item == 0 && at(last).lasts == 0 &&
            (run_bytes < bytes || run_packets < packets ||
             (last != first && at(last - 1).ends_packet == 0))) {
       run_bytes += at(last).size;
@@ -268,8 +273,9 @@ void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, u
   entry.data = data;
   entry.owner = owner;
   entry.size = static_cast<uint32_t>(size);
-  entry.token = token & 0x3fffffffu;
+  entry.token = token & 0x1fffffffu;
   entry.is_item = 0;
+  entry.lasts = 0;
   entry.ends_packet = ends ? 1u : 0u;
   totals_.bytes += size;
   totals_.packets += ends ? 1u : 0u;

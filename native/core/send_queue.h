@@ -81,6 +81,8 @@ class SendQueue {
 
   // A packet of up to three parts, copied.
   void push_copy(ByteSpan header, ByteSpan payload, ByteSpan trailer, uint32_t token);
+  // The same, but it stays when the oldest packets have to go.
+  void push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // The payload stays where it is; the queue takes one count of `owner` over.
   void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
                   uint32_t token);
@@ -94,8 +96,7 @@ class SendQueue {
   void begin_item() { in_flight_ = 1; }
   // The item's count comes back to the caller when it has `finished`; else null, and it stays in front.
   SendOwner* end_item(bool finished);
-  // A packet of up to three parts, copied, right in front of an item that no write has begun on. False when the item is
-  // not there (any more).
+  // As push_lasting(), right in front of an item that no write has begun on. False when the item is not there (any more).
   bool push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // Takes an item out that no write has begun on. False when it is not there (any more).
   bool remove_item(const SendOwner* item);
@@ -112,7 +113,7 @@ class SendQueue {
   // Ends it: it has failed, or was not made. Everything is still to be sent.
   void give_up() { in_flight_ = 0; }
 
-  // Takes whole packets from the front, but none that a write has begun on and no item, until `bytes`
+  // Takes whole packets from the front, but none that a write has begun on, none that lasts and no item, until `bytes`
   // or more and `packets` or more have gone (drop-oldest).
   void drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished);
   // Everything that is not in the hands of the system; with in_flight() the rest stays until complete().
@@ -123,8 +124,9 @@ class SendQueue {
     const uint8_t* data;
     SendOwner* owner;
     uint32_t size;
-    uint32_t token : 30;
+    uint32_t token : 29;
     uint32_t is_item : 1;
+    uint32_t lasts : 1;        // also when the oldest packets have to go; always a whole packet, or several
     uint32_t ends_packet : 1;
   };
   static constexpr size_t kInlineEntries = 2;

@@ -31,7 +31,7 @@ class FileJobs::Job final : public DiskWork {
   void run_on_disk() override {
     DiskPool& disk = engine_->disk();
     if (plan_.breakable) disk.set_breakable(true);
-    // Asked behind that, so that whoever breaks off either is seen here or sees the call.
+    // Asked behind that. Whoever breaks off just behind the question does so again, until nothing is to be waited for.
     error_ = plan_.breakable && disk.is_broken_off() ? static_cast<uint32_t>(kErrorOperationAborted) : plan_.work();
     if (plan_.breakable) disk.set_breakable(false);
   }

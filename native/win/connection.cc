@@ -70,6 +70,7 @@ void Connection::finalize() {
     engine_->cancel(rare_timers_->retry);
     engine_->cancel(rare_timers_->deadline);
     engine_->cancel(rare_timers_->late_close);
+    engine_->cancel(rare_timers_->abandon_files);
   }
   engine_->cancel(cool_timer_);
   socket_.reset();
@@ -226,6 +227,7 @@ void Connection::service() {
     requested = requested_cause_;
   }
   if ((bits & kCloseLate) != 0) close_late();
+  if ((bits & kAbandonFiles) != 0) abandon_files(false);
   if ((bits & kDropped) != 0 && !closing) report_dropped();
   if ((bits & kDestroy) != 0) return close_now(requested, 0, false);
   if ((bits & kReset) != 0) return close_now(requested, 0, true);

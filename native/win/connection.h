@@ -115,6 +115,7 @@ class Connection final {
     kDropped = 128,  // packets were dropped: say so
     kRetry = 256,    // the wait after a shortage is over
     kCloseLate = 512,  // cancelled operations have not come back: close the socket all the same
+    kAbandonFiles = 1024,  // calls on files have not come back: cancel them once more
   };
 
   Connection(Engine* engine, const ProfileRef& profile, UniqueSocket socket, const Address& local,
@@ -226,10 +227,12 @@ class Connection final {
   };
   struct RareTimers {
     explicit RareTimers(Connection* owner)
-        : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut), late_close(owner, kCloseLate) {}
+        : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut), late_close(owner, kCloseLate),
+          abandon_files(owner, kAbandonFiles) {}
     ConnectionTimer retry;  // after a shortage of memory
     ConnectionTimer deadline;
     ConnectionTimer late_close;
+    ConnectionTimer abandon_files;
   };
   // Framings that have taken the place of those of profile_. Only few connections have this.
   struct ChangedFramings {

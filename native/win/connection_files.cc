@@ -169,7 +169,7 @@ bool Connection::push_packet(const Framing* framing, ByteSpan packet, const uint
       const ByteSpan trailer{envelope.trailer, envelope.trailer_size};
       const SendFile* const held = before == nullptr ? nullptr : find_held_locked(*before);
       if (held == nullptr || !send_.push_before(held, header, packet, trailer)) {
-        send_.push_copy(header, packet, trailer, 0);
+        send_.push_lasting(header, packet, trailer);
       }
       schedule = schedule_send_locked();
     }

@@ -7,6 +7,11 @@
 #include "win/engine.h"
 
 namespace iocp {
+namespace {
+
+constexpr uint32_t kCancelAgainMs = 100;
+
+}  // namespace
 
 ConnectionFiles::~ConnectionFiles() {
   for (SendFile* file : sent) file->release();
@@ -26,14 +31,16 @@ void Connection::abandon_files(bool also_complete) {
     for (SendFile* file : sent) file->add_ref();
     for (ReceiveFile* file : received) file->add_ref();
   }
+  bool again = false;
   for (SendFile* file : sent) {
-    file->abandon();
+    again = file->abandon() || again;
     file->release();
   }
   for (ReceiveFile* file : received) {
-    file->abandon(also_complete);
+    again = file->abandon(also_complete) || again;
     file->release();
   }
+  if (again) engine_->arm(rare_timers().abandon_files, kCancelAgainMs);
 }
 
 void ConnectionFiles::Closing::run_on_disk() {

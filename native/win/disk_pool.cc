@@ -48,12 +48,15 @@ unsigned __stdcall DiskPool::entry(void* argument) {
 
 void DiskPool::end() {
   queue_.stop();
+  std::vector<std::unique_ptr<Thread>> threads;
   {
     std::lock_guard<SrwLock> guard(lock_);
     ended_ = true;
   }
+  // They ask for the lock themselves; and another environment's thread may just be about to make one more, in vain.
   for (const auto& thread : threads_) WaitForSingleObject(thread->handle.get(), INFINITE);
-  threads_.clear();
+  std::lock_guard<SrwLock> guard(lock_);
+  threads.swap(threads_);
 }
 
 void DiskPool::set_breakable(bool breakable) {

@@ -176,9 +176,10 @@ class Engine final {
   // the caller is no thread that could.
   bool read_later(Connection* connection);
   // Called by every I/O thread between two waits.
-  void end_turn();
+  // `thread` is its place among the I/O threads, from 0.
+  void end_turn(uint32_t thread);
   // How long the thread may sleep; *wake_at goes back to end_wait().
-  uint32_t begin_wait(uint64_t* wake_at);
+  uint32_t begin_wait(uint32_t thread, uint64_t* wake_at);
   void end_wait(uint64_t wake_at);
   void run_timers();
   void post_quit();

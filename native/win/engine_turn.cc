@@ -97,11 +97,11 @@ void Engine::serve_ready() {
   }
 }
 
-void Engine::end_turn() {
+void Engine::end_turn(uint32_t thread) {
   if (has_unposted_.load(std::memory_order_acquire)) serve_unposted();
   wake_if_needed();  // JavaScript may begin while this thread goes on
   if (has_ready_.load(std::memory_order_acquire)) serve_ready();
-  PutOffReads& reads = put_off_reads_[thread_index() - 1];
+  PutOffReads& reads = put_off_reads_[thread];
   if (!reads.empty()) reads.serve(has_ready_.load(std::memory_order_acquire));
   wake_if_needed();
 }
@@ -190,11 +190,11 @@ void Engine::cancel(EngineTimer& timer) {
 }
 
 // One sleeper at a time wakes for the timers and the housekeeping: the one that wakes first.
-uint32_t Engine::begin_wait(uint64_t* wake_at) {
+uint32_t Engine::begin_wait(uint32_t thread, uint64_t* wake_at) {
   *wake_at = 0;
   // Serving connections has left requests behind (their turn was over): look at the port and go on.
   if (has_ready_.load(std::memory_order_acquire)) return 0;
-  if (!put_off_reads_[thread_index() - 1].empty()) return 0;
+  if (!put_off_reads_[thread].empty()) return 0;
   const uint64_t now = now_ms();
   uint32_t delay = kHousekeepingMs;
   {
@@ -237,6 +237,8 @@ void Engine::run_timers() {
   contexts_.decay();
   PayloadMemory::decay(now);
   drop_late_operations();
+  // One that was between two calls, or just before one, has not been found.
+  if (disk_.is_broken_off()) disk_.break_off();
   const uint32_t limit = direct_limit_.load(std::memory_order_relaxed);
   if (limit < kMostDirectReads) direct_limit_.store(limit + limit / 16 + 1);
 }

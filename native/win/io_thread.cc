@@ -38,7 +38,7 @@ void IoThread::run() {
   uint32_t quits = 0;
   while (quits == 0) {
     uint64_t wake_at = 0;
-    const uint32_t timeout = engine_->begin_wait(&wake_at);
+    const uint32_t timeout = engine_->begin_wait(index_, &wake_at);
     ULONG count = 0;
     const bool any = engine_->port().wait(entries, kBatch, &count, timeout);
     engine_->end_wait(wake_at);
@@ -59,7 +59,7 @@ void IoThread::run() {
       operation->complete(status_of(entries[i]), entries[i].dwNumberOfBytesTransferred);
     }
     engine_->run_timers();
-    engine_->end_turn();
+    engine_->end_turn(index_);
   }
   // One dequeue may bring the quit packets of other threads too.
   while (--quits != 0) engine_->post_quit();

@@ -163,8 +163,9 @@ void JobHub::refuse(bool on) {
   std::vector<JobQueue::Settled> refused;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    refusing_ = on;
-    if (!on) return;
+    // A worker may have come just now, of which JavaScript has not heard yet.
+    refusing_ = on && queue_.counts().size == 0;
+    if (!refusing_) return;
     queue_.take_out(&refused);
     take_parked_locked(&unparked);
   }

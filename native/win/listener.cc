@@ -223,6 +223,8 @@ void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
   // An error means that this one peer left early, that the listener closes, or that the accept was surplus: never a
   // reason to stop accepting.
   bool rests = false;
+  // That was cancelled because it is one too many is no failure.
+  if (error == kErrorOperationAborted && listener->retire(operation)) return listener->release();
   if (error == 0) {
     listener->accept_succeeded();
     if (listener->enter()) {

@@ -131,15 +131,16 @@ void ReceiveFile::cancel() {
   try_end();
 }
 
-void ReceiveFile::abandon(bool also_complete) {
+bool ReceiveFile::abandon(bool also_complete) {
   std::lock_guard<SrwLock> guard(lock_);
   // All of it has come: what its writes still do is worth waiting for, unless it has failed already.
   const bool complete = finishing_ && error_ == 0 && !excess_ && !cancelled_;
-  if (complete && !also_complete) return;
+  if (complete && !also_complete && !abandoned_) return false;
   abandoned_ = true;
   (void)drop_due_locked();
   take_back_locked();
   engine_->disk().hurry(this);
+  return pending_ != 0;
 }
 
 // One that was abandoned still has its file.
@@ -175,7 +176,7 @@ void ReceiveFile::queue_write() {
   write->next = nullptr;
   (last_due_ == nullptr ? first_due_ : last_due_->next) = write;
   last_due_ = write;
-  engine_->disk().schedule(this, DiskLane::work);
+  engine_->disk().schedule(this, stopped_locked() ? DiskLane::end : DiskLane::work);
 }
 
 ReceiveFile::WriteOperation* ReceiveFile::take_due_locked() {
@@ -235,9 +236,19 @@ void ReceiveFile::run_on_disk() {
   if (write != nullptr) {
     // In order, since one thread at a time is here.
     if (Sha256* hash = file_->hash()) hash->update(write->memory.data(), write->size);
-    issue(write);
+    // Behind the hash, which takes its time: a call that waits inside of the system is not always found again.
+    if (is_stopped()) {
+      write_done(write, kErrorOperationAborted, 0);
+    } else {
+      issue(write);
+    }
   }
   try_end();
+}
+
+bool ReceiveFile::is_stopped() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return cancelled_ || abandoned_;
 }
 
 void ReceiveFile::issue(WriteOperation* write) {

@@ -55,7 +55,8 @@ class ReceiveFile final : private DiskWork {
   void cancel();
   // Any thread, without locks: the connection closes. Nothing more is written, and no end is reported. One
   // that only waits for its last writes goes on, unless `also_complete`.
-  void abandon(bool also_complete);
+  // True when a write is still to come back: a call that was just being made may not have been found, so do it again.
+  bool abandon(bool also_complete);
   // Disk thread, with the last count of the connection: nothing of it is pending.
   void close();
 
@@ -79,6 +80,7 @@ class ReceiveFile final : private DiskWork {
   WriteOperation* take_due_locked();
   bool drop_due_locked();
   bool free_locked(WriteOperation* write);
+  bool is_stopped();
   void issue(WriteOperation* write);
   void write_done(WriteOperation* write, uint32_t error, uint32_t bytes);
   void take_back_locked();

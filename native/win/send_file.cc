@@ -162,12 +162,12 @@ bool SendFile::cancel() {
   return piece_size_ == 0 && (options_.framed || !begun_);
 }
 
-void SendFile::abandon() {
+bool SendFile::abandon() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     abandoned_ = true;
   }
-  take_back_read();
+  return take_back_read();
 }
 
 bool SendFile::has_begun() {

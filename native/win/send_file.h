@@ -80,9 +80,10 @@ class SendFile final : public SendOwner, private DiskWork {
   bool is_cancelled() const { return cancelled_.load(std::memory_order_acquire); }
   // After cancel(), without locks: a read that the disk still owes is taken back. Its packet comes all the
   // same and says what became of it.
-  void take_back_read();
+  bool take_back_read();
   // Any thread, without locks: the connection closes. Nothing more is read, and no end is reported.
-  void abandon();
+  // True when a read is still to come back: a call that was just being made may not have been found, so do it again.
+  bool abandon();
   // With the last count of the connection: nothing of it is pending. close() on a disk thread.
   bool is_open() const { return file_ != nullptr; }
   void close() { file_.reset(); }
@@ -128,6 +129,7 @@ class SendFile final : public SendOwner, private DiskWork {
   void let_go_of_disk() override;
   bool issue_read(Ahead* into);
   bool stopped_locked() const { return abandoned_ || is_cancelled(); }
+  bool is_stopped();
   void read_done(uint32_t error, uint32_t bytes);
   void read_landed(uint32_t error, uint32_t bytes);
   void report_progress();

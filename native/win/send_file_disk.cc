@@ -53,18 +53,28 @@ bool SendFile::issue_read(Ahead* into) {
   into->size = static_cast<uint32_t>(wanted);
   const uint64_t offset = options_.offset + read_;
   read_ += wanted;
+  // Getting memory has taken a moment, and a call that waits inside of the system is not always found again.
+  if (is_stopped()) {
+    read_done(kErrorOperationAborted, 0);
+    return true;
+  }
   connection_->add_ref();  // the read's own count; its packet may be handled before the call returns
   DWORD bytes = 0;
   const uint32_t error = calls::read_file(engine_->port(), file_->handle(), file_->skips_port(), into->memory.data(),
                                           into->size, read_operation_.prepare_at(offset), &bytes);
   if (error == WSA_IO_PENDING) {
     // Whoever has stopped it just before the call found nothing to take back.
-    take_back_read();
+    (void)take_back_read();
     return false;
   }
   read_done(error, bytes);
   connection_->release();  // not the last one: this thread has another
   return true;
+}
+
+bool SendFile::is_stopped() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return stopped_locked();
 }
 
 void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {
@@ -108,15 +118,16 @@ void SendFile::read_done(uint32_t error, uint32_t bytes) {
 }
 
 // While a read is under way the file has not ended, so its handle is open.
-void SendFile::take_back_read() {
+bool SendFile::take_back_read() {
   std::lock_guard<SrwLock> guard(lock_);
-  if (!reading_ || !stopped_locked()) return;
+  if (!reading_ || !stopped_locked()) return false;
   if (read_due_) {
     read_due_ = reading_ = false;  // no disk thread has begun it
   } else {
     calls::cancel_file_call(engine_->port(), file_->handle(), &read_operation_);
   }
   engine_->disk().hurry(this);
+  return reading_;
 }
 
 // By whoever has set `ended_`. Closing may wait for a disk.

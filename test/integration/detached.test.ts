@@ -3,6 +3,7 @@
 import { createServer, connect, type Connection, type DropInfo, type SendOutcome, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { closeAfterTest, first } from '../helpers/endpoints.js'
+import { refusesTransfer } from '../helpers/transferring.js'
 
 const HOST = '127.0.0.1'
 const PATIENCE = { timeout: 20_000 }
@@ -128,7 +129,28 @@ describe('the memory of packets', () => {
     expect(Buffer.from(buffer).toString()).toBe('mine')
   })
 
-  test('taken away by transfer(): those whose packets are lost are reset, and nobody else notices', async () => {
+  test.skipIf(!refusesTransfer)('cannot be taken away by transfer(), in a Node.js that refuses it', async () => {
+    const { clients, peers } = await some(2)
+    const seen: string[] = []
+    const errors: unknown[] = []
+    for (const peer of peers) {
+      peer.on('packet', (packet) => {
+        try {
+          (packet.buffer as ArrayBuffer).transfer()
+        } catch (error) {
+          errors.push(error)
+        }
+        seen.push(packet.toString())
+      })
+    }
+    for (let round = 0; round < 50; round++) for (const client of clients) client.send(`packet ${round}`)
+    await expect.poll(() => seen.length, PATIENCE).toBe(100)
+    expect(errors).toHaveLength(100)
+    for (const error of errors) expect(error).toBeInstanceOf(TypeError)
+    expect(seen.every((text) => /^packet \d+$/.test(text))).toBe(true)
+  })
+
+  test.skipIf(refusesTransfer)('taken away by transfer(), in a Node.js that lets it: those whose packets are lost are reset, and nobody else notices', async () => {
     const { clients, peers } = await some(3)
     const [thief, victim, other] = peers as [Connection, Connection, Connection]
     thief.on('packet', (packet) => {

@@ -131,7 +131,7 @@ describe('what has to wait says why', () => {
     let sent = 0
     while (sent < 2000 && both.server.send(packet) !== 'queued') sent++
     sent++
-    await until('much has come', () => (both.client.stats()?.bytesRead ?? 0) > 256 * KIB)
+    await until('something has come', () => (both.client.stats()?.bytesRead ?? 0) > 0)
     expect(await fails(both.client, from)).toContain("listen for 'packet'")
     let bytes = 0
     both.client.on('packet', ({ length }) => (bytes += length))

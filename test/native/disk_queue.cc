@@ -195,3 +195,37 @@ TEST_CASE("disk_queue: many threads lose no run, and never run one work twice at
   CHECK(done == 3 * kAsks);
   for (const auto& step : steps) CHECK(step->held == 0);
 }
+
+TEST_CASE("disk_queue: what is hurried while it runs and has more to do goes with the ends") {
+  Queue queue;
+  std::atomic<int> entered{0};
+  std::atomic<bool> go{false};
+  std::atomic<bool> hang{true};
+  std::atomic<int> runs{0};
+  Step* own = nullptr;
+  Step file([&] {
+    if (runs.fetch_add(1) != 0) return;
+    (void)queue.schedule(own, DiskLane::work);
+    entered.fetch_add(1);
+    while (!go.load()) std::this_thread::yield();
+  });
+  own = &file;
+  Step stuck([&] {
+    entered.fetch_add(1);
+    while (hang.load()) std::this_thread::yield();
+  });
+  {
+    Threads worker(&queue, 1);
+    Threads ends(&queue, 1, true);
+    (void)queue.schedule(&file, DiskLane::work);
+    while (entered.load() != 1) std::this_thread::yield();
+    (void)queue.schedule(&stuck, DiskLane::work);
+    CHECK_FALSE(queue.hurry(&file));
+    go.store(true);
+    // Whichever of the two the worker takes first, the file's end does not wait for the one that hangs.
+    while (file.held.load() != 0) std::this_thread::yield();
+    CHECK(runs.load() == 2);
+    hang.store(false);
+  }
+  CHECK(stuck.held.load() == 0);
+}

@@ -191,6 +191,29 @@ TEST_CASE("send_queue: drop-oldest takes no packet of which a byte has gone or i
   CHECK(gather(queue) == "rst");
 }
 
+TEST_CASE("send_queue: drop-oldest spares packets that last, wherever they stand") {
+  SendQueue queue;
+  SendQueue::Finished finished;
+  push(queue, "in flight", 1);
+  CHECK(gather(queue) == "in flight");
+  queue.push_lasting(span_of("h"), span_of("done"), span_of("t"));
+  push(queue, "old", 2);
+  push(queue, "older", 3);
+  queue.push_lasting({nullptr, 0}, span_of("accept"), {nullptr, 0});
+  push(queue, "new", 4);
+  queue.drop_oldest(4, 0, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2, 3});
+  CHECK(finished.packets == 2);
+  CHECK(finished.bytes == 8);
+  queue.drop_oldest(100, 100, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{2, 3, 4});
+  queue.complete(9, &finished);
+  CHECK(queue.totals().packets == 2);
+  CHECK(gather(queue) == "hdonetaccept");
+  queue.complete(12, &finished);
+  CHECK(queue.empty());
+}
+
 TEST_CASE("send_queue: drop-oldest spares a packet whose header went alone") {
   std::atomic<int> alive{0};
   SendQueue queue;
