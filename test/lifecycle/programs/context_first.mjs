@@ -28,7 +28,13 @@ const arrived = new Promise((resolve) => {
 client.on('close', () => see('client close'))
 client.send('a')
 await arrived
-await new Promise((resolve) => storage.run('end', () => client.end(() => resolve(see('end')))))
+await new Promise((resolve) => {
+  const ended = () => {
+    see('end')
+    resolve()
+  }
+  storage.run('end', () => client.end(ended))
+})
 await client.closed
 await server.close()
 console.log(JSON.stringify(seen.sort()))
