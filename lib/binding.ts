@@ -153,10 +153,13 @@ export interface NativeJobs {
 
 /** A worker's end of the jobs, in the worker's environment. */
 export interface NativeWorkerPort {
+  /** The records of one turn, how many they are, and whether its job has been begun: that is for JavaScript to say. */
   readonly batchControl: Uint32Array
   readonly submitControl: Uint32Array
   readonly submitPayload: Uint8Array
   submit(operations: number, pinned?: readonly Uint8Array[]): void
+  /** Within onBatch: the next turn, as that gets the first one; undefined when it has to return. */
+  next(): ArrayBuffer | undefined
   /** Bytes that a connection has to send; -1 when it is gone. */
   queued(slot: number, generation: number): number
   detach(): void
@@ -228,7 +231,7 @@ export interface NativeBinding {
     key: number,
     worker: number,
     concurrency: number,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    onBatch: (memory: ArrayBuffer) => void,
     setImmediate: (callback: () => void) => unknown
   ) => NativeWorkerPort
   /** Calls the function in no asynchronous context (AsyncLocalStorage), and gives what it returns. */

@@ -50,11 +50,7 @@ export interface RunnerSettings {
 
 type Handler = (job: Job) => unknown
 
-const NO_MEMORY = new ArrayBuffer(0)
 const EMPTY = new Uint8Array(0)
-
-/** A handler that takes longer than this, in milliseconds, has its answers sent before the next one of the batch runs. */
-const SLOW = 1
 
 /** Whether this thread was started to be a worker of a server or client. */
 export function isWorkerSetup(data: unknown): data is WorkerSetup {
@@ -194,42 +190,49 @@ export class JobRunner {
     this.#submission?.flush()
   }
 
-  readonly #onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
+  /** Called once for many jobs, which come one by one: what this worker has not begun, another one may begin. */
+  readonly #onBatch = (first: ArrayBuffer): void => {
     const port = this.#port
     const submission = this.#submission
     if (port === undefined || submission === undefined) return
     const words = port.batchControl
-    const progress = words.length - 1
-    const memory = payload ?? NO_MEMORY
-    let begun = 0
     submission.beginBatch()
     try {
-      for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
-        const kind = words[at] as number
-        const connectionId = (words[at + 2] as number) * SLOTS + (words[at + 1] as number)
-        const slot = words[at + 5] as number
-        if (kind === record.jobAbort) {
-          this.#abort(slot)
-          continue
-        }
-        if (kind === record.retire) {
-          void this.#leave()
-          continue
-        }
-        const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
-        const since = begun + 1 < records ? performance.now() : Number.POSITIVE_INFINITY
-        // From here on it counts as begun: should this worker end now, the job is not given to another one.
-        words[progress] = ++begun
-        if (kind === record.packet) {
-          const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
-          this.#run(new Job(this, slot, 'packet', isAlone(bytes) ? bytes : ownBytes(bytes), connectionId, true), handler)
-        } else {
-          this.#call(slot, bytes, connectionId)
-        }
-        if (performance.now() - since > SLOW) submission.flush()
+      for (let memory: ArrayBuffer | undefined = first; memory !== undefined; memory = port.next()) {
+        this.#turn(words, memory)
+        // Before the next one begins, however long that takes.
+        submission.flush()
       }
     } finally {
       submission.endBatch()
+    }
+  }
+
+  /** @param memory where the job's bytes are; the next turn may use it again, unless the job's fill it */
+  #turn(words: Uint32Array, memory: ArrayBuffer): void {
+    const progress = words.length - 1
+    const records = words[progress - 1] as number
+    for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
+      const kind = words[at] as number
+      const slot = words[at + 5] as number
+      if (kind === record.jobAbort) {
+        this.#abort(slot)
+        continue
+      }
+      if (kind === record.retire) {
+        void this.#leave()
+        continue
+      }
+      const connectionId = (words[at + 2] as number) * SLOTS + (words[at + 1] as number)
+      const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
+      // From here on it counts as begun: should this worker end now, the job is not given to another one.
+      words[progress] = 1
+      if (kind === record.packet) {
+        const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
+        this.#run(new Job(this, slot, 'packet', isAlone(bytes) ? bytes : ownBytes(bytes), connectionId, true), handler)
+      } else {
+        this.#call(slot, bytes, connectionId)
+      }
     }
   }
 
@@ -329,8 +332,8 @@ export class JobRunner {
 }
 
 /**
- * Whether a batch has brought nothing else, so that its memory is the job's own. A handler may hand it on and so take it
- * away, and it may look at all of it.
+ * Whether the job's bytes fill the memory that they came in, which then is the job's own. A handler may hand it on and so
+ * take it away, and it may look at all of it.
  */
 function isAlone(bytes: Buffer): boolean {
   return bytes.length === bytes.buffer.byteLength

@@ -19,6 +19,10 @@ bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
   control_ = Napi::Persistent(control);
   control_.SuppressDestruct();  // given back in close(), on the JavaScript thread
   control_words_ = control.Data();
+  Napi::ArrayBuffer small = Napi::ArrayBuffer::New(env_, kSmallBytes);
+  small_ = Napi::Persistent(small);
+  small_.SuppressDestruct();
+  small_bytes_ = static_cast<uint8_t*>(small.Data());
   on_batch_ = Napi::Persistent(on_batch);
   on_batch_.SuppressDestruct();
   seat_.waker = shared_from_this();
@@ -51,62 +55,81 @@ void WorkerBridge::close() {
 void WorkerBridge::release_all() {
   seat_.waker.reset();
   control_.Reset();
+  small_.Reset();
   on_batch_.Reset();
   waker_.close();
 }
 
 void WorkerBridge::drain(napi_env env) {
-  const LoopWaker::Clock::time_point begun = LoopWaker::Clock::now();
-  // A wake-up may still come when it has been told to go: it is told once.
-  while (is_open() && !turn_.retire) {
-    // The seat stays awake meanwhile, so that nobody counts on another wake-up.
-    if (LoopWaker::Clock::now() - begun >= LoopWaker::kTurnTime) return waker_.go_on_later();
-    hub_->take(&seat_, kMaxJobs, &turn_);
-    if (turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire) return;
-    control_words_[kProgressWord] = 0;
+  drain_began_ = LoopWaker::Clock::now();
+  is_over_ = false;
+  while (!is_over_ && take()) {
+    Napi::HandleScope scope(env);
+    napi_value memory = nullptr;
     in_batch_ = true;
-    if (!hand_over(env)) return;  // the environment is being torn down
+    // Handlers' errors have become their jobs' errors; what is thrown here is an ordinary uncaught one.
+    // False: the environment is being torn down, and close() looks at what is in hand.
+    if (!describe_turn(&memory) || !hand_over_detached(env, on_batch_.Value(), 1, &memory)) return;
     in_batch_ = false;
   }
+  is_over_ = true;
+}
+
+Napi::Value WorkerBridge::next() {
+  const Napi::Env env(env_);
+  napi_value memory = nullptr;
+  if (!in_batch_ || is_over_ || !take() || !describe_turn(&memory)) return env.Undefined();
+  return Napi::Value(env, memory);
+}
+
+// The seat stays awake as long as this is true, so that nobody counts on another wake-up.
+bool WorkerBridge::take() {
+  // A wake-up may still come when it has been told to go: it is told once.
+  is_over_ = !is_open() || turn_.retire;
+  if (is_over_) return false;
+  if (LoopWaker::Clock::now() - drain_began_ >= LoopWaker::kTurnTime) {
+    is_over_ = true;
+    waker_.go_on_later();
+    return false;
+  }
+  // One at a time: what it has not begun, another worker may begin.
+  hub_->take(&seat_, 1, &turn_);
+  control_words_[kProgressWord] = 0;
+  is_over_ = turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire;
+  return !is_over_;
 }
 
 // False when JavaScript cannot run any more.
-bool WorkerBridge::hand_over(napi_env env) {
-  Napi::HandleScope scope(env);
-  size_t size = 0;
-  for (const JobQueue::Taken& job : turn_.jobs) size += job.size;
-  napi_value arguments[2];
-  void* payload = nullptr;
-  if (napi_get_undefined(env, &arguments[1]) != napi_ok) return false;
-  if (size != 0 && napi_create_arraybuffer(env, size, &payload, &arguments[1]) != napi_ok) {
+bool WorkerBridge::describe_turn(napi_value* memory) {
+  const size_t size = turn_.jobs.empty() ? 0 : turn_.jobs.front().size;
+  void* payload = small_bytes_;
+  if (size < kSmallBytes) {
+    *memory = small_.Value();
+  } else if (napi_create_arraybuffer(env_, size, &payload, memory) != napi_ok) {
     return false;
   }
-  const uint32_t records = write_records(static_cast<uint8_t*>(payload));
-  if (napi_create_uint32(env, records, &arguments[0]) != napi_ok) return false;
-  // Handlers' errors have become their jobs' errors; what is thrown here is an ordinary uncaught one.
-  return hand_over_detached(env, on_batch_.Value(), 2, arguments);
+  write_records(static_cast<uint8_t*>(payload));
+  return true;
 }
 
-uint32_t WorkerBridge::write_records(uint8_t* payload) {
+void WorkerBridge::write_records(uint8_t* payload) {
   uint32_t count = 0;
   const auto write = [&](const Record& record) {
     std::memcpy(control_words_ + count * kRecordWords, &record, sizeof(record));
     ++count;
   };
-  // All fit: jobs of the batch and those to give up are all held by the seat, kMaxJobs at most.
+  // All fit: the job and those to give up are all held by the seat, kMaxJobs at most.
   for (const uint32_t slot : turn_.aborts) {
     write({static_cast<uint32_t>(RecordKind::job_abort), 0, 0, 0, 0, slot});
   }
-  uint32_t at = 0;
   for (const JobQueue::Taken& job : turn_.jobs) {
     const RecordKind kind = job.kind == JobKind::packet ? RecordKind::packet : RecordKind::job;
-    write({static_cast<uint32_t>(kind), job.connection.slot, job.connection.generation, at,
+    write({static_cast<uint32_t>(kind), job.connection.slot, job.connection.generation, 0,
            job.size, job.id.slot});
-    if (job.size != 0) std::memcpy(payload + at, job.data, job.size);
-    at += job.size;
+    if (job.size != 0) std::memcpy(payload, job.data, job.size);
   }
   if (turn_.retire) write({static_cast<uint32_t>(RecordKind::retire), 0, 0, 0, 0, 0});
-  return count;
+  control_words_[kCountWord] = count;
 }
 
 }  // namespace iocp

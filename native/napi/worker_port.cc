@@ -3,12 +3,14 @@
 #include <utility>
 
 #include "napi/args.h"
+
 namespace iocp {
 
 Napi::Function WorkerPort::define(Napi::Env env) {
   return DefineClass(env, "WorkerPort",
                      {
                          InstanceMethod<&WorkerPort::submit>("submit"),
+                         InstanceMethod<&WorkerPort::next>("next"),
                          InstanceMethod<&WorkerPort::queued>("queued"),
                          InstanceMethod<&WorkerPort::detach>("detach"),
                      });
@@ -63,6 +65,11 @@ Napi::Value WorkerPort::submit(const Napi::CallbackInfo& info) {
     Napi::TypeError::New(env, "iocp addon: malformed operation").ThrowAsJavaScriptException();
   }
   return env.Undefined();
+}
+
+// () -> the bytes of the next job, whose records have been written; undefined when JavaScript shall return
+Napi::Value WorkerPort::next(const Napi::CallbackInfo& info) {
+  return bridge_->is_open() ? bridge_->next() : info.Env().Undefined();
 }
 
 // (slot, generation) -> bytes that the connection has to send, -1 when it is gone

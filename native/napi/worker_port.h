@@ -18,6 +18,7 @@ class WorkerPort final : public Napi::ObjectWrap<WorkerPort> {
  private:
   static void on_environment_cleanup(void* self);
   Napi::Value submit(const Napi::CallbackInfo& info);
+  Napi::Value next(const Napi::CallbackInfo& info);
   Napi::Value queued(const Napi::CallbackInfo& info);
   void detach(const Napi::CallbackInfo& info);
 
