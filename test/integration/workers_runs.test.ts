@@ -9,8 +9,8 @@ const module = new URL('../fixtures/run_jobs.mjs', import.meta.url)
 interface Started {
   readonly workers: Workers
   /** How often a job with this number has begun. */
-  begun(number: number): number
-  release(): void
+  readonly begun: (number: number) => number
+  readonly release: () => void
 }
 
 /** Without workers: jobs wait until the test wants some. */
