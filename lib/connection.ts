@@ -31,7 +31,7 @@ import { readsOn, wasFile } from './transfer_records.js'
 import { sendFile } from './transfer_send.js'
 import type { SentFile } from './transfer_source.js'
 import { toInteger } from './validate.js'
-import { SLOTS, op } from './vocabulary.js'
+import { cause, SLOTS, op } from './vocabulary.js'
 
 /**
  * What `send` did: `'sent'` the packet was taken over, go on; `'queued'` it was taken over, but more than `highWater`
@@ -200,10 +200,10 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * @param data the payload; text is sent as UTF-8
    * @param onSent called once, later, with what became of the packet
    * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT when the framing cannot carry the payload, or it
-   *   is larger than all that may wait (`backpressure.hardCap`); ERR_INVALID_ARG_TYPE
+   *   is larger than all that may wait by default (`backpressure.hardCap`); ERR_INVALID_ARG_TYPE
    */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
-    const { copyThreshold, native, rules } = this._profile
+    const { copyThreshold, hasDefaultCap, native, rules } = this._profile
     let payload = data
     let size: number
     if (typeof data === 'string') {
@@ -218,7 +218,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     if (rules.looksInside && typeof payload !== 'string') checkContent(rules, payload)
 
     const bytes = size + rules.overhead
-    if (bytes > native.hardCap) throw neverFits(bytes, native.hardCap)
+    if (bytes > native.hardCap && hasDefaultCap) throw neverFits(bytes, native.hardCap)
     const { submission } = this._host
     submission.reserve(size, copyThreshold)
     const answer = admit(this, bytes)
@@ -238,6 +238,13 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     const extra = extraOf(this)
     extra.untold = (extra.untold ?? 0) + 1
     return this._host.submission.token(guarded(this, onSent), this)
+  }
+
+  /** @internal Resets it because a time limit passed, not because the program wants it. */
+  _timedOut(): void {
+    if ((this._flags & SILENT) !== 0) return
+    extraOf(this).cause ??= cause.timeout
+    this.reset()
   }
 
   /** @internal */

@@ -178,10 +178,17 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     const to = reader.raw('to')
     const except = reader.raw('except')
     if (except !== undefined && !(except instanceof Connection)) throw invalidOption('except', except, 'a connection')
+    if (except !== undefined) this.#checkOwn('except', except)
     if (to !== undefined && group !== undefined) throw invalidOption('group', group, "left out where 'to' is given")
     const host = this._host
     const members = group === undefined ? this.connections : (host?.groups.members(group) ?? [])
-    return [...(to === undefined ? members : toConnections(to))].filter((one) => one !== except && one._host === host)
+    const targets = to === undefined ? members : new Set(toConnections(to))
+    if (to !== undefined) for (const one of targets) this.#checkOwn('to', one)
+    return [...targets].filter((one) => one !== except && one._host === host)
+  }
+
+  #checkOwn(option: string, connection: Connection): void {
+    if (connection._host.owner !== this._common) throw invalidOption(option, connection, 'a connection of this server or client')
   }
 
   /** The members of a group, in the order in which they joined. */

@@ -282,8 +282,13 @@ function fixed(options: FixedOptions): Framing {
   return build(framing)
 }
 
-/** No framing: a packet is whatever bytes have arrived, never none. */
-function raw(): Framing {
+/**
+ * No framing: a packet is whatever bytes have arrived, never none.
+ * @param options there are none
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function raw(options: Readonly<Record<string, never>> = {}): Framing {
+  new OptionReader(options, '').done()
   return build({ kind: 'raw' })
 }
 

@@ -167,7 +167,8 @@ export class Host implements ConnectionHost, BatchSink {
 
   /** The open connection with an id. */
   find(id: number): Connection | undefined {
-    const connection = this.connections[id % SLOTS]
+    // A program may give anything.
+    const connection = typeof id === 'number' ? this.connections[id % SLOTS] : undefined
     return connection?.id === id ? connection : undefined
   }
 

@@ -15,7 +15,7 @@ export interface BackpressureOptions {
   /**
    * Bytes that may wait at most, whatever `onOverflow` says. `highWater` to 1 TiB; default 16 times `highWater` and, where
    * that is not given either, no less than the framing's largest packet, or than `streamAbove` where there is one.
-   * `send` refuses a larger packet.
+   * Where neither is given, `send` refuses a larger packet.
    */
   hardCap?: Size
   /** Packets that may wait at most. 1 to 2^32 - 1; default 2^32 - 1. */

@@ -26,6 +26,8 @@ export interface Profile {
   /** Undefined: files are switched off. */
   readonly transfer: TransferSettings | undefined
   readonly onHandlerError: 'throw' | 'close'
+  /** The program has not said how much may wait: a packet that alone is more shall not be dropped without a word. */
+  readonly hasDefaultCap: boolean
 }
 
 const connectionNames = [
@@ -87,7 +89,7 @@ function readBackpressure(value: unknown, largest: number) {
     onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
   }
   reader.done()
-  return marks
+  return { marks, hasDefaultCap: isDefault && reader.raw('hardCap') === undefined }
 }
 
 function readKeepAlive(value: unknown) {
@@ -127,7 +129,7 @@ export function readProfile(options: unknown): Profile {
   const initial = readReceive(reader)
   const transfer = readTransfer(reader.raw('transfer'))
   const rules = sendRules(send, transfer !== undefined)
-  const marks = readBackpressure(reader.raw('backpressure'), largestWhole(send, rules))
+  const { marks, hasDefaultCap } = readBackpressure(reader.raw('backpressure'), largestWhole(send, rules))
   const buffer = { min: 0, max: 1024 * MIB }
   return {
     native: {
@@ -150,7 +152,8 @@ export function readProfile(options: unknown): Profile {
     copyThreshold: reader.size('copyThreshold', { min: 0, max: MIB }, 16 * KIB),
     receive: initial,
     transfer,
-    onHandlerError: reader.oneOf('onHandlerError', ['throw', 'close'], 'throw')
+    onHandlerError: reader.oneOf('onHandlerError', ['throw', 'close'], 'throw'),
+    hasDefaultCap
   }
 }
 

@@ -144,6 +144,11 @@ export abstract class Transfer {
     this.files.begin()
   }
 
+  /** It has failed, or was refused; its end may still be to come. */
+  get isBroken(): boolean {
+    return this.#isBroken
+  }
+
   /** Breaks it off; only the first reason counts. */
   fail(error: unknown, knowsPeer = true): void {
     if (this.#isBroken) return
@@ -328,7 +333,9 @@ export abstract class Transfer {
     // One that is cancelled gives up its place, and what waits behind it would go.
     if (this.ownsStream) this.connection.reset()
     else this.files.cancel(this.connection, this.isReceived, this.id)
-    const timer = setTimeout(() => this.connection.reset(), GRACE).unref()
+    const timer = setTimeout(() => {
+      this.connection._timedOut()
+    }, GRACE).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)
   }

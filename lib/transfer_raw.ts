@@ -2,7 +2,7 @@
 
 import { resolve, toNamespacedPath } from 'node:path'
 import type { Connection } from './connection.js'
-import { SILENT } from './connection_state.js'
+import { DEAD, SILENT } from './connection_state.js'
 import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './transfer_errors.js'
 import type { FileEnd } from './transfer_frames.js'
@@ -82,7 +82,8 @@ export abstract class UnframedIn extends FileIn {
     const file = this.source
     this.connection._host.submission.flush()
     if (file === undefined || !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })) {
-      throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'or another file is being received')
+      if ((this.connection._flags & DEAD) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      throw transferError('ERR_IOCP_TRANSFER_LIMIT', 'a connection receives one raw file at a time')
     }
     this.#begun = performance.now()
     this.started()

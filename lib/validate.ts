@@ -68,7 +68,7 @@ export function toDuration(value: unknown, option: string, range: Range): number
 export const MAX_DURATION = 2 ** 31 - 1
 
 /** Whether a value can hold options: not an array, a Map, bytes or the like, whose contents nobody would ever ask for. */
-function isRecord(value: unknown): boolean {
+export function isRecord(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const kind = Object.prototype.toString.call(value)
   return kind === '[object Object]' || kind === '[object Module]'

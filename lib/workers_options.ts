@@ -2,11 +2,13 @@
 
 import { availableParallelism } from 'node:os'
 import { isAbsolute } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { ResourceLimits, Transferable } from 'node:worker_threads'
 import type { NativeJobOptions } from './binding.js'
 import { Connection } from './connection.js'
 import { invalidOption } from './errors.js'
-import { MAX_DURATION, OptionReader, type Duration, type Size } from './validate.js'
+import { toPath } from './paths.js'
+import { MAX_DURATION, OptionReader, isRecord, type Duration, type Size } from './validate.js'
 
 /** Which jobs go first. */
 export type JobPriority = 'high' | 'normal' | 'low'
@@ -129,7 +131,8 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
 
 function readModule(reader: OptionReader): string | URL {
   const value = reader.raw('module')
-  if (value instanceof URL && ['file:', 'data:'].includes(value.protocol)) return value
+  if (value instanceof URL && value.protocol === 'data:') return value
+  if (value instanceof URL && value.protocol === 'file:') return pathToFileURL(toPath(value, reader.name('module')))
   if (typeof value === 'string' && isAbsolute(value)) return value
   throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
 }
@@ -159,7 +162,7 @@ function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array
 
 function readLimits(reader: OptionReader): ResourceLimits | undefined {
   const value = reader.raw('resourceLimits')
-  if (value === undefined || (typeof value === 'object' && value !== null)) return value
+  if (value === undefined || isRecord(value)) return value as ResourceLimits | undefined
   throw invalidOption(reader.name('resourceLimits'), value, "an object, as Node's Worker takes it")
 }
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import type { BackpressureOptions } from '../../lib/options.js'
 import { RawClient, frame, pattern } from '../helpers/raw_client.js'
@@ -25,6 +26,19 @@ async function readPackets(client: RawClient, ids: readonly number[]): Promise<v
 }
 
 describe('send', () => {
+  test('a packet for which there never would be room: refused where nobody has set a bound, dropped where somebody has', async () => {
+    const framed = { framing: framing.lengthField({ maxPacket: '100MiB', streamAbove: '256KiB' }) }
+    const packet = Buffer.alloc(17 * 1024 * KIB)
+    const { connection } = await stuck({}, framed)
+    expect(() => connection.send(packet)).toThrow("raise 'backpressure.hardCap'")
+    await expect(connection.sendAsync(packet)).rejects.toMatchObject({ code: 'ERR_IOCP_PACKET_SIZE' })
+    expect(connection.queuedBytes).toBe(0)
+    const bounded = await stuck({ hardCap: '16MiB' }, framed)
+    expect(bounded.connection.send(packet)).toBe('dropped')
+    const wide = await stuck({ hardCap: '32MiB' }, framed)
+    expect(wide.connection.send(packet)).toBe('queued')
+  })
+
   test('says queued when the peer does not read, drain comes when it does, and no byte is lost', async () => {
     const { client, connection } = await stuck({ highWater: 256 * KIB, hardCap: '64MiB' })
     const sent: number[] = []

@@ -461,6 +461,8 @@ describe.each(methods)("ends, sent by '%s'", (method) => {
     const received = acceptNext(both.server, { directory: to, onProgress })
     const sending = both.client.sendFile(makeFile(from, 40 * MIB), { verify: false })
     expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_STALLED')
+    // The program has not done it.
+    expect(await both.client.closed).toMatchObject({ cause: 'timeout', error: { code: 'ETIMEDOUT' } })
     both.server.resume()
     expect(await code(received)).toMatch(/ERR_IOCP_TRANSFER_(CLOSED|STALLED)/)
     expect(readdirSync(to)).toEqual([])

@@ -92,6 +92,23 @@ describe('received from the original', () => {
     expect(connection.state).toBe('open')
   })
 
+  test('offers in one piece, the first of which is refused immediately: each has its answer', async () => {
+    const { peer, connection } = await served()
+    const names: string[] = []
+    connection.on('file', (offer) => {
+      names.push(offer.name)
+      offer.reject()
+    })
+    const offer = Buffer.from('\x08\0\0\0\x01\x05\0\0\0ab\0', 'latin1')
+    peer.write(Buffer.concat([offer, offer, offer, offer]))
+    for (let answers = 0; answers < 4; answers++) expect(await peer.next()).toEqual(Buffer.from([3]))
+    peer.offer('later', 1)
+    expect(await peer.next()).toEqual(Buffer.from([3]))
+    expect(names[0]).toBe('ab')
+    expect(names.at(-1)).toBe('later')
+    expect(connection.state).toBe('open')
+  })
+
   test('two offers before the first answer: neither is taken', async () => {
     const { to } = folders()
     const { peer, connection } = await served()

@@ -26,6 +26,7 @@ describe('connections', () => {
     }
     expect(server.connections.get(12_345)).toBeUndefined()
     expect(server.connections.get(-1)).toBeUndefined()
+    for (const odd of [Symbol('id'), 5n, Object.create(null), 'x'] as never[]) expect(server.connections.has(odd)).toBe(false)
     clients[0]?.end()
     await until(() => server.connections.size === 2)
     expect(connections.filter(({ id }) => server.connections.has(id))).toHaveLength(2)
