@@ -1,8 +1,6 @@
-/** The native addon as JavaScript sees it, and how it is found. */
+/** The native addon as JavaScript sees it. */
 
-import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join, resolve } from 'node:path'
+import { loadAddon } from './addon.js'
 import { IocpError } from './errors.js'
 import type { NativeFraming } from './framing.js'
 import type { ConnectionStats, EndpointStats, JobStats } from './stats.js'
@@ -251,7 +249,8 @@ let loaded: NativeBinding | undefined
 
 /**
  * The addon; loaded once per environment, on first use.
- * @throws IocpError ERR_IOCP_UNSUPPORTED_PLATFORM off Windows, ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_MISMATCH
+ * @throws IocpError ERR_IOCP_UNSUPPORTED_PLATFORM off Windows, ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_BLOCKED,
+ * ERR_IOCP_ADDON_FAILED, ERR_IOCP_ADDON_MISMATCH
  */
 export function binding(): NativeBinding {
   return (loaded ??= load())
@@ -272,35 +271,9 @@ export function requireWindows(): void {
 
 function load(): NativeBinding {
   requireWindows()
-  const require = createRequire(__filename)
-  let addon: NativeBinding
-  try {
-    // The variable is for tests: it names the one addon file to load, whatever else is built.
-    const file = process.env['IOCP_ADDON']
-    addon = (
-      file === undefined || file === ''
-        ? (require('node-gyp-build') as (directory: string) => unknown)(packageRoot(__dirname))
-        : require(resolve(file))
-    ) as NativeBinding
-  } catch (error) {
-    throw new IocpError(
-      'ERR_IOCP_ADDON_NOT_FOUND',
-      `No native addon for ${process.platform} ${process.arch} could be loaded; ` +
-        "'npm rebuild iocp' builds one where Visual Studio's C++ tools and Python are installed",
-      { cause: error }
-    )
-  }
+  const addon = loadAddon() as NativeBinding
   compare(addon.constants)
   return addon
-}
-
-/** The nearest directory above that holds this package's package.json. */
-function packageRoot(start: string): string {
-  for (let at = start; ; at = dirname(at)) {
-    const file = join(at, 'package.json')
-    if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown }).name === 'iocp') return at
-    if (dirname(at) === at) return start
-  }
 }
 
 /** JavaScript and native code must mean the same by every number, or bytes would be taken for something else. */

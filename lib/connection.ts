@@ -12,7 +12,7 @@ import { LazyEmitter, promised } from './events.js'
 import type { EndOptions } from './options.js'
 import { bothDirections, type FramingOption } from './framing.js'
 import { type Intake, hold, type Item } from './intake.js'
-import { iterate } from './iteration.js'
+import { iterate, type Packets } from './iteration.js'
 import { readEndDeadline, withFraming, type Profile } from './settings.js'
 import { checkBytes, checkContent, checkSize, neverFits } from './outgoing.js'
 import type { PacketStream } from './packet_stream.js'
@@ -422,7 +422,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * the connection open. The iteration ends with the connection, by an error when that ended by one; 'close' does not
    * wait for an iteration that rests, which still gets what had arrived.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer, undefined> {
+  [Symbol.asyncIterator](): Packets {
     return iterate(this)
   }
 

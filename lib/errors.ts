@@ -6,7 +6,9 @@
  */
 export const errorCodes = {
   ERR_IOCP_UNSUPPORTED_PLATFORM: 'I/O completion ports exist on Windows only',
-  ERR_IOCP_ADDON_NOT_FOUND: 'The native addon could not be loaded',
+  ERR_IOCP_ADDON_NOT_FOUND: 'There is no native addon for this processor, or not where it is looked for',
+  ERR_IOCP_ADDON_BLOCKED: 'Node.js was told to load no native addons',
+  ERR_IOCP_ADDON_FAILED: 'The native addon is there, but cannot be loaded',
   ERR_IOCP_ADDON_MISMATCH: 'The native addon is of another version than the JavaScript that loads it',
   ERR_IOCP_INVALID_OPTION: 'An option has a value that is not allowed',
   ERR_IOCP_CLOSING: 'The server or client is closing',

@@ -1,5 +1,6 @@
 /** TCP servers and clients on Windows I/O completion ports. */
 
+export { setAddonPath } from './addon.js'
 export { hostAddresses, type HostAddress, type SocketAddress } from './addresses.js'
 export type { BroadcastResult } from './broadcast.js'
 export { connect, createClient, type Client } from './client.js'

@@ -11,8 +11,15 @@ const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Clai
   connection._intake?.detach(claim)
 })
 
+/** AsyncIterableIterator<Buffer, undefined>, which TypeScript knows only since 5.6. */
+export interface Packets extends AsyncIterableIterator<Buffer> {
+  next(): Promise<PacketResult>
+  return(): Promise<PacketResult>
+  [Symbol.asyncIterator](): this
+}
+
 /** An iteration over the packets of a connection, see the method of {@link Connection}. */
-export function iterate(connection: Connection): AsyncIterableIterator<Buffer, undefined> {
+export function iterate(connection: Connection): Packets {
   return new PacketIterator(connection)
 }
 
@@ -25,7 +32,7 @@ function sourceOf(connection: Connection): Intake {
   return rest
 }
 
-class PacketIterator implements AsyncIterableIterator<Buffer, undefined> {
+class PacketIterator implements Packets {
   readonly #connection: Connection
   readonly #claim: Claim = { waiters: new Set(), isOver: false }
   #isLeft = false

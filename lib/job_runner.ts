@@ -3,6 +3,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import { addonPath, setAddonPath } from './addon.js'
 import { PacketBuffer } from './batch.js'
 import { binding, type NativeWorkerPort } from './binding.js'
 import { IocpError } from './errors.js'
@@ -23,6 +24,8 @@ export interface WorkerSetup {
     /** Whether files may be transferred, so that their types are reserved. */
     readonly transfers: boolean
     readonly endDeadline: number
+    /** The addon that the main thread uses. */
+    readonly addon: string | undefined
   }
   readonly data: unknown
 }
@@ -133,6 +136,7 @@ export class JobRunner {
   /** Begins to take jobs. False when nobody wants this worker any more. */
   attach({ iocp }: WorkerSetup, concurrency: number, leave: () => Promise<void>): boolean {
     this.#leave = leave
+    if (iocp.addon !== undefined && addonPath() === undefined) setAddonPath(iocp.addon)
     const { WorkerPort } = binding()
     try {
       this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch, setImmediate)

@@ -1,6 +1,7 @@
 /** The threads of the workers: started, counted, replaced when they die, ended. Jobs are none of its business. */
 
 import type { MessagePort, Worker } from 'node:worker_threads'
+import { addonPath } from './addon.js'
 import type { NativeJobs } from './binding.js'
 import { withoutContext } from './context.js'
 import { IocpError } from './errors.js'
@@ -182,7 +183,7 @@ export class WorkerPool {
   #add(): void {
     const number = ++lastNumber
     const { data, module, resourceLimits } = this.#settings
-    const setup: WorkerSetup = { iocp: { key: this.#key, number, ...this.#facts }, data }
+    const setup: WorkerSetup = { iocp: { key: this.#key, number, addon: addonPath(), ...this.#facts }, data }
     const options = { workerData: setup, name: `iocp worker ${number}`, ...(resourceLimits !== undefined && { resourceLimits }) }
     let worker: Worker
     try {

@@ -1,6 +1,6 @@
 // `npm test`: installs what is missing, builds what is stale, runs every test, and says on the last line how many
-// there were. `npm test -- types | native | windows [filters] | package | foreign` runs one kind only; `--long` before it
-// gives the tests of the guarantees loads for a night.
+// there were. `npm test -- types | native | windows | package | foreign` runs one kind only, of the last three the files
+// that words behind it name, if there are any; `--long` before it gives the tests of the guarantees loads for a night.
 import fs from 'node:fs'
 import path from 'node:path'
 import { run as runNodeTests } from 'node:test'
@@ -21,9 +21,9 @@ const kinds = {
   types: typeTests,
   native: nativeTests,
   windows: windowsTests,
-  package: () => hostTests('test/package'),
+  package: (filters) => hostTests('test/package', filters),
   // Programs of other making against the echo server, and another implementation against the vectors of the framings.
-  foreign: () => hostTests('test/foreign')
+  foreign: (filters) => hostTests('test/foreign', filters)
 }
 
 await main(async () => {
@@ -141,9 +141,12 @@ function countVitest(text, status, errors) {
 }
 
 /** Tests that run on the machine that we are on, with Node's own runner. */
-async function hostTests(folder) {
+async function hostTests(folder, filters) {
   const counts = { ...noCounts }
-  const files = filesBelow(folder, '.test.mjs').map((file) => fromRoot(file))
+  const named = (file) => filters.length === 0 || filters.some((filter) => file.includes(filter))
+  const files = filesBelow(folder, '.test.mjs')
+    .filter(named)
+    .map((file) => fromRoot(file))
   if (files.length === 0) return counts
   for await (const { type, data } of runNodeTests({ files, concurrency: false, timeout: 10 * 60_000 })) {
     if (type === 'test:stderr' || type === 'test:stdout') process.stderr.write(data.message)
@@ -151,7 +154,8 @@ async function hostTests(folder) {
     if (data?.details?.type === 'suite' || (type === 'test:pass' && files.includes(data.name))) continue
     if (type === 'test:pass') {
       counts[data.skip || data.todo ? 'skipped' : 'passed'] += 1
-      console.error(`${data.skip ? 'skip' : 'ok'}   ${data.name}`)
+      const seconds = Math.round(data.details.duration_ms / 1000)
+      console.error(`${data.skip ? 'skip' : 'ok'}   ${data.name}${seconds > 0 ? ` (${seconds} s)` : ''}`)
     } else if (type === 'test:fail') {
       counts.failed += 1
       console.error(`FAIL ${data.name}\n`, data.details.error.cause ?? data.details.error)

@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test'
 import { filesBelow } from '../../tools/lib/files.mjs'
 import { fromRoot } from '../../tools/lib/paths.mjs'
 import { start } from '../../tools/lib/run.mjs'
-import { nodeHeaders, temporaryFolder } from './helpers.mjs'
+import { nodeRelease, temporaryFolder } from './helpers.mjs'
 
 /** node-gyp 12 on purpose: it is what npm brings, and it keeps less away from MSVC than 13 does. */
 const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js')
@@ -24,7 +24,7 @@ for (const [line, version] of Object.entries(lines)) {
 
     before(async () => {
       folder = temporaryFolder()
-      headers = await nodeHeaders(version)
+      headers = await nodeRelease(version)
       project = await makeProject(folder, headers, 'x64')
     })
     after(() => fs.rmSync(folder, { recursive: true, force: true }))
@@ -73,7 +73,7 @@ for (const [line, version] of Object.entries(lines)) {
 test('the Visual Studio project for an arm64 machine is for arm64 alone', async () => {
   const folder = temporaryFolder()
   try {
-    const project = await makeProject(folder, await nodeHeaders(lines[24]), 'arm64')
+    const project = await makeProject(folder, await nodeRelease(lines[24]), 'arm64')
     const platforms = [...project.matchAll(/<ProjectConfiguration Include="\w+\|(\w+)"/g)].map(([, platform]) => platform)
     assert.deepEqual([...new Set(platforms.map((name) => name.toLowerCase()))], ['arm64'])
   } finally {

@@ -164,6 +164,7 @@ test('a connection', async () => {
   // @ts-expect-error the library's own
   exact<unknown>()(connection._host)
   for await (const packet of connection) exact<Buffer>()(packet)
+  exact<Promise<IteratorResult<Buffer, undefined>>>()(connection[Symbol.asyncIterator]().next())
 })
 
 test('lookup and broadcast', () => {

@@ -36,8 +36,20 @@ describe('docs/api.md has the option', () => {
   })
 })
 
-test.each(['README.md', 'docs/api.md', 'docs/errors.md', 'docs/workers.md'])('links of %s lead somewhere', (path) => {
-  for (const [, target = ''] of read(path).matchAll(/\]\(([^)]+)\)/g)) {
+/** The package's page does not know the folders of the repository, so the links of the README have its address. */
+const homepage = (JSON.parse(read('package.json')) as { homepage: string }).homepage.replace('#readme', '/blob/main/')
+
+test('the links of README.md work on the package\'s page too', () => {
+  const targets = [...read('README.md').matchAll(/\]\(([^)]+)\)/g)].map(([, target = '']) => target)
+  expect(targets.filter((target) => !/^(https:|#)/.test(target))).toEqual([])
+  expect(targets.filter((target) => target.startsWith(homepage)).length).toBeGreaterThan(5)
+})
+
+const linked = ['README.md', 'docs/api.md', 'docs/errors.md', 'docs/workers.md', 'docs/deployment.md']
+test.each(linked)('links of %s lead somewhere', (path) => {
+  for (const [, link = ''] of read(path).matchAll(/\]\(([^)]+)\)/g)) {
+    const target = link.replace(homepage, '')
+    if (target.startsWith('https:')) continue
     const [file = '', anchor] = target.split('#')
     const folder = path.startsWith('docs/') ? 'docs/' : ''
     const text = file === '' ? read(path) : read(folder + file)

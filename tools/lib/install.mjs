@@ -12,7 +12,7 @@ export async function needNodeModules() {
   await withLock('npm', async () => {
     if (nodeModulesAreFresh()) return
     say('installing the development packages (npm ci)')
-    // The package's own install script looks for an addon; here the tools build or choose it.
+    // Nothing that a package would compile or fetch is needed.
     await npm(['ci', '--ignore-scripts'], { cwd: root })
   })
 }
