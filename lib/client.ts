@@ -3,7 +3,7 @@
 import { inspect } from 'node:util'
 import { connectArguments } from './arguments.js'
 import { requireWindows } from './binding.js'
-import type { Connection } from './connection.js'
+import { Connection } from './connection.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import { IocpError } from './errors.js'
 import { outside } from './events.js'
@@ -13,7 +13,7 @@ import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profi
 import { readWorkers } from './workers_options.js'
 import { race } from './racing.js'
 import { ReconnectingConnection } from './reconnect.js'
-import { tellOwner } from './telling.js'
+import { callWith, tellOwner } from './telling.js'
 import type { NativeEngineOptions } from './binding.js'
 
 /**
@@ -69,7 +69,8 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
       connecting.then(
         (connection) => {
           outside(() => {
-            ;(listener as (connection: Connection<Data> | ReconnectingConnection<Data>) => void)(connection)
+            if (connection instanceof Connection) callWith(connection, listener as (connection: Connection) => unknown)
+            else (listener as (link: ReconnectingConnection<Data>) => void)(connection)
           })
         },
         () => undefined

@@ -87,7 +87,10 @@ export class CloseInfo {
 
   /** @internal The same with more bytes thrown away. */
   _plus(bytes: number): CloseInfo {
-    return new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#known)
+    const more = new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#known)
+    // A stream may have told it already, and it is known by its identity.
+    more.#error = this.#error
+    return more
   }
 
   /** @internal The same for a connection whose handler has failed. */

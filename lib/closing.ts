@@ -5,7 +5,6 @@ import type { Connection } from './connection.js'
 import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './connection_state.js'
 import { withinConnection } from './context.js'
 import { publishClose } from './diagnostics.js'
-import { tellError } from './events.js'
 import { IocpError, errorCodes } from './errors.js'
 import { hold } from './intake.js'
 import type { PacketStream } from './packet_stream.js'
@@ -59,7 +58,7 @@ export function closed(connection: Connection, number: number, detail: number, d
   const info = new CloseInfo(known, detail, discarded, extra.frameError)
   const intake = connection._intake
   transfersClosed(connection, info)
-  if (isUnwanted(connection)) discard(connection)
+  if (isUnwanted(connection, info)) discard(connection)
   endStream(connection, info.error)
   // A large packet that nobody listens for keeps nothing back from iterations any more.
   if (intake?.hasReaders === true) intake.remove(hold.unclaimed)
@@ -76,16 +75,25 @@ export function closed(connection: Connection, number: number, detail: number, d
 
 /**
  * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
- * program made, and has not ended, may have come before its listeners; so its packets are kept.
+ * program made, and has not ended, may have come before its listeners; so its packets are kept where the peer ended in order.
  */
-function isUnwanted({ _flags: flags, _intake: intake }: Connection): boolean {
+function isUnwanted({ _flags: flags, _intake: intake }: Connection, info: CloseInfo): boolean {
   if ((flags & flag.destroyed) !== 0) return true
-  return intake?.isUnclaimed === true && (flags & (flag.accepted | flag.ended)) !== 0
+  return intake?.isUnclaimed === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
 }
 
 /** Tells an end that only packets kept back which, as it turned out, nobody wants. */
 export function giveUpUnwanted(connection: Connection): void {
-  if (isUnwanted(connection)) giveUp(connection)
+  const pending = connection._extra?.pending
+  if (pending !== undefined && isUnwanted(connection, pending)) giveUp(connection)
+}
+
+/** Its server or client closes: packets that nobody has taken keep no end back any more, nor do those that still come. */
+export function serverCloses(connection: Connection): void {
+  connection._flags |= flag.ended | flag.unwanted
+  const intake = connection._intake
+  // In their order, so that the peer's end is told behind them.
+  if (intake?.isUnclaimed === true) intake.remove(hold.unclaimed)
 }
 
 /** Counts bytes that had arrived and that nobody gets. */
@@ -163,18 +171,15 @@ function finalInfo({ discarded = 0, handlerError, stream }: Extra, ending: Close
 }
 
 /** A packet that was being received as a stream will not be complete. */
-export function endStream(connection: Connection, error?: Error): void {
+export function endStream(connection: Connection, error?: IocpError): void {
   const stream = connection._extra?.stream
   if (stream === undefined) return
   extraOf(connection).stream = undefined
   connection._intake?.streamFull(false)
   if (!stream.destroyed) throwAway(connection, stream.readableLength)
-  // Without a listener an 'error' event would end the process. Whoever reads sees that the end is missing all the same.
   const reason = error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED)
-  if (stream.listenerCount('error') > 0) {
-    stream.destroy(reason)
-  } else {
-    tellError(stream, reason)
-    stream.destroy()
-  }
+  extraOf(connection).streamError = reason
+  // Without a listener an 'error' event would end the process. Whoever reads, then or later, gets the error all the same.
+  if (stream.listenerCount('error') === 0) stream.on('error', () => undefined)
+  stream.destroy(reason)
 }

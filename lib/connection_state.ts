@@ -57,7 +57,9 @@ export const flag = {
   /** Native code is through with it; at most packets that somebody still has to take keep 'close' back. */
   gone: 64,
   /** The peer has ended its side. */
-  peerEnded: 128
+  peerEnded: 128,
+  /** The server or client closes: packets that nobody listens for are thrown away, and counted. */
+  unwanted: 256
 } as const
 
 /** After any of these no packet can be sent. */
@@ -75,6 +77,8 @@ export interface Extra {
   addresses?: Uint8Array | undefined
   /** The packet that is being received as a stream. */
   stream?: PacketStream | undefined
+  /** What broke off the packet that was being received as a stream. */
+  streamError?: IocpError
   /** What the peer did wrong, until 'close' tells it. */
   frameError?: IocpFrameError | undefined
   /** How it ended, while packets keep that from being told. */

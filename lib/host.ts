@@ -14,7 +14,7 @@ import {
   type NativeJobs,
   type NativeListen
 } from './binding.js'
-import { giveUp, loseMemory, silenceAll } from './closing.js'
+import { giveUp, loseMemory, serverCloses, silenceAll } from './closing.js'
 import { Connection, type ConnectionOwnerEvents } from './connection.js'
 import { within, withinConnection, withoutContext, type Context } from './context.js'
 import { SILENT, extraOf, flag, type ConnectionHost } from './connection_state.js'
@@ -132,7 +132,7 @@ export class Host implements ConnectionHost, BatchSink {
   beginEnd(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    for (const connection of this.connections) if (connection !== undefined) connection._flags |= flag.ended
+    for (const connection of this.connections) if (connection !== undefined) serverCloses(connection)
   }
 
   /** Stops accepting; what is open goes on. */
@@ -337,7 +337,7 @@ export class Host implements ConnectionHost, BatchSink {
     accepted: boolean
   ): Connection {
     const connection = new Connection(this, slot, generation, profile, accepted)
-    if (this.#isEnding) connection._flags |= flag.ended
+    if (this.#isEnding) connection._flags |= flag.ended | flag.unwanted
     if (payload !== undefined) this.addresses.set(slot, payload, at, length)
     this.connections[slot] = connection
     this.size++

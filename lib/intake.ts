@@ -363,11 +363,11 @@ export class Intake {
     const isFresh = (this.#reasons & hold.fresh) !== 0
     const must = this.has(hold.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
     const may =
-      this.has(hold.unclaimed) ||
       (this.#claims.size === 0 && length > 0 && !isFresh) ||
       length > READ_AHEAD_PACKETS ||
       (this.#isStopped && length > 0)
-    const stop = must || (may && (length === 0 || !this.#owner._readsOn()))
+    // Where nobody has listened so far, the end of the connection has to be seen all the same, as far as that is bounded.
+    const stop = must || (may && (length === 0 || !(this.has(hold.unclaimed) || this.#owner._readsOn())))
     if (stop === this.#isStopped) return
     this.#isStopped = stop
     this.#owner._reading(!stop)

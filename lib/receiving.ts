@@ -26,7 +26,10 @@ export function deliver(connection: Connection, packet: Buffer): void {
 
 /** False when nobody listens. */
 function emitPacket(connection: Connection, packet: Buffer): boolean {
-  return tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0
+  if (tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0) return true
+  if ((connection._flags & flag.unwanted) === 0) return false
+  throwAway(connection, packet.length)
+  return true
 }
 
 /** What holds packets back, made when it is first needed. */
@@ -100,15 +103,22 @@ function emitStream(connection: Connection, stream: PacketStream): boolean {
     if (isTaken && (connection._flags & SILENT) === 0) intakeOf(connection).show(stream)
   }
   if (isTaken) return true
-  if ((connection._flags & flag.discarding) === 0) return false
-  stream.destroy()
+  if ((connection._flags & (flag.discarding | flag.unwanted)) === 0) return false
+  if ((connection._flags & flag.discarding) === 0) {
+    throwAwayStream(connection, stream)
+    // So that what still comes of it is counted too.
+    extraOf(connection).stream = undefined
+  } else {
+    stream.destroy()
+  }
   return true
 }
 
 /** A piece of that packet. */
 export function streamGoesOn(connection: Connection, bytes: Buffer): void {
-  if ((connection._flags & SILENT) !== 0) throwAway(connection, bytes.length)
-  else connection._extra?.stream?._feed(bytes)
+  const stream = connection._extra?.stream
+  if ((connection._flags & SILENT) !== 0 || stream === undefined) throwAway(connection, bytes.length)
+  else stream._feed(bytes)
 }
 
 /** Its last piece has come. */

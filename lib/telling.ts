@@ -13,7 +13,7 @@ import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
 import { SILENT, extraOf, flag } from './connection_state.js'
 import { IocpError, errorCodes } from './errors.js'
-import { anyEmitter, outside, type AnyEmitter } from './events.js'
+import { anyEmitter, outside, soleListener, type AnyEmitter } from './events.js'
 import type { StreamTeller } from './packet_stream.js'
 import { op } from './vocabulary.js'
 
@@ -26,35 +26,71 @@ type OwnerEvent = 'connection' | 'jobError'
 /** Events of a link that are about one connection. */
 type LinkEvent = 'connect' | 'disconnect'
 
+/** Hears first of the rejection of a handler's promise. @returns whether that is no failure of the handler's */
+export type RejectionJudge = (error: unknown) => boolean
+
 /**
  * Tells of an event. Who listens on the server or client is not told when the connection was destroyed meanwhile.
  * @returns false when nobody listens for it
  */
-export function tell<K extends LiveEvent>(connection: Connection, event: K, value?: ConnectionEvents[K][0]): boolean {
+export function tell<K extends LiveEvent>(
+  connection: Connection,
+  event: K,
+  value?: ConnectionEvents[K][0],
+  judge?: RejectionJudge
+): boolean {
   if ((connection._flags & SILENT) !== 0) return true
   const own = anyEmitter(connection)
   const link = connection._extra?.link
   const owner = anyEmitter(connection._host.owner)
   if (link === undefined && connection._profile.onHandlerError === 'throw') {
+    const inOwner = owner.listenerCount(event)
     // With one listener there is nobody whom an exception could keep from hearing of it.
-    if (own.listenerCount(event) + owner.listenerCount(event) <= 1) {
-      const isHeard = value === undefined ? own.emit(event) : own.emit(event, value)
-      if ((connection._flags & SILENT) !== 0) return true
-      return (value === undefined ? owner.emit(event, connection) : owner.emit(event, value, connection)) || isHeard
+    if (own.listenerCount(event) + inOwner <= 1) {
+      if (inOwner === 0) return tellSole(connection, own, event, value, judge)
+      const listener = soleListener(owner, event)
+      const result = value === undefined ? listener.call(owner, connection) : listener.call(owner, value, connection)
+      if (typeof result === 'object') watch(connection, result, judge)
+      return true
     }
   }
-  return tellAll(connection, event, value === undefined ? [] : [value])
+  return tellAll(connection, event, value === undefined ? [] : [value], judge)
 }
 
-function tellAll(connection: Connection, event: string, values: unknown[]): boolean {
+/** The only listener there is, if any, is the connection's own. */
+function tellSole(
+  connection: Connection,
+  own: AnyEmitter,
+  event: string,
+  value: unknown,
+  judge: RejectionJudge | undefined
+): boolean {
+  if (own.listenerCount(event) === 0) return false
+  const listener = soleListener(own, event)
+  const result = value === undefined ? listener.call(own) : listener.call(own, value)
+  if (typeof result === 'object') watch(connection, result, judge)
+  if ((connection._flags & SILENT) === 0) {
+    // The listener may have added one that hears of this very event too.
+    const owner = anyEmitter(connection._host.owner)
+    if (owner.listenerCount(event) > 0) {
+      const thrown: unknown[] = []
+      callAll(connection, owner, event, value === undefined ? [connection] : [value, connection], thrown, judge)
+      surface(connection, thrown)
+    }
+  }
+  return true
+}
+
+function tellAll(connection: Connection, event: string, values: unknown[], judge: RejectionJudge | undefined): boolean {
   const thrown: unknown[] = []
-  let isHeard = callAll(connection, anyEmitter(connection), event, values, thrown)
+  let isHeard = callAll(connection, anyEmitter(connection), event, values, thrown, judge)
   const link = connection._extra?.link
   if (link !== undefined && (connection._flags & SILENT) === 0) {
-    isHeard = callAll(connection, anyEmitter(link), event, values, thrown) || isHeard
+    isHeard = callAll(connection, anyEmitter(link), event, values, thrown, judge) || isHeard
   }
   if ((connection._flags & SILENT) === 0) {
-    isHeard = callAll(connection, anyEmitter(connection._host.owner), event, [...values, connection], thrown) || isHeard
+    const args = [...values, connection]
+    isHeard = callAll(connection, anyEmitter(connection._host.owner), event, args, thrown, judge) || isHeard
   } else {
     isHeard = true
   }
@@ -68,12 +104,13 @@ function callAll(
   emitter: AnyEmitter,
   event: string | symbol,
   args: unknown[],
-  thrown: unknown[]
+  thrown: unknown[],
+  judge?: RejectionJudge
 ): boolean {
   const listeners = emitter.rawListeners(event)
   for (const listener of listeners) {
     try {
-      watch(connection, Reflect.apply(listener, emitter, args))
+      watch(connection, Reflect.apply(listener, emitter, args), judge)
     } catch (error) {
       thrown.push(error)
     }
@@ -81,13 +118,36 @@ function callAll(
   return listeners.length > 0
 }
 
-/** An asynchronous handler that fails later has failed all the same. */
-function watch(connection: Connection, result: unknown): void {
-  if (connection._profile.onHandlerError === 'throw') return
-  if (typeof result !== 'object' || result === null || typeof (result as PromiseLike<unknown>).then !== 'function') return
-  ;(result as PromiseLike<unknown>).then(undefined, (error: unknown) => {
-    handlerFailed(connection, error)
-  })
+/**
+ * An asynchronous handler that fails later has failed all the same. But one that ends with the very error that its
+ * connection ended with, or the file that it was offered, has only heard of that: any peer can bring it about.
+ */
+function watch(connection: Connection, result: unknown, judge?: RejectionJudge): void {
+  if (typeof result !== 'object' || result === null) return
+  if (connection._profile.onHandlerError === 'throw') {
+    // A promise of the program's that is no Promise may do its work only when it is waited for.
+    if (!(result instanceof Promise)) return
+    result.then(undefined, (error: unknown) => {
+      if (judge?.(error) === true || isOwnEnd(connection, error)) return
+      throw error // an unhandled rejection, as the handler's own would be
+    })
+  } else if (typeof (result as PromiseLike<unknown>).then === 'function') {
+    ;(result as PromiseLike<unknown>).then(undefined, (error: unknown) => {
+      if (judge?.(error) !== true && !isOwnEnd(connection, error)) handlerFailed(connection, error)
+    })
+  }
+}
+
+/** Whether this is the error that the connection, or the packet that it was just receiving as a stream, has ended with. */
+function isOwnEnd({ _extra: extra }: Connection, error: unknown): boolean {
+  if (extra === undefined || !(error instanceof IocpError)) return false
+  return extra.streamError === error || (extra.info ?? extra.pending)?.error === error
+}
+
+/** A callback that gets a connection which was made: it is treated as a handler, but what it throws is an exception. */
+export function callWith(connection: Connection, callback: (connection: Connection) => unknown): void {
+  const result = callback(connection)
+  if (connection._profile.onHandlerError === 'throw') watch(connection, result)
 }
 
 /** What handlers have thrown. */

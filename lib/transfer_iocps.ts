@@ -272,6 +272,7 @@ class IncomingIocpsFile extends UnframedIn implements Answerable {
   readonly #turn: IocpsTurn
   #decide: (decision: { plan: AcceptPlan; name: string }) => void = () => undefined
   readonly #result: Promise<ReceivedFile>
+  #failure: { error: unknown } | undefined
   _isAnswered = false
 
   constructor(connection: Connection, settings: TransferSettings, size: number) {
@@ -290,8 +291,9 @@ class IncomingIocpsFile extends UnframedIn implements Answerable {
         return this.cleanUp(failed)
       }
     )
-    this.#result.catch(() => {
+    this.#result.catch((error: unknown) => {
       this._isAnswered = true
+      this.#failure = { error }
     })
   }
 
@@ -309,6 +311,10 @@ class IncomingIocpsFile extends UnframedIn implements Answerable {
       this.#decide({ plan, name })
     }
     return this.#result
+  }
+
+  _failedBy(error: unknown): boolean {
+    return this.#failure !== undefined && this.#failure.error === error
   }
 
   _reject(reason: string): void {

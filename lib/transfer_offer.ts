@@ -18,6 +18,8 @@ export interface Answerable {
   readonly _isAnswered: boolean
   _accept(plan: AcceptPlan, name: string): Promise<ReceivedFile>
   _reject(reason: string): void
+  /** Whether this is the error that the transfer has failed with. */
+  _failedBy(error: unknown): boolean
 }
 
 /** What a peer says about a file that it offers. */
@@ -108,11 +110,19 @@ export function problemOf(
   return undefined
 }
 
-/** Tells the program. A handler that throws before it has answered will not answer any more, so the sender hears at once. */
+/**
+ * Tells the program. A handler that throws, or rejects, before it has answered will not answer any more, so the sender
+ * hears at once. But one that rejects with what its own transfer failed with has not failed: a peer can bring that about.
+ */
 export function announce(file: Answerable, offered: OfferedFile): void {
   let hasThrown = true
+  const isOfTransfer = (error: unknown): boolean => {
+    if (file._failedBy(error)) return true
+    file._reject('')
+    return false
+  }
   try {
-    tell(file.connection, 'file', new FileOffer(file, offered))
+    tell(file.connection, 'file', new FileOffer(file, offered), isOfTransfer)
     hasThrown = false
   } finally {
     if (hasThrown) file._reject('')

@@ -36,6 +36,7 @@ class IncomingFile extends FileIn implements Answerable {
   #decide: (plan: AcceptPlan) => void = () => undefined
   #name: string | undefined
   readonly #result: Promise<ReceivedFile>
+  #failure: { error: unknown } | undefined
   _isAnswered = false
 
   constructor(connection: Connection, settings: TransferSettings, frame: TransferFrame) {
@@ -51,8 +52,9 @@ class IncomingFile extends FileIn implements Answerable {
       (failed) => this.cleanUp(failed)
     )
     // Who never accepts does not see how the offer went.
-    this.#result.catch(() => {
+    this.#result.catch((error: unknown) => {
       this._isAnswered = true
+      this.#failure = { error }
     })
   }
 
@@ -83,6 +85,10 @@ class IncomingFile extends FileIn implements Answerable {
       this.#decide(plan)
     }
     return this.#result
+  }
+
+  _failedBy(error: unknown): boolean {
+    return this.#failure !== undefined && this.#failure.error === error
   }
 
   _reject(reason: string): void {

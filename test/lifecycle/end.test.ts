@@ -41,3 +41,35 @@ test('a handler that throws loses no packet, for its connection or for others', 
     errors: ['thrown at 5', 'thrown at 15', 'thrown at 25']
   })
 })
+
+const OWN_ENDS = {
+  'iteration, reset': [],
+  'iteration, end': [],
+  'stream, reset': [],
+  'stream, end': [],
+  'stream that is read later, reset': [],
+  'stream that is read later, end': [],
+  'a file that is there, accepted by an async handler': ['ERR_IOCP_TRANSFER_EXISTS'],
+  'a file that is there, returned': ['ERR_IOCP_TRANSFER_EXISTS'],
+  'a callback of connect': []
+}
+
+test('an async handler that ends with its connection, or with its file, has not failed; any other error surfaces', async () => {
+  const ended = await runProgram('rejections.mjs', 'throw')
+  expect(ended).toMatchObject({ code: 0, error: '' })
+  expect(JSON.parse(ended.out)).toEqual({
+    ...OWN_ENDS,
+    'an error of the program': ['mine'],
+    'a file handler that rejects': ['ERR_IOCP_TRANSFER_REJECTED', 'mine']
+  })
+})
+
+test("the same with onHandlerError: 'close'", async () => {
+  const ended = await runProgram('rejections.mjs', 'close')
+  expect(ended).toMatchObject({ code: 0, error: '' })
+  expect(JSON.parse(ended.out)).toEqual({
+    ...OWN_ENDS,
+    'an error of the program': ['handlerError mine'],
+    'a file handler that rejects': [expect.stringMatching(/^ERR_IOCP_TRANSFER_(CLOSED|REJECTED)$/), 'handlerError mine']
+  })
+})

@@ -228,12 +228,17 @@ describe('packets', () => {
     for (const text of ['1', '2', '3']) deliver(connection, packet(text))
     peerEnded(connection)
     host.submission.flush()
+    // As long as it is not much, so that the end of the connection is seen.
+    expect(host.engine.names).toEqual([])
+    const much = 'x'.repeat(256 * 1024)
+    deliver(connection, packet(much))
+    host.submission.flush()
     expect(host.engine.names).toEqual(['pause'])
     const seen = listen(connection)
     expect(seen).toEqual([])
     deliver(connection, packet('4'))
     await nextTick()
-    expect(seen).toEqual(['1', '2', '3', 'end', '4'])
+    expect(seen).toEqual(['1', '2', '3', 'end', much, '4'])
     expect(host.engine.names).toContain('resume')
     expect(connection._intake).toBeUndefined()
   })
@@ -452,10 +457,17 @@ describe('close', () => {
   test('waits on a connection of ours for the first listener', async () => {
     const connection = new FakeHost().connection({}, false)
     deliver(connection, packet('greeting'))
-    closed(connection, cause.peerReset, 0, 0)
+    closed(connection, cause.peerEnd, 0, 0)
     const seen = listen(connection)
     await nextTick()
-    expect(seen).toEqual(['greeting', 'close peer-reset 0'])
+    expect(seen).toEqual(['greeting', 'close peer-end 0'])
+  })
+
+  test('does not wait on a connection of ours that nobody listens to and that has broken', () => {
+    const connection = new FakeHost().connection({}, false)
+    deliver(connection, packet('12345'))
+    closed(connection, cause.peerReset, 0, 0)
+    expect(connection.closeInfo).toMatchObject({ cause: 'peer-reset', discardedBytes: 5 })
   })
 
   test('does not wait on an accepted connection that nobody listens to, and counts what was lost', () => {
@@ -479,12 +491,12 @@ describe('close', () => {
   test('waits no longer once we end a connection of ours that the peer has closed already', async () => {
     const connection = new FakeHost().connection({}, false)
     deliver(connection, packet('12345'))
-    closed(connection, cause.peerReset, 0, 0)
+    closed(connection, cause.peerEnd, 0, 0)
     await nextTick()
     expect(connection.closeInfo).toBeUndefined()
     const over = connection.closed
     connection.end().end()
-    expect(await over).toMatchObject({ cause: 'peer-reset', discardedBytes: 5 })
+    expect(await over).toMatchObject({ cause: 'peer-end', discardedBytes: 5 })
   })
 
   test('still waits for paused packets when we end a connection that the peer has closed already', async () => {

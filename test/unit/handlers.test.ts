@@ -320,12 +320,13 @@ describe('errorMonitor', () => {
     expect(seen).toEqual(['monitor ECONNRESET', 'close', 'monitor ECONNRESET', 'error', 'close'])
   })
 
-  test('hears the error of a stream that breaks off', () => {
+  test('hears the error of a stream that breaks off', async () => {
     const connection = new FakeHost().connection({ framing: framing.lengthField({ streamAbove: 5 }) })
     const seen: string[] = []
     connection.on('stream', (stream) => stream.on(errorMonitor, (error: Error) => seen.push(String((error as NodeJS.ErrnoException).code))))
     streamBegins(connection, 10)
     closed(connection, cause.peerReset, 0, 0)
+    await new Promise(setImmediate)
     expect(seen).toEqual(['ECONNRESET'])
   })
 })
