@@ -62,25 +62,11 @@ export function promised<T>(): Promised<T> {
   return { promise, keep }
 }
 
-/** A listener, whatever it is for. */
-export type AnyListener = (...args: unknown[]) => unknown
-
 /** Any emitter, whatever its events are. */
 export interface AnyEmitter {
   emit(event: string | symbol, ...args: unknown[]): boolean
   listenerCount(event: string | symbol): number
-  rawListeners(event: string | symbol): AnyListener[]
-}
-
-const nobody: AnyListener = () => undefined
-
-/**
- * The listener for an event that has one. `emit` does not give what a listener returns, and `rawListeners` makes an array
- * for each packet. Node keeps a single listener as it is.
- */
-export function soleListener(emitter: AnyEmitter, event: string): AnyListener {
-  const kept = (emitter as { _events?: Readonly<Record<string, unknown>> })._events?.[event]
-  return typeof kept === 'function' ? (kept as AnyListener) : (emitter.rawListeners(event)[0] ?? nobody)
+  rawListeners(event: string | symbol): ((...args: unknown[]) => unknown)[]
 }
 
 /** An emitter without the types of its events. */

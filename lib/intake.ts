@@ -31,6 +31,8 @@ export const hold = {
 /** An iteration takes this many bytes or packets ahead before the connection stops reading. */
 const READ_AHEAD_BYTES = 256 * 1024
 const READ_AHEAD_PACKETS = 64
+/** While no more bytes than these wait and nobody has listened so far, the connection reads on. */
+const GREETING_BYTES = 4096
 /** So many packets are kept where something else that comes behind them is waited for. */
 const KEPT_PACKETS = 4096
 
@@ -366,8 +368,9 @@ export class Intake {
       (this.#claims.size === 0 && length > 0 && !isFresh) ||
       length > READ_AHEAD_PACKETS ||
       (this.#isStopped && length > 0)
-    // Where nobody has listened so far, the end of the connection has to be seen all the same, as far as that is bounded.
-    const stop = must || (may && (length === 0 || !(this.has(hold.unclaimed) || this.#owner._readsOn())))
+    // Where nobody has listened so far, the end of the connection shall be seen all the same; but not at any price.
+    const isGreeting = this.has(hold.unclaimed) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
+    const stop = must || (may && (length === 0 || !(isGreeting || this.#owner._readsOn())))
     if (stop === this.#isStopped) return
     this.#isStopped = stop
     this.#owner._reading(!stop)

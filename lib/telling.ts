@@ -13,7 +13,7 @@ import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
 import { SILENT, extraOf, flag } from './connection_state.js'
 import { IocpError, errorCodes } from './errors.js'
-import { anyEmitter, outside, soleListener, type AnyEmitter } from './events.js'
+import { anyEmitter, outside, type AnyEmitter } from './events.js'
 import type { StreamTeller } from './packet_stream.js'
 import { op } from './vocabulary.js'
 
@@ -43,42 +43,16 @@ export function tell<K extends LiveEvent>(
   const own = anyEmitter(connection)
   const link = connection._extra?.link
   const owner = anyEmitter(connection._host.owner)
-  if (link === undefined && connection._profile.onHandlerError === 'throw') {
-    const inOwner = owner.listenerCount(event)
-    // With one listener there is nobody whom an exception could keep from hearing of it.
-    if (own.listenerCount(event) + inOwner <= 1) {
-      if (inOwner === 0) return tellSole(connection, own, event, value, judge)
-      const listener = soleListener(owner, event)
-      const result = value === undefined ? listener.call(owner, connection) : listener.call(owner, value, connection)
-      if (typeof result === 'object') watch(connection, result, judge)
-      return true
+  if (event === 'packet' && link === undefined && connection._profile.onHandlerError === 'throw') {
+    // With one listener there is nobody whom an exception could keep from hearing of it. What it returns is not looked
+    // at: packets are many, and no handler of one waits for the end of its connection.
+    if (own.listenerCount(event) + owner.listenerCount(event) <= 1) {
+      const isHeard = own.emit(event, value)
+      if ((connection._flags & SILENT) !== 0) return true
+      return owner.emit(event, value, connection) || isHeard
     }
   }
   return tellAll(connection, event, value === undefined ? [] : [value], judge)
-}
-
-/** The only listener there is, if any, is the connection's own. */
-function tellSole(
-  connection: Connection,
-  own: AnyEmitter,
-  event: string,
-  value: unknown,
-  judge: RejectionJudge | undefined
-): boolean {
-  if (own.listenerCount(event) === 0) return false
-  const listener = soleListener(own, event)
-  const result = value === undefined ? listener.call(own) : listener.call(own, value)
-  if (typeof result === 'object') watch(connection, result, judge)
-  if ((connection._flags & SILENT) === 0) {
-    // The listener may have added one that hears of this very event too.
-    const owner = anyEmitter(connection._host.owner)
-    if (owner.listenerCount(event) > 0) {
-      const thrown: unknown[] = []
-      callAll(connection, owner, event, value === undefined ? [connection] : [value, connection], thrown, judge)
-      surface(connection, thrown)
-    }
-  }
-  return true
 }
 
 function tellAll(connection: Connection, event: string, values: unknown[], judge: RejectionJudge | undefined): boolean {
