@@ -118,7 +118,9 @@ export class Host implements ConnectionHost, BatchSink {
     }
     this.submission = new Submission(this.#native)
     this.#profiles = new ProfileTable(this.#native, this.submission)
-    this.files = new NativeFiles(this.#binding, this.#native)
+    this.files = new NativeFiles(this.#binding, this.#native, () => {
+      this.#adjustReference()
+    })
     onBatch = new BatchReader(this.#native.batchControl, this).onBatch
     this.#adjustReference()
   }
@@ -430,8 +432,9 @@ export class Host implements ConnectionHost, BatchSink {
   }
 
   #adjustReference(isStopping = this.#stopping !== undefined): void {
-    const isBusy = this.jobSink?.isBusy === true || this.#staysForIdle || this.size > 0 || this.#attempts.size > 0 || isStopping
-    const isReferenced = this.#isWanted && isBusy
+    // A file may outlive its connection by what a disk thread still does; whoever waits for it has to hear of its end.
+    const hasWork = this.jobSink?.isBusy === true || this.files.active > 0 || this.#attempts.size > 0
+    const isReferenced = this.#isWanted && (hasWork || this.#staysForIdle || this.size > 0 || isStopping)
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced
     if (isReferenced) this.#native.ref()

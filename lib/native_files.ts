@@ -61,14 +61,17 @@ async function guarded<T>(native: NativeEngine, opening: Promise<T>): Promise<T>
 export class NativeFiles {
   #active = 0
   #whenIdle: (() => void) | undefined
+  readonly #changed: () => void
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
   /** What is being done with a file on a thread. */
   readonly #work = new WeakMap<OpenFile, Promise<unknown>>()
 
-  constructor(binding: NativeBinding, native: NativeEngine) {
+  /** @param changed called when the first transfer begins, and when the last one is over */
+  constructor(binding: NativeBinding, native: NativeEngine, changed: () => void) {
     this.#binding = binding
     this.#native = native
+    this.#changed = changed
   }
 
   /** Transfers that are under way on this completion port, until their files are closed. */
@@ -77,11 +80,12 @@ export class NativeFiles {
   }
 
   begin(): void {
-    this.#active++
+    if (this.#active++ === 0) this.#changed()
   }
 
   end(): void {
     if (--this.#active > 0) return
+    this.#changed()
     const callback = this.#whenIdle
     this.#whenIdle = undefined
     callback?.()

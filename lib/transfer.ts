@@ -144,11 +144,6 @@ export abstract class Transfer {
     this.files.begin()
   }
 
-  /** It has failed, or was refused; its end may still be to come. */
-  get isBroken(): boolean {
-    return this.#isBroken
-  }
-
   /** Breaks it off; only the first reason counts. */
   fail(error: unknown, knowsPeer = true): void {
     if (this.#isBroken) return
@@ -285,7 +280,8 @@ export abstract class Transfer {
     return this.until(this.#nativeEnd.promise)
   }
 
-  protected get isOver(): boolean {
+  /** It has failed, or was refused; its end may still be to come. */
+  get isOver(): boolean {
     return this.#isBroken
   }
 

@@ -116,7 +116,7 @@ function offered(connection: Connection, bytes: Buffer): void {
   if (turn.theirs !== undefined) {
     // Nobody could tell which of the two an answer is for. This one refuses both.
     // Unless that one has been refused, and only its end is still to come.
-    if (turn.theirs.isBroken) connection._host.files.control(connection, REFUSE)
+    if (turn.theirs.isOver) connection._host.files.control(connection, REFUSE)
     else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer before the answer to the one before'))
     return
   }

@@ -44,8 +44,12 @@ const LIVED = 5_000
 /** So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough. */
 const TRIES = 3
 
-/** For a thread to start and load the module, in milliseconds: it is the machine that takes the time. */
-const LOAD_LIMIT = 60_000
+/**
+ * For a thread to start and load the module, in milliseconds, where less or no time is set for the setup: it is the
+ * machine that takes that time.
+ */
+const LEAST_TO_LOAD = 10_000
+const MOST_TO_LOAD = 60_000
 
 interface Member {
   readonly number: number
@@ -209,7 +213,8 @@ export class WorkerPool {
       limit: undefined
     }
     this.#members.set(number, member)
-    this.#limit(member, 'has not loaded its module', LOAD_LIMIT)
+    const { setupTimeout } = this.#settings
+    this.#limit(member, 'has not loaded its module', setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD))
     // The module may post messages of its own; they are nobody's here.
     worker.on('message', (message: Partial<WorkerMessage> | null | undefined) => {
       this.#told(member, message)

@@ -33,7 +33,7 @@ const broken: readonly Broken[] = [
   { name: 'exits', workers: { module: code('process.exit(4)') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
   { name: 'defines nothing', workers: { module: code('1') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
   { name: 'waits for ever', workers: { module: code('await new Promise(() => 1)') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
-  { name: 'loops', workers: { module: code('for (;;);') }, cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' } },
+  { name: 'loops', workers: { module: code('for (;;);'), setupTimeout: 300 }, cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' } },
   { name: 'has a setup that throws', workers: { data: { how: 'throws' } }, cause: { name: 'RangeError', code: 'E_DATABASE', message: 'no database' } },
   { name: 'has a setup that throws what is no error', workers: { data: { how: 'throws oddly' } }, cause: {} },
   { name: 'has a setup that exits', workers: { data: { how: 'exits' } }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },

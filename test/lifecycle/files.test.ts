@@ -48,3 +48,7 @@ describe.each(busy)('while it is busy %s', (what, rounds) => {
     if (what !== 'hashing') expect(readdirSync(made).filter((name) => name.endsWith('.part'))).toEqual([])
   })
 })
+
+test.skipIf(process.env['IOCP_FAULT_ADDON'] === undefined)('a file that outlives its connection keeps the process until whoever waits has heard of its end', async () => {
+  expect(await runProgram('file_outlives.mjs')).toMatchObject({ code: 0, error: '', out: expect.stringContaining('ERR_IOCP_TRANSFER_CLOSED') as unknown })
+})
