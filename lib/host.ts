@@ -93,6 +93,8 @@ export class Host implements ConnectionHost, BatchSink {
   #reportStop: (report: CloseReport) => void = () => undefined
   #isEnding = false
   #isSilent = false
+  /** Connections that came behind that: native code cuts them, and nobody hears of them. */
+  #unseen = 0
   #isWanted = true
   #isReferenced = true
 
@@ -292,7 +294,11 @@ export class Host implements ConnectionHost, BatchSink {
   ): void {
     switch (kind) {
       case record.connection: {
-        const profile = this.#isSilent ? undefined : this.#listeners[c]
+        if (this.#isSilent) {
+          this.#unseen++
+          return
+        }
+        const profile = this.#listeners[c]
         if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, payload, a, b, true))
         return
       }
@@ -311,7 +317,7 @@ export class Host implements ConnectionHost, BatchSink {
         })
         return
       case record.stopped:
-        this.#stopped({ drained: a, cut: b })
+        this.#stopped({ drained: a, cut: Math.max(0, b - this.#unseen) })
         return
     }
     const id = generation * SLOTS + slot
