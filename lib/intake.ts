@@ -168,19 +168,32 @@ export class Intake {
   /** Something arrived. */
   push(item: Item): void {
     if (item instanceof Uint8Array) {
-      if (this.#reasons === 0 && this.#items.length === 0 && this.#give(item)) return
+      this.#pushPacket(item)
+      return
     }
     this.#count(item, 1)
     this.#items.push(item)
     if (item instanceof PacketStream) {
       // It came in place of the packet that an iteration asked for.
       if (this.#claims.waiting > 0) this.#owner._wanted()
-    } else if (!(item instanceof Uint8Array) && item !== END) {
+    } else if (item !== END) {
       this.#isClosing = true
       this.#watchClosing()
     }
     if (this.#canStep()) this.#schedule()
     this.#adjust()
+  }
+
+  #pushPacket(packet: Buffer): void {
+    if (this.#reasons === 0 && this.#items.length === 0 && this.#give(packet)) return
+    const { length } = packet
+    this.#packets++
+    this.bytes += length
+    this.#aheadBytes += length
+    this.#items.push(packet)
+    if (!this.#isScheduled && this.#canStep()) this.#schedule()
+    // One more is no reason to read on.
+    if (!this.#isStopped) this.#adjust()
   }
 
   /** Throws everything away that waits. Returns the bytes of it. */
@@ -234,7 +247,7 @@ export class Intake {
   next(claim: Claim, iterator: object): Promise<PacketResult> {
     if (this.#info !== undefined) return this.#claims.last(claim, this.#info)
     if (!this.#claims.has(claim)) this.attach(claim)
-    const value = this.#claims.takeKept() ?? this.#takeNow()
+    const value = this.#claims.hasKept ? this.#claims.takeKept() : this.#takeNow()
     if (value !== undefined) {
       this.#taken++
       return Promise.resolve({ done: false, value })
@@ -245,19 +258,26 @@ export class Intake {
     return result
   }
 
-  /** The first packet, if it can be had without waiting. */
+  /** The first packet, if it can be had without waiting. Hot path: it runs before anything has been compiled, too. */
   #takeNow(): Buffer | undefined {
-    const item = this.#items.peek()
-    if (this.#reasons !== 0 || this.#early > 0 || this.#claims.waiting > 0 || !(item instanceof Uint8Array)) return undefined
+    if (this.#reasons !== 0 || this.#early > 0 || this.#claims.waiting > 0) return undefined
+    const items = this.#items
+    const item = items.peek()
+    if (!(item instanceof Uint8Array)) return undefined
     if (this.#share === 0) {
       // A pump that waits for a share will answer.
       if (this.#isScheduled || !shares.take()) return undefined
       this.#share = SHARE
     }
     this.#share--
-    this.#items.shift()
-    this.#count(item, -1)
-    if (this.#isStopped) this.#adjust()
+    items.shift()
+    const { length } = item
+    const wasFarBehind = this.#aheadBytes > READ_AHEAD_BYTES || items.length >= KEPT_PACKETS
+    this.#packets--
+    this.bytes -= length
+    this.#aheadBytes -= length
+    // Nothing else that it depends on can have changed.
+    if (this.#isStopped && (wasFarBehind || items.length === 0)) this.#adjust()
     return item
   }
 

@@ -44,7 +44,11 @@ class PacketIterator implements Packets {
   }
 
   next(): Promise<PacketResult> {
-    return this.#isLeft ? Promise.resolve(DONE) : sourceOf(this.#connection).next(this.#claim, this)
+    if (this.#isLeft) return Promise.resolve(DONE)
+    const connection = this.#connection
+    // Hot path: an open connection whose packets are being taken has one.
+    const source = (connection._flags & flag.closed) === 0 ? connection._intake : undefined
+    return (source ?? sourceOf(connection)).next(this.#claim, this)
   }
 
   return(): Promise<PacketResult> {

@@ -107,6 +107,9 @@ test('each iteration ends by the error that the connection ended with', async ()
   for (const loop of loops) await expect(loop).rejects.toMatchObject({ code: 'ECONNRESET' })
 })
 
+/** Shares of a turn, see lib/turn.ts. The end of one and the beginning of the next may fall between two looks. */
+const MOST_PER_TURN = 64 * 64
+
 describe('100,000 packets', () => {
   test('are taken in pieces: the event loop is never blocked for longer than by a batch', async () => {
     const connection = new FakeHost().connection()
@@ -123,7 +126,7 @@ describe('100,000 packets', () => {
       })
       most = Math.max(most, taken.length - before)
     }
-    expect(most).toBeLessThanOrEqual(2048)
+    expect(most).toBeLessThanOrEqual(2 * MOST_PER_TURN)
     expect(taken.every((one, at) => one.toString() === String(at))).toBe(true)
     closed(connection, cause.peerEnd, 0, 0)
     await loop
@@ -143,7 +146,7 @@ describe('100,000 packets', () => {
       })
       most = Math.max(most, taken.length - before)
     }
-    expect(most).toBeLessThanOrEqual(2048)
+    expect(most).toBeLessThanOrEqual(2 * MOST_PER_TURN)
     expect(taken.every((one, at) => one === String(at))).toBe(true)
   })
 
