@@ -1,8 +1,9 @@
 // `npm run check:prebuild`: is the committed addon that of the committed sources? Fails when it is not.
-// --quick compares the recorded hash of the sources only and needs no compiler.
+// --quick compares the recorded hash of the sources only and needs no compiler; --built compares the addon in build/,
+// which whoever calls this has just built, and builds none in an empty folder.
 import { sha256 } from './lib/files.mjs'
 import { needDebian } from './lib/install.mjs'
-import { isWindows, prebuiltAddon } from './lib/paths.mjs'
+import { builtAddon, isWindows, prebuiltAddon } from './lib/paths.mjs'
 import { main, say, Stop } from './lib/run.mjs'
 import { compilerName, prebuildIsFresh, prebuildRecord, withFreshBuild } from './prebuild.mjs'
 
@@ -20,9 +21,10 @@ await main(async () => {
     say('another compiler makes other bytes: they are not compared. The record of the sources is right')
     return
   }
-  await withFreshBuild((addon) => {
+  const compare = (addon) => {
     const [fresh, committed] = [sha256(addon), sha256(prebuiltAddon)]
     if (fresh === committed) return say(`the prebuilt addon is that of these sources: SHA-256 ${committed}`)
     throw new Stop(`the prebuilt addon has SHA-256 ${committed}, one built from these sources has ${fresh}`)
-  })
+  }
+  await (process.argv.includes('--built') ? compare(builtAddon) : withFreshBuild(compare))
 })

@@ -7,13 +7,16 @@ export class RawClient {
   readonly socket: Socket
   /** Set once the connection is over: 'end' in order, otherwise the code of the error. */
   over: string | undefined
-  #received = Buffer.alloc(0)
+  /** What has come and was not read yet, in pieces: a large packet has hundreds of them. */
+  #received: Buffer[] = []
+  #length = 0
   #waiting: (() => void) | undefined
 
   private constructor(socket: Socket) {
     this.socket = socket
     socket.on('data', (bytes) => {
-      this.#received = Buffer.concat([this.#received, bytes])
+      this.#received.push(bytes)
+      this.#length += bytes.length
       this.#wake()
     })
     socket.on('end', () => {
@@ -66,22 +69,30 @@ export class RawClient {
 
   /** Exactly so many bytes. */
   async read(length: number): Promise<Buffer> {
-    while (this.#received.length < length) {
+    while (this.#length < length) {
       if (this.over !== undefined) {
-        throw new Error(`${this.over} after ${this.#received.length} of ${length} bytes`)
+        throw new Error(`${this.over} after ${this.#length} of ${length} bytes`)
       }
       await this.#more()
     }
-    const bytes = this.#received.subarray(0, length)
-    this.#received = this.#received.subarray(length)
-    return bytes
+    const all = this.#take()
+    const rest = all.subarray(length)
+    this.#length = rest.length
+    this.#received = [rest]
+    return all.subarray(0, length)
   }
 
   /** Everything up to the end of the connection. */
   async readToEnd(): Promise<Buffer> {
     while (this.over === undefined) await this.#more()
-    const bytes = this.#received
-    this.#received = Buffer.alloc(0)
+    return this.#take()
+  }
+
+  #take(): Buffer {
+    const all = this.#received.length === 1 ? this.#received[0] : undefined
+    const bytes = all ?? Buffer.concat(this.#received)
+    this.#received = []
+    this.#length = 0
     return bytes
   }
 

@@ -12,7 +12,7 @@ const WINDOWED = 24
 /** Packets of 1 KiB. All windows together are more than half of `total`, none is more than `perConnection`. */
 const WINDOW = 128
 const DELIVERY = { total: 4096 * KIB, perConnection: 192 * KIB }
-const STRETCHES = 8
+const STRETCHES = 5
 /** A round is every packet of every window once; a stretch is far longer than a second's worth of the bounds. */
 const STRETCH_PACKETS = 10 * WINDOWED * WINDOW
 

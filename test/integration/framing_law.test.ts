@@ -144,9 +144,9 @@ test('every framing, whatever comes', { timeout: 600_000 }, async () => {
       // And so for ever: the second time the wire is the same too.
       expect(second.back).toEqual(first.back)
     }),
-    { numRuns: 250, seed: 15, endOnFailure: true, interruptAfterTimeLimit: 500_000 }
+    { numRuns: 150, seed: 15, endOnFailure: true, interruptAfterTimeLimit: 500_000 }
   )
-  expect(sent).toBeGreaterThan(200)
+  expect(sent).toBeGreaterThan(100)
 })
 
 test.each<[string, Framing, string]>([

@@ -93,7 +93,7 @@ test('that starts at last is used without being asked for', async () => {
 }, 180_000)
 
 test.each(['throws', 'hangs', 'leaves a timer'])('a teardown that %s does not keep a worker', async (teardown) => {
-  const { server } = await start({ data: { teardown }, setupTimeout: 10_000 })
+  const { server } = await start({ data: { teardown }, setupTimeout: 2000 })
   expect(await server.workers.run('echo', 1)).toBe(1)
   await server.workers.resize(0)
   await server.workers.resize(1)

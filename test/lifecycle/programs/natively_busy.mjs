@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { plainProfile } from '../../helpers/raw_engine.mjs'
 
-const ROUNDS = 25
+const ROUNDS = Number(process.argv[3])
 const KNOWN = { ioThreads: 1, diskThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true }
 const profile = plainProfile({ kind: 'raw', maxPacket: 1024 })
 
