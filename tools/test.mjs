@@ -148,7 +148,7 @@ async function hostTests(folder, filters) {
     .filter(named)
     .map((file) => fromRoot(file))
   if (files.length === 0) return counts
-  for await (const { type, data } of runNodeTests({ files, concurrency: false, timeout: 10 * 60_000 })) {
+  for await (const { type, data } of runNodeTests({ files, concurrency: 2, timeout: 10 * 60_000 })) {
     if (type === 'test:stderr' || type === 'test:stdout') process.stderr.write(data.message)
     // Some versions of Node report suites and files as tests too.
     if (data?.details?.type === 'suite' || (type === 'test:pass' && files.includes(data.name))) continue
