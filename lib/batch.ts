@@ -42,7 +42,22 @@ export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbo
 
 const NO_MEMORY = new ArrayBuffer(0)
 
-/** Undefined when a handler has taken the memory away meanwhile, by `buffer.transfer()`, which Node 22 cannot forbid. */
+/**
+ * Whether Node marks memory with a detach key (26 does, 22 does not). Then even `buffer.transfer()` refuses it; but an
+ * environment that ends detaches what is not its own memory, without the key, and aborts the process when that fails.
+ */
+export const marksWithKey = ((): boolean => {
+  const memory = new ArrayBuffer(1)
+  markAsUntransferable(memory)
+  try {
+    memory.transfer()
+    return false
+  } catch {
+    return true
+  }
+})()
+
+/** Undefined when a handler has taken the memory away meanwhile, by `buffer.transfer()`, which Node 22 does not forbid. */
 function view(memory: ArrayBuffer, offset: number, length: number): Buffer | undefined {
   try {
     return new PacketBuffer(memory, offset, length)
@@ -69,10 +84,10 @@ export class BatchReader {
   }
 
   /** Called by native code, once per batch. */
-  readonly onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
+  readonly onBatch = (records: number, payload: ArrayBuffer | undefined, isShared: boolean): void => {
     // Packets of many connections lie in it: whoever transfers one of them would take all. As with Buffer's own pool,
-    // postMessage and structuredClone refuse that.
-    if (payload !== undefined) markAsUntransferable(payload)
+    // postMessage and structuredClone refuse that. What is native code's own memory Node has marked itself.
+    if (payload !== undefined && isShared) markAsUntransferable(payload)
     const words = records * RECORD_WORDS
     if (this.#rest.length === 0) {
       this.#walk(this.#control, words, payload)

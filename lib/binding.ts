@@ -21,6 +21,12 @@ export interface NativeEngineOptions {
   skipOnSuccess: boolean
 }
 
+/** What native code has to know of the Node.js that it runs in. */
+export interface NativeHostOptions {
+  /** Whether memory that several records share may be native code's own, see `marksWithKey`. */
+  sharesExternal: boolean
+}
+
 /** How connections behave. Sizes in bytes, times in milliseconds, 0 for "as the system has it" or "off". */
 export interface NativeProfile {
   receive: NativeFraming
@@ -220,8 +226,9 @@ export interface NativeEngine extends NativeJobs {
 /** What the addon exports. */
 export interface NativeBinding {
   Engine: new (
-    options: NativeEngineOptions,
-    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
+    options: NativeEngineOptions & NativeHostOptions,
+    /** `isShared`: bytes of several records may stand in the payload; those of a packet above 64 KiB stand alone. */
+    onBatch: (records: number, payload: ArrayBuffer | undefined, isShared: boolean) => void,
     setImmediate: (callback: () => void) => unknown
   ) => NativeEngine
   /** Throws when the worker is not wanted any more. */

@@ -4,7 +4,7 @@
  */
 
 import { AddressTable } from './addresses.js'
-import { BatchReader, type BatchSink } from './batch.js'
+import { BatchReader, type BatchSink, marksWithKey } from './batch.js'
 import {
   binding,
   type NativeBinding,
@@ -111,10 +111,11 @@ export class Host implements ConnectionHost, BatchSink {
     // The reader needs the engine's words and the engine needs the reader's callback.
     let onBatch: BatchReader['onBatch'] = () => undefined
     try {
-      const call = (records: number, payload: ArrayBuffer | undefined): void => {
-        onBatch(records, payload)
+      const call: BatchReader['onBatch'] = (records, payload, isShared) => {
+        onBatch(records, payload, isShared)
       }
-      this.#native = withoutContext(() => new this.#binding.Engine(options, call, nextTurn))
+      const native = { ...options, sharesExternal: !marksWithKey }
+      this.#native = withoutContext(() => new this.#binding.Engine(native, call, nextTurn))
     } catch (error) {
       throw fromNative(this.#binding, error)
     }

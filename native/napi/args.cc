@@ -174,7 +174,8 @@ std::string text_of(const Napi::Value& value) {
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
 }
 
-bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out) {
+bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out,
+                         bool* shares_external) {
   ArgumentReader reader(env, value);
   out->io_threads = static_cast<uint32_t>(reader.number("ioThreads", 1, 64));
   out->disk_threads = static_cast<uint32_t>(reader.number("diskThreads", 1, 64));
@@ -183,6 +184,7 @@ bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out) {
   out->max_free_buffers = reader.signed_number("maxFreeBuffers", -1, INT32_MAX);
   out->max_free_contexts = reader.signed_number("maxFreeContexts", -1, INT32_MAX);
   out->skip_on_success = reader.boolean("skipOnSuccess");
+  *shares_external = reader.boolean("sharesExternal");
   return reader.finish();
 }
 

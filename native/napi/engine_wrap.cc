@@ -67,7 +67,8 @@ Napi::Function EngineWrap::define(Napi::Env env) {
 EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {
   const Napi::Env env = info.Env();
   EngineOptions options;
-  if (!read_engine_options(env, info[0], &options)) return;
+  bool shares_external = false;
+  if (!read_engine_options(env, info[0], &options, &shares_external)) return;
   if (!info[1].IsFunction() || !info[2].IsFunction()) {
     const char* name = info[1].IsFunction() ? "setImmediate" : "onBatch";
     Napi::TypeError::New(env, std::string("iocp addon: wrong argument: ") + name)
@@ -77,7 +78,8 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
   auto delivery = std::make_shared<DeliveryBridge>(env);
   const Napi::Uint32Array control =
       Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
-  if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control)) {
+  if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control,
+                      shares_external)) {
     Napi::Error::New(env, "iocp addon: no thread-safe function").ThrowAsJavaScriptException();
     return;
   }

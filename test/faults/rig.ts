@@ -1,7 +1,7 @@
 /** One raw engine that echoes packets, and keeps a record of every record: whatever fails, the rules must hold. */
 
 import { expect, onTestFinished } from 'vitest'
-import type { NativeEngine, NativeEngineOptions, NativeProfile } from '../../lib/binding.js'
+import type { NativeEngine, NativeEngineOptions, NativeHostOptions, NativeProfile } from '../../lib/binding.js'
 import type { NativeFraming } from '../../lib/framing.js'
 import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/vocabulary.js'
 import { plainProfile } from '../helpers/raw_engine.mjs'
@@ -34,7 +34,7 @@ export interface Peer {
   closed: { cause: number; detail: number } | undefined
 }
 
-interface RigOptions extends Partial<NativeEngineOptions> {
+interface RigOptions extends Partial<NativeEngineOptions & NativeHostOptions> {
   profile?: Partial<NativeProfile>
 }
 
@@ -78,6 +78,7 @@ export class Rig {
         maxFreeBuffers: 0,
         maxFreeContexts: 0,
         skipOnSuccess: true,
+        sharesExternal: true,
         ...options
       },
       (records, payload) => {

@@ -120,6 +120,41 @@ describe('the memory of packets', () => {
     expect(seen.every((text) => /^packet \d+$/.test(text))).toBe(true)
   })
 
+  test('of more than 64 KiB cannot be taken away by postMessage, and whoever takes it by transfer() harms nobody', async () => {
+    const { clients, peers } = await some(2)
+    const seen: string[] = []
+    const taken: ArrayBuffer[] = []
+    const errors: unknown[] = []
+    for (const [index, peer] of peers.entries()) {
+      peer.on('packet', (packet) => {
+        seen.push(`${index} ${packet.length} ${packet.subarray(0, 8).toString()}`)
+        if (index === 1 || packet.length <= 65_536) return
+        const memory = packet.buffer as ArrayBuffer
+        try {
+          structuredClone(memory, { transfer: [memory] })
+        } catch (error) {
+          errors.push(error)
+        }
+        taken.push(memory.transfer())
+      })
+    }
+    for (let round = 0; round < 20; round++) {
+      for (const client of clients) {
+        client.send(Buffer.alloc(65_537 + round * 10_000, 'large'))
+        client.send('small')
+        client.send('')
+      }
+    }
+    await expect.poll(() => seen.length, PATIENCE).toBe(120)
+    for (const index of [0, 1]) {
+      const expected = Array.from({ length: 20 }, (_, round) => [`${index} ${65_537 + round * 10_000} largelar`, `${index} 5 small`, `${index} 0 `])
+      expect(seen.filter((text) => text.startsWith(`${index} `))).toEqual(expected.flat())
+    }
+    expect(taken).toHaveLength(20)
+    expect(errors).toHaveLength(20)
+    for (const error of errors) expect(error).toMatchObject({ name: 'DataCloneError' })
+  })
+
   test('may be copied and given away', async () => {
     const { clients, peers } = await some(1)
     const arrived = next(peers[0] as Connection)

@@ -14,7 +14,8 @@ describe('ends by itself', () => {
     'a client whose connections have ended',
     'a client that keeps nothing',
     'a failed listen',
-    'a failed connect'
+    'a failed connect',
+    'packets of all sizes that are kept'
   ])('%s', async (which) => {
     const ended = await runProgram('end.mjs', which)
     expect(ended).toMatchObject({ code: 0, error: '' })

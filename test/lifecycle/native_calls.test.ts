@@ -7,7 +7,7 @@ import { runProgram } from '../helpers/programs.js'
 // More than runProgram waits, so that it is what says that a program hangs.
 vi.setConfig({ testTimeout: 90_000 })
 
-const ROUNDS = process.env.IOCP_LONG === '1' ? 100 : 10
+const ROUNDS = process.env['IOCP_LONG'] === '1' ? 100 : 10
 const calls = ['openSource', 'openTarget', 'moveFile', 'errorInfo', 'stats', 'addProfile', 'listen', 'connect', 'engine']
 
 describe.skipIf(faults() === undefined)('a Worker is terminated in the middle of a native call', () => {

@@ -54,6 +54,24 @@ const programs = {
     await connect({ host: '127.0.0.1', port }).catch(({ code }) => say(code))
   },
 
+  // Memory of every kind, also the system's own, is there when the environment ends.
+  async 'packets of all sizes that are kept'() {
+    const server = createServer()
+    const kept = (globalThis.kept = [])
+    const sizes = [10, 1000, 20_000, 40_000, 65_536, 65_537, 300_000, 1_000_000]
+    const done = new Promise((resolve) => {
+      server.on('packet', (packet) => {
+        if (kept.push(packet) === 10 * sizes.length) resolve(undefined)
+      })
+    })
+    const { port } = await server.listen(0, '127.0.0.1')
+    const connection = await connect({ host: '127.0.0.1', port })
+    for (let round = 0; round < 10; round++) for (const size of sizes) connection.send(Buffer.alloc(size, round))
+    await done
+    connection.destroy()
+    await server.close({ deadline: 0 })
+  },
+
   // These two keep the process: a timer ends them and says so.
   async 'a server that listens'() {
     const server = createServer()
