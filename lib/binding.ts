@@ -162,8 +162,11 @@ export interface NativeWorkerPort {
   readonly submitControl: Uint32Array
   readonly submitPayload: Uint8Array
   submit(operations: number, pinned?: readonly Uint8Array[]): void
-  /** Within onBatch: the next turn, as that gets the first one; undefined when it has to return. */
-  next(): ArrayBuffer | undefined
+  /**
+   * Within onBatch: the next turn, as that gets the first one; undefined when it has to return.
+   * @param pending whether the last job goes on in microtasks, which run behind onBatch
+   */
+  next(pending: boolean): ArrayBuffer | undefined
   /** Bytes that a connection has to send; -1 when it is gone. */
   queued(slot: number, generation: number): number
   detach(): void

@@ -149,8 +149,11 @@ export class JobRunner {
   }
 
   detach(): void {
-    this.#submission?.flush()
-    this.#port?.detach()
+    try {
+      this.#submission?.flush()
+    } finally {
+      this.#port?.detach()
+    }
   }
 
   /** @throws IocpError unless the server's framing can carry it */
@@ -202,18 +205,23 @@ export class JobRunner {
     const words = port.batchControl
     submission.beginBatch()
     try {
-      for (let memory: ArrayBuffer | undefined = first; memory !== undefined; memory = port.next()) {
-        this.#turn(words, memory)
+      for (let memory: ArrayBuffer | undefined = first; memory !== undefined; ) {
+        const isPending = this.#turn(words, memory)
         // Before the next one begins, however long that takes.
         submission.flush()
+        memory = port.next(isPending)
       }
     } finally {
       submission.endBatch()
     }
   }
 
-  /** @param memory where the job's bytes are; the next turn may use it again, unless the job's fill it */
-  #turn(words: Uint32Array, memory: ArrayBuffer): void {
+  /**
+   * @param memory where the job's bytes are; the next turn may use it again, unless the job's fill it
+   * @returns whether the job that it began goes on
+   */
+  #turn(words: Uint32Array, memory: ArrayBuffer): boolean {
+    let begun = -1
     const progress = words.length - 1
     const records = words[progress - 1] as number
     for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
@@ -231,6 +239,7 @@ export class JobRunner {
       const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
       // From here on it counts as begun: should this worker end now, the job is not given to another one.
       words[progress] = 1
+      begun = slot
       if (kind === record.packet) {
         const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
         this.#run(new Job(this, slot, 'packet', isAlone(bytes) ? bytes : ownBytes(bytes), connectionId, true), handler)
@@ -238,6 +247,7 @@ export class JobRunner {
         this.#call(slot, bytes, connectionId)
       }
     }
+    return this.#jobs.has(begun)
   }
 
   #call(slot: number, bytes: Buffer, connectionId: number): void {

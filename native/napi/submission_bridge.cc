@@ -193,13 +193,13 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
                                 Napi::Value pinned) {
   const Located located = locate(env, operation, pinned, false);
   if (located == Located::malformed) return false;
-  if (located == Located::detached) {
-    return worker_.hub->complete(*engine, worker_.seat, operation.slot, JobOutcome::failed, nullptr, 0);
-  }
-  return operation.generation <= static_cast<uint32_t>(JobOutcome::no_workers) &&
-         worker_.hub->complete(*engine, worker_.seat, operation.slot,
-                               static_cast<JobOutcome>(operation.generation),
-                               shared_.payload.data, shared_.payload.size);
+  if (operation.generation > static_cast<uint32_t>(JobOutcome::no_workers)) return false;
+  // It may have let go of that job before: an end and a wish to give the job up cross.
+  const bool is_whole = located == Located::found;
+  (void)worker_.hub->complete(*engine, worker_.seat, operation.slot,
+                              is_whole ? static_cast<JobOutcome>(operation.generation) : JobOutcome::failed,
+                              is_whole ? shared_.payload.data : nullptr, is_whole ? shared_.payload.size : 0);
+  return true;
 }
 
 // Makes shared_ what this operation refers to.

@@ -42,9 +42,7 @@ void WorkerBridge::close() {
   if (!is_open()) return;
   std::vector<uint32_t> unstarted;
   if (in_batch_) {
-    for (size_t i = control_words_[kProgressWord]; i < turn_.jobs.size(); ++i) {
-      unstarted.push_back(turn_.jobs[i].id.slot);
-    }
+    if (has_unstarted()) unstarted.push_back(turn_.jobs.front().id.slot);
   }
   hub_->detach(&seat_, unstarted);
   submission_->close();
@@ -61,9 +59,12 @@ void WorkerBridge::release_all() {
 }
 
 void WorkerBridge::drain(napi_env env) {
+  // A handler that turns the event loop itself: the outer drain takes what is left.
+  if (in_batch_) return;
   drain_began_ = LoopWaker::Clock::now();
   is_over_ = false;
-  while (!is_over_ && take()) {
+  bool once_more = false;
+  while (once_more || (!is_over_ && take())) {
     Napi::HandleScope scope(env);
     napi_value memory = nullptr;
     in_batch_ = true;
@@ -71,15 +72,27 @@ void WorkerBridge::drain(napi_env env) {
     // False: the environment is being torn down, and close() looks at what is in hand.
     if (!describe_turn(&memory) || !hand_over_detached(env, on_batch_.Value(), 1, &memory)) return;
     in_batch_ = false;
+    // What was thrown may have kept JavaScript from the job in hand, which nobody else would ever begin.
+    once_more = !once_more && is_open() && has_unstarted();
+    turn_.aborts.clear();
   }
   is_over_ = true;
 }
 
-Napi::Value WorkerBridge::next() {
+Napi::Value WorkerBridge::next(bool pending) {
   const Napi::Env env(env_);
   napi_value memory = nullptr;
-  if (!in_batch_ || is_over_ || !take() || !describe_turn(&memory)) return env.Undefined();
-  return Napi::Value(env, memory);
+  if (!in_batch_ || is_over_) return env.Undefined();
+  if (pending && seat_.capacity > 1) {
+    // Whatever is ready of that job goes on between two calls, and not behind a job that takes long.
+    is_over_ = true;
+    wake();
+    return env.Undefined();
+  }
+  if (!take()) return env.Undefined();
+  if (describe_turn(&memory)) return Napi::Value(env, memory);
+  is_over_ = true;
+  return env.Undefined();
 }
 
 // The seat stays awake as long as this is true, so that nobody counts on another wake-up.

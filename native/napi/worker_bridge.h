@@ -40,8 +40,9 @@ class WorkerBridge final : public JobWaker,
   void wake() override { waker_.wake(); }
   Napi::Uint32Array control() { return control_.Value(); }
   SubmissionBridge& submission() { return *submission_; }
-  // While JavaScript is at a job: the next one, where its bytes are; undefined when this wake-up is over.
-  Napi::Value next();
+  // When JavaScript has been at a job: the next one, where its bytes are; undefined when this call is over.
+  // `pending`: the job's handler has given a promise, which is for the microtasks behind the call.
+  Napi::Value next(bool pending);
   JobHub& hub() { return *hub_; }
 
  private:
@@ -50,6 +51,8 @@ class WorkerBridge final : public JobWaker,
   // others JavaScript calls next().
   void drain(napi_env env) override;
   bool take();
+  // Whether there is a job in hand that JavaScript has not begun.
+  bool has_unstarted() const { return control_words_[kProgressWord] < turn_.jobs.size(); }
   bool describe_turn(napi_value* memory);
   void write_records(uint8_t* payload);
 

@@ -227,14 +227,18 @@ describe('the faults of the original do not exist here', () => {
     const { from, to } = folders()
     const both = await pair({ framing: iocps, transfer: { method, maxPerConnection: 100 } })
     const count = 20
+    const received: Promise<unknown>[] = []
     for (const end of [both.client, both.server]) {
       end.on('file', (offer) => {
-        void offer.accept({ directory: to })
+        received.push(offer.accept({ directory: to }))
       })
     }
     const paths = Array.from({ length: 2 * count }, (_, index) => makeFile(from, 20_000 + index, `${index}.bin`))
     await Promise.all(paths.map((path, index) => (index % 2 === 0 ? both.client : both.server).sendFile(path, { mode: 'raw' })))
-    await until('all are in their place', () => readdirSync(to).length === 2 * count && leftovers(to).length === 0)
+    // The senders are not told when a file has its name and is closed.
+    await until('all have been offered', () => received.length === 2 * count)
+    await Promise.all(received)
+    expect(leftovers(to)).toEqual([])
     for (const [index, path] of paths.entries()) expect(await sha256(join(to, `${index}.bin`))).toBe(await sha256(path))
     await works(both)
   })

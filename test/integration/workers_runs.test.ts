@@ -39,6 +39,17 @@ test('a job that takes long keeps no answer back of those that were done before 
   expect(await long).toBe(10)
 })
 
+test('a job that takes long keeps no answer back of async jobs that could be done before it', async () => {
+  const { workers, begun, release } = await start()
+  const short = NUMBERS.map((number) => workers.run('promises', number))
+  const long = workers.run('blocks', 10)
+  await workers.resize(1)
+  expect(await Promise.all(short)).toEqual(NUMBERS)
+  await until(() => begun(10) === 1)
+  release()
+  expect(await long).toBe(10)
+})
+
 test('a job that takes long keeps no job back that an idle worker can run', async () => {
   const { workers, release } = await start()
   const long = workers.run('blocks', 10)
