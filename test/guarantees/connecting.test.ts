@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os'
 import net from 'node:net'
 import { IocpError, createServer, type Connection, type RetryInfo, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { freePort } from '../helpers/ports.js'
 import { closeAfterTest } from '../helpers/endpoints.js'
 import { HOST, client, counter, load, many, pause, random, serve, until } from './support.js'
 
@@ -13,14 +14,6 @@ const NOWHERE = '192.0.2.1'
 
 /** A port where nobody listens; TCPMUX was never in use. A free port of the upper range may be somebody's a moment later. */
 const CLOSED = 1
-
-/** A port that is free at this moment. */
-async function freePort(): Promise<number> {
-  const server = createServer({ ioThreads: 1 })
-  const { port } = await server.listen(0, HOST)
-  await server.close()
-  return port
-}
 
 /**
  * A server at ::1, at a port at whose IPv4 address nobody listens: one below those that systems give out. A port that

@@ -5,15 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, createClient, createServer, type Connection, type ReconnectingConnection, type RetryInfo, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { closeAfterTest } from '../helpers/endpoints.js'
+import { freePort } from '../helpers/ports.js'
 import { never } from '../helpers/servers.js'
-
-/** A port at which nothing listens. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  const { port } = await server.listen({ host: '127.0.0.1' })
-  await server.close()
-  return port
-}
 
 /** A port that somebody else has. */
 async function takenPort(): Promise<number> {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { connect } from '../../lib/client.js'
 import { framing } from '../../lib/framing.js'
+import { freePort } from '../helpers/ports.js'
 import { startNode } from '../helpers/programs.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 
@@ -102,16 +103,6 @@ async function fuzzServer(port: number, wire: Wire, seed: number): Promise<void>
     socket.destroy()
     await closed
   }
-}
-
-/** A port that nobody listens on just now. */
-async function freePort(): Promise<number> {
-  const server = createPlainServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Starts a program of a page, with another port. */
