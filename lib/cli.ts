@@ -15,7 +15,7 @@ build/Release. Not needed where the package has a prebuilt addon. It takes Visua
 function main(): number {
   let given
   try {
-    const options = { out: { type: 'string' }, 'node-gyp': { type: 'string' }, help: { type: 'boolean' } } as const
+    const options = { out: { type: 'string' }, 'node-gyp': { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const
     given = parseArgs({ options, allowPositionals: true })
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${usage}`)
@@ -27,7 +27,8 @@ function main(): number {
     return 0
   }
   if (positionals.length !== 1 || positionals[0] !== 'build') {
-    console.error(usage)
+    const what = positionals.length === 0 ? 'a command is missing' : `there is no command '${positionals.join(' ')}'`
+    console.error(`iocp: ${what}\n\n${usage}`)
     return 2
   }
   try {

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** TCP servers and clients on Windows I/O completion ports. */
 
 export { setAddonPath } from './addon.js'

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** What a module of workers imports: `iocp/worker`. */
 
 import { isMainThread, workerData } from 'node:worker_threads'

@@ -121,6 +121,47 @@ describe('setAddonPath()', () => {
   })
 })
 
+describe('`iocp build` before it compiles', () => {
+  const cli = (...words) => start(process.execPath, [path.join(installed, 'dist', 'cjs', 'cli.js'), ...words], { cwd: app })
+  let gyp
+
+  before(() => {
+    gyp = path.join(app, 'no-gyp.cjs')
+    const lines = ["const fs = require('node:fs')", "fs.mkdirSync('build/Release', { recursive: true })", "fs.writeFileSync('build/Release/iocp.node', 'made')"]
+    fs.writeFileSync(gyp, lines.join('\n'))
+  })
+
+  for (const [words, wanted] of [
+    [['--out', 'some/'], /--out wants the name of a file/],
+    [['--out='], /--out wants the name of a file/],
+    [['--out', 'node_modules'], /--out wants the name of a file/],
+    [['--node-gyp', 'nowhere.js'], /there is no file .*nowhere\.js/]
+  ]) {
+    test(`refuses ${words.join(' ')}`, async () => {
+      const { status, stderr } = await cli('build', '--node-gyp', gyp, ...words)
+      assert.match(stderr, wanted)
+      assert.doesNotMatch(stderr, /\n +at /)
+      assert.equal(status, 1)
+    })
+  }
+
+  test('says what is no command', async () => {
+    const { status, stderr } = await cli('buidl')
+    assert.match(stderr, /there is no command 'buidl'/)
+    assert.equal(status, 2)
+  })
+
+  test('leaves alone what lies beside the file that it writes', async () => {
+    const mine = path.join(app, 'addon', 'iocp-sources', 'mine.txt')
+    fs.mkdirSync(path.dirname(mine), { recursive: true })
+    fs.writeFileSync(mine, 'mine')
+    const { status, stderr } = await cli('build', '--node-gyp', gyp, '--out', 'addon/own.node')
+    assert.equal(status, 0, stderr)
+    assert.equal(fs.readFileSync(mine, 'utf8'), 'mine')
+    assert.deepEqual(fs.readdirSync(path.join(app, 'addon')).toSorted(), ['iocp-sources', 'own.node'])
+  })
+})
+
 // node-gyp's stand-in is the cross build; everything else is what happens on Windows.
 test('`iocp build` compiles the addon from what is in the package', { skip: isWindows }, async () => {
   const words = [path.join(installed, 'dist', 'cjs', 'cli.js'), 'build']

@@ -52,8 +52,8 @@ for (const [which, compiler] of [
     for (const [file, module, resolution] of ways) {
       test(`${file}, moduleResolution ${resolution}`, async () => {
         fs.writeFileSync(path.join(app, file), program)
-        // With the checks of the package's own declarations on.
-        const words = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--types', 'node', '--target', 'es2022']
+        // With the checks of the package's own declarations on; Node's types are theirs to name, since TypeScript 6.
+        const words = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022']
         words.push('--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--module', module)
         words.push('--moduleResolution', resolution)
         // TypeScript 6 says of this one that it will go.
