@@ -28,20 +28,9 @@ async function start(): Promise<Started> {
 
 const NUMBERS = [1, 2, 3, 4, 5, 6]
 
-test('a job that takes long keeps no answer back of those that were done before it', async () => {
+test.each(['short', 'promises'])("a job that takes long keeps no answer back of those before it: '%s'", async (name) => {
   const { workers, begun, release } = await start()
-  const short = NUMBERS.map((number) => workers.run('short', number))
-  const long = workers.run('blocks', 10)
-  await workers.resize(1)
-  expect(await Promise.all(short)).toEqual(NUMBERS)
-  await until(() => begun(10) === 1)
-  release()
-  expect(await long).toBe(10)
-})
-
-test('a job that takes long keeps no answer back of async jobs that could be done before it', async () => {
-  const { workers, begun, release } = await start()
-  const short = NUMBERS.map((number) => workers.run('promises', number))
+  const short = NUMBERS.map((number) => workers.run(name, number))
   const long = workers.run('blocks', 10)
   await workers.resize(1)
   expect(await Promise.all(short)).toEqual(NUMBERS)
