@@ -335,7 +335,7 @@ void JobQueue::wake_for_ready(WakeList* wake) {
   }
   for (JobSeat* seat : seats_) {
     if (seat->retiring || seat->held.size() >= seat->capacity) continue;
-    if (seat->held.empty()) return;  // awake already
+    // Also where one that runs nothing is awake already: its thread may be busy with what no job waits for.
     wake_seat(seat, wake);
   }
 }

@@ -29,6 +29,8 @@ enum class JobKind : uint8_t { packet, call };
 struct JobId {
   uint32_t slot = 0;
   uint32_t generation = 0;
+
+  friend bool operator==(JobId a, JobId b) { return a.slot == b.slot && a.generation == b.generation; }
 };
 
 struct JobBytes {

@@ -43,7 +43,8 @@ void DeliveryBridge::close() {
 }
 
 void DeliveryBridge::drain(napi_env env) {
-  if (engine_ == nullptr) return;
+  // A handler that turns the event loop itself: its batch is not over, and the outer drain takes what is left.
+  if (engine_ == nullptr || in_batch_) return;
   const auto begun = std::chrono::steady_clock::now();
   size_t bytes = 0;
   engine_->count(Counter::wakes, 1);
@@ -90,7 +91,10 @@ bool DeliveryBridge::hand_over(napi_env env, DeliveryChunk* chunk) {
     return false;
   }
   arguments[1] = payload_of(env, chunk);
-  return hand_over_detached(env, on_batch_.Value(), 3, arguments);
+  in_batch_ = true;
+  const bool runs = hand_over_detached(env, on_batch_.Value(), 3, arguments);
+  in_batch_ = false;
+  return runs;
 }
 
 napi_value DeliveryBridge::payload_of(napi_env env, DeliveryChunk* chunk) {

@@ -60,6 +60,7 @@ class DeliveryBridge final : public LoopWaker::Target,
   Napi::Reference<Napi::Uint32Array> control_;
   uint32_t* control_words_ = nullptr;
   Napi::FunctionReference on_batch_;
+  bool in_batch_ = false;  // JavaScript is at the records in control_
   bool external_buffers_ = true;  // until a host refuses them
   bool shares_external_ = false;
   SrwLock pins_lock_;

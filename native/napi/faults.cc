@@ -38,6 +38,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   rule.delay_ms = number("delay", 0);
   rule.block_ms = number("block", 0);
   rule.keep = boolean_of(source.Get("keep"));
+  rule.late = boolean_of(source.Get("late"));
   fault::set_rule(call, rule);
 }
 

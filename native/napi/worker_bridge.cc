@@ -1,6 +1,7 @@
 #include "napi/worker_bridge.h"
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "napi/detached_call.h"
@@ -41,9 +42,7 @@ bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
 void WorkerBridge::close() {
   if (!is_open()) return;
   std::vector<uint32_t> unstarted;
-  if (in_batch_) {
-    if (has_unstarted()) unstarted.push_back(turn_.jobs.front().id.slot);
-  }
+  if (in_batch_ && has_unstarted()) unstarted.push_back(turn_.jobs.front().id.slot);
   hub_->detach(&seat_, unstarted);
   submission_->close();
   submission_.reset();
@@ -64,6 +63,7 @@ void WorkerBridge::drain(napi_env env) {
   drain_began_ = LoopWaker::Clock::now();
   is_over_ = false;
   bool once_more = false;
+  std::optional<JobId> repeated;
   while (once_more || (!is_over_ && take())) {
     Napi::HandleScope scope(env);
     napi_value memory = nullptr;
@@ -73,7 +73,8 @@ void WorkerBridge::drain(napi_env env) {
     if (!describe_turn(&memory) || !hand_over_detached(env, on_batch_.Value(), 1, &memory)) return;
     in_batch_ = false;
     // What was thrown may have kept JavaScript from the job in hand, which nobody else would ever begin.
-    once_more = !once_more && is_open() && has_unstarted();
+    once_more = is_open() && has_unstarted() && !(turn_.jobs.front().id == repeated);
+    if (once_more) repeated = turn_.jobs.front().id;
     turn_.aborts.clear();
   }
   is_over_ = true;
@@ -84,9 +85,9 @@ Napi::Value WorkerBridge::next(bool pending) {
   napi_value memory = nullptr;
   if (!in_batch_ || is_over_) return env.Undefined();
   if (pending && seat_.capacity > 1) {
-    // Whatever is ready of that job goes on between two calls, and not behind a job that takes long.
+    // Whatever is ready of that job goes on in a turn of the event loop, and not behind a job that takes long.
     is_over_ = true;
-    wake();
+    waker_.go_on_later();
     return env.Undefined();
   }
   if (!take()) return env.Undefined();

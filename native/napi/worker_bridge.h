@@ -41,7 +41,7 @@ class WorkerBridge final : public JobWaker,
   Napi::Uint32Array control() { return control_.Value(); }
   SubmissionBridge& submission() { return *submission_; }
   // When JavaScript has been at a job: the next one, where its bytes are; undefined when this call is over.
-  // `pending`: the job's handler has given a promise, which is for the microtasks behind the call.
+  // `pending`: the job's handler has given a promise, which is for the event loop.
   Napi::Value next(bool pending);
   JobHub& hub() { return *hub_; }
 

@@ -67,7 +67,8 @@ Napi::Value WorkerPort::submit(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// (whether the last one is pending) -> the bytes of the next job, whose records have been written; undefined when JavaScript shall return
+// (whether the last one is pending) -> the bytes of the next job, whose records have been written; undefined
+// when JavaScript shall return
 Napi::Value WorkerPort::next(const Napi::CallbackInfo& info) {
   return bridge_->is_open() ? bridge_->next(boolean_of(info[0])) : info.Env().Undefined();
 }

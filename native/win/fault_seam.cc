@@ -9,6 +9,8 @@ namespace iocp {
 namespace fault {
 namespace {
 
+constexpr uint32_t kStatusCancelled = 0xC0000120;
+
 struct Slot {
   Rule rule;
   bool active = false;
@@ -19,7 +21,11 @@ struct Slot {
 // Constant-initialised and trivially destructible: I/O threads may still ask while the process exits.
 SrwLock g_lock;
 Slot g_slots[static_cast<uint32_t>(Call::count)];
-void* g_kept[64];
+struct Kept {
+  void* operation = nullptr;
+  uint32_t status = 0;
+};
+Kept g_kept[64];
 uint32_t g_random = 0x9e3779b9u;
 
 uint32_t next_random() {
@@ -109,19 +115,20 @@ bool keeps(Call call, void* operation) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);
   if (!slot.rule.keep || !hit(slot)) return false;
-  for (void*& kept : g_kept) {
-    if (kept != nullptr) continue;
-    kept = operation;
+  for (Kept& kept : g_kept) {
+    if (kept.operation != nullptr) continue;
+    kept = {operation, slot.rule.late ? 0 : kStatusCancelled};
     return true;
   }
   return false;
 }
 
-bool gives_back(void* operation) {
+bool gives_back(void* operation, uint32_t* status) {
   std::lock_guard<SrwLock> guard(g_lock);
-  for (void*& kept : g_kept) {
-    if (kept != operation) continue;
-    kept = nullptr;
+  for (Kept& kept : g_kept) {
+    if (kept.operation != operation) continue;
+    *status = kept.status;
+    kept = {};
     return true;
   }
   return false;

@@ -31,6 +31,7 @@ namespace iocp {
   X(write_file)             \
   X(allocate_file)          \
   X(size_file)              \
+  X(query_size)             \
   X(close_file)             \
   X(move_file)              \
   X(rename_posix)           \
@@ -58,6 +59,7 @@ struct Rule {
   uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
   uint32_t block_ms = 0;     // calls on files: the calling thread waits so long
   bool keep = false;         // reads and writes of files: pending until they are cancelled
+  bool late = false;         // those that are kept: the cancel comes too late, they end well
 };
 
 const char* call_name(Call call);
@@ -78,8 +80,8 @@ bool has_delay(Call call);
 uint32_t block(Call call);
 // True when this call shall pend and never end by itself.
 bool keeps(Call call, void* operation);
-// True when that is what the operation does; then it is the caller's to end it, once.
-bool gives_back(void* operation);
+// True when that is what the operation does; then it is the caller's to end it, once, with this status.
+bool gives_back(void* operation, uint32_t* status);
 
 }  // namespace fault
 }  // namespace iocp

@@ -261,14 +261,22 @@ bool JobHub::attach(JobSeat* seat) {
 
 void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
   WakeList wakes;
+  std::vector<ConnectionId> unparked;
   std::vector<JobQueue::Settled> lost;
+  std::vector<JobQueue::Settled> refused;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
     queue_.detach(seat, unstarted, &lost, &wakes);
+    // What has come back when there is nobody to wait for.
+    if (refusing_) {
+      queue_.take_out(&refused);
+      take_parked_locked(&unparked);
+    }
   }
   const bool told = with_engine([&](Engine& engine) {
     for (const auto& settled : lost) tell(engine, settled, JobOutcome::worker_exited, nullptr, 0);
-    after(engine, wakes, {});
+    for (const auto& settled : refused) tell(engine, settled, JobOutcome::no_workers, nullptr, 0);
+    after(engine, wakes, unparked);
   });
   if (!told) wake_all(wakes);
 }

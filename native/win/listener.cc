@@ -232,7 +232,8 @@ void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
       listener->leave();
     }
   } else {
-    listener->engine_->count(Counter::accept_failures, 1);
+    // What has been cancelled is no peer that left.
+    listener->engine_->count(Counter::accept_failures, error == kErrorOperationAborted ? 0 : 1);
     rests = listener->has_to_rest(error);
   }
   operation->socket.reset();

@@ -93,7 +93,8 @@ void SendFile::read_landed(uint32_t error, uint32_t bytes) {
     landed_error_ = error;
     landed_bytes_ = bytes;
     landed_ = true;
-    engine_->disk().schedule(this, DiskLane::work);
+    // That has been stopped meanwhile waits for no other file's work.
+    engine_->disk().schedule(this, stopped_locked() ? DiskLane::end : DiskLane::work);
     return;
   }
   read_done(error, bytes);

@@ -244,8 +244,8 @@ inline uint32_t result_of_hash_read() {
 // Advice only: the packet of the call comes all the same.
 inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED* operation) {
 #ifdef IOCP_FAULT_SEAM
-  if (fault::gives_back(operation)) {
-    operation->Internal = 0xC0000120;  // STATUS_CANCELLED
+  if (uint32_t status = 0; fault::gives_back(operation, &status)) {
+    operation->Internal = status;
     while (!port.post(operation)) Sleep(1);
     return;
   }
@@ -276,6 +276,14 @@ inline void close_file(UniqueHandle file) {
   if (!file) return;
   IOCP_FAULT_BLOCK(close_file);
   file.reset();
+}
+
+inline uint32_t query_size(HANDLE file, uint64_t* out) {
+  IOCP_FAULT_POINT(query_size);
+  LARGE_INTEGER size;
+  if (!GetFileSizeEx(file, &size)) return GetLastError();
+  *out = static_cast<uint64_t>(size.QuadPart);
+  return 0;
 }
 
 inline uint32_t size_file(HANDLE file, uint64_t size) {

@@ -27,10 +27,17 @@ uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share,
   const HANDLE handle = file->handle();
   // A pipe or a console has neither a size nor offsets.
   if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
+  // Before any call that may wait for a disk, and so be broken off. Where a file system cannot do this, a killed process
+  // leaves its part, as with `resume`.
+  const bool is_new = disposition == CREATE_NEW;
+  if (is_new) (void)file->set_temporary(true);
   // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
   file->skips_port_ = SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS) != FALSE;
-  error = file->read_size();
-  if (error != 0) return error;
+  error = calls::query_size(handle, &file->size_);
+  if (error != 0) {
+    if (is_new) discard(std::move(file), path);
+    return error;
+  }
   *out = std::move(file);
   return 0;
 }
@@ -53,27 +60,33 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
                         FILE_FLAG_OPEN_REPARSE_POINT, &file);
   if (error != 0) return error;
   BY_HANDLE_FILE_INFORMATION info;
-  if (!GetFileInformationByHandle(file->handle(), &info)) return GetLastError();
+  if (!GetFileInformationByHandle(file->handle(), &info)) {
+    error = GetLastError();
+    if (!resume) discard(std::move(file), path);
+    return error;
+  }
   if ((info.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0 || info.nNumberOfLinks > 1) {
     return ERROR_ACCESS_DENIED;
   }
-  // Where a file system cannot do this, a killed process leaves its part, as with `resume`.
-  if (!resume) (void)file->set_temporary(true);
   if (size > file->size_) {
     // Only a hint, but a full disk is an answer.
     error = calls::allocate_file(file->handle(), size);
     if (error == ERROR_DISK_FULL || error == ERROR_HANDLE_DISK_FULL) {
-      // Nothing has come that could be resumed. Where it cannot go with its handle, it goes by its name.
-      const bool stays = file->size_ != 0;
-      const bool goes = stays || file->is_temporary_ || file->set_temporary(true) == 0;
-      file.reset();
-      if (!goes) (void)DeleteFileW(path.c_str());
+      // Nothing has come that could be resumed.
+      if (file->size_ == 0) discard(std::move(file), path);
       return error;
     }
   }
   error = file->start_hash(hash);
   if (error == 0) *out = std::move(file);
   return error;
+}
+
+// Where it cannot go with its handle, it goes by its name.
+void TransferFile::discard(std::unique_ptr<TransferFile> file, const std::wstring& path) {
+  const bool goes = file->is_temporary_ || file->set_temporary(true) == 0;
+  file.reset();
+  if (!goes) (void)DeleteFileW(path.c_str());
 }
 
 uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bool replace) {
@@ -96,13 +109,6 @@ uint32_t TransferFile::set_temporary(bool on) {
 }
 
 uint32_t TransferFile::keep() { return is_temporary_ ? set_temporary(false) : 0; }
-
-uint32_t TransferFile::read_size() {
-  LARGE_INTEGER size;
-  if (!GetFileSizeEx(handle(), &size)) return GetLastError();
-  size_ = static_cast<uint64_t>(size.QuadPart);
-  return 0;
-}
 
 uint32_t TransferFile::start_hash(bool wanted) {
   if (!wanted) return 0;

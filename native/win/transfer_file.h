@@ -58,7 +58,8 @@ class TransferFile final {
                        std::unique_ptr<TransferFile>* out);
   uint32_t start_hash(bool wanted);
   uint32_t set_temporary(bool on);
-  uint32_t read_size();
+  // A file that was made here and that nobody will write to.
+  static void discard(std::unique_ptr<TransferFile> file, const std::wstring& path);
 
   UniqueHandle handle_;
   uint64_t size_ = 0;

@@ -85,6 +85,18 @@ describe.skipIf(!hasFaults)('the pool of accepts', () => {
   })
 })
 
+describe.skipIf(!hasFaults)('a listener that closes', () => {
+  test('has no failed accepts, but for those of peers', async () => {
+    const rig = new Rig()
+    const { listener } = rig.listen({ accepts: 16 })
+    await rig.until('its accepts are pending', () => rig.stats().listeners[0]?.acceptsOutstanding === 16)
+    rig.engine.closeListener(listener)
+    await rig.until('it has closed', () => rig.listenersClosed.length === 1)
+    expect(rig.stats().counters.acceptFailures).toBe(0)
+    await rig.finish()
+  })
+})
+
 describe.skipIf(!hasFaults)('the option exclusive', () => {
   test('asks the system for the port alone, unless it is false', async () => {
     const rig = new Rig()

@@ -163,6 +163,7 @@ export interface FaultRule {
   block?: number
   status?: number
   keep?: boolean
+  late?: boolean
 }
 
 /** The fault seam of the test variant, which the library then loads too; undefined where there is none. */

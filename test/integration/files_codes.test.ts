@@ -83,6 +83,7 @@ describe.skipIf(seam === undefined)('the error names the call and the file', () 
   test.each([
     ['allocate_file', 39, 'open', 'ERR_IOCP_TRANSFER_DISK_FULL'],
     ['open_file', 1920, 'open', 'EACCES'],
+    ['query_size', 1117, 'open', 'EIO'],
     ['size_file', 1117, 'write', 'EIO'],
     ['rename_posix', 5, 'rename', 'EPERM'],
     ['rename_posix', 183, 'rename', 'ERR_IOCP_TRANSFER_EXISTS']

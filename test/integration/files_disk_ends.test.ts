@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { connect, framing, type Connection } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { KIB, MIB, acceptNext, checks, code, diskCalls, faults, folders, leftovers, makeFile, methods, pair, pause, typed, until, works } from '../helpers/files.js'
+import { KIB, MIB, acceptNext, checks, code, diskCalls, failure, faults, folders, leftovers, makeFile, methods, pair, pause, typed, until, works } from '../helpers/files.js'
 
 const seam = faults()
 
@@ -87,6 +87,25 @@ describe.skipIf(seam === undefined)('a slow disk', () => {
     // All of them would take 15 s.
     expect(performance.now() - begun).toBeLessThan(7000)
     expect(leftovers(to)).toEqual([])
+  })
+
+  test('a read that ends in spite of its cancel waits for no other file', { timeout: 60_000 }, async () => {
+    const { from, to } = folders()
+    const both = await pair({ diskThreads: 1 })
+    seam?.set('read_file', { keep: true, late: true, count: 1 })
+    const aborting = new AbortController()
+    const mine = code(acceptNext(both.client, { path: join(to, 'mine') }))
+    const sending = failure(both.server.sendFile(makeFile(from, 64 * KIB), { signal: aborting.signal }))
+    await until('its read is under way', () => (seam?.hits('read_file') ?? 0) === 1)
+    seam?.set('write_file', { block: 4000, count: 1 })
+    const other = acceptNext(both.server, { path: join(to, 'other') })
+    const held = both.client.sendFile(makeFile(from, KIB))
+    await until('the only thread is held', () => (seam?.hits('write_file') ?? 0) === 1)
+    aborting.abort()
+    expect(await sending).toMatchObject({ name: 'AbortError' })
+    expect(await mine).toMatch(/^ERR_IOCP_TRANSFER_/)
+    await Promise.all([other, held])
+    await works(both)
   })
 
   test('an end does not wait for the files of others', { timeout: 60_000 }, async () => {

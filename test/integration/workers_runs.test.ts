@@ -28,7 +28,7 @@ async function start(): Promise<Started> {
 
 const NUMBERS = [1, 2, 3, 4, 5, 6]
 
-test.each(['short', 'promises'])("a job that takes long keeps no answer back of those before it: '%s'", async (name) => {
+test.each(['short', 'promises', 'turns'])("a job that takes long keeps no answer back of those before it: '%s'", async (name) => {
   const { workers, begun, release } = await start()
   const short = NUMBERS.map((number) => workers.run(name, number))
   const long = workers.run('blocks', 10)

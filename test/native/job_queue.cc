@@ -242,6 +242,19 @@ TEST_CASE("job_queue: a worker that retires finishes its jobs and is woken then"
   CHECK(f.queue.counts().queued == 1);
 }
 
+TEST_CASE("job_queue: one that is awake without a job keeps nobody else asleep") {
+  Fixture f;
+  f.seat(1, 1);  // awake from the beginning; it may be busy with something else
+  JobSeat* other = f.seat(2, 2);
+  f.add(job_of(0, "1"));
+  f.take(other);
+  f.take(other);  // nothing more: it sleeps, with room for another one
+  f.wakes.clear();
+  f.add(job_of(0, "2"));
+  CHECK(f.wakes.size() == 1);
+  CHECK(other->awake);
+}
+
 TEST_CASE("job_queue: close takes out what waits; what runs can still be completed") {
   Fixture f;
   JobSeat* seat = f.seat(1, 1);
