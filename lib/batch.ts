@@ -44,7 +44,8 @@ const NO_MEMORY = new ArrayBuffer(0)
 
 /**
  * Whether Node marks memory with a detach key (26 does, 22 does not). Then even `buffer.transfer()` refuses it; but an
- * environment that ends detaches what is not its own memory, without the key, and aborts the process when that fails.
+ * environment that ends detaches what is not its own memory, without the key, and aborts the process when that fails. So
+ * there every batch is copied into memory of JavaScript's own.
  */
 export const marksWithKey = ((): boolean => {
   const memory = new ArrayBuffer(1)
@@ -84,10 +85,10 @@ export class BatchReader {
   }
 
   /** Called by native code, once per batch. */
-  readonly onBatch = (records: number, payload: ArrayBuffer | undefined, isShared: boolean): void => {
+  readonly onBatch = (records: number, payload: ArrayBuffer | undefined): void => {
     // Packets of many connections lie in it: whoever transfers one of them would take all. As with Buffer's own pool,
-    // postMessage and structuredClone refuse that. What is native code's own memory Node has marked itself.
-    if (payload !== undefined && isShared) markAsUntransferable(payload)
+    // postMessage and structuredClone refuse that.
+    if (payload !== undefined) markAsUntransferable(payload)
     const words = records * RECORD_WORDS
     if (this.#rest.length === 0) {
       this.#walk(this.#control, words, payload)

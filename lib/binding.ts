@@ -23,8 +23,8 @@ export interface NativeEngineOptions {
 
 /** What native code has to know of the Node.js that it runs in. */
 export interface NativeHostOptions {
-  /** Whether memory that several records share may be native code's own, see `marksWithKey`. */
-  sharesExternal: boolean
+  /** Whether the memory of batches may be native code's own, see `marksWithKey`. */
+  externalMemory: boolean
 }
 
 /** How connections behave. Sizes in bytes, times in milliseconds, 0 for "as the system has it" or "off". */
@@ -230,8 +230,7 @@ export interface NativeEngine extends NativeJobs {
 export interface NativeBinding {
   Engine: new (
     options: NativeEngineOptions & NativeHostOptions,
-    /** `isShared`: bytes of several records may stand in the payload; those of a packet above 64 KiB stand alone. */
-    onBatch: (records: number, payload: ArrayBuffer | undefined, isShared: boolean) => void,
+    onBatch: (records: number, payload: ArrayBuffer | undefined) => void,
     setImmediate: (callback: () => void) => unknown
   ) => NativeEngine
   /** Throws when the worker is not wanted any more. */

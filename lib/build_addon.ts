@@ -1,7 +1,7 @@
 /** Compiling the addon on the machine of whoever uses the package: what `npx iocp build` does. */
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { here } from './here.js'
@@ -11,6 +11,11 @@ export class CannotBuild extends Error {}
 
 /** This package: the code lies in dist/cjs. */
 const root = resolve(dirname(here), '..', '..')
+
+/** That of this package. */
+export function version(): string {
+  return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
+}
 
 /** Compiles, and gives the file. */
 export function buildAddon({ out, nodeGyp }: { out: string | undefined; nodeGyp: string | undefined }): string {

@@ -2,7 +2,7 @@
 /** The program `iocp`: `npx iocp build` compiles the addon from the sources in the package. */
 
 import { parseArgs } from 'node:util'
-import { buildAddon, CannotBuild } from './build_addon.js'
+import { buildAddon, CannotBuild, version } from './build_addon.js'
 
 const usage = `iocp build [--out file] [--node-gyp file]
 
@@ -10,15 +10,22 @@ Compiles the native addon from the sources in this package, for the Node.js that
 build/Release. Not needed where the package has a prebuilt addon. It takes Visual Studio's C++ tools, Python and node-gyp.
 
   --out file        write the addon to this file; setAddonPath() then tells the library where it is
-  --node-gyp file   use this node-gyp (its bin/node-gyp.js), not the one of the project or of npm`
+  --node-gyp file   use this node-gyp (its bin/node-gyp.js), not the one of the project or of npm
+
+iocp --version      prints the version of this package`
 
 function main(): number {
   let given
   try {
-    const options = { out: { type: 'string' }, 'node-gyp': { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const
+    const options = {
+      out: { type: 'string' },
+      'node-gyp': { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' }
+    } as const
     given = parseArgs({ options, allowPositionals: true })
   } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`)
+    console.error(`iocp: ${(error as Error).message}\n\n${usage}`)
     return 2
   }
   const { values, positionals } = given
@@ -26,8 +33,14 @@ function main(): number {
     console.log(usage)
     return 0
   }
-  if (positionals.length !== 1 || positionals[0] !== 'build') {
-    const what = positionals.length === 0 ? 'a command is missing' : `there is no command '${positionals.join(' ')}'`
+  if (values.version === true) {
+    console.log(version())
+    return 0
+  }
+  const [command, ...more] = positionals
+  if (command !== 'build' || more.length > 0) {
+    const wrong = command === 'build' ? `'build' takes no argument '${more.join(' ')}'` : `there is no command '${String(command)}'`
+    const what = command === undefined ? 'a command is missing' : wrong
     console.error(`iocp: ${what}\n\n${usage}`)
     return 2
   }

@@ -111,10 +111,10 @@ export class Host implements ConnectionHost, BatchSink {
     // The reader needs the engine's words and the engine needs the reader's callback.
     let onBatch: BatchReader['onBatch'] = () => undefined
     try {
-      const call: BatchReader['onBatch'] = (records, payload, isShared) => {
-        onBatch(records, payload, isShared)
+      const call: BatchReader['onBatch'] = (records, payload) => {
+        onBatch(records, payload)
       }
-      const native = { ...options, sharesExternal: !marksWithKey }
+      const native = { ...options, externalMemory: !marksWithKey }
       this.#native = withoutContext(() => new this.#binding.Engine(native, call, nextTurn))
     } catch (error) {
       throw fromNative(this.#binding, error)

@@ -72,6 +72,8 @@ export class Intake {
   #early = 0
   /** How many items may still be handed over before others are given a share of the event loop. */
   #share = 0
+  /** Of which round that is. */
+  #round = 0
   #isScheduled = false
   #isStopped = false
   /** Packets that iterations have taken: tells one that goes on from one that rests. */
@@ -266,8 +268,7 @@ export class Intake {
     if (!(item instanceof Uint8Array)) return undefined
     if (this.#share === 0) {
       // A pump that waits for a share will answer.
-      if (this.#isScheduled || !shares.take()) return undefined
-      this.#share = SHARE
+      if (this.#isScheduled || !this.#takeShare()) return undefined
     }
     this.#share--
     items.shift()
@@ -300,12 +301,19 @@ export class Intake {
   #schedule(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    if (this.#share > 0) process.nextTick(this.#pump)
-    else if (shares.take()) process.nextTick(this.#pumpShare)
+    if (this.#share > 0 || this.#takeShare()) process.nextTick(this.#pump)
     else shares.wait(this.#pumpShare)
   }
 
+  #takeShare(): boolean {
+    if (!shares.take(this.#round)) return false
+    this.#round = shares.round
+    this.#share = SHARE
+    return true
+  }
+
   readonly #pumpShare = (): void => {
+    this.#round = shares.round
     this.#share = SHARE
     this.#pump()
   }

@@ -222,6 +222,7 @@ export class JobRunner {
    */
   #turn(words: Uint32Array, memory: ArrayBuffer): boolean {
     let begun = -1
+    const before = this.#expected.size
     const progress = words.length - 1
     const records = words[progress - 1] as number
     for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
@@ -247,7 +248,7 @@ export class JobRunner {
         this.#call(slot, bytes, connectionId)
       }
     }
-    return this.#jobs.has(begun)
+    return this.#jobs.has(begun) || this.#expected.size > before
   }
 
   #call(slot: number, bytes: Buffer, connectionId: number): void {

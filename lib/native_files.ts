@@ -1,8 +1,9 @@
 /** What native code does for file transfers, with its errors as this library's. */
 
+import { stat } from 'node:fs/promises'
 import type { NativeBinding, NativeEngine, NativeFile, NativeReceiveFile, NativeSendFile } from './binding.js'
 import { IocpError } from './errors.js'
-import { fromNative, systemError } from './system_error.js'
+import { errnoOf, fromNative, systemError } from './system_error.js'
 import { fileError } from './transfer_errors.js'
 import type { NativeTransferFrame } from './transfer_frames.js'
 import { plainPath } from './transfer_names.js'
@@ -27,6 +28,8 @@ const END_OF_FILE = 38
 const NO_SUCH_CALL = new Set([1, 50, 87])
 /** The call was given up, because all of the completion port is being cut off. */
 const CANCELLED = 995
+/** The program may not; or it is a folder. */
+const ACCESS_DENIED = 5
 /** A file of that name is there. */
 const EXISTS = new Set([80, 183])
 
@@ -97,8 +100,17 @@ export class NativeFiles {
     else this.#whenIdle = callback
   }
 
-  openSource(path: string, hash: boolean, shareWrite: boolean): Promise<OpenFile> {
-    return this.#open(this.#native.openSource(path, hash, shareWrite), path)
+  async openSource(path: string, hash: boolean, shareWrite: boolean): Promise<OpenFile> {
+    try {
+      return await this.#open(this.#native.openSource(path, hash, shareWrite), path)
+    } catch (error) {
+      // Windows says "access denied" of a folder.
+      const isDenied = error instanceof IocpError && error.winCode === ACCESS_DENIED
+      if (!isDenied || (await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error
+      const plain = plainPath(path)
+      const details = { syscall: 'open', errno: errnoOf('EISDIR'), winCode: ACCESS_DENIED, path: plain, cause: error }
+      throw new IocpError('EISDIR', `open EISDIR '${plain}': It is a folder`, details)
+    }
   }
 
   openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<OpenFile> {

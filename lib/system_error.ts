@@ -7,7 +7,7 @@ import { IocpError } from './errors.js'
 let numbers: Map<string, number> | undefined
 
 /** Node's negative number of an error name such as 'ECONNRESET'. */
-function errnoOf(code: string): number | undefined {
+export function errnoOf(code: string): number | undefined {
   numbers ??= new Map([...getSystemErrorMap()].map(([number, [name]]) => [name, number]))
   return numbers.get(code)
 }

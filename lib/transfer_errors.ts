@@ -30,6 +30,11 @@ export function transferError(code: IocpErrorCode, reason?: string, cause?: unkn
   return new IocpError(code, message, cause === undefined ? {} : { cause })
 }
 
+/** An error of a transfer about a place here; `more` is the end of the sentence. */
+export function placeError(code: IocpErrorCode, path: string, more = ''): IocpError {
+  return new IocpError(code, `${errorCodes[code]}: '${path}'${more}`, { path })
+}
+
 /** An error of a transfer whose reason is one of a file: with the place that this names. */
 export function fileError(code: IocpErrorCode, cause: IocpError): IocpError {
   const { syscall, path, dest, winCode } = cause

@@ -6,7 +6,7 @@ import { setTimeout } from 'node:timers/promises'
 import { IocpError } from './errors.js'
 import type { OpenFile } from './native_files.js'
 import { Transfer } from './transfer.js'
-import { transferError } from './transfer_errors.js'
+import { placeError, transferError } from './transfer_errors.js'
 import type { FileEnd } from './transfer_frames.js'
 import { otherName, plainPath } from './transfer_names.js'
 import type { AcceptPlan, Overwrite } from './transfer_options.js'
@@ -46,9 +46,21 @@ export function targetOf(plan: Pick<AcceptPlan, 'directory' | 'path'>, name: str
 /** Neither a path nor a link may lead out of the folder that is allowed. */
 async function checkPlace(target: string, allowed: string | undefined): Promise<void> {
   if (allowed === undefined) return
-  const [outer, inner] = await Promise.all([realpath(resolve(allowed)), realpath(dirname(target))])
-  const way = relative(toNamespacedPath(outer), toNamespacedPath(inner))
-  if (way === '..' || way.startsWith(`..\\`) || isAbsolute(way)) throw transferError('ERR_IOCP_TRANSFER_PATH')
+  const [outer, inner] = await Promise.all([resolve(allowed), dirname(target)].map(realFolder))
+  const way = relative(toNamespacedPath(outer as string), toNamespacedPath(inner as string))
+  if (way === '..' || way.startsWith(`..\\`) || isAbsolute(way)) {
+    throw placeError('ERR_IOCP_TRANSFER_PATH', plainPath(target), `, and 'transfer.directory' is '${resolve(allowed)}'`)
+  }
+}
+
+async function realFolder(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    const { code = 'EIO', errno, syscall } = error as NodeJS.ErrnoException
+    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files is not there`
+    throw new IocpError(code, message, { errno, syscall, path: plainPath(path), cause: error })
+  }
 }
 
 function isOneOf(numbers: ReadonlySet<number>, error: unknown): boolean {
@@ -78,8 +90,10 @@ export abstract class FileIn extends Transfer {
   /** Opens the part beside the target. Gives the bytes that are there already. */
   protected async open(target: string, size: number, overwrite: Overwrite, resume: boolean, hash: boolean): Promise<number> {
     await checkPlace(target, this.settings.directory)
-    if (overwrite === 'fail' && (await stat(target).catch(() => undefined)) !== undefined) {
-      throw transferError('ERR_IOCP_TRANSFER_EXISTS')
+    const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
+    // Nothing is put in the place of a folder.
+    if (found !== undefined && (overwrite === 'fail' || found.isDirectory())) {
+      throw placeError('ERR_IOCP_TRANSFER_EXISTS', plainPath(target), found.isDirectory() ? ', a folder' : '')
     }
     const { partMaxAge } = this.settings
     if (partMaxAge > 0) pruneNowAndThen(dirname(target), partMaxAge)

@@ -302,7 +302,7 @@ export class WorkerPool {
     const isLate = cause instanceof IocpError && cause.code === 'ERR_IOCP_WORKER_TIMEOUT'
     this.#failedStarts = isLate ? TRIES : this.#failedStarts + 1
     if (this.#failedStarts < TRIES) return
-    const failure = new IocpError('ERR_IOCP_WORKERS_FAILED', `No worker starts: ${cause.message}`, { cause })
+    const failure = new IocpError('ERR_IOCP_WORKERS_FAILED', `No worker starts (${String(this.#settings.module)}): ${cause.message}`, { cause })
     for (const { reject } of this.#waiting.splice(0)) reject(failure)
     const isThere = [...this.#members.values()].some(({ isReady, isLeaving }) => isReady && !isLeaving)
     if (!isThere) this.#fail(failure)

@@ -43,8 +43,6 @@ class DeliveryChunk {
   bool empty() const { return count_ == 0; }
   const uint8_t* payload() const { return payload_; }
   size_t payload_size() const { return used_; }
-  // Whether bytes of several records may stand in it. Those of a larger packet always stand alone.
-  bool is_shared() const { return used_ <= kPayloadBytes; }
   bool has_block() const { return payload_ != nullptr; }
   bool may_be_reused() const { return payload_ == nullptr || capacity_ == kPayloadBytes; }
   // What the bound counts: payload and records.

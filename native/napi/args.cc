@@ -175,7 +175,7 @@ std::string text_of(const Napi::Value& value) {
 }
 
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out,
-                         bool* shares_external) {
+                         bool* external_memory) {
   ArgumentReader reader(env, value);
   out->io_threads = static_cast<uint32_t>(reader.number("ioThreads", 1, 64));
   out->disk_threads = static_cast<uint32_t>(reader.number("diskThreads", 1, 64));
@@ -184,7 +184,7 @@ bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out,
   out->max_free_buffers = reader.signed_number("maxFreeBuffers", -1, INT32_MAX);
   out->max_free_contexts = reader.signed_number("maxFreeContexts", -1, INT32_MAX);
   out->skip_on_success = reader.boolean("skipOnSuccess");
-  *shares_external = reader.boolean("sharesExternal");
+  *external_memory = reader.boolean("externalMemory");
   return reader.finish();
 }
 

@@ -43,8 +43,8 @@ uint64_t whole_number(const Napi::Value& value);
 bool boolean_of(const Napi::Value& value);
 std::string text_of(const Napi::Value& value);
 
-// `shares_external`: see DeliveryBridge::open.
-bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out, bool* shares_external);
+// `external_memory`: see DeliveryBridge::open.
+bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out, bool* external_memory);
 bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
 bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out);
 // 'high', 'normal' or 'low' as 0, 1, 2; anything else is taken for normal.

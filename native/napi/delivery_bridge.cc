@@ -20,7 +20,7 @@ void free_block(napi_env, void* data, void*) { PayloadMemory::free(static_cast<u
 }  // namespace
 
 bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
-                          Napi::Uint32Array control, bool shares_external) {
+                          Napi::Uint32Array control, bool external_memory) {
   const auto hold = [](auto& reference, auto value) {
     reference = Napi::Persistent(value);
     reference.SuppressDestruct();  // given back in close(), on the JavaScript thread
@@ -28,7 +28,7 @@ bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
   hold(control_, control);
   hold(on_batch_, on_batch);
   control_words_ = control.Data();
-  shares_external_ = shares_external;
+  external_memory_ = external_memory;
   return waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp",
                      set_immediate);
 }
@@ -85,14 +85,11 @@ void DeliveryBridge::note_batch(const DeliveryChunk& chunk,
 bool DeliveryBridge::hand_over(napi_env env, DeliveryChunk* chunk) {
   Napi::HandleScope scope(env);
   std::memcpy(control_words_, chunk->records(), chunk->count() * sizeof(Record));
-  napi_value arguments[3];
-  if (napi_create_uint32(env, chunk->count(), &arguments[0]) != napi_ok ||
-      napi_get_boolean(env, chunk->is_shared(), &arguments[2]) != napi_ok) {
-    return false;
-  }
+  napi_value arguments[2];
+  if (napi_create_uint32(env, chunk->count(), &arguments[0]) != napi_ok) return false;
   arguments[1] = payload_of(env, chunk);
   in_batch_ = true;
-  const bool runs = hand_over_detached(env, on_batch_.Value(), 3, arguments);
+  const bool runs = hand_over_detached(env, on_batch_.Value(), 2, arguments);
   in_batch_ = false;
   return runs;
 }
@@ -104,12 +101,12 @@ napi_value DeliveryBridge::payload_of(napi_env env, DeliveryChunk* chunk) {
     (void)napi_get_undefined(env, &payload);
     return payload;
   }
-  if (external_buffers_ && size >= kExternalBytes && (shares_external_ || !chunk->is_shared())) {
+  if (external_memory_ && size >= kExternalBytes) {
     uint8_t* block = chunk->release_payload();
     const napi_status status =
         napi_create_external_arraybuffer(env, block, size, &free_block, nullptr, &payload);
     if (status == napi_ok) return payload;
-    external_buffers_ = false;  // Electron; a copy does everywhere
+    external_memory_ = false;  // Electron; a copy does everywhere
     chunk->adopt_payload(block, size);
   }
   void* data = nullptr;

@@ -24,11 +24,11 @@ class DeliveryBridge final : public LoopWaker::Target,
   DeliveryBridge& operator=(const DeliveryBridge&) = delete;
 
   // `control` receives the records of each batch just before the call. `set_immediate` is Node's own, not
-  // what a test may have put in its place. `shares_external`: memory that several records share may be
-  // handed over as it is. JavaScript marks it as not transferable, and where Node does that with a detach
-  // key, it aborts when the environment ends while marked memory is there that is not its own.
+  // what a test may have put in its place. `external_memory`: large batches may be handed over as they are.
+  // JavaScript marks the memory of batches as not transferable, and where Node does that with a detach key,
+  // it aborts when the environment ends while marked memory is there that is not its own.
   bool open(Napi::Function on_batch, Napi::Function set_immediate, Napi::Uint32Array control,
-            bool shares_external);
+            bool external_memory);
   void set_engine(Engine* engine) { engine_ = engine; }
   void keep_loop_alive(bool alive) { waker_.keep_loop_alive(alive); }
   // The engine's threads have ended. Further wake-ups do nothing.
@@ -61,8 +61,7 @@ class DeliveryBridge final : public LoopWaker::Target,
   uint32_t* control_words_ = nullptr;
   Napi::FunctionReference on_batch_;
   bool in_batch_ = false;  // JavaScript is at the records in control_
-  bool external_buffers_ = true;  // until a host refuses them
-  bool shares_external_ = false;
+  bool external_memory_ = false;  // until a host refuses it
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;
   FileJobs files_;

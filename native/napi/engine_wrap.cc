@@ -67,8 +67,8 @@ Napi::Function EngineWrap::define(Napi::Env env) {
 EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineWrap>(info) {
   const Napi::Env env = info.Env();
   EngineOptions options;
-  bool shares_external = false;
-  if (!read_engine_options(env, info[0], &options, &shares_external)) return;
+  bool external_memory = false;
+  if (!read_engine_options(env, info[0], &options, &external_memory)) return;
   if (!info[1].IsFunction() || !info[2].IsFunction()) {
     const char* name = info[1].IsFunction() ? "setImmediate" : "onBatch";
     Napi::TypeError::New(env, std::string("iocp addon: wrong argument: ") + name)
@@ -79,7 +79,7 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
   const Napi::Uint32Array control =
       Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
   if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control,
-                      shares_external)) {
+                      external_memory)) {
     Napi::Error::New(env, "iocp addon: no thread-safe function").ThrowAsJavaScriptException();
     return;
   }

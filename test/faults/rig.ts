@@ -78,7 +78,7 @@ export class Rig {
         maxFreeBuffers: 0,
         maxFreeContexts: 0,
         skipOnSuccess: true,
-        sharesExternal: true,
+        externalMemory: true,
         ...options
       },
       (records, payload) => {

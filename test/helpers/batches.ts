@@ -15,7 +15,7 @@ export interface HandMade {
 }
 
 /** Writes records to the control words and gives the arguments of onBatch. */
-export function makeBatch(control: Uint32Array, records: readonly HandMade[]): [number, ArrayBuffer | undefined, boolean] {
+export function makeBatch(control: Uint32Array, records: readonly HandMade[]): [number, ArrayBuffer | undefined] {
   const pieces: Buffer[] = []
   let size = 0
   for (const [index, made] of records.entries()) {
@@ -31,5 +31,5 @@ export function makeBatch(control: Uint32Array, records: readonly HandMade[]): [
   }
   const payload = new ArrayBuffer(size)
   Buffer.from(payload).set(Buffer.concat(pieces))
-  return [records.length, size === 0 ? undefined : payload, true]
+  return [records.length, size === 0 ? undefined : payload]
 }

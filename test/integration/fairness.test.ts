@@ -66,3 +66,52 @@ test('1 client of 25 that is always at its own bound gets its share while the ot
     expect(least, `${least} of a share of ${share} in ${seconds.toFixed(1)} s: ${packets.join(' ')}`).toBeGreaterThanOrEqual(share / 2)
   }
 })
+
+test('an iteration gets as much as a listener whose connection is paused now and then', { timeout: 180_000 }, async () => {
+  const server = createServer()
+  closeAfterTest(server)
+  const { port } = await server.listen(0, '127.0.0.1')
+  const taken: number[] = []
+  let count = 0
+  let before: number[] = []
+  let done: () => void = () => undefined
+  const finished = new Promise<void>((resolve) => {
+    done = resolve
+  })
+  const took = (index: number): void => {
+    taken[index] = (taken[index] ?? 0) + 1
+    // The first packets come before all clients do.
+    if (++count === 500_000) before = [...taken]
+    if (count === 2_500_000) done()
+  }
+  const iterate = async (connection: Connection, index: number): Promise<void> => {
+    try {
+      for await (const packet of connection) took(index + packet.length - 1)
+    } catch {
+      // The clients are ended in the middle.
+    }
+  }
+  server.on('connection', (connection) => {
+    const index = taken.push(0) - 1
+    if (index % 2 === 0) {
+      void iterate(connection, index)
+      return
+    }
+    connection.on('packet', () => {
+      took(index)
+      connection.pause()
+      connection.resume()
+    })
+  })
+  const child = startNode(fileURLToPath(new URL('programs/flooding_clients.mjs', import.meta.url)), [String(port), '6'])
+  const exited = once(child, 'exit')
+  onTestFinished(async () => {
+    child.kill()
+    await exited
+  })
+  await finished
+  const packets = taken.map((all, index) => all - (before[index] ?? 0))
+  const share = packets.reduce((sum, one) => sum + one, 0) / packets.length
+  expect(packets).toHaveLength(6)
+  expect(Math.min(...packets), packets.join(' ')).toBeGreaterThanOrEqual(share / 2)
+})

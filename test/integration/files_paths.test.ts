@@ -1,6 +1,6 @@
 /** A path with a NUL: the system would cut it there, and take another file than the one that was meant. */
 
-import { readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, createClient, createServer, pruneParts, type FileOffer } from 'iocp'
 import { expect, test } from 'vitest'
@@ -54,4 +54,35 @@ test('folders of servers, clients and connections, and of pruneParts', async () 
   const received = acceptNext(both.server, { directory: to })
   await both.client.sendFile(makeFile(from, 10))
   await received
+})
+
+test('a folder where a file is wanted: the error says so, before anything is sent', async () => {
+  const { from, to } = folders()
+  const both = await pair()
+  for (const mode of ['framed', 'raw'] as const) {
+    await expect(both.client.sendFile(from, { mode, name: 'a' })).rejects.toMatchObject({ code: 'EISDIR', syscall: 'open', path: from, winCode: 5 })
+  }
+  const taken = join(to, 'taken')
+  mkdirSync(taken)
+  for (const overwrite of ['fail', 'replace'] as const) {
+    const received = acceptNext(both.server, { path: taken, overwrite })
+    await expect(both.client.sendFile(makeFile(from, 10))).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_EXISTS' })
+    await expect(received).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_EXISTS', path: taken })
+  }
+  expect(both.server.stats()?.bytesRead).toBeLessThan(1000)
+  await works(both)
+})
+
+test('a folder for files that is not there, and a file outside of it', async () => {
+  const { from, to } = folders()
+  const nowhere = join(to, 'nowhere')
+  const lost = await pair({ transfer: { directory: nowhere } })
+  const received = acceptNext(lost.server, { directory: nowhere })
+  await expect(lost.client.sendFile(makeFile(from, 10))).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_FILE' })
+  await expect(received).rejects.toMatchObject({ name: 'IocpError', code: 'ENOENT', syscall: 'realpath', path: nowhere })
+  const both = await pair({ transfer: { directory: to } })
+  const outside = acceptNext(both.server, { path: from })
+  await expect(both.client.sendFile(makeFile(from, 10))).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_REJECTED' })
+  await expect(outside).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_PATH', path: from })
+  await works(both)
 })

@@ -145,10 +145,23 @@ describe('`iocp build` before it compiles', () => {
     })
   }
 
-  test('says what is no command', async () => {
-    const { status, stderr } = await cli('buidl')
-    assert.match(stderr, /there is no command 'buidl'/)
-    assert.equal(status, 2)
+  test('says what is no command, and what is no option', async () => {
+    for (const [words, wanted] of [
+      [['buidl'], /^iocp: there is no command 'buidl'/],
+      [['build', 'it'], /^iocp: 'build' takes no argument 'it'/],
+      [[], /^iocp: a command is missing/],
+      [['build', '--uot', 'x'], /^iocp: Unknown option '--uot'/]
+    ]) {
+      const { status, stderr } = await cli(...words)
+      assert.match(stderr, wanted)
+      assert.equal(status, 2)
+    }
+  })
+
+  test('says its version', async () => {
+    const { status, stdout } = await cli('--version')
+    assert.equal(stdout.trim(), JSON.parse(fs.readFileSync(path.join(installed, 'package.json'), 'utf8')).version)
+    assert.equal(status, 0)
   })
 
   test('leaves alone what lies beside the file that it writes', async () => {

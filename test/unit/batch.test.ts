@@ -68,8 +68,8 @@ test('a packet is a Buffer on the memory of its batch', () => {
   const { connections, reader, control } = setUp()
   const packets: Buffer[] = []
   connections[0]?.on('packet', (one) => packets.push(one))
-  const [records, payload, isShared] = makeBatch(control, [packet(0, 'abc'), packet(0, 'defg')])
-  reader.onBatch(records, payload, isShared)
+  const [records, payload] = makeBatch(control, [packet(0, 'abc'), packet(0, 'defg')])
+  reader.onBatch(records, payload)
   expect(packets.map(String)).toEqual(['abc', 'defg'])
   for (const one of packets) {
     expect(Buffer.isBuffer(one)).toBe(true)

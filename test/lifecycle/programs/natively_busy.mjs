@@ -6,7 +6,7 @@ import { Worker, isMainThread, parentPort, workerData } from 'node:worker_thread
 import { plainProfile } from '../../helpers/raw_engine.mjs'
 
 const ROUNDS = Number(process.argv[3])
-const KNOWN = { ioThreads: 1, diskThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true, sharesExternal: true }
+const KNOWN = { ioThreads: 1, diskThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true, externalMemory: true }
 const profile = plainProfile({ kind: 'raw', maxPacket: 1024 })
 
 /** Each gives a call that can be made again and again. */
