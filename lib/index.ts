@@ -1,13 +1,13 @@
 /// <reference types="node" preserve="true" />
 /** TCP servers and clients on Windows I/O completion ports. */
 
-export { setAddonPath } from './addon.js'
-export { hostAddresses, type HostAddress, type SocketAddress } from './addresses.js'
-export type { BroadcastResult } from './broadcast.js'
-export { connect, createClient, type Client } from './client.js'
-export type { CloseCause, CloseInfo } from './close_info.js'
-export type { Connection, ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection.js'
-export type { BroadcastOptions, CloseOptions, ConnectionList, DisconnectOptions, EndpointEvents, WorkerEvents } from './endpoint.js'
+export { setAddonPath } from './native/addon.js'
+export { hostAddresses, type HostAddress, type SocketAddress } from './native/addresses.js'
+export type { BroadcastResult } from './endpoint/broadcast.js'
+export { connect, createClient, type Client } from './endpoint/client.js'
+export type { CloseCause, CloseInfo } from './connection/close_info.js'
+export type { Connection, ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection/connection.js'
+export type { BroadcastOptions, CloseOptions, ConnectionList, DisconnectOptions, EndpointEvents, WorkerEvents } from './endpoint/endpoint.js'
 export {
   IocpAttemptsError,
   IocpError,
@@ -15,8 +15,8 @@ export {
   errorCodes,
   type IocpErrorCode,
   type IocpErrorDetails
-} from './errors.js'
-export type { Emitter, EventMap, Listener } from './events.js'
+} from './common/errors.js'
+export type { Emitter, EventMap, Listener } from './common/emitter.js'
 export {
   framing,
   type DelimiterOptions,
@@ -28,8 +28,8 @@ export {
   type LineOptions,
   type PacketLimits,
   type StreamLimits
-} from './framing.js'
-export type { CloseReport } from './host.js'
+} from './packets/framing.js'
+export type { CloseReport } from './engine/engine.js'
 export type {
   BackpressureOptions,
   ClientOptions,
@@ -42,28 +42,28 @@ export type {
   Lookup,
   ReconnectOptions,
   ServerOptions
-} from './options.js'
-export type { Path } from './paths.js'
-export { PacketReader, type Endian, type StringEnd } from './packet_reader.js'
-export type { PacketStream } from './packet_stream.js'
-export { PacketWriter, iocpsPackage } from './packet_writer.js'
-export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './reconnect.js'
-export { createServer, type Server, type ServerEvents } from './server.js'
-export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './stats.js'
-export type { SendCallback, SendOutcome } from './submission.js'
+} from './endpoint/options.js'
+export type { Path } from './common/paths.js'
+export { PacketReader, type Endian, type StringEnd } from './packets/reader.js'
+export type { PacketStream } from './packets/stream.js'
+export { PacketWriter, iocpsPackage } from './packets/writer.js'
+export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './endpoint/reconnecting.js'
+export { createServer, type Server, type ServerEvents } from './endpoint/server.js'
+export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
+export type { SendCallback, SendOutcome } from './native/submission.js'
 export type {
   AcceptOptions,
   ReceiveFileOptions,
   SendFileOptions,
   TransferOptions,
   TransferProgress,
-} from './transfer_options.js'
-export type { ReceivedFile } from './transfer_in.js'
-export type { FileOffer } from './transfer_offer.js'
-export { pruneParts, type PruneOptions } from './transfer_parts.js'
-export type { BroadcastFileResult } from './transfer_send.js'
-export type { SentFile } from './transfer_source.js'
-export type { Duration, Size } from './validate.js'
-export type { WorkerExitInfo } from './worker_pool.js'
-export type { Workers } from './workers.js'
-export type { JobPriority, RunOptions, WorkersOptions } from './workers_options.js'
+} from './transfer/options.js'
+export type { ReceivedFile } from './transfer/target_file.js'
+export type { FileOffer } from './transfer/offer.js'
+export { pruneParts, type PruneOptions } from './transfer/partial_files.js'
+export type { BroadcastFileResult } from './transfer/outgoing_file.js'
+export type { SentFile } from './transfer/source_file.js'
+export type { Duration, Size } from './common/option_reader.js'
+export type { WorkerExitInfo } from './jobs/worker_pool.js'
+export type { Workers } from './jobs/workers.js'
+export type { JobPriority, RunOptions, WorkersOptions } from './jobs/options.js'

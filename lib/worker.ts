@@ -2,12 +2,12 @@
 /** What a module of workers imports: `iocp/worker`. */
 
 import { isMainThread, workerData } from 'node:worker_threads'
-import type { Job, PacketJob } from './job.js'
-import { isWorkerSetup, startWorker } from './job_runner.js'
-import { OptionReader } from './validate.js'
-import { invalidArgument } from './errors.js'
+import type { Job, PacketJob } from './jobs/job.js'
+import { isWorkerSetup, startWorker } from './jobs/job_runner.js'
+import { OptionReader } from './common/option_reader.js'
+import { invalidArgument } from './common/errors.js'
 
-export type { Job, JobTarget, PacketJob } from './job.js'
+export type { Job, JobTarget, PacketJob } from './jobs/job.js'
 
 /** What a worker knows when it starts. */
 export interface WorkerContext {

@@ -37,8 +37,8 @@ export async function buildDist() {
       run(process.execPath, [compiler, '-p', 'tools/tsconfig.build.json', ...words], { cwd: fromRoot() })
     await compile('--outDir', out)
     await compile('--outDir', path.join(made, 'module'), '--module', 'esnext', '--declaration', 'false')
-    writeFile(path.join(made, 'module', 'here.js'), hereInBundle)
-    for (const name of ['cli.js', 'build_addon.js']) fs.rmSync(path.join(made, 'module', name))
+    writeFile(path.join(made, 'module', 'common', 'here.js'), hereInBundle)
+    fs.rmSync(path.join(made, 'module', 'cli'), { recursive: true })
     writeFile(path.join(made, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
     for (const kind of ['esm', 'module']) writeFile(path.join(made, kind, 'package.json'), '{ "type": "module" }\n')
     fs.copyFileSync(fromRoot('binding.gyp'), path.join(made, 'binding.gyp'))
@@ -59,7 +59,7 @@ function copyHeaders(folder) {
   writeFile(path.join(folder, 'package.json'), `${JSON.stringify({ name, version, license, main }, null, 2)}\n`)
 }
 
-/** lib/here.ts for bundlers: whatever they make of it, one of the two is there where the bundle runs. */
+/** lib/common/here.ts for bundlers: whatever they make of it, one of the two is there where the bundle runs. */
 const hereInBundle = `import { fileURLToPath } from 'node:url'
 export const here = where()
 function where() {

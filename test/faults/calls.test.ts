@@ -1,8 +1,8 @@
 /** Each socket call fails in each way that can be expected of it, while connections exchange packets. */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { cause, op, record } from '../../lib/vocabulary.js'
-import type { NativeProfile } from '../../lib/binding.js'
+import { cause, op, record } from '../../lib/native/protocol.js'
+import type { NativeProfile } from '../../lib/native/binding.js'
 import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
 import { echoClient, packetOf, type EchoResult } from './client.js'
 import { Rig, type Peer } from './rig.js'

@@ -4,7 +4,7 @@ import net from 'node:net'
 import v8 from 'node:v8'
 import vm from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { op } from '../../lib/vocabulary.js'
+import { op } from '../../lib/native/protocol.js'
 import { hasFaults } from './addon.js'
 import { HOST, Rig, type Peer } from './rig.js'
 

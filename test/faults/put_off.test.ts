@@ -1,7 +1,7 @@
 /** A connection that was fed reads again a little later: never not at all, and not later the longer it is busy. */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
+import { OPERATION_WORDS, op } from '../../lib/native/protocol.js'
 import { faultAddon, hasFaults, win } from './addon.js'
 import { Rig, type Peer } from './rig.js'
 

@@ -1,9 +1,9 @@
 /** One raw engine that echoes packets, and keeps a record of every record: whatever fails, the rules must hold. */
 
 import { expect, onTestFinished } from 'vitest'
-import type { NativeEngine, NativeEngineOptions, NativeHostOptions, NativeProfile } from '../../lib/binding.js'
-import type { NativeFraming } from '../../lib/framing.js'
-import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/vocabulary.js'
+import type { NativeEngine, NativeEngineOptions, NativeHostOptions, NativeProfile } from '../../lib/native/binding.js'
+import type { NativeFraming } from '../../lib/packets/framing.js'
+import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/native/protocol.js'
 import { plainProfile } from '../helpers/raw_engine.mjs'
 import { faultAddon } from './addon.js'
 

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { record } from '../../lib/vocabulary.js'
+import { record } from '../../lib/native/protocol.js'
 import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
 import { echoClient, type EchoResult } from './client.js'
 import { Rig, type Peer } from './rig.js'

@@ -1,17 +1,17 @@
 /** A connection's surroundings without a completion port: what is submitted can be looked at. */
 
 import { EventEmitter } from 'node:events'
-import { AddressTable } from '../../lib/addresses.js'
-import { Connection, type ConnectionOwnerEvents } from '../../lib/connection.js'
-import type { ConnectionHost } from '../../lib/connection_state.js'
-import type { Emitter } from '../../lib/events.js'
-import { GroupTable } from '../../lib/groups.js'
-import type { NativeFiles } from '../../lib/native_files.js'
-import { readProfile, type Profile } from '../../lib/settings.js'
-import { reportDrops } from '../../lib/sending.js'
-import type { ConnectionStats } from '../../lib/stats.js'
-import { Submission, type SubmissionEngine } from '../../lib/submission.js'
-import { OPERATION_WORDS, op } from '../../lib/vocabulary.js'
+import { AddressTable } from '../../lib/native/addresses.js'
+import { Connection, type ConnectionOwnerEvents } from '../../lib/connection/connection.js'
+import type { ConnectionHost } from '../../lib/connection/state.js'
+import type { Emitter } from '../../lib/common/emitter.js'
+import { GroupTable } from '../../lib/connection/groups.js'
+import type { NativeFiles } from '../../lib/transfer/native_files.js'
+import { readProfile, type Profile } from '../../lib/endpoint/read_options.js'
+import { reportDrops } from '../../lib/connection/send.js'
+import type { ConnectionStats } from '../../lib/native/stats.js'
+import { Submission, type SubmissionEngine } from '../../lib/native/submission.js'
+import { OPERATION_WORDS, op } from '../../lib/native/protocol.js'
 
 /** An operation as native code would read it. */
 export interface Operation {

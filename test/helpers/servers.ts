@@ -2,11 +2,11 @@
 
 import { once } from 'node:events'
 import { onTestFinished } from 'vitest'
-import type { CloseInfo } from '../../lib/close_info.js'
-import { createClient, type Client } from '../../lib/client.js'
-import type { Connection } from '../../lib/connection.js'
-import type { ClientOptions, ServerOptions } from '../../lib/options.js'
-import { createServer, type Server } from '../../lib/server.js'
+import type { CloseInfo } from '../../lib/connection/close_info.js'
+import { createClient, type Client } from '../../lib/endpoint/client.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import type { ClientOptions, ServerOptions } from '../../lib/endpoint/options.js'
+import { createServer, type Server } from '../../lib/endpoint/server.js'
 
 /** A server on a free port of the loopback, closed when the test is over. */
 export async function startServer(

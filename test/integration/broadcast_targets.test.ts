@@ -1,7 +1,7 @@
 /** Whom a broadcast may be for. */
 
 import { expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection.js'
+import type { Connection } from '../../lib/connection/connection.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 import { nextConnection, startServer } from '../helpers/servers.js'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { connect as netConnect } from 'node:net'
-import { framing } from '../../lib/framing.js'
+import { framing } from '../../lib/packets/framing.js'
 import { RawClient, frame, pattern } from '../helpers/raw_client.js'
 import { nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
 

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { createServer } from '../../lib/server.js'
+import { createServer } from '../../lib/endpoint/server.js'
 import { RawClient, frame, pattern } from '../helpers/raw_client.js'
 
 // Native code gives the event loop a turn between two long deliveries and must not depend on what a test fakes.

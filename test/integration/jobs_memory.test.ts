@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
+import { framing } from '../../lib/packets/framing.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
 /** With IOCP_LONG=1 (`npm run test:long`) a million of them. */

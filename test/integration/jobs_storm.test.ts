@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection.js'
-import { framing } from '../../lib/framing.js'
-import type { JobPriority } from '../../lib/workers_options.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { framing } from '../../lib/packets/framing.js'
+import type { JobPriority } from '../../lib/jobs/options.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
 /** With IOCP_LONG=1 (`npm run test:long`) for minutes. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer as createNetServer } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createServer } from '../../lib/server.js'
+import { createServer } from '../../lib/endpoint/server.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 import { nextConnection, startEcho, startServer } from '../helpers/servers.js'
 

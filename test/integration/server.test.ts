@@ -1,6 +1,6 @@
 import diagnostics from 'node:diagnostics_channel'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
+import { framing } from '../../lib/packets/framing.js'
 import { RawClient, frame, pattern } from '../helpers/raw_client.js'
 import { nextConnection, startEcho, startServer, until } from '../helpers/servers.js'
 

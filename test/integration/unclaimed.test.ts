@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { createServer as createPlainServer, type AddressInfo, type Socket } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
+import { framing } from '../../lib/packets/framing.js'
 import { RawClient, frame } from '../helpers/raw_client.js'
 import { nextConnection, nextDisconnect, startClient, startServer, until } from '../helpers/servers.js'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
-import type { Server } from '../../lib/server.js'
+import { framing } from '../../lib/packets/framing.js'
+import type { Server } from '../../lib/endpoint/server.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
 const module = new URL('../fixtures/edge_jobs.mjs', import.meta.url)

@@ -2,7 +2,7 @@
 
 import { expect, onTestFinished, test } from 'vitest'
 import { startServer, until } from '../helpers/servers.js'
-import type { Workers } from '../../lib/workers.js'
+import type { Workers } from '../../lib/jobs/workers.js'
 
 const module = new URL('../fixtures/run_jobs.mjs', import.meta.url)
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
-import type { Server } from '../../lib/server.js'
-import type { WorkersOptions } from '../../lib/workers_options.js'
+import { framing } from '../../lib/packets/framing.js'
+import type { Server } from '../../lib/endpoint/server.js'
+import type { WorkersOptions } from '../../lib/jobs/options.js'
 import { startNode } from '../helpers/programs.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 

@@ -122,7 +122,7 @@ describe('setAddonPath()', () => {
 })
 
 describe('`iocp build` before it compiles', () => {
-  const cli = (...words) => start(process.execPath, [path.join(installed, 'dist', 'cjs', 'cli.js'), ...words], { cwd: app })
+  const cli = (...words) => start(process.execPath, [path.join(installed, 'dist', 'cjs', 'cli', 'main.js'), ...words], { cwd: app })
   let gyp
 
   before(() => {
@@ -177,7 +177,7 @@ describe('`iocp build` before it compiles', () => {
 
 // node-gyp's stand-in is the cross build; everything else is what happens on Windows.
 test('`iocp build` compiles the addon from what is in the package', { skip: isWindows }, async () => {
-  const words = [path.join(installed, 'dist', 'cjs', 'cli.js'), 'build']
+  const words = [path.join(installed, 'dist', 'cjs', 'cli', 'main.js'), 'build']
   const gyp = fromRoot('tools', 'cross', 'prebuildify-gyp.mjs')
   const env = { ...process.env, NODE_PATH: fromRoot('node_modules') }
   const refused = await start(process.execPath, words, { cwd: app, env })

@@ -89,7 +89,7 @@ test('a bundle that requires the package has the same modules as one that import
   for (const [entry, out] of [['echo.mjs', 'import.cjs'], ['required.cjs', 'require.cjs']]) {
     await bundle('esbuild', entry, 'cjs', path.join('out', out))
     const text = fs.readFileSync(path.join(app, 'out', out), 'utf8')
-    assert.match(text, /iocp\/dist\/module\/server\.js/)
+    assert.match(text, /iocp\/dist\/module\/endpoint\/server\.js/)
     assert.doesNotMatch(text, /iocp\/dist\/cjs\//)
   }
 })

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { isIP } from 'node:net'
 import { expect, test } from 'vitest'
-import { ADDRESSES_BYTES, AddressTable, hostAddresses, localOf, remoteOf } from '../../lib/addresses.js'
+import { ADDRESSES_BYTES, AddressTable, hostAddresses, localOf, remoteOf } from '../../lib/native/addresses.js'
 
 function v4(a: number, b: number, c: number, d: number, port: number): Buffer {
   return Buffer.from([4, port >> 8, port & 255, a, b, c, d])

@@ -1,11 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
-import { closed, giveUp } from '../../lib/closing.js'
-import type { Connection } from '../../lib/connection.js'
-import { framing } from '../../lib/framing.js'
-import { hold } from '../../lib/intake.js'
-import { deliver, frameProblem, intakeOf, peerEnded } from '../../lib/receiving.js'
-import { drained } from '../../lib/sending.js'
-import { cause, frameError, outcome } from '../../lib/vocabulary.js'
+import { closed, giveUp } from '../../lib/connection/close.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { framing } from '../../lib/packets/framing.js'
+import { hold } from '../../lib/connection/receive_queue.js'
+import { deliver, frameProblem, intakeOf, peerEnded } from '../../lib/connection/receive.js'
+import { drained } from '../../lib/connection/send.js'
+import { cause, frameError, outcome } from '../../lib/native/protocol.js'
 import { FakeEngine, FakeHost, nextTick } from '../helpers/fake_host.js'
 
 const packet = (text: string): Buffer => Buffer.from(text)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import * as library from '../../lib/index.js'
-import { readServerOptions, readTarget } from '../../lib/settings.js'
+import { readServerOptions, readTarget } from '../../lib/endpoint/read_options.js'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const api = read('docs/api.md')

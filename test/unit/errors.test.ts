@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { CloseInfo, frameErrorCode } from '../../lib/close_info.js'
+import { CloseInfo, frameErrorCode } from '../../lib/connection/close_info.js'
 import {
   IocpAttemptsError,
   IocpError,
@@ -10,9 +10,9 @@ import {
   invalidArgument,
   invalidOption,
   show
-} from '../../lib/errors.js'
-import { fromNative, systemError } from '../../lib/system_error.js'
-import { cause, frameError } from '../../lib/vocabulary.js'
+} from '../../lib/common/errors.js'
+import { fromNative, systemError } from '../../lib/native/system_error.js'
+import { cause, frameError } from '../../lib/native/protocol.js'
 
 const docs = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
 

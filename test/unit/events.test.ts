@@ -1,6 +1,6 @@
 import { EventEmitter, on, once } from 'node:events'
 import { expect, test } from 'vitest'
-import { LazyEmitter } from '../../lib/events.js'
+import { LazyEmitter } from '../../lib/common/emitter.js'
 import { FakeHost } from '../helpers/fake_host.js'
 
 interface Events {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bothDirections, framing, isFraming } from '../../lib/framing.js'
+import { bothDirections, framing, isFraming } from '../../lib/packets/framing.js'
 
 describe('lengthField', () => {
   test('without options: 4 bytes, big-endian, not counting themselves, 1 MiB', () => {

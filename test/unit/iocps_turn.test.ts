@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 // First, as in a program: the parts of a connection know each other.
 import '../../lib/index.js'
-import { IocpsTurn } from '../../lib/transfer_iocps.js'
+import { IocpsTurn } from '../../lib/transfer/iocps.js'
 
 type Mine = NonNullable<IocpsTurn['mine']>
 type Theirs = NonNullable<IocpsTurn['theirs']>

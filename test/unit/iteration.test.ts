@@ -1,10 +1,10 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { closed, giveUp } from '../../lib/closing.js'
-import type { Connection } from '../../lib/connection.js'
-import { deliver, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/receiving.js'
-import { cause } from '../../lib/vocabulary.js'
+import { closed, giveUp } from '../../lib/connection/close.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { deliver, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
+import { cause } from '../../lib/native/protocol.js'
 import { FakeHost, nextTick } from '../helpers/fake_host.js'
 import { until } from '../helpers/servers.js'
 
@@ -107,7 +107,7 @@ test('each iteration ends by the error that the connection ended with', async ()
   for (const loop of loops) await expect(loop).rejects.toMatchObject({ code: 'ECONNRESET' })
 })
 
-/** Shares of a turn, see lib/turn.ts. The end of one and the beginning of the next may fall between two looks. */
+/** Shares of a turn, see lib/common/timers.ts. The end of one and the beginning of the next may fall between two looks. */
 const MOST_PER_TURN = 64 * 64
 
 describe('100,000 packets', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decodeError, decodeValue, encodeError, encodeResult, encodeValue } from '../../lib/job_codec.js'
+import { decodeError, decodeValue, encodeError, encodeResult, encodeValue } from '../../lib/jobs/job_codec.js'
 
 /** As it comes: in the middle of a batch that holds other things. */
 function inBatch(bytes: Uint8Array): Uint8Array {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { framing } from '../../lib/framing.js'
-import { checkContent, checkSize, sendRules } from '../../lib/outgoing.js'
+import { framing } from '../../lib/packets/framing.js'
+import { checkContent, checkSize, sendRules } from '../../lib/packets/send_rules.js'
 
 test.each([
   ['one byte', framing.lengthField({ bytes: 1 }), 0, 255],

@@ -1,6 +1,6 @@
 import { pathToFileURL } from 'node:url'
 import { expect, test } from 'vitest'
-import { toOptionalPath, toPath } from '../../lib/paths.js'
+import { toOptionalPath, toPath } from '../../lib/common/paths.js'
 
 test.each([String.raw`C:\a b\ü%.txt`, String.raw`\\server\share\a`])('the file URL of %s is that path', (path) => {
   expect(toPath(pathToFileURL(path, { windows: true }), 'path')).toBe(path)

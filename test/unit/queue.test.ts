@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { Queue } from '../../lib/queue.js'
+import { Queue } from '../../lib/common/queue.js'
 
 describe('a queue', () => {
   test('gives in the order in which it was given', () => {

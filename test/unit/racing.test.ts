@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Connection } from '../../lib/connection.js'
-import { IocpError } from '../../lib/errors.js'
-import type { Attempt } from '../../lib/host.js'
-import { readProfile, readTarget } from '../../lib/settings.js'
-import { race, type ConnectingHost } from '../../lib/racing.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { IocpError } from '../../lib/common/errors.js'
+import type { Attempt } from '../../lib/engine/engine.js'
+import { readProfile, readTarget } from '../../lib/endpoint/read_options.js'
+import { race, type ConnectingHost } from '../../lib/engine/happy_eyeballs.js'
 import { FakeHost } from '../helpers/fake_host.js'
 import { never } from '../helpers/servers.js'
-import { interleave, resolveHost, type HostTarget } from '../../lib/resolve.js'
+import { interleave, resolveHost, type HostTarget } from '../../lib/engine/resolve.js'
 
 class Host implements ConnectingHost {
   isStopping = false

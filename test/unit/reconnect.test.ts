@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { closed } from '../../lib/closing.js'
-import type { Connection } from '../../lib/connection.js'
-import { readReconnect, type ReconnectPlan } from '../../lib/settings.js'
-import { deliver } from '../../lib/receiving.js'
-import { ReconnectingConnection, retryDelay } from '../../lib/reconnect.js'
-import { cause } from '../../lib/vocabulary.js'
+import { closed } from '../../lib/connection/close.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { readReconnect, type ReconnectPlan } from '../../lib/endpoint/read_options.js'
+import { deliver } from '../../lib/connection/receive.js'
+import { ReconnectingConnection, retryDelay } from '../../lib/endpoint/reconnecting.js'
+import { cause } from '../../lib/native/protocol.js'
 import { FakeHost } from '../helpers/fake_host.js'
 
 const plan = (options: object = {}): ReconnectPlan => {

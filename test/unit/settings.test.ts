@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { IocpError } from '../../lib/errors.js'
-import { framing } from '../../lib/framing.js'
+import { IocpError } from '../../lib/common/errors.js'
+import { framing } from '../../lib/packets/framing.js'
 import {
   readEngine,
   readListen,
@@ -9,7 +9,7 @@ import {
   readServerOptions,
   readTarget,
   withFraming
-} from '../../lib/settings.js'
+} from '../../lib/endpoint/read_options.js'
 
 const server = (name: string, value: unknown): unknown => readServerOptions({ [name]: value })
 const target = (name: string, value: unknown): unknown => readTarget({ port: 1, [name]: value })

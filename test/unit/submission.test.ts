@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { Submission } from '../../lib/submission.js'
-import { op, outcome } from '../../lib/vocabulary.js'
+import { Submission } from '../../lib/native/submission.js'
+import { op, outcome } from '../../lib/native/protocol.js'
 import { FakeEngine, nextTick } from '../helpers/fake_host.js'
 
 const THRESHOLD = 1024

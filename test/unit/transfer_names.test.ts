@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { nameProblem, normalName, otherName } from '../../lib/transfer_names.js'
+import { nameProblem, normalName, otherName } from '../../lib/transfer/file_names.js'
 
 const devices = ['CON', 'PRN', 'AUX', 'NUL', 'CLOCK$', 'CONIN$', 'CONOUT$', 'COM0', 'COM1', 'COM9', 'LPT1', 'COM\u00b9', 'LPT\u00b3']
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { OptionReader, toDuration, toInteger, toSize } from '../../lib/validate.js'
+import { OptionReader, toDuration, toInteger, toSize } from '../../lib/common/option_reader.js'
 
 const any = { min: 0, max: Number.MAX_SAFE_INTEGER }
 

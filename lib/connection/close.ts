@@ -1,0 +1,185 @@
+/** The end of a connection: once, with its cause, after everything that came before it. */
+
+import { CloseInfo } from './close_info.js'
+import type { Connection } from './connection.js'
+import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
+import { withinConnection } from '../native/async_context.js'
+import { publishClose } from '../common/diagnostics.js'
+import { IocpError, errorCodes } from '../common/errors.js'
+import { hold } from './receive_queue.js'
+import type { PacketStream } from '../packets/stream.js'
+import { tellClosed } from './notify.js'
+import { transfersClosed } from '../transfer/service.js'
+import { cause, op } from '../native/protocol.js'
+
+/** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
+export function abort(connection: Connection, operation: number): void {
+  if (silence(connection)) connection._host.submission.operation(operation, connection._slot, connection._generation)
+}
+
+/** The same for all connections of a host that native code is about to cut. */
+export function silenceAll(host: Pick<ConnectionHost, 'lingering'>, open: Iterable<Connection | undefined>): void {
+  for (const connection of open) if (connection !== undefined) silence(connection)
+  for (const connection of [...host.lingering]) silence(connection)
+}
+
+/**
+ * From now on nothing but 'close' is emitted.
+ * @returns whether native code still has to close it
+ */
+function silence(connection: Connection): boolean {
+  if ((connection._flags & SILENT) !== 0) return false
+  connection._flags |= flag.destroyed
+  discard(connection)
+  const extra = extraOf(connection)
+  if (extra.stream !== undefined) {
+    throwAway(connection, extra.stream.readableLength)
+    extra.stream.destroy()
+  }
+  if (extra.pending === undefined) return true
+  // Native code is through with it; only packets that nobody took had kept the end from being told.
+  process.nextTick(finish, connection, extra.pending)
+  return false
+}
+
+/** Packets of it were lost because the program has transferred their memory away: it must not go on as if nothing had been. */
+export function loseMemory(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  extraOf(connection).cause = cause.detached
+  abort(connection, op.reset)
+}
+
+/** The last record of a connection. Its slot belongs to somebody else from now on. */
+export function closed(connection: Connection, number: number, detail: number, discarded: number): void {
+  connection._flags |= flag.gone
+  const extra = extraOf(connection)
+  extra.addresses = connection._host.addresses.copy(connection._slot)
+  const known = number === cause.local ? (extra.cause ?? number) : number
+  const info = new CloseInfo(known, detail, discarded, extra.frameError)
+  const intake = connection._intake
+  transfersClosed(connection, info)
+  if (isUnwanted(connection, info)) discard(connection)
+  endStream(connection, info.error)
+  // A large packet that nobody listens for keeps nothing back from iterations any more.
+  if (intake?.hasReaders === true) intake.remove(hold.unclaimed)
+  const isDestroyed = (connection._flags & flag.destroyed) !== 0
+  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh) && (isDestroyed || !intake.isAtWork))) {
+    finish(connection, info)
+    return
+  }
+  extra.pending = info
+  // Not a connection of ours that nobody listens to: it may be forgotten, and then it has to be free to go.
+  if (!intake.isUnclaimed) connection._host.lingering.add(connection)
+  intake.push(info)
+}
+
+/**
+ * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
+ * program made, and has not ended, may have come before its listeners; so its packets are kept where the peer ended in order.
+ */
+function isUnwanted({ _flags: flags, _intake: intake }: Connection, info: CloseInfo): boolean {
+  if ((flags & flag.destroyed) !== 0) return true
+  return intake?.isUnclaimed === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
+}
+
+/** Tells an end that only packets kept back which, as it turned out, nobody wants. */
+export function giveUpUnwanted(connection: Connection): void {
+  const pending = connection._extra?.pending
+  if (pending !== undefined && isUnwanted(connection, pending)) giveUp(connection)
+}
+
+/** Its server or client closes: packets that nobody has taken keep no end back any more, nor do those that still come. */
+export function serverCloses(connection: Connection): void {
+  connection._flags |= flag.ended | flag.unwanted
+  const intake = connection._intake
+  // In their order, so that the peer's end is told behind them.
+  if (intake?.isUnclaimed === true) intake.remove(hold.unclaimed)
+}
+
+/** Counts bytes that had arrived and that nobody gets. */
+export function throwAway(connection: Connection, bytes: number): void {
+  if (bytes === 0) return
+  const extra = extraOf(connection)
+  extra.discarded = (extra.discarded ?? 0) + bytes
+}
+
+/** Throws away what was received and not taken. */
+function discard(connection: Connection): void {
+  throwAway(connection, connection._intake?.clear() ?? 0)
+}
+
+/** Throws away a stream that nobody has had. */
+export function throwAwayStream(connection: Connection, stream: PacketStream): void {
+  throwAway(connection, stream.readableLength)
+  stream.destroy()
+}
+
+/** Everything ends: an end that is kept back by packets nobody takes is told now. Iterations still get theirs. */
+export function giveUp(connection: Connection): void {
+  const { _extra: extra, _intake: intake } = connection
+  if (extra?.pending === undefined) return
+  if (intake?.hasReaders !== true) discard(connection)
+  else if (!intake.isHeld) return
+  finish(connection, extra.pending)
+}
+
+/** One of the packets whose fate the program wants to know has been told of. */
+export function told(connection: Connection): void {
+  const extra = extraOf(connection)
+  extra.untold = (extra.untold ?? 0) - 1
+  if (extra.untold === 0 && extra.ending !== undefined) finish(connection, extra.ending)
+}
+
+/** Tells the end, as soon as all packets that were sent before have been told of. */
+export function finish(connection: Connection, ending: CloseInfo): void {
+  if ((connection._flags & flag.closed) !== 0) return
+  const extra = extraOf(connection)
+  if ((extra.untold ?? 0) > 0) {
+    // Handed over when native code was through with the connection already: their answers come behind its last record.
+    extra.ending = ending
+    extra.pending = ending
+    connection._host.lingering.add(connection)
+    return
+  }
+  connection._flags |= flag.closed
+  extra.ending = undefined
+  const info = finalInfo(extra, ending)
+  extra.info = info
+  extra.pending = undefined
+  extra.frameError = undefined
+  extra.handlerError = undefined
+  connection._host.groups.leaveAll(connection)
+  connection._host.lingering.delete(connection)
+  withinConnection(connection, tellEnd, connection, info)
+}
+
+function tellEnd(connection: Connection, info: CloseInfo): void {
+  connection._intake?.end(info)
+  if (connection._intake?.keepsPackets === true) extraOf(connection).rest = connection._intake
+  connection._intake = undefined
+  publishClose(connection, info)
+  connection._extra?.closed?.keep(info)
+  tellClosed(connection, info)
+}
+
+/** What has become known since native code told how it ended. */
+function finalInfo({ discarded = 0, handlerError, stream }: Extra, ending: CloseInfo): CloseInfo {
+  // Of a stream that breaks off, the reader gets no more than it has.
+  const unread = stream?.destroyed === false ? stream.readableLength : 0
+  const info = discarded + unread === 0 ? ending : ending._plus(discarded + unread)
+  return handlerError === undefined ? info : info._because(handlerError)
+}
+
+/** A packet that was being received as a stream will not be complete. */
+export function endStream(connection: Connection, error?: IocpError): void {
+  const stream = connection._extra?.stream
+  if (stream === undefined) return
+  extraOf(connection).stream = undefined
+  connection._intake?.streamFull(false)
+  if (!stream.destroyed) throwAway(connection, stream.readableLength)
+  const reason = error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED)
+  extraOf(connection).streamError = reason
+  // Without a listener an 'error' event would end the process. Whoever reads, then or later, gets the error all the same.
+  if (stream.listenerCount('error') === 0) stream.on('error', () => undefined)
+  stream.destroy(reason)
+}

@@ -1,0 +1,133 @@
+/** Why a connection closed, as programs see it. */
+
+import { binding } from '../native/binding.js'
+import { IocpError, type IocpErrorCode, errorCodes } from '../common/errors.js'
+import { systemError } from '../native/system_error.js'
+import { cause, frameError } from '../native/protocol.js'
+
+/**
+ * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on
+ * the way broke it off; `'timeout'` a time limit passed; `'protocol-error'` the peer sent what the framing cannot
+ * accept; `'overflow'` too much waited to be sent; `'refused'` a rule of this server; `'server-closing'` the server or
+ * client was closed; `'detached'` this program transferred the memory of packets away; `'handler-error'` a handler failed,
+ * and `onHandlerError` is `'close'`; `'io-error'` any other failure.
+ */
+export type CloseCause =
+  | 'local'
+  | 'peer-end'
+  | 'peer-reset'
+  | 'timeout'
+  | 'protocol-error'
+  | 'overflow'
+  | 'refused'
+  | 'server-closing'
+  | 'detached'
+  | 'io-error'
+  | 'handler-error'
+
+const names: Readonly<Record<number, CloseCause>> = {
+  [cause.local]: 'local',
+  [cause.peerEnd]: 'peer-end',
+  [cause.peerReset]: 'peer-reset',
+  [cause.timeout]: 'timeout',
+  [cause.protocolError]: 'protocol-error',
+  [cause.overflow]: 'overflow',
+  [cause.refused]: 'refused',
+  [cause.serverClosing]: 'server-closing',
+  [cause.detached]: 'detached',
+  [cause.ioError]: 'io-error',
+  [cause.handlerError]: 'handler-error'
+}
+
+const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
+  [frameError.tooLarge]: 'ERR_IOCP_FRAME_TOO_LARGE',
+  [frameError.negativeLength]: 'ERR_IOCP_FRAME_NEGATIVE_LENGTH',
+  [frameError.shorterThanHeader]: 'ERR_IOCP_FRAME_SHORTER_THAN_HEADER',
+  [frameError.shorterThanStrip]: 'ERR_IOCP_FRAME_SHORTER_THAN_STRIP',
+  [frameError.badFlag]: 'ERR_IOCP_FRAME_BAD_FLAG',
+  [frameError.badVarint]: 'ERR_IOCP_FRAME_BAD_VARINT',
+  [frameError.outOfMemory]: 'ERR_IOCP_FRAME_NO_MEMORY',
+  [frameError.badLength]: 'ERR_IOCP_FRAME_BAD_LENGTH',
+  [frameError.badTransfer]: 'ERR_IOCP_FRAME_BAD_TRANSFER'
+}
+
+/** The code for a number of native code's FrameError. */
+export function frameErrorCode(number: number): IocpErrorCode {
+  return frameCodes[number] ?? 'ERR_IOCP_FRAME_CORRUPT'
+}
+
+/** How a connection ended. Given to 'close' and 'disconnect'. */
+export class CloseInfo {
+  readonly cause: CloseCause
+  /** Bytes that had arrived and were thrown away: an unfinished packet, packets nobody took. */
+  readonly discardedBytes: number
+  readonly #detail: number
+  /** The error where it is more than its cause and detail say. */
+  readonly #known: IocpError | undefined
+  #error: IocpError | undefined
+
+  readonly #cause: number
+
+  /** @internal */
+  constructor(cause: number, detail: number, discardedBytes: number, known: IocpError | undefined) {
+    this.cause = names[cause] ?? 'io-error'
+    this.discardedBytes = discardedBytes
+    this.#cause = cause
+    this.#detail = detail
+    this.#known = known
+  }
+
+  /**
+   * The error behind it. Undefined for 'local', 'peer-end' and 'server-closing'. Made when it is first asked for:
+   * a thousand resets at once should not cost a thousand stack traces that nobody reads.
+   */
+  get error(): IocpError | undefined {
+    return (this.#error ??= this.#makeError())
+  }
+
+  /** @internal The same with more bytes thrown away. */
+  _plus(bytes: number): CloseInfo {
+    const more = new CloseInfo(this.#cause, this.#detail, this.discardedBytes + bytes, this.#known)
+    // A stream may have told it already, and it is known by its identity.
+    more.#error = this.#error
+    return more
+  }
+
+  /** @internal The same for a connection whose handler has failed. */
+  _because(error: IocpError): CloseInfo {
+    return new CloseInfo(cause.handlerError, 0, this.discardedBytes, error)
+  }
+
+  #makeError(): IocpError | undefined {
+    switch (this.cause) {
+      case 'local':
+      case 'peer-end':
+      case 'server-closing':
+        return undefined
+      case 'protocol-error': {
+        const code = frameErrorCode(this.#detail)
+        return this.#known ?? new IocpError(code, errorCodes[code])
+      }
+      case 'handler-error':
+        return this.#known
+      case 'overflow':
+        return new IocpError('ERR_IOCP_OVERFLOW', errorCodes.ERR_IOCP_OVERFLOW)
+      case 'refused':
+        return new IocpError('ERR_IOCP_REFUSED', errorCodes.ERR_IOCP_REFUSED)
+      case 'timeout':
+        if (this.#detail !== 0) return this.#systemError()
+        return new IocpError('ETIMEDOUT', 'The connection was closed because a time limit passed')
+      case 'peer-reset':
+        if (this.#detail !== 0) return this.#systemError()
+        return new IocpError('ECONNRESET', 'The peer reset the connection')
+      case 'detached':
+        return new IocpError('ERR_IOCP_DETACHED', errorCodes.ERR_IOCP_DETACHED)
+      case 'io-error':
+        return this.#systemError()
+    }
+  }
+
+  #systemError(): IocpError {
+    return systemError(binding(), { winCode: this.#detail })
+  }
+}

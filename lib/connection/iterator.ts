@@ -1,0 +1,68 @@
+/** Taking a connection's packets one by one. */
+
+import { DONE, type Claim, type PacketResult } from './claims.js'
+import type { Connection } from './connection.js'
+import { extraOf, flag } from './state.js'
+import { Intake } from './receive_queue.js'
+import { intakeOf } from './receive.js'
+
+/** Iterators that the program forgets without leaving them: they hold nothing back any more. */
+const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Claim }>(({ connection, claim }) => {
+  connection._intake?.detach(claim)
+})
+
+/** AsyncIterableIterator<Buffer, undefined>, which TypeScript knows only since 5.6. */
+export interface Packets extends AsyncIterableIterator<Buffer> {
+  next(): Promise<PacketResult>
+  return(): Promise<PacketResult>
+  [Symbol.asyncIterator](): this
+}
+
+/** An iteration over the packets of a connection, see the method of {@link Connection}. */
+export function iterate(connection: Connection): Packets {
+  return new PacketIterator(connection)
+}
+
+/** Where the next packet comes from: what the connection holds back now, or what it has left behind for iterations. */
+function sourceOf(connection: Connection): Intake {
+  const { closeInfo } = connection
+  if (closeInfo === undefined) return intakeOf(connection)
+  const { rest = new Intake(connection) } = extraOf(connection)
+  rest.end(closeInfo)
+  return rest
+}
+
+class PacketIterator implements Packets {
+  readonly #connection: Connection
+  readonly #claim: Claim = { waiters: new Set(), isOver: false }
+  #isLeft = false
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+    sourceOf(connection).attach(this.#claim)
+    forgotten.register(this, { connection, claim: this.#claim }, this)
+  }
+
+  next(): Promise<PacketResult> {
+    if (this.#isLeft) return Promise.resolve(DONE)
+    const connection = this.#connection
+    // Hot path: an open connection whose packets are being taken has one.
+    const source = (connection._flags & flag.closed) === 0 ? connection._intake : undefined
+    return (source ?? sourceOf(connection)).next(this.#claim, this)
+  }
+
+  return(): Promise<PacketResult> {
+    if (!this.#isLeft) {
+      this.#isLeft = true
+      forgotten.unregister(this)
+      // Packets wait for whoever is next, unless this side has ended, and so does not want any.
+      if ((this.#connection._flags & flag.ended) === 0) this.#connection._flags &= ~flag.discarding
+      this.#connection._intake?.detach(this.#claim)
+    }
+    return Promise.resolve(DONE)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}

@@ -1,0 +1,147 @@
+/** The way of packets into JavaScript: straight to the listeners, or held until somebody takes them. Hot path. */
+
+import type { Connection } from './connection.js'
+import { DEAD, SILENT, extraOf, flag } from './state.js'
+import { endStream, finish, throwAway, throwAwayStream } from './close.js'
+import { frameErrorCode } from './close_info.js'
+import { IocpFrameError } from '../common/errors.js'
+import { END, Intake, hold, type Item } from './receive_queue.js'
+import { PacketStream } from '../packets/stream.js'
+import { streamTeller, tell } from './notify.js'
+import { transfersPeerEnded } from '../transfer/service.js'
+import { frameError, op } from '../native/protocol.js'
+
+/** A packet has arrived. */
+export function deliver(connection: Connection, packet: Buffer): void {
+  if ((connection._flags & SILENT) !== 0) {
+    throwAway(connection, packet.length)
+  } else if (connection._intake !== undefined) {
+    connection._intake.push(packet)
+  } else if (!emitPacket(connection, packet)) {
+    const intake = intakeOf(connection)
+    intake.add(hold.unclaimed)
+    intake.push(packet)
+  }
+}
+
+/** False when nobody listens. */
+function emitPacket(connection: Connection, packet: Buffer): boolean {
+  if (tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0) return true
+  if ((connection._flags & flag.unwanted) === 0) return false
+  throwAway(connection, packet.length)
+  return true
+}
+
+/** What holds packets back, made when it is first needed. */
+export function intakeOf(connection: Connection): Intake {
+  return (connection._intake ??= new Intake(connection))
+}
+
+/** Hands over what was held. False when nobody listens for it. */
+export function handOver(connection: Connection, item: Item): boolean {
+  if (item instanceof Uint8Array) return emitPacket(connection, item)
+  if (item instanceof PacketStream) return handOverStream(connection, item)
+  if (item === END) emitEnd(connection)
+  else finish(connection, item)
+  return true
+}
+
+/** The peer has ended its side. */
+export function peerEnded(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  transfersPeerEnded(connection)
+  // The rest of a large packet will not come, and what is behind it must not wait for that.
+  endStream(connection)
+  if (connection._intake === undefined) emitEnd(connection)
+  else connection._intake.push(END)
+}
+
+function emitEnd(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  try {
+    tell(connection, 'end')
+  } finally {
+    // Behind whatever the handlers have sent, so that an answer to the last packet still goes out.
+    if (!connection._profile.allowHalfOpen) connection.end()
+  }
+}
+
+/** A packet begins that is too large for one Buffer. */
+export function streamBegins(connection: Connection, size: number): void {
+  if ((connection._flags & SILENT) !== 0) return
+  const stream = new PacketStream(connection, size, streamTeller(connection))
+  extraOf(connection).stream = stream
+  if (connection._intake !== undefined) {
+    connection._intake.push(stream)
+  } else if (!emitStream(connection, stream)) {
+    const intake = intakeOf(connection)
+    intake.push(stream)
+    intake.add(hold.unclaimed)
+  }
+}
+
+/** A stream that had to wait. */
+function handOverStream(connection: Connection, stream: PacketStream): boolean {
+  // Nobody has had it yet, so it was the end of the connection that left it incomplete.
+  if (stream.destroyed || emitStream(connection, stream)) return true
+  if ((connection._flags & flag.gone) === 0 || connection._intake?.hasReaders !== true) return false
+  // The iterations want what is behind it, and nobody will ever want this one.
+  throwAwayStream(connection, stream)
+  return true
+}
+
+/** False when nobody listens. */
+function emitStream(connection: Connection, stream: PacketStream): boolean {
+  let isTaken = true
+  try {
+    isTaken = tell(connection, 'stream', stream)
+  } catch (error) {
+    // As with a packet whose handler throws, it has had it. Otherwise what is behind it would wait for ever.
+    if (stream._isUntouched) stream.destroy()
+    throw error
+  } finally {
+    if (isTaken && (connection._flags & SILENT) === 0) intakeOf(connection).show(stream)
+  }
+  if (isTaken) return true
+  if ((connection._flags & (flag.discarding | flag.unwanted)) === 0) return false
+  if ((connection._flags & flag.discarding) === 0) {
+    throwAwayStream(connection, stream)
+    // So that what still comes of it is counted too.
+    extraOf(connection).stream = undefined
+  } else {
+    stream.destroy()
+  }
+  return true
+}
+
+/** A piece of that packet. */
+export function streamGoesOn(connection: Connection, bytes: Buffer): void {
+  const stream = connection._extra?.stream
+  if ((connection._flags & SILENT) !== 0 || stream === undefined) throwAway(connection, bytes.length)
+  else stream._feed(bytes)
+}
+
+/** Its last piece has come. */
+export function streamEnds(connection: Connection): void {
+  const extra = connection._extra
+  if (extra?.stream === undefined) return
+  const { stream } = extra
+  extra.stream = undefined
+  connection._intake?.streamFull(false)
+  stream._finish()
+}
+
+/** The peer sent what the framing cannot accept: native code skips that packet, or closes the connection. */
+export function frameProblem(connection: Connection, number: number, header: Buffer, size?: number): void {
+  const discarded = number === frameError.none
+  const code = discarded ? 'ERR_IOCP_FRAME_TOO_LARGE' : frameErrorCode(number)
+  const error = new IocpFrameError(code, header, discarded, size)
+  if (!discarded) extraOf(connection).frameError = error
+  tell(connection, 'frameError', error)
+}
+
+/** Starts or stops reading. */
+export function reading(connection: Connection, on: boolean): void {
+  if ((connection._flags & DEAD) !== 0) return
+  connection._host.submission.operation(on ? op.resume : op.pause, connection._slot, connection._generation)
+}

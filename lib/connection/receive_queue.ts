@@ -1,0 +1,406 @@
+/**
+ * What has arrived for a connection and cannot be handed over yet: it is paused, nobody listens, a large packet before
+ * it is still being read, or an iteration takes packets one by one. An object of this kind exists only during such
+ * times; a connection whose packets go straight to listeners has none.
+ */
+
+import type { CloseInfo } from './close_info.js'
+import { Claims, type Claim, type PacketResult } from './claims.js'
+import { PacketStream } from '../packets/stream.js'
+import { Queue } from '../common/queue.js'
+import { SHARE, nextTurn, shares } from '../common/timers.js'
+
+/** The peer has ended its side; keeps its place behind the packets. */
+export const END = Symbol('end')
+
+/** Anything that keeps its place in the order of arrival. */
+export type Item = Buffer | PacketStream | CloseInfo | typeof END
+
+/** Why items are not handed over. Several may hold at once. */
+export const hold = {
+  /** Nobody has listened so far. */
+  unclaimed: 1,
+  /** `pause()` was called. */
+  paused: 2,
+  /** A large packet has been handed over, and its reader has not had its end. */
+  stream: 4,
+  /** The connection has just been made, and who waits for it does not know yet. */
+  fresh: 8
+} as const
+
+/** An iteration takes this many bytes or packets ahead before the connection stops reading. */
+const READ_AHEAD_BYTES = 256 * 1024
+const READ_AHEAD_PACKETS = 64
+/** While no more bytes than these wait and nobody has listened so far, the connection reads on. */
+const GREETING_BYTES = 4096
+/** So many packets are kept where something else that comes behind them is waited for. */
+const KEPT_PACKETS = 4096
+
+/** The connection of an intake, as the intake sees it. */
+export interface IntakeOwner {
+  /** Hands over one item. False when it was a packet or stream that nobody listens for. */
+  _handOver(item: Item): boolean
+  /** Deals with a packet that came too early to know whether it is about a file. False when it is not. */
+  _wasFile(packet: Buffer): boolean
+  /** Starts or stops the reading of native code. */
+  _reading(on: boolean): void
+  /** Whether something is waited for that is no packet, so that packets which nobody takes do not stop the reading. */
+  _readsOn(): boolean
+  /** An iteration waits for a packet that has not come. */
+  _wanted(): void
+  /** It turned out that nobody listens. */
+  _unclaimed(): void
+  /** Nothing is held any more: packets may go straight to the listeners. */
+  _intakeEmpty(): void
+}
+
+export class Intake {
+  /** Bytes of the packets that wait here. */
+  bytes = 0
+  readonly #owner: IntakeOwner
+  readonly #items = new Queue<Item>()
+  readonly #claims = new Claims()
+  #packets = 0
+  /** The same bytes and those of the large packets that wait, as far as they have been announced. */
+  #aheadBytes = 0
+  #reasons = 0
+  /** The large packet that is being read. */
+  #shown: PacketStream | undefined
+  /** The large packet whose bytes come just now has no room for more. */
+  #isFull = false
+  /** Items in front that came before anybody could listen. */
+  #early = 0
+  /** How many items may still be handed over before others are given a share of the event loop. */
+  #share = 0
+  /** Of which round that is. */
+  #round = 0
+  #isScheduled = false
+  #isStopped = false
+  /** Packets that iterations have taken: tells one that goes on from one that rests. */
+  #taken = 0
+  #isClosing = false
+  #isWatching = false
+  /** It does not wait for the iterations any more. */
+  #isPassing = false
+  #info: CloseInfo | undefined
+
+  constructor(owner: IntakeOwner) {
+    this.#owner = owner
+  }
+
+  /** Whether the rest is only wanted by nobody so far. */
+  get isUnclaimed(): boolean {
+    return this.#reasons === hold.unclaimed && this.#claims.size === 0
+  }
+
+  /** Whether an iteration is under way. */
+  get hasReaders(): boolean {
+    return this.#claims.size > 0
+  }
+
+  /** Whether iterations have something to do: none of them asks for more. */
+  get isAtWork(): boolean {
+    return this.#claims.size > 0 && this.#claims.waiting === 0
+  }
+
+  /** Whether nothing has to be handed over, or read to its end, before what comes next. */
+  get isEmpty(): boolean {
+    return this.#items.length === 0 && this.#shown === undefined
+  }
+
+  /** Whether nothing is handed over just now, not even to an iteration. */
+  get isHeld(): boolean {
+    return this.#reasons !== 0
+  }
+
+  /** Whether one of the reasons holds. */
+  has(reason: number): boolean {
+    return (this.#reasons & reason) !== 0
+  }
+
+  /** Why nothing is read just now, as the end of a sentence; undefined while it is. */
+  get obstacle(): string | undefined {
+    if (!this.#isStopped) return undefined
+    if (this.has(hold.paused)) return 'the connection is paused'
+    if (this.has(hold.stream)) return 'a large packet is being read slowly'
+    if (this.hasReaders) return 'an iteration takes the packets slowly'
+    return "packets have come that nobody takes: listen for 'packet', or call resume()"
+  }
+
+  /** What {@link IntakeOwner._readsOn} says may have changed. */
+  reconsider(): void {
+    this.#adjust()
+  }
+
+  /** Stops handing over for a reason. */
+  add(reason: number): void {
+    this.#reasons |= reason
+    this.#adjust()
+  }
+
+  /** A reason has gone. */
+  remove(reason: number): void {
+    if ((this.#reasons & reason) === 0) return
+    this.#reasons &= ~reason
+    if (reason === hold.fresh) this.#early = this.#items.length
+    this.#schedule()
+    this.#watchClosing()
+  }
+
+  /** A large packet was handed over: what is behind it waits until its reader has had its end. */
+  show(stream: PacketStream): void {
+    this.#shown = stream
+    this.add(hold.stream)
+  }
+
+  /** Its reader has had its end, or has given it up. */
+  streamOver(stream: PacketStream): void {
+    if (this.#shown !== stream) return
+    this.#shown = undefined
+    this.remove(hold.stream)
+  }
+
+  /** Whether the large packet whose bytes come just now has no room for more. */
+  streamFull(isFull: boolean): void {
+    if (this.#isFull === isFull) return
+    this.#isFull = isFull
+    this.#adjust()
+  }
+
+  /** Something arrived. */
+  push(item: Item): void {
+    if (item instanceof Uint8Array) {
+      this.#pushPacket(item)
+      return
+    }
+    this.#count(item, 1)
+    this.#items.push(item)
+    if (item instanceof PacketStream) {
+      // It came in place of the packet that an iteration asked for.
+      if (this.#claims.waiting > 0) this.#owner._wanted()
+    } else if (item !== END) {
+      this.#isClosing = true
+      this.#watchClosing()
+    }
+    if (this.#canStep()) this.#schedule()
+    this.#adjust()
+  }
+
+  #pushPacket(packet: Buffer): void {
+    if (this.#reasons === 0 && this.#items.length === 0 && this.#give(packet)) return
+    const { length } = packet
+    this.#packets++
+    this.bytes += length
+    this.#aheadBytes += length
+    this.#items.push(packet)
+    if (!this.#isScheduled && this.#canStep()) this.#schedule()
+    // One more is no reason to read on.
+    if (!this.#isStopped) this.#adjust()
+  }
+
+  /** Throws everything away that waits. Returns the bytes of it. */
+  clear(): number {
+    let { bytes } = this
+    for (const item of this.#items.clear()) {
+      if (!(item instanceof PacketStream)) continue
+      bytes += item.readableLength
+      item.destroy()
+    }
+    this.#claims.clear()
+    this.bytes = 0
+    this.#aheadBytes = 0
+    this.#packets = 0
+    this.#early = 0
+    this.#shown = undefined
+    this.#reasons &= ~hold.stream
+    return bytes
+  }
+
+  /** The connection is over: iterations get what they have not taken, and end. */
+  end(info: CloseInfo): void {
+    for (const item of this.#items.clear()) if (item instanceof Uint8Array && this.hasReaders) this.#claims.keep(item)
+    this.#info = info
+    this.#claims.end(info)
+  }
+
+  /** Whether there are packets that iterations have not taken while the connection was there. */
+  get keepsPackets(): boolean {
+    return this.#claims.hasKept
+  }
+
+  /** An iteration begins, or goes on after {@link Intake.yieldClaims}. */
+  attach(claim: Claim): void {
+    this.#claims.add(claim)
+    this.#reasons &= ~hold.unclaimed
+    this.#watchClosing()
+  }
+
+  /** An iteration ends before the connection does; what comes next waits for whoever is next. */
+  detach(claim: Claim): void {
+    if (this.#claims.remove(claim)) this.#schedule()
+  }
+
+  /** Somebody listens: iterations that rest hold nothing back until they ask again. */
+  yieldClaims(): void {
+    if (this.#claims.removeResting()) this.#schedule()
+  }
+
+  /** The next packet for an iteration. */
+  next(claim: Claim, iterator: object): Promise<PacketResult> {
+    if (this.#info !== undefined) return this.#claims.last(claim, this.#info)
+    if (!this.#claims.has(claim)) this.attach(claim)
+    const value = this.#claims.hasKept ? this.#claims.takeKept() : this.#takeNow()
+    if (value !== undefined) {
+      this.#taken++
+      return Promise.resolve({ done: false, value })
+    }
+    const result = this.#claims.wait(claim, iterator)
+    if (this.#claims.waiting > this.#packets) this.#owner._wanted()
+    if (this.#canStep()) this.#schedule()
+    return result
+  }
+
+  /** The first packet, if it can be had without waiting. Hot path: it runs before anything has been compiled, too. */
+  #takeNow(): Buffer | undefined {
+    if (this.#reasons !== 0 || this.#early > 0 || this.#claims.waiting > 0) return undefined
+    const items = this.#items
+    const item = items.peek()
+    if (!(item instanceof Uint8Array)) return undefined
+    if (this.#share === 0) {
+      // A pump that waits for a share will answer.
+      if (this.#isScheduled || !this.#takeShare()) return undefined
+    }
+    this.#share--
+    items.shift()
+    const { length } = item
+    const wasFarBehind = this.#aheadBytes > READ_AHEAD_BYTES || items.length >= KEPT_PACKETS
+    this.#packets--
+    this.bytes -= length
+    this.#aheadBytes -= length
+    // Nothing else that it depends on can have changed.
+    if (this.#isStopped && (wasFarBehind || items.length === 0)) this.#adjust()
+    return item
+  }
+
+  #give(packet: Buffer): boolean {
+    const isTaken = this.#claims.give(packet)
+    if (isTaken) this.#taken++
+    return isTaken
+  }
+
+  #count(item: Item, sign: 1 | -1): void {
+    if (item instanceof Uint8Array) {
+      this.#packets += sign
+      this.bytes += sign * item.length
+      this.#aheadBytes += sign * item.length
+    } else if (item instanceof PacketStream) {
+      this.#aheadBytes += sign * item.size
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    if (this.#share > 0 || this.#takeShare()) process.nextTick(this.#pump)
+    else shares.wait(this.#pumpShare)
+  }
+
+  #takeShare(): boolean {
+    if (!shares.take(this.#round)) return false
+    this.#round = shares.round
+    this.#share = SHARE
+    return true
+  }
+
+  readonly #pumpShare = (): void => {
+    this.#round = shares.round
+    this.#share = SHARE
+    this.#pump()
+  }
+
+  /** Hands over what may go; in a tick of its own, so that a handler never runs inside another one. */
+  readonly #pump = (): void => {
+    this.#isScheduled = false
+    try {
+      while (this.#share > 0 && this.#step());
+    } finally {
+      // Also after a handler threw: the rest is not lost, it goes on in a tick of its own.
+      if (this.#canStep()) this.#schedule()
+      else this.#settle()
+    }
+  }
+
+  #canStep(): boolean {
+    if (this.#items.length === 0 || this.#reasons !== 0) return false
+    // An iteration has had what it took when it asks for more: until then it may answer, and so the end has to wait too.
+    return this.#claims.size === 0 || this.#claims.waiting > 0 || this.#isPassing
+  }
+
+  #step(): boolean {
+    if (!this.#canStep()) return false
+    const item = this.#items.shift()
+    if (item === undefined) return false
+    this.#share--
+    const isEarly = this.#early > 0
+    if (isEarly) this.#early--
+    this.#count(item, -1)
+    if (item instanceof Uint8Array) {
+      if ((isEarly && this.#owner._wasFile(item)) || this.#give(item)) return true
+      if (this.#claims.size > 0) {
+        this.#claims.keep(item)
+        return true
+      }
+    }
+    if (this.#owner._handOver(item)) return true
+    this.#items.unshift(item)
+    if (isEarly) this.#early++
+    this.#count(item, 1)
+    this.#reasons |= hold.unclaimed
+    this.#owner._unclaimed()
+    return false
+  }
+
+  #settle(): void {
+    this.#adjust()
+    if (this.#items.length === 0 && this.#reasons === 0 && this.#claims.size === 0) this.#owner._intakeEmpty()
+  }
+
+  /**
+   * The connection has closed and packets are left for iterations. One that goes on has them before 'close' comes; one
+   * that rests may do so for ever, so that 'close' does not wait for it, and its packets are kept.
+   */
+  #watchClosing(): void {
+    if (!this.#isClosing || this.#isWatching || this.#isPassing) return
+    if (this.#reasons !== 0 || this.#claims.size === 0) return
+    this.#isWatching = true
+    const taken = this.#taken
+    nextTurn(() => {
+      this.#isWatching = false
+      if (this.#info !== undefined) return
+      if (this.#reasons !== 0 || this.#claims.size === 0) return
+      if (taken !== this.#taken || this.#claims.waiting > 0) {
+        this.#watchClosing()
+      } else {
+        this.#isPassing = true
+        this.#schedule()
+      }
+    })
+  }
+
+  /** Reading goes on unless there is a reason against it, or an iteration is far enough behind. */
+  #adjust(): void {
+    const { length } = this.#items
+    const isFresh = (this.#reasons & hold.fresh) !== 0
+    const must = this.has(hold.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
+    const may =
+      (this.#claims.size === 0 && length > 0 && !isFresh) ||
+      length > READ_AHEAD_PACKETS ||
+      (this.#isStopped && length > 0)
+    // Where nobody has listened so far, the end of the connection shall be seen all the same; but not at any price.
+    const isGreeting = this.has(hold.unclaimed) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
+    const stop = must || (may && (length === 0 || !(isGreeting || this.#owner._readsOn())))
+    if (stop === this.#isStopped) return
+    this.#isStopped = stop
+    this.#owner._reading(!stop)
+  }
+}

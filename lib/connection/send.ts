@@ -1,0 +1,123 @@
+/** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
+
+import type { Connection, DropInfo } from './connection.js'
+import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
+import { abort } from './close.js'
+import { withinConnection } from '../native/async_context.js'
+import { tell } from './notify.js'
+import { cause, op, outcome } from '../native/protocol.js'
+
+/** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
+export const TAKEN = 0
+/** The same, but the queue is above the mark now. */
+export const TAKEN_ABOVE = 1
+/** The overflow policy says no. */
+export const DROPPED = 2
+/** The connection takes nothing any more. */
+export const CLOSED = 3
+
+/**
+ * Decides about a packet before it is handed over, and counts it.
+ *
+ * What waits is known by an estimate that is never too low: what native code said the last time, and all that was sent
+ * since. Native code is asked again only when the estimate reaches the mark. Its queue can but become shorter by the
+ * time it gets the packet, so what is admitted here is admitted there.
+ *
+ * Call `submission.reserve()` first: nothing may be submitted between this and the packet.
+ *
+ * @param bytes of the packet with its header
+ */
+export function admit(connection: Connection, bytes: number): number {
+  if ((connection._flags & NOT_WRITABLE) !== 0) return CLOSED
+  const { hardCapPackets, highWater } = connection._profile.native
+  if (connection._waitingBytes + bytes > highWater || connection._waitingPackets >= hardCapPackets) {
+    return admitAbove(connection, bytes)
+  }
+  return take(connection, bytes, TAKEN)
+}
+
+function take(connection: Connection, bytes: number, answer: number): number {
+  connection._waitingBytes += bytes
+  connection._waitingPackets++
+  connection._epoch = connection._host.submission.epoch
+  return answer
+}
+
+/** The part of {@link admit} for a queue that may be above the mark. */
+function admitAbove(connection: Connection, bytes: number): number {
+  const { hardCap, hardCapPackets, highWater, onOverflow } = connection._profile.native
+  const overCap = (): boolean =>
+    connection._waitingBytes + bytes > hardCap || connection._waitingPackets >= hardCapPackets
+  // 'drain' is still to come: the exact length makes no difference as long as there is room.
+  const waits = (connection._flags & flag.wantsDrain) !== 0
+  if (waits && onOverflow === 'queue' && !overCap()) return take(connection, bytes, TAKEN_ABOVE)
+  if (!measure(connection)) return CLOSED
+  if (connection._waitingBytes + bytes <= highWater && !overCap()) return take(connection, bytes, TAKEN)
+  // An empty queue takes a packet larger than the mark: otherwise it could never be sent.
+  const fits = (onOverflow === 'queue' || connection._waitingBytes === 0) && !overCap()
+  // Native code makes room by dropping older ones.
+  const makesRoom = onOverflow === 'drop-oldest' && bytes <= hardCap
+  if (fits || makesRoom) return take(connection, bytes, TAKEN_ABOVE)
+  if (onOverflow === 'close') {
+    extraOf(connection).cause = cause.overflow
+    abort(connection, op.destroy)
+    return CLOSED
+  }
+  const extra = extraOf(connection)
+  extra.droppedPackets = (extra.droppedPackets ?? 0) + 1
+  extra.droppedBytes = (extra.droppedBytes ?? 0) + bytes
+  if (extra.droppedPackets === 1) connection._host.reportDrops(connection)
+  wantDrain(connection)
+  return DROPPED
+}
+
+/** Finds out what waits exactly. False when the connection is gone. */
+function measure(connection: Connection): boolean {
+  const { submission } = connection._host
+  // What this connection has sent since the last submission would be missing from native code's figures.
+  if (connection._epoch === submission.epoch) submission.flush()
+  const bytes = connection._host.queued(connection._slot, connection._generation)
+  if (bytes < 0) return false
+  connection._waitingBytes = bytes
+  connection._waitingPackets = Math.max(0, connection._host.queuedPackets(connection._slot, connection._generation))
+  return true
+}
+
+/** Bytes that wait to be sent; 0 when the connection is gone. */
+export function waitingBytes(connection: Connection): number {
+  return (connection._flags & DEAD) === 0 && measure(connection) ? connection._waitingBytes : 0
+}
+
+/** Asks native code, once, to tell when the queue is low again; it tells at once when it is low already. */
+export function wantDrain(connection: Connection): void {
+  if ((connection._flags & flag.wantsDrain) !== 0) return
+  connection._flags |= flag.wantsDrain
+  connection._host.submission.operation(op.wantDrain, connection._slot, connection._generation)
+}
+
+/** Native code says that the queue is low. */
+export function drained(connection: Connection): void {
+  if ((connection._flags & flag.wantsDrain) === 0 || (connection._flags & SILENT) !== 0) return
+  connection._flags &= ~flag.wantsDrain
+  tell(connection, 'drain')
+}
+
+/** Packets were thrown away, by native code or by {@link admit}. */
+export function dropped(connection: Connection, packets: number, bytes: number, why: number): void {
+  if (packets === 0) return
+  tell(connection, 'drop', { packets, bytes, reason: dropReasons[why] ?? 'overflow' })
+}
+
+const dropReasons: Readonly<Record<number, DropInfo['reason']>> = {
+  [outcome.detached]: 'detached',
+  [outcome.unframeable]: 'framing'
+}
+
+/** Tells what {@link admit} threw away since the last time. */
+export function reportDrops(connection: Connection): void {
+  const extra = extraOf(connection)
+  const { droppedPackets = 0, droppedBytes = 0 } = extra
+  extra.droppedPackets = 0
+  extra.droppedBytes = 0
+  withinConnection(connection, dropped, connection, droppedPackets, droppedBytes, outcome.dropped)
+}

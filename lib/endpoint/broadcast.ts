@@ -1,0 +1,58 @@
+/** One payload to many connections. */
+
+import type { Connection } from '../connection/connection.js'
+import type { Host } from '../engine/engine.js'
+import { checkContent, checkSize, type SendRules } from '../packets/send_rules.js'
+import { CLOSED, DROPPED, TAKEN, admit, wantDrain } from '../connection/send.js'
+
+/** How many connections answered what, see {@link SendState}. */
+export interface BroadcastResult {
+  sent: number
+  queued: number
+  dropped: number
+  closed: number
+}
+
+/**
+ * Sends one payload to many connections. It crosses to native code once, not once for each.
+ * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT before anything is sent, when the framing of one of
+ *   the connections cannot carry it
+ */
+export function broadcast(host: Host, data: Uint8Array, targets: readonly Connection[]): BroadcastResult {
+  const result = { sent: 0, queued: 0, dropped: 0, closed: 0 }
+  const size = data.length
+  let checked: SendRules | undefined
+  for (const { _profile: profile } of targets) {
+    if (profile.rules === checked) continue
+    checked = profile.rules
+    checkSize(checked, size)
+    checkContent(checked, data)
+  }
+  const { submission } = host
+  let epoch = -1
+  let payload = { kind: 0, at: 0 }
+  for (const connection of targets) {
+    const { copyThreshold, rules } = connection._profile
+    if (!submission.hasRoom) submission.flush()
+    const answer = admit(connection, size + rules.overhead)
+    if (answer === CLOSED) {
+      result.closed++
+      continue
+    }
+    if (answer === DROPPED) {
+      result.dropped++
+      continue
+    }
+    // Its place is good for one submission; then it has to be put there again.
+    if (submission.epoch !== epoch) payload = submission.share(data, size, copyThreshold)
+    epoch = submission.epoch
+    submission.sendShared(payload.kind, connection._slot, connection._generation, payload.at, size)
+    if (answer === TAKEN) {
+      result.sent++
+    } else {
+      result.queued++
+      wantDrain(connection)
+    }
+  }
+  return result
+}

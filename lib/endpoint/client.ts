@@ -1,0 +1,205 @@
+/** Connections that this program makes. */
+
+import { inspect } from 'node:util'
+import { connectArguments } from '../common/arguments.js'
+import { requireWindows } from '../native/binding.js'
+import { Connection } from '../connection/connection.js'
+import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
+import { IocpError } from '../common/errors.js'
+import { outside } from '../common/emitter.js'
+import { Host, type CloseReport } from '../engine/engine.js'
+import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
+import { knowing, readEngine, readProfile, readReconnect, readTarget, type Profile, type Target } from './read_options.js'
+import { readWorkers } from '../jobs/options.js'
+import { race } from '../engine/happy_eyeballs.js'
+import { ReconnectingConnection } from './reconnecting.js'
+import { callWith, tellOwner } from '../connection/notify.js'
+import type { NativeEngineOptions } from '../native/binding.js'
+
+/**
+ * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs
+ * that need no more than `connect` have one without seeing it.
+ */
+export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>> {
+  readonly #options: ClientOptions
+  readonly #engine: NativeEngineOptions
+  readonly #profile: Profile
+  readonly #links = new Set<ReconnectingConnection<Data>>()
+  #closing: Promise<CloseReport> | undefined
+
+  /** @internal */
+  constructor(options: ClientOptions) {
+    const reader = knowing(options, 'connection', 'engine')
+    super(readWorkers(reader.raw('workers')))
+    reader.done()
+    this.#engine = readEngine(options)
+    this.#profile = readProfile(options)
+    this.#options = options
+  }
+
+  /**
+   * Connects. A name's addresses are tried as RFC 8305 says: the families take turns, a slow one is not waited for.
+   * Connection options that are not given are the client's.
+   *
+   * Packets that come before anybody listens are kept.
+   *
+   * @param listener called with the connection, when it is there
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ECONNREFUSED, ETIMEDOUT, ENOTFOUND and others of the
+   *   system, IocpAttemptsError when several addresses failed, the signal's reason, ERR_IOCP_CLOSING
+   */
+  connect(port: number | string, listener: (connection: Connection<Data>) => void): Promise<Connection<Data>>
+  connect(
+    port: number | string,
+    host?: string,
+    listener?: (connection: Connection<Data>) => void
+  ): Promise<Connection<Data>>
+  connect(
+    options: ConnectOptions & { reconnect: true | ReconnectOptions },
+    listener?: (link: ReconnectingConnection<Data>) => void
+  ): Promise<ReconnectingConnection<Data>>
+  connect(
+    options: ConnectOptions & { reconnect?: false | undefined },
+    listener?: (connection: Connection<Data>) => void
+  ): Promise<Connection<Data>>
+  connect(options: ConnectOptions): Promise<Connection<Data> | ReconnectingConnection<Data>>
+  connect(...given: unknown[]): Promise<Connection<Data> | ReconnectingConnection<Data>> {
+    const { options, listener } = connectArguments(given)
+    const connecting = this.#begin(options)
+    if (listener !== undefined) {
+      connecting.then(
+        (connection) => {
+          outside(() => {
+            if (connection instanceof Connection) callWith(connection, listener as (connection: Connection) => unknown)
+            else (listener as (link: ReconnectingConnection<Data>) => void)(connection)
+          })
+        },
+        () => undefined
+      )
+    }
+    return connecting
+  }
+
+  #begin(options: unknown): Promise<Connection<Data> | ReconnectingConnection<Data>> {
+    const reader = knowing(options, 'connection', 'target')
+    const plan = readReconnect(reader.raw('reconnect'))
+    reader.done()
+    const target = readTarget(options)
+    const given = Object.entries(options as ConnectOptions).filter(([, value]) => value !== undefined)
+    const profile = readProfile({ ...this.#options, ...Object.fromEntries(given) })
+    if (plan === undefined) return this.#connect(target, profile)
+    const connect = (signal: AbortSignal): Promise<Connection<Data>> => this.#connect({ ...target, signal }, profile)
+    const link = new ReconnectingConnection<Data>(connect, plan, target.signal)
+    this.#links.add(link)
+    link.once('close', () => this.#links.delete(link))
+    return link._start()
+  }
+
+  async #connect(target: Target, profile: Profile): Promise<Connection<Data>> {
+    if (this.#closing !== undefined) throw closingError()
+    return (await race(this.#open(), target, profile)) as Connection<Data>
+  }
+
+  #open(): Host {
+    if (this._host === undefined) {
+      this._host = new Host(this, this.#engine, false)
+      this._host.keepAlive(this._isReferenced)
+      this._startWorkers(this._host, this.#profile)
+      this._workers?._launch()
+    }
+    return this._host
+  }
+
+  override close(options?: CloseOptions): Promise<CloseReport> {
+    const deadline = readDeadline(options)
+    this._workers?._refuse()
+    for (const link of this.#links) link._end(closingError())
+    const host = this._host
+    if (host === undefined) return Promise.resolve({ drained: 0, cut: 0 })
+    host.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) host.silence()
+    return (this.#closing ??= this.#close(host, deadline))
+  }
+
+  async #close(host: Host, deadline: number): Promise<CloseReport> {
+    let report: CloseReport
+    try {
+      report = await this._stop(host, deadline)
+    } finally {
+      // Before 'close' is told: whoever hears of it may connect again.
+      this._host = undefined
+      this.#closing = undefined
+    }
+    outside(() => this.emit('close', report))
+    return report
+  }
+
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    const state = this.#closing !== undefined ? 'closing' : this._host !== undefined ? 'open' : 'closed'
+    return { client: state, connections: this.connections.size }
+  }
+
+  /** @internal */
+  override _openForJob(): Host {
+    if (this.#closing !== undefined) throw closingError()
+    return this.#open()
+  }
+
+  /** @internal */
+  _opened(connection: Connection): void {
+    tellOwner(connection, 'connection', connection)
+  }
+
+  /** @internal */
+  _acceptFailed(error: Error): void {
+    throw error
+  }
+}
+
+function closingError(): IocpError {
+  return new IocpError('ERR_IOCP_CLOSING', 'The client is closing')
+}
+
+/**
+ * Makes a client: a completion port of its own for connections that this program makes. It opens with the first
+ * `connect`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function createClient<Data = unknown>(options: ClientOptions = {}): Client<Data> {
+  const client = new Client<Data>(options)
+  requireWindows()
+  return client
+}
+
+let common: Client | undefined
+
+/**
+ * Connects, on a completion port that all such connections of this thread share. See {@link Client.connect}.
+ * @throws as {@link Client.connect}; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function connect<Data = unknown>(
+  port: number | string,
+  listener: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  port: number | string,
+  host?: string,
+  listener?: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions & { reconnect: true | ReconnectOptions },
+  listener?: (link: ReconnectingConnection<Data>) => void
+): Promise<ReconnectingConnection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions & { reconnect?: false | undefined },
+  listener?: (connection: Connection<Data>) => void
+): Promise<Connection<Data>>
+export function connect<Data = unknown>(
+  options: ConnectOptions
+): Promise<Connection<Data> | ReconnectingConnection<Data>>
+export function connect(...given: unknown[]): Promise<Connection | ReconnectingConnection> {
+  requireWindows()
+  common ??= new Client({})
+  // Every form of it is one of the method's too.
+  return common.connect(...(given as [ConnectOptions]))
+}

@@ -1,0 +1,307 @@
+/** What servers and clients have in common. */
+
+import { broadcast, type BroadcastResult } from './broadcast.js'
+import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
+import { within, withinConnection } from '../native/async_context.js'
+import { hold } from '../connection/receive_queue.js'
+import { publishStats } from '../common/diagnostics.js'
+import { IocpError, errorCodes, invalidArgument, invalidOption } from '../common/errors.js'
+import { checkBytes } from '../packets/send_rules.js'
+import { LazyEmitter, type Emitter, type EventMap } from '../common/emitter.js'
+import { whichConnection, type CloseReport, type Host } from '../engine/engine.js'
+import type { Path } from '../common/paths.js'
+import type { Profile } from './read_options.js'
+import type { EndpointStats } from '../native/stats.js'
+import { tellOwner } from '../connection/notify.js'
+import type { SendFileOptions } from '../transfer/options.js'
+import { broadcastFile, type BroadcastFileResult } from '../transfer/outgoing_file.js'
+import type { WorkerExitInfo } from '../jobs/worker_pool.js'
+import { WorkersControl, type Workers } from '../jobs/workers.js'
+import type { WorkersSettings } from '../jobs/options.js'
+import { OptionReader, MAX_DURATION, type Duration } from '../common/option_reader.js'
+
+/** Events of a server or client. Those of connections name the connection last. */
+export interface EndpointEvents<Data = unknown> extends ConnectionOwnerEvents<Data>, WorkerEvents<Data> {
+  /** A connection was accepted or made. */
+  connection: [connection: Connection<Data>]
+  /** Everything has ended: all connections, all threads. */
+  close: [report: CloseReport]
+}
+
+/** Events of servers and clients that have workers. */
+export interface WorkerEvents<Data = unknown> {
+  /**
+   * A routed packet's job has failed: its handler threw, it took too long, its worker ended, or too many waited. The
+   * connection goes on; it is undefined when it has closed. Jobs that `run` added tell it by their promise only.
+   */
+  jobError: [error: unknown, connection: Connection<Data> | undefined]
+  /** A worker ended that nobody had asked to; another one takes its place. */
+  workerExit: [info: WorkerExitInfo]
+}
+
+/** The open connections of a server or client. */
+export interface ConnectionList<Data = unknown> extends Iterable<Connection<Data>> {
+  /** How many there are. */
+  readonly size: number
+  /** The one with an id, if it is still open. */
+  get(id: number): Connection<Data> | undefined
+  has(id: number): boolean
+}
+
+/** To whom a broadcast goes. */
+export interface BroadcastOptions {
+  /** The members of this group only. */
+  group?: string
+  /** These only. */
+  to?: Iterable<Connection>
+  /** All but this one. */
+  except?: Connection
+}
+
+/** How connections are ended. */
+export interface DisconnectOptions {
+  /** True (default): send what is queued and end in order. False: close at once. */
+  graceful?: boolean
+}
+
+/** How a server or client is ended. */
+export interface CloseOptions {
+  /** Connections that have not ended in order by then are reset. 0 to 24 days; default 10 s. */
+  deadline?: Duration
+}
+
+const DEFAULT_DEADLINE = 10_000
+
+/** What servers and clients have in common: a completion port with connections. */
+export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
+  /** @internal There while the completion port is. */
+  _host: Host | undefined = undefined
+  /** @internal */
+  _isReferenced = true
+
+  /** The open connections. */
+  readonly connections: ConnectionList<Data>
+
+  /** @internal */
+  readonly _workers: WorkersControl | undefined
+
+  /** @internal */
+  constructor(workers: WorkersSettings | undefined) {
+    super()
+    this._workers = workers && new WorkersControl(workers, this, () => this._openForJob())
+    const host = (): Host | undefined => this._host
+    this.connections = {
+      get size() {
+        return host()?.size ?? 0
+      },
+      get: (id) => host()?.find(id) as Connection<Data> | undefined,
+      has: (id) => host()?.find(id) !== undefined,
+      *[Symbol.iterator]() {
+        for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection as Connection<Data>
+      }
+    }
+  }
+
+  /** @internal The same object, for those who only know the common events. */
+  get _common(): Emitter<EndpointEvents> {
+    return this
+  }
+
+  /**
+   * The workers.
+   * @throws IocpError ERR_IOCP_NO_WORKERS when it was made without the option `workers`
+   */
+  get workers(): Workers {
+    if (this._workers !== undefined) return this._workers
+    throw new IocpError('ERR_IOCP_NO_WORKERS', errorCodes.ERR_IOCP_NO_WORKERS)
+  }
+
+  /**
+   * Ends one connection.
+   * @param which it or its id
+   * @returns false when it is closed already
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
+   */
+  disconnect(which: number | Connection, options?: DisconnectOptions): boolean {
+    const isGraceful = readGraceful(options)
+    const connection = whichConnection(this._host, which)
+    if (connection === undefined) return false
+    if (isGraceful) connection.end()
+    else connection.destroy()
+    return true
+  }
+
+  /**
+   * Ends all connections; a server goes on to listen.
+   * @returns how many there were
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  disconnectAll(options?: DisconnectOptions): number {
+    const isGraceful = readGraceful(options)
+    let count = 0
+    for (const connection of this.connections) {
+      count++
+      if (isGraceful) connection.end()
+      else connection.destroy()
+    }
+    return count
+  }
+
+  /**
+   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied:
+   * leave it unchanged until it has been sent.
+   * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
+   */
+  broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
+    const reader = new OptionReader(options, '')
+    const targets = this.#readTargets(reader)
+    reader.done()
+    if (typeof data !== 'string') checkBytes(data)
+    const host = this._host
+    if (host === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
+    return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)
+  }
+
+  /**
+   * Sends a file to all connections, or to some, as `connection.sendFile` does. Never rejects because of one of them.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {
+    const targets = this.#readTargets(new OptionReader(options, ''))
+    const { group: _group, to: _to, except: _except, ...rest } = options
+    return broadcastFile(targets as Connection<Data>[], path, rest)
+  }
+
+  /** Whom a broadcast is for. */
+  #readTargets(reader: OptionReader): Connection[] {
+    const group = reader.text('group')
+    const to = reader.raw('to')
+    const except = reader.raw('except')
+    if (except !== undefined && !(except instanceof Connection)) throw invalidOption('except', except, 'a connection')
+    if (except !== undefined) this.#checkOwn('except', except)
+    if (to !== undefined && group !== undefined) throw invalidOption('group', group, "left out where 'to' is given")
+    const host = this._host
+    const members = group === undefined ? this.connections : (host?.groups.members(group) ?? [])
+    const targets = to === undefined ? members : new Set(toConnections(to))
+    if (to !== undefined) for (const one of targets) this.#checkOwn('to', one)
+    return [...targets].filter((one) => one !== except && one._host === host)
+  }
+
+  #checkOwn(option: string, connection: Connection): void {
+    if (connection._host.owner !== this._common) throw invalidOption(option, connection, 'a connection of this server or client')
+  }
+
+  /** The members of a group, in the order in which they joined. */
+  group(name: string): readonly Connection<Data>[] {
+    if (typeof name !== 'string') throw invalidArgument('name', name, 'text')
+    return [...(this._host?.groups.members(name) ?? [])] as Connection<Data>[]
+  }
+
+  /** Hands over now what was sent in this tick. */
+  flush(): void {
+    this._host?.submission.flush()
+  }
+
+  /** Figures; undefined while nothing is open. */
+  stats(): EndpointStats | undefined {
+    const stats = this._host?.stats()
+    if (stats !== undefined) publishStats(this, stats)
+    return stats
+  }
+
+  /** Keeps the process alive while there is something to wait for. This is the default. */
+  ref(): this {
+    this._isReferenced = true
+    this._host?.keepAlive(true)
+    return this
+  }
+
+  /** Lets the process end although there is something to wait for. */
+  unref(): this {
+    this._isReferenced = false
+    this._host?.keepAlive(false)
+    return this
+  }
+
+  /**
+   * Ends everything: sends what is queued, ends all connections in order, and resets those that have not ended when
+   * the deadline comes. Calling it again gives the same promise; when nothing is open it resolves at once.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  abstract close(options?: CloseOptions): Promise<CloseReport>
+
+  /** Ends everything in order. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal A job is added while nothing is open. */
+  abstract _openForJob(): Host
+
+  /** @internal Right behind the host's making, before there is a connection. */
+  _startWorkers(host: Host, profile: Profile): void {
+    this._workers?._start(host, profile)
+  }
+
+  /** @internal Ends the jobs, the connections and the workers, in this order. */
+  async _stop(host: Host, deadline: number): Promise<CloseReport> {
+    const workers = this._workers
+    if (workers === undefined) return host.stop(deadline)
+    const begun = performance.now()
+    host.closeListeners()
+    await workers._drain(deadline)
+    const left = Math.max(0, Math.round(deadline - (performance.now() - begun)))
+    const [report] = await Promise.all([host.stop(left), workers._end(left)])
+    workers._ended()
+    return report
+  }
+
+  /** @internal */
+  _jobError(error: unknown, connection: Connection | undefined): void {
+    if (connection !== undefined) withinConnection(connection, tellOwner, connection, 'jobError', error, connection)
+    else within(this._host?.context, () => this._common.emit('jobError', error, connection))
+  }
+
+  /** @internal */
+  _workerExit(info: WorkerExitInfo): void {
+    if (within(this._host?.context, () => this._common.emit('workerExit', info))) return
+    const why = info.error?.message ?? `exit code ${info.exitCode}`
+    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
+  }
+
+  /** @internal Somebody listens for packets: those that waited for it go out. Or for files: what is behind them is read. */
+  override _listened(event: string): void {
+    const isForPackets = event === 'packet' || event === 'stream'
+    if (!isForPackets && event !== 'file') return
+    for (const { _intake: intake } of this.connections) {
+      if (isForPackets) intake?.remove(hold.unclaimed)
+      else intake?.reconsider()
+    }
+  }
+}
+
+function toConnections(value: unknown): Connection[] {
+  const list = typeof value === 'object' && value !== null && Symbol.iterator in value ? [...(value as Iterable<unknown>)] : [value]
+  return list.map((one) => {
+    if (one instanceof Connection) return one
+    throw invalidOption('to', one, 'an iterable of connections')
+  })
+}
+
+function readGraceful(options: unknown): boolean {
+  const reader = new OptionReader(options, '')
+  const isGraceful = reader.boolean('graceful', true)
+  reader.done()
+  return isGraceful
+}
+
+/**
+ * The deadline of `close`, in milliseconds.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readDeadline(options: unknown): number {
+  const reader = new OptionReader(options, '')
+  const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, DEFAULT_DEADLINE)
+  reader.done()
+  return deadline
+}

@@ -1,0 +1,218 @@
+/** A TCP server on a completion port of its own. */
+
+import { isIP } from 'node:net'
+import { inspect } from 'node:util'
+import type { SocketAddress } from '../native/addresses.js'
+import { listenArguments, serverArguments } from '../common/arguments.js'
+import { requireWindows } from '../native/binding.js'
+import type { Connection } from '../connection/connection.js'
+import { capture, within, type Context } from '../native/async_context.js'
+import { publishListening } from '../common/diagnostics.js'
+import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
+import { IocpError } from '../common/errors.js'
+import { outside, tellError } from '../common/emitter.js'
+import { Host, type CloseReport } from '../engine/engine.js'
+import type { ListenOptions, ServerOptions } from './options.js'
+import { readListen, readServerOptions, type ServerSettings } from './read_options.js'
+import { resolveHost } from '../engine/resolve.js'
+import { tellOwner } from '../connection/notify.js'
+
+/** Events of a server. */
+export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
+  /** `listen` has succeeded. */
+  listening: []
+  /** `listen` has failed; it also rejects. Nothing happens when nobody listens. */
+  error: [error: Error]
+  /** A connection could not be accepted; the server goes on. */
+  acceptError: [error: Error]
+}
+
+/** Windows says that there is no IPv6, in one of these ways. */
+const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
+
+/** A TCP server. Made by {@link createServer}. */
+export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
+  readonly #settings: ServerSettings
+  #address: SocketAddress | undefined
+  #starting: Promise<SocketAddress> | undefined
+  #closing: Promise<CloseReport> | undefined
+
+  /** @internal */
+  constructor(settings: ServerSettings) {
+    super(settings.workers)
+    this.#settings = settings
+  }
+
+  /** Whether the server accepts connections. */
+  get listening(): boolean {
+    return this.#address !== undefined
+  }
+
+  /** Where the server listens; null when it does not. */
+  address(): SocketAddress | null {
+    return this.#address ?? null
+  }
+
+  /**
+   * Starts. Either all of it succeeds or nothing is left behind. After `close` a server can start again.
+   *
+   * @param options.port 0 to 65535; 0 (default) lets the system choose
+   * @param options.host address or name, of which the first address is taken. Default `'::'`, which takes IPv4 too;
+   *   where there is no IPv6, `'0.0.0.0'`
+   * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 4096
+   * @param callback a listener for 'listening'
+   * @returns where the server listens
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_SERVER_ALREADY_LISTEN; by rejecting: EADDRINUSE, EACCES,
+   *   EADDRNOTAVAIL, ERR_IOCP_NO_ADDRESS, ERR_IOCP_CLOSING and others of the system
+   */
+  listen(options?: ListenOptions, callback?: () => void): Promise<SocketAddress>
+  listen(callback: () => void): Promise<SocketAddress>
+  listen(port: number | string, callback?: () => void): Promise<SocketAddress>
+  listen(port: number | string, hostOrBacklog?: string | number, callback?: () => void): Promise<SocketAddress>
+  listen(port: number | string, host?: string, backlog?: number, callback?: () => void): Promise<SocketAddress>
+  listen(...given: unknown[]): Promise<SocketAddress> {
+    const { options: chosen, callback } = listenArguments(given)
+    const options = readListen(chosen)
+    if (this.#starting !== undefined || this._host !== undefined) {
+      throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
+    }
+    const starting = this.#start(options, capture())
+    this.#starting = starting
+    if (callback !== undefined) {
+      // Not called later, when another attempt succeeds.
+      this.once('listening', callback)
+      starting.catch(() => this.off('listening', callback))
+    }
+    return starting
+  }
+
+  async #start(options: ReturnType<typeof readListen>, context: Context | undefined): Promise<SocketAddress> {
+    let address: SocketAddress
+    try {
+      address = await this.#open(options, context)
+    } catch (error) {
+      const host = this._host
+      this._host = undefined
+      if (host !== undefined) await this._stop(host, 0)
+      this.#failed(error as Error)
+      throw error
+    }
+    this.#starting = undefined
+    this.#address = address
+    this._workers?._launch()
+    publishListening(this, address)
+    outside(() => this.emit('listening'))
+    return address
+  }
+
+  #failed(error: Error): void {
+    const starting = this.#starting
+    // Whoever hears of it may try again.
+    this.#starting = undefined
+    // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
+    if (this.listenerCount('error') > 0) starting?.catch(() => undefined)
+    outside(() => {
+      tellError(this, error)
+    })
+  }
+
+  async #open(
+    { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
+    context: Context | undefined
+  ): Promise<SocketAddress> {
+    const { accepts, engine, maxConnections, profile } = this.#settings
+    const addresses =
+      host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
+    // Never in the tick of the call, so that there is time to add listeners.
+    await Promise.resolve()
+    if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
+    const opened = new Host(this, engine, true, context)
+    this._host = opened
+    opened.keepAlive(this._isReferenced)
+    this._startWorkers(opened, profile)
+    for (const [index, address] of addresses.entries()) {
+      const family = isIP(address) === 6 ? 6 : 4
+      const dualStack = address === '::'
+      const options = { address, port, family, dualStack, exclusive, backlog, accepts, maxConnections } as const
+      try {
+        return opened.listenerAddress(opened.listen(options, profile))
+      } catch (error) {
+        const isLast = index === addresses.length - 1
+        if (isLast || !(error instanceof IocpError) || !NO_IPV6.has(error.code)) throw error
+      }
+    }
+    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name '${host ?? ''}' has no address`)
+  }
+
+  override close(options?: CloseOptions): Promise<CloseReport> {
+    const deadline = readDeadline(options)
+    this._workers?._refuse()
+    this._host?.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) this._host?.silence()
+    return (this.#closing ??= this.#close(deadline))
+  }
+
+  async #close(deadline: number): Promise<CloseReport> {
+    // A start that is under way sees that the server closes, and fails.
+    await Promise.resolve()
+    await this.#starting?.catch(() => undefined)
+    const host = this._host
+    let report: CloseReport = { drained: 0, cut: 0 }
+    this.#address = undefined
+    try {
+      if (host !== undefined) report = await this._stop(host, deadline)
+    } finally {
+      // Before 'close' is told: whoever hears of it may listen again.
+      this._host = undefined
+      this.#closing = undefined
+    }
+    if (host !== undefined) {
+      within(host.context, () => {
+        outside(() => this.emit('close', report))
+      })
+    }
+    return report
+  }
+
+  /** What console.log shows. */
+  [inspect.custom](): unknown {
+    const open = this.listening ? 'listening' : this.#starting === undefined ? 'closed' : 'starting'
+    const state = this.#closing === undefined ? open : 'closing'
+    return { server: state, address: this.address(), connections: this.connections.size }
+  }
+
+  /** @internal */
+  override _openForJob(): Host {
+    throw new IocpError('ERR_IOCP_CLOSING', 'The server has no workers before it listens, or when it has closed')
+  }
+
+  /** @internal */
+  _opened(connection: Connection): void {
+    tellOwner(connection, 'connection', connection)
+  }
+
+  /** @internal */
+  _acceptFailed(error: Error): void {
+    this.emit('acceptError', error)
+  }
+}
+
+/**
+ * Makes a server. It does nothing before `listen`.
+ * @typeParam Data what `connection.data` holds, once the program has put it there
+ * @param connectionListener a listener for 'connection'
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
+ */
+export function createServer<Data = unknown>(connectionListener: (connection: Connection<Data>) => void): Server<Data>
+export function createServer<Data = unknown>(
+  options?: ServerOptions,
+  connectionListener?: (connection: Connection<Data>) => void
+): Server<Data>
+export function createServer(...given: unknown[]): Server {
+  const { options, listener } = serverArguments(given)
+  const settings = readServerOptions(options)
+  requireWindows()
+  const server = new Server(settings)
+  if (listener !== undefined) server.on('connection', listener)
+  return server
+}

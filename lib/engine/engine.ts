@@ -1,0 +1,460 @@
+/**
+ * One completion port and everything that belongs to it in JavaScript: its connections, its way in and its way out.
+ * A server or client has one while it is in use.
+ */
+
+import { AddressTable } from '../native/addresses.js'
+import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
+import {
+  binding,
+  type NativeBinding,
+  type NativeConnect,
+  type NativeEngine,
+  type NativeEngineOptions,
+  type NativeJobs,
+  type NativeListen
+} from '../native/binding.js'
+import { giveUp, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
+import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
+import { within, withinConnection, withoutContext, type Context } from '../native/async_context.js'
+import { SILENT, extraOf, flag, type ConnectionHost } from '../connection/state.js'
+import { BatchReport, publishConnection } from '../common/diagnostics.js'
+import { invalidArgument, type IocpError } from '../common/errors.js'
+import { outside, type Emitter } from '../common/emitter.js'
+import { GroupTable } from '../connection/groups.js'
+import { hold } from '../connection/receive_queue.js'
+import { NativeFiles } from '../transfer/native_files.js'
+import { ProfileTable } from './profile_table.js'
+import type { Profile } from '../endpoint/read_options.js'
+import { intakeOf } from '../connection/receive.js'
+import { connectionRecord, jobRecord, type JobSink } from './record_dispatch.js'
+import { reportDrops } from '../connection/send.js'
+import type { ConnectionStats, EndpointStats } from '../native/stats.js'
+import { Submission } from '../native/submission.js'
+import { fromNative, systemError } from '../native/system_error.js'
+import { nextTurn } from '../common/timers.js'
+import { SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+
+/** How an end went. */
+export interface CloseReport {
+  /** Connections that ended in order. */
+  readonly drained: number
+  /** Connections that were cut off when the deadline came. */
+  readonly cut: number
+}
+
+/** The server or client that a host works for. */
+export interface HostOwner {
+  readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount' | 'rawListeners'>
+  /** A connection was accepted or made. */
+  _opened(connection: Connection): void
+  /** Accepting failed for the moment. */
+  _acceptFailed(error: Error): void
+  stats(): unknown
+}
+
+/** An attempt to connect that native code is busy with. */
+export interface Attempt {
+  readonly profile: Profile
+  /** The context of whoever connects. */
+  readonly context: Context | undefined
+  /** False once nobody waits for it any more: a connection that comes all the same is closed unseen. */
+  isWanted: boolean
+  connected(connection: Connection): void
+  failed(winCode: number): void
+}
+
+export class Host implements ConnectionHost, BatchSink {
+  readonly submission: Submission
+  readonly files: NativeFiles
+  readonly addresses = new AddressTable()
+  readonly groups = new GroupTable()
+  readonly lingering = new Set<Connection>()
+  readonly connections: (Connection | undefined)[] = []
+  /** The context of whoever listens. */
+  readonly context: Context | undefined
+  /** Open connections. */
+  size = 0
+  /** Where records about jobs go, when there are workers. */
+  jobSink: JobSink | undefined = undefined
+
+  readonly #binding: NativeBinding
+  readonly #native: NativeEngine
+  readonly #owner: HostOwner
+  readonly #profiles: ProfileTable
+  readonly #listeners: Profile[] = []
+  readonly #attempts = new Map<number, Attempt>()
+  readonly #report = new BatchReport()
+  readonly #staysForIdle: boolean
+  #nextToken = 1
+  #withDrops: Connection[] = []
+  #fresh: Connection[] = []
+  #stopping: Promise<CloseReport> | undefined
+  #reportStop: (report: CloseReport) => void = () => undefined
+  #isEnding = false
+  #isSilent = false
+  /** Connections that came behind that: native code cuts them, and nobody hears of them. */
+  #unseen = 0
+  #isWanted = true
+  #isReferenced = true
+
+  /**
+   * @param staysForIdle whether the process is kept alive without any connection, as by a server that listens
+   * @param context the context of accepted connections
+   * @throws IocpError when the completion port or its threads cannot be made
+   */
+  constructor(owner: HostOwner, options: NativeEngineOptions, staysForIdle: boolean, context?: Context) {
+    this.#owner = owner
+    this.context = context
+    this.#staysForIdle = staysForIdle
+    this.#binding = binding()
+    // The reader needs the engine's words and the engine needs the reader's callback.
+    let onBatch: BatchReader['onBatch'] = () => undefined
+    try {
+      const call: BatchReader['onBatch'] = (records, payload) => {
+        onBatch(records, payload)
+      }
+      const native = { ...options, externalMemory: !marksWithKey }
+      this.#native = withoutContext(() => new this.#binding.Engine(native, call, nextTurn))
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
+    this.submission = new Submission(this.#native)
+    this.#profiles = new ProfileTable(this.#native, this.submission)
+    this.files = new NativeFiles(this.#binding, this.#native, () => {
+      this.#adjustReference()
+    })
+    onBatch = new BatchReader(this.#native.batchControl, this).onBatch
+    this.#adjustReference()
+  }
+
+  /** The native side of the jobs. */
+  get jobs(): NativeJobs {
+    return this.#native
+  }
+
+  /** The server or client closes: from now on nothing more is taken over to be sent. */
+  beginEnd(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    for (const connection of this.connections) if (connection !== undefined) serverCloses(connection)
+  }
+
+  /** Stops accepting; what is open goes on. */
+  closeListeners(): void {
+    for (const listener of this.#listeners.keys()) this.#native.closeListener(listener)
+  }
+
+  get owner(): HostOwner['_common'] {
+    return this.#owner._common
+  }
+
+  queued(slot: number, generation: number): number {
+    return this.#native.queued(slot, generation)
+  }
+
+  queuedPackets(slot: number, generation: number): number {
+    return this.#native.queuedPackets(slot, generation)
+  }
+
+  /** The number under which native code knows a behaviour; equal ones have the same. */
+  profileIndex(profile: Profile): number {
+    return this.#profiles.indexOf(profile)
+  }
+
+  connectionInfo(slot: number, generation: number): ConnectionStats | undefined {
+    return this.#native.connectionInfo(slot, generation)
+  }
+
+  stats(): EndpointStats {
+    return this.#native.stats()
+  }
+
+  /** The open connection with an id. */
+  find(id: number): Connection | undefined {
+    // A program may give anything.
+    const connection = typeof id === 'number' ? this.connections[id % SLOTS] : undefined
+    return connection?.id === id ? connection : undefined
+  }
+
+  /**
+   * Opens a listener.
+   * @throws IocpError EADDRINUSE and the like
+   */
+  listen(options: Omit<NativeListen, 'profile'>, profile: Profile): number {
+    try {
+      const listener = this.#native.listen({ ...options, profile: this.profileIndex(profile) })
+      this.#listeners[listener] = profile
+      return listener
+    } catch (error) {
+      throw fromNative(this.#binding, error, options)
+    }
+  }
+
+  listenerAddress(listener: number): { address: string; family: 'IPv4' | 'IPv6'; port: number } {
+    return this.#native.listenerAddress(listener)
+  }
+
+  /**
+   * Begins an attempt to connect; the attempt is told how it went, in a later tick.
+   * @returns how to give it up
+   * @throws IocpError when it cannot even begin
+   */
+  connect(options: Omit<NativeConnect, 'token' | 'profile'>, attempt: Attempt): () => void {
+    const token = this.#nextToken
+    this.#nextToken = (token % 0x7fff_ffff) + 1
+    try {
+      this.#native.connect({ ...options, token, profile: this.profileIndex(attempt.profile) })
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
+    this.#attempts.set(token, attempt)
+    this.#adjustReference()
+    return () => {
+      attempt.isWanted = false
+      if (this.#attempts.has(token)) this.#native.cancelConnect(token)
+    }
+  }
+
+  /** The error for a number of Windows. */
+  error(winCode: number, syscall: string, address?: string, port?: number): IocpError {
+    return systemError(this.#binding, { winCode, syscall, address, port })
+  }
+
+  /** Whether {@link Host.stop} was called. */
+  get isStopping(): boolean {
+    return this.#stopping !== undefined
+  }
+
+  /** Whether somebody waits for a job has changed. */
+  jobsChanged(): void {
+    this.#adjustReference()
+  }
+
+  /** Whether this keeps the process alive. */
+  keepAlive(isWanted: boolean): void {
+    this.#isWanted = isWanted
+    this.#adjustReference()
+  }
+
+  /** Ends all connections within the deadline, in milliseconds, and then the threads. */
+  stop(deadline: number): Promise<CloseReport> {
+    return (this.#stopping ??= new Promise((resolve) => {
+      this.#reportStop = resolve
+      this.submission.flush()
+      this.#native.stop(deadline)
+      // The end is waited for, whether or not the rest keeps the process alive.
+      this.#isWanted = true
+      this.#adjustReference(true)
+    }))
+  }
+
+  /** Everything is about to be cut by {@link Host.stop}: from now on its connections emit nothing but 'close'. */
+  silence(): void {
+    this.#isSilent = true
+    silenceAll(this, this.connections)
+  }
+
+  reportDrops(connection: Connection): void {
+    if (this.#withDrops.push(connection) > 1) return
+    process.nextTick(() => {
+      const connections = this.#withDrops
+      this.#withDrops = []
+      for (const one of connections) reportDrops(one)
+    })
+  }
+
+  beginBatch(): void {
+    this.submission.beginBatch()
+  }
+
+  endBatch(records: number, payloadBytes: number): void {
+    this.submission.endBatch()
+    this.#report.report(this.#owner, records, payloadBytes)
+  }
+
+  lost(kind: number, slot: number, generation: number, c: number): void {
+    if (kind === record.connection || kind === record.connected) {
+      this.record(kind, slot, generation, 0, 0, c, undefined) // without its addresses
+    } else if (kind >= record.job) {
+      this.record(kind, slot, generation, 0, 0, jobOutcome.failed, undefined)
+    } else {
+      const connection = this.find(generation * SLOTS + slot)
+      if (connection !== undefined) loseMemory(connection)
+    }
+  }
+
+  record(
+    kind: number,
+    slot: number,
+    generation: number,
+    a: number,
+    b: number,
+    c: number,
+    payload: ArrayBuffer | undefined
+  ): void {
+    switch (kind) {
+      case record.connection: {
+        if (this.#isSilent) {
+          this.#unseen++
+          return
+        }
+        const profile = this.#listeners[c]
+        if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, payload, a, b, true))
+        return
+      }
+      case record.connected:
+        this.#connected(slot, generation, c, payload, a, b)
+        return
+      case record.connectFailed:
+        this.#take(c)?.failed(a)
+        return
+      case record.sent:
+        this.submission.settle(a, b)
+        return
+      case record.listenerError:
+        within(this.context, () => {
+          this.#owner._acceptFailed(this.error(a, 'accept'))
+        })
+        return
+      case record.stopped:
+        this.#stopped({ drained: a, cut: Math.max(0, b - this.#unseen) })
+        return
+    }
+    const id = generation * SLOTS + slot
+    const connection = this.find(id)
+    if (kind >= record.job) {
+      jobRecord(this.jobSink, kind, id, connection, a, b, c, payload)
+      return
+    }
+    if (connection === undefined) return
+    if (kind === record.close) {
+      this.connections[slot] = undefined
+      this.size--
+      this.#adjustReference()
+    }
+    withinConnection(connection, connectionRecord, connection, kind, a, b, c, payload)
+  }
+
+  #open(
+    slot: number,
+    generation: number,
+    profile: Profile,
+    payload: ArrayBuffer | undefined,
+    at: number,
+    length: number,
+    accepted: boolean
+  ): Connection {
+    const connection = new Connection(this, slot, generation, profile, accepted)
+    if (this.#isEnding) connection._flags |= flag.ended | flag.unwanted
+    if (payload !== undefined) this.addresses.set(slot, payload, at, length)
+    this.connections[slot] = connection
+    this.size++
+    this.#adjustReference()
+    if (profile.receive > 0) this.submission.operation(op.demand, slot, generation, profile.receive)
+    if (this.#isSilent) silenceAll(this, [connection])
+    return connection
+  }
+
+  /** Tells of a new connection. */
+  #announce(connection: Connection): void {
+    withinConnection(connection, () => {
+      publishConnection(this.#owner, connection)
+      this.#owner._opened(connection)
+    })
+  }
+
+  #connected(
+    slot: number,
+    generation: number,
+    token: number,
+    payload: ArrayBuffer | undefined,
+    at: number,
+    length: number
+  ): void {
+    const attempt = this.#take(token)
+    if (attempt?.isWanted === true) {
+      const connection = this.#open(slot, generation, attempt.profile, payload, at, length, false)
+      if (attempt.context !== undefined) extraOf(connection).context = attempt.context
+      this.#keepFresh(connection)
+      attempt.connected(connection)
+      this.#announce(connection)
+    } else {
+      // Another address was faster, or it was given up: nobody will ever see this one.
+      this.submission.operation(op.destroy, slot, generation)
+    }
+  }
+
+  /**
+   * Whoever waits for a connection gets it by a promise, and so learns of it after this batch, in which packets and even
+   * its end may follow. They wait until then.
+   */
+  #keepFresh(connection: Connection): void {
+    intakeOf(connection).add(hold.fresh)
+    if (this.#fresh.push(connection) > 1) return
+    nextTurn(() => {
+      const connections = this.#fresh
+      this.#fresh = []
+      for (const one of connections) one._intake?.remove(hold.fresh)
+    })
+  }
+
+  #take(token: number): Attempt | undefined {
+    const attempt = this.#attempts.get(token)
+    this.#attempts.delete(token)
+    this.#adjustReference()
+    return attempt
+  }
+
+  #stopped(report: CloseReport): void {
+    // What JavaScript still has open of files is closed by native threads.
+    this.files.whenIdle(() => {
+      this.#leave(report)
+    })
+  }
+
+  #leave(report: CloseReport): void {
+    // Not in the batch that told: join() gives back the memory that the batch lies in.
+    nextTurn(() => {
+      this.#native.join()
+      this.submission.end()
+      this.#tellEnds(report)
+    })
+  }
+
+  /** What still waits to be told, and then that everything has ended. An iteration that goes on may take some turns. */
+  #tellEnds(report: CloseReport): void {
+    for (const connection of this.lingering) {
+      outside(() => {
+        giveUp(connection)
+      })
+    }
+    if (this.lingering.size === 0) {
+      this.#reportStop(report)
+    } else {
+      nextTurn(() => {
+        this.#tellEnds(report)
+      })
+    }
+  }
+
+  #adjustReference(isStopping = this.#stopping !== undefined): void {
+    // A file may outlive its connection by what a disk thread still does; whoever waits for it has to hear of its end.
+    const hasWork = this.jobSink?.isBusy === true || this.files.active > 0 || this.#attempts.size > 0
+    const isReferenced = this.#isWanted && (hasWork || this.#staysForIdle || this.size > 0 || isStopping)
+    if (isReferenced === this.#isReferenced) return
+    this.#isReferenced = isReferenced
+    if (isReferenced) this.#native.ref()
+    else this.#native.unref()
+  }
+}
+
+/**
+ * The open connection that is meant.
+ * @throws IocpError ERR_INVALID_ARG_TYPE
+ */
+export function whichConnection(host: Host | undefined, which: number | Connection): Connection | undefined {
+  if (typeof which === 'number') return host?.find(which)
+  if (!((which as unknown) instanceof Connection)) throw invalidArgument('which', which, 'a connection or its id')
+  return (which._flags & SILENT) === 0 && host?.find(which.id) === which ? which : undefined
+}

@@ -1,0 +1,359 @@
+/** Runs jobs in a worker: what native code hands over goes to the handlers, what they answer goes back. Hot path. */
+
+import { AsyncResource } from 'node:async_hooks'
+import { setImmediate } from 'node:timers'
+import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import { addonPath, setAddonPath } from '../native/addon.js'
+import { PacketBuffer } from '../engine/batch_reader.js'
+import { binding, type NativeWorkerPort } from '../native/binding.js'
+import { IocpError } from '../common/errors.js'
+import type { NativeFraming } from '../packets/framing.js'
+import { Job, generationOf, slotOf } from './job.js'
+import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
+import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
+import { Submission } from '../native/submission.js'
+import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+
+/** What the main thread gives a worker to begin with. */
+export interface WorkerSetup {
+  readonly iocp: {
+    readonly key: number
+    readonly number: number
+    /** How the server's connections send, unless they changed it. */
+    readonly send: NativeFraming
+    /** Whether files may be transferred, so that their types are reserved. */
+    readonly transfers: boolean
+    readonly endDeadline: number
+    /** The addon that the main thread uses. */
+    readonly addon: string | undefined
+  }
+  readonly data: unknown
+}
+
+/** What a worker says about itself. */
+export interface WorkerMessage {
+  readonly iocp: 'defined' | 'ready' | 'leaving' | 'failed'
+  /** What its setup or teardown has thrown, see `encodeError`. */
+  readonly error?: Uint8Array
+}
+
+/** The payload of a call that was given with transferables. */
+export interface PayloadMessage {
+  /** Its number. */
+  readonly payload: number
+  readonly port: MessagePort
+}
+
+/** How jobs run; see `JobModuleOptions`. */
+export interface RunnerSettings {
+  readonly concurrency: number
+  readonly setup: ((context: { number: number; data: unknown }) => unknown) | undefined
+  readonly teardown: ((context: { number: number; data: unknown }) => unknown) | undefined
+}
+
+type Handler = (job: Job) => unknown
+
+const EMPTY = new Uint8Array(0)
+
+/** Whether this thread was started to be a worker of a server or client. */
+export function isWorkerSetup(data: unknown): data is WorkerSetup {
+  if (typeof data !== 'object' || data === null) return false
+  const { iocp } = data as { iocp?: Partial<WorkerSetup['iocp']> }
+  return typeof iocp?.key === 'number' && typeof iocp.number === 'number'
+}
+
+let isDefined = false
+
+/**
+ * Makes this thread a worker.
+ * @throws IocpError ERR_IOCP_WORKER_MODULE the second time
+ */
+export function startWorker(
+  handlers: ReadonlyMap<string, Handler>,
+  settings: RunnerSettings,
+  setup: WorkerSetup
+): void {
+  if (isDefined) throw new IocpError('ERR_IOCP_WORKER_MODULE', 'defineJobs was called twice in one worker')
+  isDefined = true
+  tell('defined')
+  // Not before the module has loaded: a handler may use what stands behind the call.
+  setImmediate(() => {
+    begin(handlers, settings, setup).catch((error: unknown) => {
+      tell('failed', encodeError(error))
+      // By itself, whatever the module or the flags of the process make of a rejection that nobody handles.
+      process.exit(1)
+    })
+  })
+}
+
+async function begin(
+  handlers: ReadonlyMap<string, Handler>,
+  settings: RunnerSettings,
+  setup: WorkerSetup
+): Promise<void> {
+  const context = { number: setup.iocp.number, data: setup.data }
+  await settings.setup?.(context)
+  const runner = new JobRunner(handlers, setup)
+  const leave = async (): Promise<void> => {
+    tell('leaving')
+    try {
+      await settings.teardown?.(context)
+    } catch (error) {
+      tell('failed', encodeError(error))
+    } finally {
+      runner.detach()
+      parentPort?.close()
+    }
+  }
+  if (runner.attach(setup, settings.concurrency, leave)) tell('ready')
+  else await leave()
+}
+
+function tell(iocp: WorkerMessage['iocp'], error?: Uint8Array): void {
+  const message: WorkerMessage = { iocp, ...(error !== undefined && { error }) }
+  parentPort?.postMessage(message)
+}
+
+export class JobRunner {
+  readonly #handlers: ReadonlyMap<string, Handler>
+  readonly #byType: readonly (Handler | undefined)[]
+  readonly #rules: SendRules
+  readonly #endDeadline: number
+  readonly #jobs = new Map<number, Job>()
+  /** Jobs whose payload comes as a message, by the number of that. */
+  readonly #expected = new Map<number, { readonly slot: number; readonly start: (payload: unknown) => void }>()
+  #port: NativeWorkerPort | undefined
+  #submission: Submission | undefined
+  #leave: () => Promise<void> = () => Promise.resolve()
+
+  constructor(handlers: ReadonlyMap<string, Handler>, { iocp }: WorkerSetup) {
+    this.#handlers = handlers
+    this.#byType = Array.from({ length: 256 }, (_, type) => handlers.get(String(type)) ?? handlers.get('packet'))
+    this.#rules = sendRules(iocp.send, iocp.transfers)
+    this.#endDeadline = iocp.endDeadline
+  }
+
+  /** Begins to take jobs. False when nobody wants this worker any more. */
+  attach({ iocp }: WorkerSetup, concurrency: number, leave: () => Promise<void>): boolean {
+    this.#leave = leave
+    if (iocp.addon !== undefined && addonPath() === undefined) setAddonPath(iocp.addon)
+    const { WorkerPort } = binding()
+    try {
+      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch, setImmediate)
+    } catch {
+      return false
+    }
+    this.#submission = new Submission(this.#port)
+    parentPort?.on('message', this.#onMessage)
+    return true
+  }
+
+  detach(): void {
+    try {
+      this.#submission?.flush()
+    } finally {
+      this.#port?.detach()
+    }
+  }
+
+  /** @throws IocpError unless the server's framing can carry it */
+  payload(data: Uint8Array | string): Uint8Array {
+    if (typeof data !== 'string') checkBytes(data)
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    checkSize(this.#rules, bytes.length)
+    checkContent(this.#rules, bytes)
+    return bytes
+  }
+
+  send(id: number, bytes: Uint8Array, reply: number): void {
+    const submission = this.#submission
+    if (submission === undefined) return
+    submission.reserve(bytes.length, Number.MAX_SAFE_INTEGER)
+    submission.send(slotOf(id), generationOf(id), bytes, bytes.length, Number.MAX_SAFE_INTEGER, reply)
+    this.#copyLarge(bytes)
+  }
+
+  broadcast(bytes: Uint8Array, except: number): void {
+    this.#submission?.carrying(op.broadcast, op.broadcastPinned, slotOf(except), generationOf(except), bytes)
+    this.#copyLarge(bytes)
+  }
+
+  /** What does not fit into the block that both sides see is copied by native code: now, for it is the handler's again. */
+  #copyLarge({ length }: Uint8Array): void {
+    if (length > (this.#port?.submitPayload.length ?? 0)) this.#submission?.flush()
+  }
+
+  disconnect(id: number, isGraceful: boolean): void {
+    const deadline = isGraceful ? this.#endDeadline : 0
+    this.#submission?.operation(isGraceful ? op.end : op.destroy, slotOf(id), generationOf(id), deadline)
+  }
+
+  queuedBytes(id: number): number {
+    this.flush()
+    return this.#port?.queued(slotOf(id), generationOf(id)) ?? -1
+  }
+
+  flush(): void {
+    this.#submission?.flush()
+  }
+
+  /** Called once for many jobs, which come one by one: what this worker has not begun, another one may begin. */
+  readonly #onBatch = (first: ArrayBuffer): void => {
+    const port = this.#port
+    const submission = this.#submission
+    if (port === undefined || submission === undefined) return
+    const words = port.batchControl
+    submission.beginBatch()
+    try {
+      for (let memory: ArrayBuffer | undefined = first; memory !== undefined; ) {
+        const isPending = this.#turn(words, memory)
+        // Before the next one begins, however long that takes.
+        submission.flush()
+        memory = port.next(isPending)
+      }
+    } finally {
+      submission.endBatch()
+    }
+  }
+
+  /**
+   * @param memory where the job's bytes are; the next turn may use it again, unless the job's fill it
+   * @returns whether the job that it began goes on
+   */
+  #turn(words: Uint32Array, memory: ArrayBuffer): boolean {
+    let begun = -1
+    const before = this.#expected.size
+    const progress = words.length - 1
+    const records = words[progress - 1] as number
+    for (let at = 0; at < records * RECORD_WORDS; at += RECORD_WORDS) {
+      const kind = words[at] as number
+      const slot = words[at + 5] as number
+      if (kind === record.jobAbort) {
+        this.#abort(slot)
+        continue
+      }
+      if (kind === record.retire) {
+        void this.#leave()
+        continue
+      }
+      const connectionId = (words[at + 2] as number) * SLOTS + (words[at + 1] as number)
+      const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
+      // From here on it counts as begun: should this worker end now, the job is not given to another one.
+      words[progress] = 1
+      begun = slot
+      if (kind === record.packet) {
+        const handler = bytes.length === 0 ? this.#handlers.get('packet') : this.#byType[bytes[0] as number]
+        this.#run(new Job(this, slot, 'packet', isAlone(bytes) ? bytes : ownBytes(bytes), connectionId, true), handler)
+      } else {
+        this.#call(slot, bytes, connectionId)
+      }
+    }
+    return this.#jobs.has(begun) || this.#expected.size > before
+  }
+
+  #call(slot: number, bytes: Buffer, connectionId: number): void {
+    const { form: kind, name, body } = readCall(bytes)
+    const start = (payload: unknown): void => {
+      this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
+    }
+    if (kind === form.message) this.#expected.set(decodeNumber(body), { slot, start })
+    else if (kind === form.bytes && isAlone(bytes)) start(body)
+    else this.#decoded(slot, kind, body, start)
+  }
+
+  #decoded(slot: number, kind: number, body: Buffer, start: (payload: unknown) => void): void {
+    let payload: unknown
+    try {
+      payload = decodeValue(kind, body)
+    } catch (error) {
+      this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.failed, encodeError(error))
+      return
+    }
+    start(payload)
+  }
+
+  readonly #onMessage = ({ payload, port }: PayloadMessage): void => {
+    const expected = this.#expected.get(payload)
+    const message = receiveMessageOnPort(port)
+    port.close()
+    // Given up meanwhile.
+    if (expected === undefined) return
+    this.#expected.delete(payload)
+    expected.start((message as { message: unknown } | undefined)?.message)
+  }
+
+  #run(job: Job, handler: Handler | undefined): void {
+    this.#jobs.set(job._slot, job)
+    try {
+      if (handler === undefined) {
+        const what = job._isRouted ? `packets of type ${String((job.data as Buffer)[0])}` : `'${job.name}'`
+        throw new IocpError('ERR_IOCP_JOB_UNKNOWN', `The module of the workers has no handler for ${what}`)
+      }
+      // What it enters (AsyncLocalStorage) is not in force in the next job.
+      const result = new AsyncResource('IOCP').runInAsyncScope(handler, undefined, job)
+      if (isThenable(result)) {
+        result.then(
+          (value) => {
+            this.#succeed(job, value)
+          },
+          (error: unknown) => {
+            this.#fail(job, error)
+          }
+        )
+      } else {
+        this.#succeed(job, result)
+      }
+    } catch (error) {
+      this.#fail(job, error)
+    }
+  }
+
+  #succeed(job: Job, value: unknown): void {
+    if (job._slot === -1) return
+    let bytes: Uint8Array = EMPTY
+    try {
+      // What a handler of packets gives back is nobody's: the answer to a packet is a packet.
+      if (!job._isRouted) bytes = encodeResult(value)
+    } catch (error) {
+      this.#fail(job, error)
+      return
+    }
+    this.#settle(job, jobOutcome.done, bytes)
+  }
+
+  #fail(job: Job, error: unknown): void {
+    if (job._slot !== -1) this.#settle(job, jobOutcome.failed, encodeError(error))
+  }
+
+  #abort(slot: number): void {
+    const job = this.#jobs.get(slot)
+    if (job === undefined) {
+      // Its payload has not come yet.
+      for (const [payload, expected] of this.#expected) {
+        if (expected.slot === slot) this.#expected.delete(payload)
+      }
+      this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, jobOutcome.cancelled, EMPTY)
+    } else {
+      this.#settle(job, jobOutcome.cancelled, EMPTY)
+    }
+  }
+
+  #settle(job: Job, outcome: number, bytes: Uint8Array): void {
+    const slot = job._slot
+    this.#jobs.delete(slot)
+    job._end(outcome !== jobOutcome.cancelled)
+    this.#submission?.carrying(op.jobDone, op.jobDonePinned, slot, outcome, bytes)
+  }
+}
+
+/**
+ * Whether the job's bytes fill the memory that they came in, which then is the job's own. A handler may hand it on and so
+ * take it away, and it may look at all of it.
+ */
+function isAlone(bytes: Buffer): boolean {
+  return bytes.length === bytes.buffer.byteLength
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+}

@@ -1,0 +1,209 @@
+/** Options of workers and of their jobs: meaning, ranges, defaults, checks. */
+
+import { availableParallelism } from 'node:os'
+import { isAbsolute } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { ResourceLimits, Transferable } from 'node:worker_threads'
+import type { NativeJobOptions } from '../native/binding.js'
+import { Connection } from '../connection/connection.js'
+import { invalidOption } from '../common/errors.js'
+import { toPath } from '../common/paths.js'
+import { MAX_DURATION, OptionReader, isRecord, type Duration, type Size } from '../common/option_reader.js'
+
+/** Which jobs go first. */
+export type JobPriority = 'high' | 'normal' | 'low'
+
+/** Threads beside the main thread that do heavy work: option `workers` of servers and clients. */
+export interface WorkersOptions {
+  /** The module that calls `defineJobs`: an absolute path, or a URL as `new URL('./.js', import.meta.url)`. */
+  module: string | URL
+  /** How many workers there are to begin with. 0 to 256; default as many as there are processors. */
+  count?: number
+  /**
+   * Packets that go to the workers and never come to the main thread: `'all'`, those whose first byte is one of these
+   * numbers (0 to 255), or none (default). Packets above `streamAbove` come to the main thread all the same.
+   */
+  route?: 'all' | readonly number[]
+  /**
+   * `'connection'` (default): a connection's jobs run one after another, in the order in which its packets came, so that
+   * its replies leave in that order. `'none'`: any number of them at a time.
+   */
+  order?: 'connection' | 'none'
+  /** Jobs that may wait. 1 to 1,048,576; default 10,000. */
+  maxQueued?: number
+  /** Bytes of packets and payloads that may wait. 1 KiB to 1 TiB; default 64 MiB. */
+  maxQueuedBytes?: Size
+  /**
+   * When so many wait: `'pause-reads'` (default) connections whose packets go to the workers are not read from until
+   * half of the jobs have been taken; `'reject'` their packets fail with a 'jobError'. `run` rejects in either case.
+   */
+  onFull?: 'pause-reads' | 'reject'
+  /** Priority of routed packets. Default `'normal'`. */
+  priority?: JobPriority
+  /**
+   * A job about a connection that has closed: `'skip'` (default) it is left out, `'run'` it runs, and
+   * `job.connected` tells.
+   */
+  onClosed?: 'skip' | 'run'
+  /** How long a job may run; see `timeout` of {@link RunOptions}. 1 ms to 24 days, 0 (default) for no limit. */
+  timeout?: Duration
+  /**
+   * How long the `setup` of a worker may take, and its `teardown` with all that it leaves behind. One that takes longer
+   * is ended. 1 ms to 24 days, 0 for any time; default 30 s.
+   */
+  setupTimeout?: Duration
+  /** What each worker may use, as in Node's Worker. */
+  resourceLimits?: ResourceLimits
+  /** Something for `setup` in every worker; it is cloned. */
+  data?: unknown
+}
+
+/** How a job of the main thread runs. */
+export interface RunOptions {
+  /**
+   * Objects of the payload that are handed over instead of cloned, as in `postMessage`. The payload then goes through
+   * the main thread when a worker takes the job. An empty list makes room for what only messages can carry.
+   */
+  transfer?: readonly Transferable[]
+  /** Gives the job up; the promise rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** Default `'normal'`. */
+  priority?: JobPriority
+  /**
+   * Time until the result, waiting included. A worker whose handler does not even give way then is replaced.
+   * 1 ms to 24 days, 0 for no limit; default the `timeout` of the workers.
+   */
+  timeout?: Duration
+  /** The connection that the job is about, for `job.reply`. It takes its place in the connection's order. */
+  connection?: Connection
+  /** When that connection has closed; default that of the workers. `'skip'` rejects with ERR_IOCP_CLOSED. */
+  onClosed?: 'skip' | 'run'
+}
+
+const priorities: readonly JobPriority[] = ['high', 'normal', 'low']
+
+/** The number of a priority in native code. */
+function priorityNumber(reader: OptionReader, fallback: JobPriority = 'normal'): number {
+  return priorities.indexOf(reader.oneOf('priority', priorities, fallback))
+}
+
+/** Options of workers, checked and completed. */
+export interface WorkersSettings {
+  readonly module: string | URL
+  readonly count: number
+  readonly native: NativeJobOptions
+  readonly timeout: number
+  readonly setupTimeout: number
+  readonly resourceLimits: ResourceLimits | undefined
+  readonly data: unknown
+}
+
+/** How many workers there may be. */
+export const workerRange = { min: 0, max: 256 }
+
+/**
+ * The option `workers`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readWorkers(value: unknown): WorkersSettings | undefined {
+  if (value === undefined) return undefined
+  const reader = new OptionReader(value, 'workers')
+  const settings = {
+    module: readModule(reader),
+    count: reader.integer('count', workerRange, availableParallelism()),
+    native: {
+      maxQueued: reader.integer('maxQueued', { min: 1, max: 2 ** 20 }, 10_000),
+      maxQueuedBytes: reader.size('maxQueuedBytes', { min: 1024, max: 2 ** 40 }, 64 * 1024 * 1024),
+      ordered: reader.oneOf('order', ['connection', 'none'], 'connection') === 'connection',
+      priority: priorityNumber(reader),
+      reject: reader.oneOf('onFull', ['pause-reads', 'reject'], 'pause-reads') === 'reject',
+      skipWhenClosed: reader.oneOf('onClosed', ['skip', 'run'], 'skip') === 'skip',
+      ...readRoute(reader)
+    },
+    timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 0),
+    setupTimeout: reader.duration('setupTimeout', { min: 0, max: MAX_DURATION }, 30_000),
+    resourceLimits: readLimits(reader),
+    data: readData(reader)
+  }
+  reader.done()
+  return settings
+}
+
+function readModule(reader: OptionReader): string | URL {
+  const value = reader.raw('module')
+  if (value instanceof URL && value.protocol === 'data:') return value
+  if (value instanceof URL && value.protocol === 'file:') return pathToFileURL(toPath(value, reader.name('module')))
+  if (typeof value === 'string' && isAbsolute(value)) return value
+  throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
+}
+
+/** Each worker gets a clone of it; that there can be one is better known now than when a worker starts. */
+function readData(reader: OptionReader): unknown {
+  const value = reader.raw('data')
+  try {
+    structuredClone(value)
+  } catch {
+    throw invalidOption(reader.name('data'), value, 'something that can be cloned')
+  }
+  return value
+}
+
+function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array } {
+  const value = reader.raw('route')
+  const none = new Uint8Array(0)
+  if (value === undefined) return { routeAll: false, route: none }
+  if (value === 'all') return { routeAll: true, route: none }
+  const isByte = (one: unknown): boolean => Number.isInteger(one) && (one as number) >= 0 && (one as number) <= 255
+  if (!Array.isArray(value) || !value.every(isByte)) {
+    throw invalidOption(reader.name('route'), value, "'all' or a list of numbers from 0 to 255")
+  }
+  return { routeAll: false, route: Uint8Array.from(value) }
+}
+
+function readLimits(reader: OptionReader): ResourceLimits | undefined {
+  const value = reader.raw('resourceLimits')
+  if (value === undefined || isRecord(value)) return value as ResourceLimits | undefined
+  throw invalidOption(reader.name('resourceLimits'), value, "an object, as Node's Worker takes it")
+}
+
+/** How a job runs, checked and completed. */
+export interface RunSettings {
+  readonly transfer: readonly Transferable[] | undefined
+  readonly signal: AbortSignal | undefined
+  readonly priority: number
+  readonly timeout: number
+  readonly connection: Connection | undefined
+  readonly skipWhenClosed: boolean
+}
+
+/** How a job runs for which nothing was said. */
+export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
+  const nothing = { transfer: undefined, signal: undefined, connection: undefined }
+  return { ...nothing, priority: 1, timeout, skipWhenClosed: native.skipWhenClosed }
+}
+
+/**
+ * The options of `run`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readRun(options: RunOptions, fallback: RunSettings): RunSettings {
+  const reader = new OptionReader(options, '')
+  const transfer = reader.raw('transfer')
+  if (transfer !== undefined && !Array.isArray(transfer)) throw invalidOption('transfer', transfer, 'a list')
+  const signal = reader.raw('signal')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
+  const connection = reader.raw('connection')
+  if (connection !== undefined && !(connection instanceof Connection)) {
+    throw invalidOption('connection', connection, 'a connection')
+  }
+  const settings = {
+    transfer: transfer as readonly Transferable[] | undefined,
+    signal,
+    connection,
+    priority: priorityNumber(reader),
+    timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, fallback.timeout),
+    skipWhenClosed: reader.oneOf('onClosed', ['skip', 'run'], fallback.skipWhenClosed ? 'skip' : 'run') === 'skip'
+  }
+  reader.done()
+  return settings
+}

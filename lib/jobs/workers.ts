@@ -1,0 +1,380 @@
+/** The workers of a server or client as the main thread sees them: jobs, their results, figures. */
+
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
+import type { Distribution, JobStats } from '../native/stats.js'
+import type { Connection } from '../connection/connection.js'
+import { withoutContext } from '../native/async_context.js'
+import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from '../common/errors.js'
+import type { Host } from '../engine/engine.js'
+import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
+import type { JobSink } from '../engine/record_dispatch.js'
+import type { Profile } from '../endpoint/read_options.js'
+import { toInteger } from '../common/option_reader.js'
+import { jobOutcome } from '../native/protocol.js'
+import { WorkerPool, type WorkerExitInfo } from './worker_pool.js'
+import {
+  defaultRun,
+  readRun,
+  workerRange,
+  type RunOptions,
+  type RunSettings,
+  type WorkersSettings
+} from './options.js'
+
+/** Whom the workers tell what nobody has asked for. */
+export interface WorkersOwner {
+  _jobError(error: unknown, connection: Connection | undefined): void
+  _workerExit(info: WorkerExitInfo): void
+}
+
+/** The workers of a server or client. */
+export interface Workers {
+  /** How many workers there shall be. */
+  readonly size: number
+  /** How many of them have started and run nothing. */
+  readonly idle: number
+  /** Jobs that wait. */
+  readonly queued: number
+  /** Jobs that run. */
+  readonly running: number
+  /** Jobs that have been done. */
+  readonly completed: number
+  /** Jobs that have failed: thrown, timed out, cancelled, lost with their worker. */
+  readonly failed: number
+  /** From being added to being taken, in microseconds. */
+  readonly waitMicroseconds: Distribution
+  /** From being taken to the end, in microseconds. */
+  readonly runMicroseconds: Distribution
+  /** All figures at one time; undefined while the server or client is not open. */
+  stats(): JobStats | undefined
+  /**
+   * Changes how many workers there are, at any time. With 0 jobs wait. No job is lost or repeated.
+   * @param count 0 to 256
+   * @returns a promise for when they are there, and those that are not needed any more have finished and ended; it
+   *   rejects with ERR_IOCP_WORKERS_FAILED when they do not start
+   * @throws IocpError ERR_IOCP_INVALID_OPTION
+   */
+  resize(count: number): Promise<void>
+  /**
+   * Has a job done.
+   * @param name the handler's name in `defineJobs`
+   * @param payload `job.data` in the worker: bytes and text as they are, everything else cloned
+   * @returns a promise for what the handler gives back
+   * @throws by rejecting: what the handler threw, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
+   *   ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
+   */
+  run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result>
+}
+
+const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
+
+/** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
+const GRACE = 1000
+
+/** After the deadline of `close`, workers have at least this time for their teardown, in milliseconds. */
+const LEAST_TEARDOWN = 1000
+
+interface Call {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+  readonly timer: NodeJS.Timeout | undefined
+  readonly signal: AbortSignal | undefined
+  readonly onAbort: (() => void) | undefined
+  /** Where the payload waits, when it is a message. */
+  readonly port: MessagePort | undefined
+  /** The message's number: by that of the job's slot, a worker could take it for that of a later job. */
+  readonly message: number
+}
+
+interface Open {
+  readonly host: Host
+  readonly pool: WorkerPool
+  readonly watch: NodeJS.Timeout | undefined
+}
+
+/** The one implementation of {@link Workers}. */
+export class WorkersControl implements Workers, JobSink {
+  readonly #settings: WorkersSettings
+  readonly #owner: WorkersOwner
+  readonly #fallback: RunSettings
+  readonly #open: () => Host
+  readonly #calls = new Map<number, Call>()
+  #now: Open | undefined
+  #size: number
+  #messages = 0
+  #isClosing = false
+  /** Why jobs were refused the last time that no worker started. */
+  #failure: IocpError | undefined
+  #onDrained: () => void = () => undefined
+
+  /** @param open opens the server or client where that is possible, else throws */
+  constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Host) {
+    this.#settings = settings
+    this.#owner = owner
+    this.#open = open
+    this.#size = settings.count
+    this.#fallback = defaultRun(settings)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+  get idle(): number {
+    return this.stats()?.idle ?? 0
+  }
+  get queued(): number {
+    return this.stats()?.queued ?? 0
+  }
+  get running(): number {
+    return this.stats()?.running ?? 0
+  }
+  get completed(): number {
+    return this.stats()?.completed ?? 0
+  }
+  get failed(): number {
+    return this.stats()?.failed ?? 0
+  }
+  get waitMicroseconds(): Distribution {
+    return this.stats()?.waitMicroseconds ?? NO_DISTRIBUTION
+  }
+  get runMicroseconds(): Distribution {
+    return this.stats()?.runMicroseconds ?? NO_DISTRIBUTION
+  }
+
+  stats(): JobStats | undefined {
+    return this.#now?.host.jobs.jobStats()
+  }
+
+  resize(count: number): Promise<void> {
+    this.#size = toInteger(count, 'count', workerRange)
+    return this.#now === undefined || this.#isClosing ? Promise.resolve() : this.#now.pool.resize(this.#size)
+  }
+
+  run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      this.#add(name, payload, options, resolve as (value: unknown) => void, reject)
+    })
+  }
+
+  #add(
+    name: string,
+    payload: unknown,
+    options: RunOptions | undefined,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void
+  ): void {
+    if (typeof (name as unknown) !== 'string') throw invalidArgument('name', name, 'the name of a job')
+    const run = options === undefined ? this.#fallback : readRun(options, this.#fallback)
+    run.signal?.throwIfAborted()
+    if (this.#isClosing) throw failure('ERR_IOCP_CLOSING')
+    const host = this.#now?.host ?? this.#open()
+    const none = this.#now?.pool.failure
+    if (none !== undefined) throw none
+    if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
+    const isMessage = run.transfer !== undefined
+    const message = isMessage ? ++this.#messages : 0
+    const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
+    const head = callHead(name, kind)
+    checkJobSize('A payload', head.length + body.length)
+    const { connection, priority, skipWhenClosed } = run
+    const slot = connection?._slot ?? 0
+    const generation = connection?._generation ?? 0
+    const job = host.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
+    if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    let port: MessagePort | undefined
+    try {
+      // The payload is cloned, and what is transferred is gone, here and now, but not for a job that is refused. The
+      // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
+      port = isMessage ? channelWith(payload, run.transfer) : undefined
+    } catch (error) {
+      host.jobs.cancelJob(job)
+      throw error
+    }
+    const { signal, timeout } = run
+    const until = signal === undefined ? 0 : performance.now() + timeout
+    const timer =
+      timeout === 0
+        ? undefined
+        : setTimeout(() => {
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${timeout} ms`), 0)
+          }, timeout)
+    const onAbort =
+      signal === undefined
+        ? undefined
+        : () => {
+            const left = Math.max(0, until - performance.now())
+            this.#giveUp(job, signal.reason, timeout === 0 ? undefined : left)
+          }
+    if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
+    this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port, message })
+    if (this.#calls.size === 1) host.jobsChanged()
+  }
+
+  /** Nobody waits for the job any more. Its worker, which may be in an endless loop, has so much time left for it. */
+  #giveUp(job: number, reason: unknown, left: number | undefined): void {
+    const jobs = this.#now?.host.jobs
+    if (jobs === undefined || !this.#calls.has(job)) return
+    // 0: the result is on its way, and was faster.
+    const found = jobs.cancelJob(job)
+    if (found === 0) return
+    this.#take(job)?.reject(reason)
+    if (found === 2 && left !== undefined) this.#replaceIfStuck(job, left)
+  }
+
+  #replaceIfStuck(job: number, left = 0): void {
+    const now = this.#now
+    setTimeout(() => {
+      const worker = now?.host.jobs.stuckWorker(job) ?? -1
+      if (worker !== -1) now?.pool.terminate(worker)
+    }, left + GRACE).unref()
+  }
+
+  #take(job: number): Call | undefined {
+    const call = this.#calls.get(job)
+    if (call === undefined) return undefined
+    this.#calls.delete(job)
+    clearTimeout(call.timer)
+    if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort)
+    call.port?.close()
+    if (this.#calls.size === 0) this.#now?.host.jobsChanged()
+    return call
+  }
+
+  /** @internal The completion port has opened. */
+  _start(host: Host, profile: Profile): void {
+    const { send, endDeadline, transfers } = profile.native
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, host.jobs, {
+      workerExit: (info) => {
+        this.#owner._workerExit(info)
+      },
+      workersFail: (failure) => {
+        if (failure !== undefined) this.#failure = failure
+        host.jobs.refuseJobs(failure !== undefined)
+      }
+    })
+    host.jobSink = this
+    this.#isClosing = false
+    this.#now = { host, pool, watch: this.#watchRouted(host) }
+  }
+
+  /** @internal Starts the threads. */
+  _launch(): void {
+    this.#now?.pool.start()
+  }
+
+  #watchRouted(host: Host): NodeJS.Timeout | undefined {
+    const { timeout } = this.#settings
+    if (timeout === 0) return undefined
+    const interval = Math.min(1000, Math.max(10, timeout / 4))
+    const watch = (): void => {
+      for (const job of host.jobs.expireJobs(timeout)) this.#replaceIfStuck(job)
+    }
+    return withoutContext(() => setInterval(watch, interval).unref())
+  }
+
+  /** @internal Takes no jobs any more. */
+  _refuse(): void {
+    this.#isClosing = this.#now !== undefined
+  }
+
+  /**
+   * @internal Before the connections end: waits for the jobs, at most so long, in milliseconds, and cancels the rest.
+   * Nothing is read meanwhile.
+   */
+  async _drain(deadline: number): Promise<void> {
+    const host = this.#now?.host
+    if (host === undefined) return
+    this.#isClosing = true
+    if (deadline > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, deadline)
+        this.#onDrained = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        host.jobs.drainJobs()
+      })
+    }
+    host.jobs.closeJobs()
+  }
+
+  /** @internal Ends the workers; all promises are settled. */
+  async _end(deadline: number): Promise<void> {
+    const now = this.#now
+    if (now === undefined) return
+    clearInterval(now.watch)
+    await now.pool.close(Math.max(deadline, LEAST_TEARDOWN))
+  }
+
+  /** @internal The completion port has ended. */
+  _ended(): void {
+    this.#now = undefined
+    this.#isClosing = false
+    for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
+  }
+
+  /** Whether somebody waits for a job. */
+  get isBusy(): boolean {
+    return this.#calls.size > 0
+  }
+
+  /** A job of `run` has ended. */
+  jobDone(job: number, outcome: number, result: Buffer | undefined): void {
+    const call = this.#take(job)
+    if (call === undefined) return
+    try {
+      if (outcome === jobOutcome.done) call.resolve(decodeResult(result))
+      else call.reject(this.#errorFor(outcome, result))
+    } catch (error) {
+      call.reject(error)
+    }
+  }
+
+  /** A routed packet's job has failed. */
+  jobFailed(connection: Connection | undefined, outcome: number, error: Buffer | undefined): void {
+    this.#owner._jobError(this.#errorFor(outcome, error), connection)
+  }
+
+  #errorFor(outcome: number, bytes: Buffer | undefined): unknown {
+    if (outcome === jobOutcome.noWorkers && this.#failure !== undefined) return this.#failure
+    const code = codes[outcome]
+    return code === undefined ? decodeError(bytes) : failure(code)
+  }
+
+  /** A worker has taken a job whose payload is a message. */
+  jobTaken(job: number, worker: number): void {
+    const call = this.#calls.get(job)
+    if (call?.port === undefined) return
+    this.#now?.pool.post(worker, call.message, call.port)
+  }
+
+  /** Nothing waits or runs any more. */
+  jobsDrained(): void {
+    this.#onDrained()
+  }
+}
+
+function channelWith(payload: unknown, transfer: RunSettings['transfer']): MessagePort {
+  const { port1, port2 } = new MessageChannel()
+  try {
+    port1.postMessage(payload, transfer)
+  } catch (error) {
+    port1.close()
+    throw error
+  }
+  return port2
+}
+
+const codes: Readonly<Record<number, IocpErrorCode>> = {
+  [jobOutcome.workerExited]: 'ERR_IOCP_WORKER_EXITED',
+  [jobOutcome.connectionClosed]: 'ERR_IOCP_CLOSED',
+  [jobOutcome.rejected]: 'ERR_IOCP_WORKERS_FULL',
+  [jobOutcome.timedOut]: 'ERR_IOCP_JOB_TIMEOUT',
+  [jobOutcome.cancelled]: 'ERR_IOCP_JOB_CANCELLED',
+  [jobOutcome.noWorkers]: 'ERR_IOCP_WORKERS_FAILED'
+}
+
+function failure(code: IocpErrorCode, message: string = errorCodes[code]): IocpError {
+  return new IocpError(code, message)
+}

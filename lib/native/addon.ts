@@ -1,0 +1,200 @@
+/** Finding the addon's file and loading it. */
+
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
+// Not by its name: webpack would carry out createRequire() when it makes the bundle.
+import Module from 'node:module'
+import { dirname, join, resolve, toNamespacedPath } from 'node:path'
+import { IocpError } from '../common/errors.js'
+import { here } from '../common/here.js'
+import { toPath, type Path } from '../common/paths.js'
+
+/** What programs set. Each environment (main thread, worker) has its own. */
+let chosen: string | undefined
+let loadedFrom: string | undefined
+
+/**
+ * Says where the native addon is, for programs whose addon does not lie where the package or the bundle is: a single
+ * executable application that has unpacked it, for example. To be called before the first server, client or connection
+ * is made; workers of the library use the same file as the main thread.
+ *
+ * @param file path of the file `iocp.node`, of any name; a relative one counts from the working directory
+ * @throws IocpError ERR_IOCP_INVALID_OPTION when it is no path, or another addon is loaded already;
+ * ERR_INVALID_ARG_VALUE for a path with a NUL
+ */
+export function setAddonPath(file: Path): void {
+  const path = resolve(toPath(file, 'file'))
+  if (loadedFrom !== undefined && loadedFrom !== path) {
+    throw new IocpError('ERR_IOCP_INVALID_OPTION', `setAddonPath() comes too late: ${loadedFrom} is loaded already`, {
+      option: 'file',
+      value: file
+    })
+  }
+  chosen = path
+}
+
+/** The file that was loaded; undefined before that. */
+export function addonPath(): string | undefined {
+  return loadedFrom
+}
+
+/**
+ * Loads the addon into this environment and gives what it exports.
+ * @throws IocpError ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_BLOCKED, ERR_IOCP_ADDON_FAILED
+ */
+export function loadAddon(): unknown {
+  const file = chosen ?? namedByTests() ?? find()
+  const module = { exports: {} as unknown }
+  try {
+    // Not require(): a bundler would look for the file, and for `require` itself, when it makes the bundle.
+    // The long form, as require() does it: Windows takes others only up to 260 characters.
+    process.dlopen(module, toNamespacedPath(file))
+  } catch (error) {
+    throw notLoaded(file, error)
+  }
+  loadedFrom = file
+  return module.exports
+}
+
+/** The variable is for tests: it names the one addon file to load, whatever else is built. */
+function namedByTests(): string | undefined {
+  const file = process.env['IOCP_ADDON']
+  return file === undefined || file === '' ? undefined : resolve(file)
+}
+
+const folderName = `win32-${process.arch}`
+
+function find(): string {
+  const root = packageRoot()
+  // A bundle has it beside itself. Otherwise it is in the package, compiled there or prebuilt.
+  const file =
+    nearby(dirname(here)) ??
+    (root && inPackage(root)) ??
+    // Bundles of webpack do not know where they are once they have been copied; the first one was started by its name.
+    nearby(dirname(process.argv[1] ?? here)) ??
+    nearby(dirname(process.execPath))
+  if (file !== undefined) return file
+  throw notFound(root)
+}
+
+function nearby(folder: string): string | undefined {
+  return ['iocp.node', join('prebuilds', folderName, 'iocp.node')]
+    .map((name) => join(folder, name))
+    .find((file) => existsSync(file))
+}
+
+function inPackage(root: string): string | undefined {
+  try {
+    const require = Module.createRequire(join(root, 'package.json'))
+    return (require('node-gyp-build') as { resolve(directory: string): string }).resolve(root)
+  } catch {
+    // It found none; or it is not there itself, when only some of node_modules was copied.
+    const built = join(root, 'build', 'Release', 'iocp.node')
+    return existsSync(built) ? built : nearby(root)
+  }
+}
+
+/** The folder of this package: the code lies in it, or is in a bundle from where it can be found. */
+function packageRoot(): string | undefined {
+  for (let at = dirname(here); ; at = dirname(at)) {
+    if (isPackage(at)) return at
+    if (dirname(at) === at) break
+  }
+  try {
+    return dirname(Module.createRequire(here).resolve('iocp/package.json'))
+  } catch {
+    return undefined
+  }
+}
+
+function isPackage(folder: string): boolean {
+  try {
+    return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown }).name === 'iocp'
+  } catch {
+    return false
+  }
+}
+
+function notFound(root: string | undefined): IocpError {
+  const code = 'ERR_IOCP_ADDON_NOT_FOUND'
+  if (isRestricted() && !process.permission.has('fs.read', root ?? dirname(here))) {
+    return new IocpError(
+      'ERR_IOCP_ADDON_BLOCKED',
+      `Node's permission model (--permission) lets nobody read ${root ?? dirname(here)}, where the native addon would ` +
+        'be: add --allow-fs-read for it, and --allow-addons'
+    )
+  }
+  if (root === undefined) {
+    return new IocpError(
+      code,
+      `This code is in a bundle, ${here}, and the native addon is not beside it: copy ` +
+        `node_modules/iocp/prebuilds/${folderName}/iocp.node to ${join(dirname(here), 'iocp.node')}, or name the file ` +
+        'with setAddonPath()'
+    )
+  }
+  const there = addonsIn(root)
+  return new IocpError(
+    code,
+    `There is no native addon for Windows ${process.arch} in ${root}` +
+      (there.length > 0 ? `, only for ${there.join(', ')}` : '') +
+      ": 'npx iocp build' compiles it where Visual Studio's C++ tools and Python are installed"
+  )
+}
+
+/** The processors for which a package has addons. */
+function addonsIn(root: string): string[] {
+  try {
+    return readdirSync(join(root, 'prebuilds'))
+      .filter((name) => existsSync(join(root, 'prebuilds', name, 'iocp.node')))
+      .map((name) => name.replace(/^win32-/, ''))
+  } catch {
+    return []
+  }
+}
+
+function notLoaded(file: string, error: unknown): IocpError {
+  const { code, message } = error as { code?: unknown; message?: string }
+  if (code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED') {
+    const why = isRestricted()
+      ? "Node's permission model (--permission) keeps native addons out: add --allow-addons"
+      : 'Node.js runs with --no-addons, which keeps native addons out (see also NODE_OPTIONS)'
+    return new IocpError('ERR_IOCP_ADDON_BLOCKED', `${file} was not loaded. ${why}`, { cause: error })
+  }
+  if (!existsSync(file)) {
+    return new IocpError('ERR_IOCP_ADDON_NOT_FOUND', `There is no file ${file}, the native addon`, { cause: error })
+  }
+  const processor = processorOf(file)
+  const why =
+    processor === process.arch
+      ? `Windows would not load it: ${message ?? String(error)}. If the file is in order, something may keep it from ` +
+        'being loaded: an antivirus program, Smart App Control, a rule of the company'
+      : processor === undefined
+        ? "it is no addon for Windows: install the package anew, or compile it with 'npx iocp build'"
+        : `it is for ${processor} and this Node.js is for ${process.arch}: install the package with the Node.js that ` +
+          "runs it, or compile it with 'npx iocp build'"
+  return new IocpError('ERR_IOCP_ADDON_FAILED', `${file} could not be loaded: ${why}`, { cause: error })
+}
+
+/** Does Node's permission model apply? Then and only then `process.permission` is there, whatever its type says. */
+function isRestricted(): boolean {
+  return (process.permission as unknown) !== undefined
+}
+
+const processors: Readonly<Record<number, string>> = { 0x014c: 'ia32', 0x8664: 'x64', 0xaa64: 'arm64' }
+
+/** The processor that a DLL is for, as its header says; undefined for what is no DLL. */
+function processorOf(file: string): string | undefined {
+  const header = Buffer.alloc(4096)
+  try {
+    const descriptor = openSync(file, 'r')
+    try {
+      if (readSync(descriptor, header, 0, header.length, 0) < 64 || header.toString('latin1', 0, 2) !== 'MZ') return undefined
+    } finally {
+      closeSync(descriptor)
+    }
+    const at = header.readUInt32LE(0x3c)
+    if (header.toString('latin1', at, at + 4) !== 'PE\0\0') return undefined
+    return processors[header.readUInt16LE(at + 4)] ?? 'another processor'
+  } catch {
+    return undefined
+  }
+}

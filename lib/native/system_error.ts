@@ -1,0 +1,46 @@
+/** Errors of the operating system, under Node's names. */
+
+import { getSystemErrorMap } from 'node:util'
+import type { NativeBinding } from './binding.js'
+import { IocpError } from '../common/errors.js'
+
+let numbers: Map<string, number> | undefined
+
+/** Node's negative number of an error name such as 'ECONNRESET'. */
+export function errnoOf(code: string): number | undefined {
+  numbers ??= new Map([...getSystemErrorMap()].map(([number, [name]]) => [name, number]))
+  return numbers.get(code)
+}
+
+/** What failed, and where. */
+export interface Failure {
+  winCode: number
+  syscall?: string | undefined
+  address?: string | undefined
+  port?: number | undefined
+  path?: string | undefined
+  dest?: string | undefined
+}
+
+/** The error for a number of Windows, as `syscall CODE address:port: sentence`; of a file as `syscall CODE 'path' -> 'dest': sentence`. */
+export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: Failure): IocpError {
+  const { winCode, syscall, address, port, path, dest } = failure
+  const { code, message } = native.errorInfo(winCode)
+  const host = address?.includes(':') === true ? `[${address}]` : address
+  const file = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`
+  const place = host === undefined ? file : ` ${host}${port === undefined ? '' : `:${port}`}`
+  const call = syscall === undefined ? '' : `${syscall} `
+  return new IocpError(code, `${call}${code}${place}: ${message}`, { ...failure, errno: errnoOf(code) })
+}
+
+/** An error that native code threw: a system error when it carries a Windows number, else itself. */
+export function fromNative(
+  native: Pick<NativeBinding, 'errorInfo'>,
+  error: unknown,
+  place: { address?: string; port?: number; path?: string; dest?: string } = {}
+): Error {
+  if (!(error instanceof Error)) return new Error(String(error))
+  const { winCode, syscall, address = place.address, port = place.port } = error as Error & Partial<Failure>
+  if (typeof winCode !== 'number') return error
+  return systemError(native, { winCode, syscall, address, port, path: place.path, dest: place.dest })
+}

@@ -1,0 +1,344 @@
+/**
+ * How a stream of bytes is cut into packets. The builders check every option and give descriptions that native code
+ * works from; nothing here touches a byte.
+ */
+
+import { invalidOption } from '../common/errors.js'
+import { OptionReader, type Size } from '../common/option_reader.js'
+
+/** What every framing but `raw` and `fixed` can be told. */
+export interface PacketLimits {
+  /**
+   * Largest packet in bytes, as it is delivered (stripped bytes do not count, a delimiter never does).
+   * 0 to 1 GiB, beyond with `streamAbove`; default 1 MiB.
+   */
+  maxPacket?: Size
+  /**
+   * A larger packet closes the connection (`'close'`, the default), or just that packet is skipped while the stream
+   * stays in sync (`'discard'`). Either way a 'frameError' event tells.
+   */
+  onOversize?: 'close' | 'discard'
+  /** A header that makes no sense closes the connection: there is no way back into sync. Default, and only, `'close'`. */
+  onCorrupt?: 'close'
+  /** With `onOversize: 'discard'`: tell as soon as the size is known, or after the last byte has gone by. Default true. */
+  failFast?: boolean
+  /** The first byte of each packet is its type. It changes nothing on the wire. Default false. */
+  typeByte?: boolean
+}
+
+/** For framings that say a packet's length before its bytes. */
+export interface StreamLimits {
+  /** Packets larger than this many bytes come as a 'stream' event instead of one Buffer. 0 to 1 GiB; default never. */
+  streamAbove?: Size
+}
+
+/** A length field before each packet; the terms are those of Netty's LengthFieldBasedFrameDecoder. */
+export interface LengthFieldOptions extends PacketLimits, StreamLimits {
+  /** Bytes before the length field. 0 to 32 less `bytes`; default 0. */
+  offset?: number
+  /** Bytes of the length field. 1, 2, 3, 4 or 8; default 4. */
+  bytes?: 1 | 2 | 3 | 4 | 8
+  /** Order of the length field's bytes. Default `'big'`. */
+  endian?: 'big' | 'little'
+  /** Added to the field's value to get the bytes that follow the field. A 32-bit integer; default 0. */
+  adjustment?: number
+  /** Bytes to take off the front of each frame. 0 to 32; default `offset + bytes`, that is the whole header. */
+  strip?: number
+}
+
+/** Packets that end with a delimiter. */
+export interface DelimiterOptions extends PacketLimits {
+  /**
+   * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that gives the shortest packet ends it. The first one
+   * that leaves a packet what it is goes behind it when it is sent.
+   */
+  delimiters: string | Uint8Array | readonly (string | Uint8Array)[]
+  /** Whether packets come, and are given to be sent, without their delimiter. Default true. */
+  strip?: boolean
+}
+
+/** Packets that are lines. */
+export interface LineOptions extends Omit<DelimiterOptions, 'delimiters'> {
+  /** What is sent behind each line; both are accepted from the peer. Default `'\n'`. */
+  endOfLine?: '\n' | '\r\n'
+}
+
+/** Packets that all have the same size. */
+export interface FixedOptions {
+  /** Bytes of each packet. 1 to 1 GiB. */
+  bytes: Size
+  /** The first byte of each packet is its type. Default false. */
+  typeByte?: boolean
+}
+
+/** HP-Socket's Pack: 10 bits of flag above 22 bits of length, little-endian. */
+export interface HpSocketPackOptions extends PacketLimits, StreamLimits {
+  /** 0 to 1023; 0 sends 0 and accepts any. Default 0. */
+  flag?: number
+}
+
+/** As native code reads it. Sizes in bytes; `Number.MAX_SAFE_INTEGER` stands for "never". */
+export type NativeFraming =
+  | {
+      readonly kind: 'lengthField'
+      readonly offset: number
+      readonly bytes: 1 | 2 | 3 | 4 | 8
+      readonly endian: 'big' | 'little'
+      readonly adjustment: number
+      readonly strip: number
+      readonly maxPacket: number
+      readonly failFast: boolean
+      readonly typeByte: boolean
+      readonly onOversize: 'close' | 'discard'
+      readonly streamAbove: number
+      /** Types 1, 2 and 3 speak of files as IOCPS does. */
+      readonly iocpsFiles?: boolean
+    }
+  | {
+      readonly kind: 'delimiter'
+      readonly delimiters: readonly Uint8Array[]
+      readonly strip: boolean
+      readonly maxPacket: number
+      readonly failFast: boolean
+      readonly typeByte: boolean
+      readonly onOversize: 'close' | 'discard'
+    }
+  | { readonly kind: 'fixed'; readonly bytes: number; readonly typeByte: boolean }
+  | { readonly kind: 'raw' }
+  | {
+      readonly kind: 'varint'
+      readonly maxPacket: number
+      readonly failFast: boolean
+      readonly typeByte: boolean
+      readonly onOversize: 'close' | 'discard'
+      readonly streamAbove: number
+    }
+  | {
+      readonly kind: 'hpSocketPack'
+      readonly flag: number
+      readonly maxPacket: number
+      readonly failFast: boolean
+      readonly typeByte: boolean
+      readonly onOversize: 'close' | 'discard'
+      readonly streamAbove: number
+    }
+
+declare const built: unique symbol
+
+/** A framing as one of the builders makes it. It cannot be changed. */
+export type Framing = NativeFraming & { readonly [built]: true }
+
+/** One framing for both directions, or one for each. */
+export type FramingOption = Framing | { readonly receive: Framing; readonly send: Framing }
+
+const KIB = 1024
+const MIB = 1024 * KIB
+/** A packet that is delivered whole lies in one block of memory. */
+const MAX_WHOLE_PACKET = 1024 * MIB
+const MAX_HEADER = 32
+const MAX_DELIMITER = 64
+const MAX_DELIMITERS = 16
+const INT32_MAX = 2 ** 31 - 1
+/** Larger than any packet: never a stream. */
+export const NEVER = Number.MAX_SAFE_INTEGER
+
+// Registered, because a program may load the library both by import and by require.
+const mark = Symbol.for('iocp.framing')
+
+function build(framing: NativeFraming): Framing {
+  Object.defineProperty(framing, mark, { value: true })
+  return Object.freeze(framing) as Framing
+}
+
+/** Whether a value comes from one of the builders. */
+export function isFraming(value: unknown): value is Framing {
+  return typeof value === 'object' && value !== null && mark in value
+}
+
+/**
+ * Both directions of a `framing` option.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function bothDirections(value: unknown, option: string): { receive: Framing; send: Framing } {
+  if (isFraming(value)) return { receive: value, send: value }
+  const allowed = 'made by one of the builders, such as framing.lengthField(), or { receive, send } of two of them'
+  if (typeof value !== 'object' || value === null) throw invalidOption(option, value, allowed)
+  const reader = new OptionReader(value, option)
+  const receive = reader.raw('receive')
+  const send = reader.raw('send')
+  reader.done()
+  if (!isFraming(receive) || !isFraming(send)) throw invalidOption(option, value, allowed)
+  return { receive, send }
+}
+
+const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte'] as const
+
+/** Only what every framing with a length in front can be told: the rest of it is what the protocol says. */
+function checkLimits(options: unknown): void {
+  new OptionReader(options, '').skip(...limitNames, 'streamAbove').done()
+}
+
+function limits(reader: OptionReader, fallback: number, streams: boolean) {
+  const streamAbove = streams ? reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER) : NEVER
+  const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
+  reader.oneOf('onCorrupt', ['close'], 'close')
+  return {
+    maxPacket: reader.size('maxPacket', { min: 0, max }, fallback),
+    failFast: reader.boolean('failFast', true),
+    typeByte: reader.boolean('typeByte', false),
+    onOversize: reader.oneOf('onOversize', ['close', 'discard'], 'close'),
+    streamAbove
+  }
+}
+
+/**
+ * A length field before each packet. Without options: 4 bytes, big-endian, not counting themselves.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function lengthField(options: LengthFieldOptions = {}): Framing {
+  const reader = new OptionReader(options, '')
+  const bytes = reader.oneOf('bytes', [1, 2, 3, 4, 8], 4)
+  const offset = reader.integer('offset', { min: 0, max: MAX_HEADER - bytes }, 0)
+  const { streamAbove, ...rest } = limits(reader, MIB, true)
+  const framing = {
+    kind: 'lengthField',
+    offset,
+    bytes,
+    endian: reader.oneOf('endian', ['big', 'little'], 'big'),
+    adjustment: reader.integer('adjustment', { min: -INT32_MAX - 1, max: INT32_MAX }, 0),
+    strip: reader.integer('strip', { min: 0, max: MAX_HEADER }, offset + bytes),
+    ...rest,
+    streamAbove
+  } as const
+  reader.done()
+  return build(framing)
+}
+
+function toDelimiters(value: unknown): Uint8Array[] {
+  const allowed = `1 to ${MAX_DELIMITERS} texts or Uint8Arrays of 1 to ${MAX_DELIMITER} bytes`
+  const list: unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length < 1 || list.length > MAX_DELIMITERS) throw invalidOption('delimiters', value, allowed)
+  const delimiters = list.map((one) => {
+    // Copies: what the caller does with its arrays later must not change a framing that is in use.
+    const bytes = typeof one === 'string' ? Buffer.from(one) : one instanceof Uint8Array ? Buffer.from(one) : undefined
+    if (bytes === undefined || bytes.length < 1 || bytes.length > MAX_DELIMITER) {
+      throw invalidOption('delimiters', one, allowed)
+    }
+    return bytes
+  })
+  for (const [index, delimiter] of delimiters.entries()) {
+    for (const [other, shorter] of delimiters.entries()) {
+      const at = delimiter.indexOf(shorter)
+      if (at === -1 || at + shorter.length === delimiter.length) continue
+      const problem = `one that can be found: delimiters[${other}] ends inside it`
+      throw invalidOption(`delimiters[${index}]`, list[index], problem)
+    }
+  }
+  return delimiters
+}
+
+/**
+ * Packets that end with one of some delimiters.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function delimiter(options: DelimiterOptions): Framing {
+  const reader = new OptionReader(options, '')
+  const { maxPacket, failFast, typeByte, onOversize } = limits(reader, MIB, false)
+  const framing = {
+    kind: 'delimiter',
+    delimiters: toDelimiters(reader.raw('delimiters')),
+    strip: reader.boolean('strip', true),
+    maxPacket,
+    failFast,
+    typeByte,
+    onOversize
+  } as const
+  reader.done()
+  return build(framing)
+}
+
+/**
+ * Lines that end with LF or CRLF; packets come without it.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function line(options: LineOptions = {}): Framing {
+  const reader = new OptionReader(options, '').skip(...limitNames, 'strip')
+  const endOfLine = reader.oneOf('endOfLine', ['\n', '\r\n'], '\n')
+  reader.done()
+  const { endOfLine: _, ...rest } = options
+  return delimiter({ ...rest, delimiters: endOfLine === '\n' ? ['\n', '\r\n'] : ['\r\n', '\n'] })
+}
+
+/**
+ * Packets that all have the same size.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function fixed(options: FixedOptions): Framing {
+  const reader = new OptionReader(options, '')
+  const bytes = reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0)
+  if (bytes === 0) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
+  const framing = { kind: 'fixed', bytes, typeByte: reader.boolean('typeByte', false) } as const
+  reader.done()
+  return build(framing)
+}
+
+/**
+ * No framing: a packet is whatever bytes have arrived, never none.
+ * @param options there are none
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function raw(options: Readonly<Record<string, never>> = {}): Framing {
+  new OptionReader(options, '').done()
+  return build({ kind: 'raw' })
+}
+
+/**
+ * The length as a base-128 number before each packet, as protobuf writes delimited messages.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function varint(options: PacketLimits & StreamLimits = {}): Framing {
+  const reader = new OptionReader(options, '')
+  const framing = { kind: 'varint', ...limits(reader, MIB, true) } as const
+  reader.done()
+  return build(framing)
+}
+
+/**
+ * The wire format of the IOCPS class library: 4 bytes, little-endian, that count what follows them; the first byte of
+ * a packet is its type. IOCPS has buffers of 512 bytes, so `maxPacket` is 508 unless another is given.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function iocps(options: PacketLimits & StreamLimits = {}): Framing {
+  checkLimits(options)
+  const described = lengthField({ maxPacket: 508, typeByte: true, ...options, bytes: 4, endian: 'little' })
+  return build({ ...(described as NativeFraming & { kind: 'lengthField' }), iocpsFiles: true })
+}
+
+/**
+ * Erlang's `{packet, N}`: a big-endian length of N bytes that counts the packet alone.
+ * @param bytes 1, 2 or 4; default 4
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {}): Framing {
+  if (![1, 2, 4].includes(bytes)) throw invalidOption('bytes', bytes, '1, 2 or 4')
+  checkLimits(options)
+  return lengthField({ ...options, bytes, endian: 'big' })
+}
+
+/**
+ * HP-Socket's Pack: packets of 1 byte to 4 MiB - 1.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
+  const reader = new OptionReader(options, '')
+  const framing = {
+    kind: 'hpSocketPack',
+    flag: reader.integer('flag', { min: 0, max: 1023 }, 0),
+    ...limits(reader, 256 * KIB, true)
+  } as const
+  reader.done()
+  return build(framing)
+}
+
+/** Builders of framings. Each checks its options at once and throws ERR_IOCP_INVALID_OPTION. */
+export const framing = { lengthField, delimiter, line, fixed, raw, varint, iocps, erlang, hpSocketPack } as const

@@ -1,0 +1,209 @@
+/**
+ * What a framing lets a program send. Native code puts the header and the delimiter round a payload; here is decided,
+ * before anything is queued, whether it can: a send that cannot work has to throw at the place that called it.
+ */
+
+import { IocpError, invalidArgument } from '../common/errors.js'
+import type { NativeFraming } from './framing.js'
+import { transferKind } from '../native/protocol.js'
+
+/** The rules of one framing for payloads. */
+export interface SendRules {
+  /** Smallest and largest payload, in bytes. */
+  readonly minPayload: number
+  readonly maxPayload: number
+  /** Bytes that the framing adds at most. */
+  readonly overhead: number
+  /** Whether these bytes would reach the peer as this one packet; undefined when only the size matters. */
+  readonly accepts: ((payload: Uint8Array) => boolean) | undefined
+  /** Packets up to this size may not begin with a type that is reserved for files; 0 when none is. */
+  readonly reservedUpTo: number
+  /** Whether the bytes matter, and not their number alone. */
+  readonly looksInside: boolean
+}
+
+/** What depends on nothing but the framing. */
+type FramingRules = Omit<SendRules, 'reservedUpTo' | 'looksInside'>
+
+/** The largest send at all: lengths are 32-bit words with room to spare. */
+const MAX_SEND = 2 ** 31 - 1
+/** Bytes of a transfer frame at least. */
+const LEAST_TRANSFER = 5
+
+/**
+ * The rules of a framing.
+ * @param transfers whether files may be transferred; packets of their types are reserved then
+ */
+export function sendRules(framing: NativeFraming, transfers = false): SendRules {
+  const rules = rulesOf(framing)
+  // A stream is told before its first byte is looked at, by native code too.
+  const streamAbove = 'streamAbove' in framing ? framing.streamAbove : MAX_SEND
+  const reservedUpTo = transfers && carriesTransfers(framing, rules) ? streamAbove : 0
+  return { ...rules, reservedUpTo, looksInside: rules.accepts !== undefined || reservedUpTo > 0 }
+}
+
+/** Whether packets of this framing have a type, any bytes and any length, as native code asks it. */
+function carriesTransfers(framing: NativeFraming, { accepts, maxPayload, minPayload }: FramingRules): boolean {
+  if (framing.kind === 'raw' || !framing.typeByte || accepts !== undefined) return false
+  return minPayload <= LEAST_TRANSFER && maxPayload > LEAST_TRANSFER
+}
+
+function rulesOf(framing: NativeFraming): FramingRules {
+  const any = { minPayload: 0, accepts: undefined }
+  switch (framing.kind) {
+    case 'raw':
+      return { ...any, maxPayload: MAX_SEND, overhead: 0 }
+    case 'fixed':
+      return { ...any, minPayload: framing.bytes, maxPayload: framing.bytes, overhead: 0 }
+    case 'varint':
+      return { ...any, maxPayload: Math.min(framing.maxPacket, MAX_SEND), overhead: 10 }
+    case 'hpSocketPack':
+      return { ...any, minPayload: 1, maxPayload: Math.min(framing.maxPacket, 2 ** 22 - 1), overhead: 4 }
+    case 'lengthField':
+      return lengthFieldRules(framing)
+    case 'delimiter':
+      return delimiterRules(framing)
+  }
+}
+
+/** Bytes of the largest packet that a framing delivers in one piece, as they go out again; 0 where it knows none. */
+export function largestWhole(framing: NativeFraming, { maxPayload, overhead }: SendRules): number {
+  if (framing.kind === 'raw') return 0
+  return Math.max(0, 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload) + overhead
+}
+
+function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): FramingRules {
+  const { adjustment, bytes, maxPacket, offset, strip } = framing
+  // What decoding strips is what encoding puts in front; the rest of the header, if any, is in the payload already.
+  // value = payload + strip - header - adjustment has to be a number that the field can hold.
+  const header = offset + bytes
+  const largest = bytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * bytes) - 1
+  const rules = {
+    minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
+    // Below 0 for a framing that says nothing that makes sense, and so can carry nothing.
+    maxPayload: Math.min(largest + header + adjustment - strip, maxPacket, MAX_SEND),
+    overhead: strip
+  }
+  if (strip >= header) return { ...rules, accepts: undefined }
+  const from = Math.max(offset, strip)
+  return {
+    ...rules,
+    accepts(payload) {
+      const value = BigInt(payload.length + strip - header - adjustment)
+      for (let at = from; at < header; at++) {
+        const place = framing.endian === 'big' ? header - 1 - at : at - offset
+        if (payload[at - strip] !== Number((value >> BigInt(8 * place)) & 0xffn)) return false
+      }
+      return true
+    }
+  }
+}
+
+function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): FramingRules {
+  const delimiters = framing.delimiters.map((one) => Buffer.from(one.buffer, one.byteOffset, one.byteLength))
+  const longest = Math.max(...delimiters.map((one) => one.length))
+  const shortest = Math.min(...delimiters.map((one) => one.length))
+  if (framing.strip) {
+    return {
+      minPayload: 0,
+      maxPayload: framing.maxPacket,
+      overhead: longest,
+      accepts(payload) {
+        const bytes = asBuffer(payload)
+        if (delimiters.some((one) => bytes.includes(one))) return false
+        // With the payload's last bytes a delimiter may make an earlier or a longer one. Native code puts the first
+        // one of the list behind it that does not.
+        const end = bytes.subarray(Math.max(0, bytes.length - longest))
+        return delimiters.some((sent) => {
+          const tail = end.length === 0 ? sent : Buffer.concat([end, sent])
+          const match = firstMatch(delimiters, tail)
+          return match !== undefined && match.end === tail.length && match.length === sent.length
+        })
+      }
+    }
+  }
+  return {
+    minPayload: shortest,
+    maxPayload: framing.maxPacket + longest,
+    overhead: 0,
+    accepts(payload) {
+      const match = firstMatch(delimiters, asBuffer(payload))
+      return match !== undefined && match.end === payload.length && payload.length - match.length <= framing.maxPacket
+    }
+  }
+}
+
+/** The delimiter that ends first, and of those that end there the longest, because it gives the shortest packet. */
+function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number; length: number } | undefined {
+  let best: { end: number; length: number } | undefined
+  for (const one of delimiters) {
+    const at = bytes.indexOf(one)
+    if (at === -1) continue
+    const end = at + one.length
+    if (best === undefined || end < best.end || (end === best.end && one.length > best.length)) {
+      best = { end, length: one.length }
+    }
+  }
+  return best
+}
+
+/**
+ * Throws unless these are bytes that are there.
+ * @throws IocpError ERR_INVALID_ARG_TYPE
+ */
+export function checkBytes(data: Uint8Array): void {
+  if (!((data as unknown) instanceof Uint8Array)) {
+    throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+  }
+  // A view on memory that was transferred away has the length 0, as an empty packet has.
+  if (data.byteLength === 0 && data.buffer instanceof ArrayBuffer && data.buffer.detached) {
+    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred away')
+  }
+}
+
+/** Whether the peer would take the packet for one about a file, and mostly close the connection for it. */
+function isReserved({ reservedUpTo }: SendRules, payload: Uint8Array): boolean {
+  return payload.length <= reservedUpTo && ((payload[0] ?? 0) & 0xf8) === transferKind.offer
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/**
+ * Throws unless the framing can carry the payload as one packet.
+ * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT
+ */
+export function checkSize(rules: SendRules, size: number): void {
+  if (size >= rules.minPayload && size <= rules.maxPayload) return
+  const { maxPayload, minPayload } = rules
+  if (maxPayload < minPayload) {
+    throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing can carry no packet at all: its length would be impossible')
+  }
+  const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
+  throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
+}
+
+/** The error for a packet that has no room in any queue, however long one waits. */
+export function neverFits(bytes: number, hardCap: number): IocpError {
+  const reason = `With its framing the packet has ${bytes} bytes, and no more than ${hardCap} may wait: raise 'backpressure.hardCap'`
+  return new IocpError('ERR_IOCP_PACKET_SIZE', reason)
+}
+
+/**
+ * Throws unless the payload would come out at the peer as this one packet.
+ * @throws IocpError ERR_IOCP_PACKET_CONTENT
+ */
+export function checkContent(rules: SendRules, payload: Uint8Array): void {
+  if (isReserved(rules, payload)) {
+    throw new IocpError(
+      'ERR_IOCP_PACKET_CONTENT',
+      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are about files here; 'transfer: false' on both sides frees them`
+    )
+  }
+  if (rules.accepts === undefined || rules.accepts(payload)) return
+  throw new IocpError(
+    'ERR_IOCP_PACKET_CONTENT',
+    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length'
+  )
+}

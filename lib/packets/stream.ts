@@ -1,0 +1,133 @@
+/** A packet too large for one Buffer, as a stream of known length. */
+
+import { Readable } from 'node:stream'
+
+import { nextTurn } from '../common/timers.js'
+
+/** What a Readable gives one by one: Buffers, or text after `setEncoding`. */
+type Pieces = ReturnType<Readable['iterator']>
+
+/** Who feeds a stream. */
+export interface StreamSource {
+  /** It wants no more for now. */
+  _streamFull(stream: PacketStream): void
+  /** It does again, or never will. */
+  _streamReady(stream: PacketStream): void
+  /** Its reader has had its end, or has given it up, and has had a turn of the event loop to say so. */
+  _streamOver(stream: PacketStream): void
+}
+
+/** Tells the listeners of a stream of an event. */
+export type StreamTeller = (stream: PacketStream, event: string | symbol, args: unknown[]) => boolean
+
+/**
+ * One packet larger than the framing's `streamAbove`. While nobody reads from it the connection is not read from
+ * either, so that TCP slows the peer down; what comes behind it waits until it has been read to its end, or destroyed.
+ * If the connection closes before the packet is complete, the stream ends with an error.
+ */
+export class PacketStream extends Readable {
+  /** Bytes of the whole packet. */
+  readonly size: number
+  readonly #source: StreamSource
+  /** Iterations over it that have not seen its end. */
+  readonly #iterations = new Set<symbol>()
+  #hasEnded = false
+  #isOver = false
+  readonly #tell: StreamTeller | undefined
+
+  /** @internal @param tell calls the listeners instead of Node, because what they throw is not to be thrown */
+  constructor(source: StreamSource, size: number, tell?: StreamTeller) {
+    super()
+    this.size = size
+    this.#source = source
+    this.#tell = tell
+  }
+
+  /** @internal */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    // A listener for it that throws keeps Node from destroying the stream: this is its end all the same.
+    if (event === 'end') this.#ended()
+    // An error that nobody listens for is Node's own affair.
+    if (this.#tell === undefined || (event === 'error' && this.listenerCount('error') === 0)) {
+      return super.emit(event, ...args)
+    }
+    return this.#tell(this, event, args)
+  }
+
+  /** @internal Whether nobody has begun to read it. */
+  get _isUntouched(): boolean {
+    return this.readableFlowing === null && !this.readableDidRead && this.listenerCount('readable') === 0
+  }
+
+  /** @internal */
+  _feed(bytes: Buffer): void {
+    if (!this.destroyed && !this.push(bytes)) this.#source._streamFull(this)
+  }
+
+  /** @internal */
+  _finish(): void {
+    if (!this.destroyed) this.push(null)
+  }
+
+  /** @internal */
+  override _read(): void {
+    this.#source._streamReady(this)
+  }
+
+  /** @internal A stream that was given up swallows the rest of its packet. */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#source._streamReady(this)
+    this.#ended()
+    callback(error)
+  }
+
+  override iterator(options?: { destroyOnReturn?: boolean }): Pieces {
+    return this.#watched(super.iterator(options))
+  }
+
+  override [Symbol.asyncIterator](): Pieces {
+    return this.#watched(super[Symbol.asyncIterator]())
+  }
+
+  /** Node ends a stream when its last bytes are taken. The reader that iterates has the end when it asks for more. */
+  #watched(iterator: Pieces): Pieces {
+    const key = Symbol('iteration')
+    const watched = this.#iterate(iterator, key)
+    forgotten.register(watched, () => {
+      this.#left(key)
+    })
+    return watched
+  }
+
+  async *#iterate(iterator: Pieces, key: symbol): Pieces {
+    this.#iterations.add(key)
+    try {
+      yield* iterator
+    } finally {
+      this.#left(key)
+    }
+  }
+
+  #left(key: symbol): void {
+    if (this.#iterations.delete(key) && this.#hasEnded) this.#over()
+  }
+
+  #ended(): void {
+    this.#hasEnded = true
+    if (this.#iterations.size === 0) this.#over()
+  }
+
+  /** In a later turn, because the code behind `for await` over the stream runs some ticks after its end. */
+  #over(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    nextTurn(() => {
+      this.#source._streamOver(this)
+    })
+  }
+}
+
+/** Iterators that the program forgets without leaving them. */
+const forgotten = new FinalizationRegistry<() => void>((left) => {
+  left()
+})

@@ -1,0 +1,339 @@
+/**
+ * Files as IOCPS sends them: type 1 offers (size and name), type 2 asks for the bytes, which then come without any frame,
+ * type 3 refuses. The words have no number, so each side has one offer at a time that is not answered. When both offer at
+ * once, the side that accepted the connection takes its own back and repeats it later.
+ */
+
+import { basename, resolve, toNamespacedPath } from 'node:path'
+import type { Connection } from '../connection/connection.js'
+import { SILENT, flag } from '../connection/state.js'
+import type { OpenFile } from './native_files.js'
+import { Kept, Transfer, transfersOf } from './transfer.js'
+import { transferError } from './errors.js'
+import type { FileEnd } from './frames.js'
+import { targetOf, type ReceivedFile } from './target_file.js'
+import { normalName } from './file_names.js'
+import { announce, problemOf, type Answerable } from './offer.js'
+import type { AcceptPlan, SendPlan, TransferSettings } from './options.js'
+import { UnframedIn } from './incoming_raw_file.js'
+import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './source_file.js'
+
+const type = { offer: 1, start: 2, refuse: 3 } as const
+const START = Buffer.from([type.start])
+const REFUSE = Buffer.from([type.refuse])
+/** Type, size, and the name with its NUL. */
+const HEADER = 5
+/** What IOCPS has room for. */
+const MAX_NAME = 502
+const MAX_SIZE = 2 ** 32 - 1
+
+/** Whose word is awaited on one connection. */
+export class IocpsTurn {
+  /** This side's file, from its offer to its last byte. */
+  mine: OutgoingIocpsFile | undefined
+  /** The peer's offer, until it is answered. */
+  theirs: IncomingIocpsFile | undefined
+  /** This side's files as they were sent, so as they stand in the queue; those with `go` wait for their turn. */
+  #files: { readonly file: OutgoingIocpsFile; go: (() => void) | undefined }[] = []
+
+  /** A file takes its place among this side's. */
+  enter(file: OutgoingIocpsFile): void {
+    this.#files.push({ file, go: undefined })
+  }
+
+  /** Waits until an offer of this side cannot be mistaken, and those before this one are over; then it is its turn. */
+  wait(file: OutgoingIocpsFile): Promise<void> {
+    return new Promise((resolve) => {
+      const entry = this.#files.find((one) => one.file === file)
+      if (entry !== undefined) entry.go = resolve
+      this.next()
+    })
+  }
+
+  /** Gives the turn back when the peer has made an offer since. */
+  givesWay(): boolean {
+    if (this.theirs === undefined) return false
+    this.mine = undefined
+    return true
+  }
+
+  /** A file of this side is over, or will not be offered. */
+  leave(file: OutgoingIocpsFile): void {
+    this.#files = this.#files.filter((one) => one.file !== file)
+    if (this.mine === file) this.mine = undefined
+    this.next()
+  }
+
+  /** Something was answered or is over: the first file may be offered. */
+  next(): void {
+    if (this.mine !== undefined || this.theirs !== undefined) return
+    const first = this.#files[0]
+    if (first?.go === undefined) return
+    const { go } = first
+    first.go = undefined
+    this.mine = first.file
+    go()
+  }
+}
+
+function turnOf(connection: Connection): IocpsTurn {
+  return (transfersOf(connection).iocps ??= new IocpsTurn())
+}
+
+/** Whether raw mode speaks as IOCPS does. */
+export function speaksIocps(connection: Connection): boolean {
+  const { send, receive } = connection._profile.native
+  return send.kind === 'lengthField' && send.iocpsFiles === true && receive.kind === 'lengthField' && receive.iocpsFiles === true
+}
+
+/**
+ * Type 1, 2 or 3 came. Where nobody listens for files, and where nothing was offered, it is a packet like any other.
+ * @returns whether it was about a file
+ */
+export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
+  if (bytes[0] === type.offer) {
+    if (connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
+    offered(connection, Buffer.from(bytes))
+    return true
+  }
+  const mine = connection._extra?.transfers?.iocps?.mine
+  if (mine === undefined) return false
+  if (bytes[0] === type.start) mine._start()
+  else mine._refused()
+  return true
+}
+
+function offered(connection: Connection, bytes: Buffer): void {
+  const settings = connection._profile.transfer
+  // What it offers cannot come when it has ended its side since.
+  if (settings === undefined || (connection._flags & (SILENT | flag.peerEnded)) !== 0) return
+  const turn = turnOf(connection)
+  if (turn.mine?._isUnanswered === true) {
+    // The other side takes its own back, and repeats it.
+    if ((connection._flags & flag.accepted) === 0) return
+    turn.mine._takeBack()
+  }
+  if (turn.theirs !== undefined) {
+    // Nobody could tell which of the two an answer is for. This one refuses both.
+    // Unless that one has been refused, and only its end is still to come.
+    if (turn.theirs.isOver) connection._host.files.control(connection, REFUSE)
+    else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer before the answer to the one before'))
+    return
+  }
+  const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
+  const told = { name, size: bytes.readUInt32LE(1), metadata: Buffer.alloc(0), isVerified: false }
+  if (problemOf(connection, settings, told) === undefined) announce(new IncomingIocpsFile(connection, settings, told.size), told)
+  else connection._host.files.control(connection, REFUSE)
+}
+
+/** Sends a file so that IOCPS understands it. */
+export function sendIocps(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+  return new OutgoingIocpsFile(connection, settings, plan)._run(path)
+}
+
+/** A file on its way out. Its place in the queue is taken by the call; the offer goes there when it is its turn. */
+class OutgoingIocpsFile extends Transfer {
+  readonly #plan: SendPlan
+  readonly #turn: IocpsTurn
+  /** True for the peer's yes; false when the offer was taken back. */
+  #answer = new Kept<boolean>()
+  #file: OpenFile | undefined
+  #path = ''
+  #isOffered = false
+  #isRefused = false
+  #isAnswered = false
+
+  constructor(connection: Connection, settings: TransferSettings, plan: SendPlan) {
+    super(connection, settings, transfersOf(connection).nextId(), false)
+    this.#plan = plan
+    this.#turn = turnOf(connection)
+  }
+
+  /** Whether the peer still has to answer. */
+  get _isUnanswered(): boolean {
+    return this.#isOffered && !this.#isAnswered
+  }
+
+  /** Type 2. Only the first one after an offer means anything. */
+  _start(): void {
+    if (!this._isUnanswered) return
+    this.#isAnswered = true
+    this.#answer.keep(true)
+  }
+
+  /** Type 3. Once bytes flow the connection is lost with the file, since they cannot be stopped otherwise. */
+  _refused(): void {
+    if (!this.#isOffered) return
+    this.#isRefused = !this.#isAnswered
+    this.fail(transferError(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED', 'the peer says so'), false)
+    this.#isAnswered = true
+  }
+
+  /** The peer's offer goes first. This one keeps its place, and is made again. */
+  _takeBack(): void {
+    this.#isOffered = false
+    this.#turn.mine = undefined
+    this.#answer.keep(false)
+  }
+
+  /** The peer may be waiting for bytes already. */
+  protected override get ownsStream(): boolean {
+    return this.#isOffered && !this.#isRefused
+  }
+
+  override peerEnded(): void {
+    if (!this.#isAnswered) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+  }
+
+  protected override refuse(): void {
+    // There is no word for it.
+  }
+
+  protected override errorOfEnd(end: FileEnd): Error {
+    return readError(this.files, end, this.#path)
+  }
+
+  _run(path: string): Promise<SentFile> {
+    return this.run(
+      () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
+      async (failed) => {
+        await this.files.close(this.#file)
+        if (failed && this.ownsStream) this.connection.reset()
+        this.#turn.leave(this)
+      }
+    )
+  }
+
+  async #send(path: string, name: string): Promise<SentFile> {
+    const plan = this.#plan
+    const bytes = Buffer.from(name, 'latin1')
+    if (bytes.toString('latin1') !== name || bytes.includes(0) || name === '') {
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS knows characters of one byte only')
+    }
+    if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - HEADER - 1)) {
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
+    }
+    // From now on what is sent waits, although the file has to be opened first.
+    this.connection._host.submission.flush()
+    if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.started()
+    this.#turn.enter(this)
+    const file = await this.files.openSource(path, false, plan.sharesWrite)
+    this.#file = file
+    this.#path = file.path
+    const length = rangeOf(plan, file.size)
+    if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32 bits for a size')
+    this.watch(plan.signal, length, plan.onProgress)
+    await this.#agree(bytes, length)
+    const begun = performance.now()
+    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    if (length > 0) this.files.start(this.connection, this.id)
+    await this.nativeEnd()
+    this.tellProgress(length)
+    return sentResult(length, begun, 0)
+  }
+
+  /** Offers it until the peer wants it. */
+  async #agree(name: Buffer, length: number): Promise<void> {
+    const { answerTimeout, stallTimeout } = this.settings
+    for (;;) {
+      // The peer may offer one in the very moment in which this one's turn comes; its own goes first then.
+      do await this.until(this.#turn.wait(this))
+      while (this.#turn.givesWay())
+      this.#offer(name, length)
+      this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      if (await this.until(this.#answer.promise)) return
+      this.limit(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.#answer = new Kept()
+    }
+  }
+
+  /** In front of the place of the file, so that nothing can come between them. */
+  #offer(name: Buffer, length: number): void {
+    const offer = Buffer.alloc(HEADER + name.length + 1)
+    offer[0] = type.offer
+    offer.writeUInt32LE(length, 1)
+    name.copy(offer, HEADER)
+    if (!this.files.control(this.connection, offer, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.#isOffered = true
+    const file = this.#file
+    if (file === undefined) return
+    const piece = pieceOf(this.#plan, this.settings)
+    // Behind an empty one nothing can be taken for it.
+    const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: length > 0 }
+    if (!this.files.send(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    this.#file = undefined
+  }
+}
+
+/** A file that was offered. */
+class IncomingIocpsFile extends UnframedIn implements Answerable {
+  readonly #size: number
+  readonly #turn: IocpsTurn
+  #decide: (decision: { plan: AcceptPlan; name: string }) => void = () => undefined
+  readonly #result: Promise<ReceivedFile>
+  #failure: { error: unknown } | undefined
+  _isAnswered = false
+
+  constructor(connection: Connection, settings: TransferSettings, size: number) {
+    super(connection, settings, true)
+    this.#size = size
+    this.#turn = turnOf(connection)
+    this.#turn.theirs = this
+    const decided = new Promise<{ plan: AcceptPlan; name: string }>((resolve) => {
+      this.#decide = resolve
+    })
+    this.limit(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.#result = this.run(
+      async () => this.#receive(await this.until(decided)),
+      (failed) => {
+        this.#answered()
+        return this.cleanUp(failed)
+      }
+    )
+    this.#result.catch((error: unknown) => {
+      this._isAnswered = true
+      this.#failure = { error }
+    })
+  }
+
+  override peerEnded(): void {
+    if (!this.isBegun) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+  }
+
+  protected override refuse(): void {
+    if (!this.isBegun) this.files.control(this.connection, REFUSE)
+  }
+
+  _accept(plan: AcceptPlan, name: string): Promise<ReceivedFile> {
+    if (!this._isAnswered) {
+      this._isAnswered = true
+      this.#decide({ plan, name })
+    }
+    return this.#result
+  }
+
+  _failedBy(error: unknown): boolean {
+    return this.#failure !== undefined && this.#failure.error === error
+  }
+
+  _reject(reason: string): void {
+    if (this._isAnswered) return
+    this._isAnswered = true
+    this.fail(transferError('ERR_IOCP_TRANSFER_REJECTED', reason))
+  }
+
+  #receive({ plan, name }: { plan: AcceptPlan; name: string }): Promise<ReceivedFile> {
+    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.watch(plan.signal, this.#size, plan.onProgress)
+    return this.bring(targetOf(plan, name), this.#size, plan.overwrite, () => {
+      if (!this.files.control(this.connection, START)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      this.#answered()
+    })
+  }
+
+  #answered(): void {
+    if (this.#turn.theirs === this) this.#turn.theirs = undefined
+    this.#turn.next()
+  }
+}

@@ -1,0 +1,236 @@
+/** What native code does for file transfers, with its errors as this library's. */
+
+import { stat } from 'node:fs/promises'
+import type { NativeBinding, NativeEngine, NativeFile, NativeReceiveFile, NativeSendFile } from '../native/binding.js'
+import { IocpError } from '../common/errors.js'
+import { errnoOf, fromNative, systemError } from '../native/system_error.js'
+import { fileError } from './errors.js'
+import type { NativeTransferFrame } from './frames.js'
+import { plainPath } from './file_names.js'
+
+/** The connection that a call is about. */
+export interface Place {
+  readonly _slot: number
+  readonly _generation: number
+}
+
+/** A file that is open. */
+export interface OpenFile extends NativeFile {
+  /** As it was opened. */
+  readonly path: string
+}
+
+/** Numbers of Windows that mean: the disk is full. */
+const DISK_FULL = new Set([39, 112])
+/** The end of the file came before the size that it had. */
+const END_OF_FILE = 38
+/** The file system has no such call. */
+const NO_SUCH_CALL = new Set([1, 50, 87])
+/** The call was given up, because all of the completion port is being cut off. */
+const CANCELLED = 995
+/** The program may not; or it is a folder. */
+const ACCESS_DENIED = 5
+/** A file of that name is there. */
+const EXISTS = new Set([80, 183])
+
+/** Completion ports that are making files, and how many. */
+const making = new Map<NativeEngine, number>()
+let watchesExit = false
+
+/**
+ * The process exits, and the system ends all threads wherever they are. A file that has just been made does not go with
+ * its handle yet, and would stay behind.
+ */
+function finishCreations(): void {
+  for (const native of making.keys()) native.finishCreations()
+}
+
+/** Has the exit of the process wait while a file is being made. */
+async function guarded<T>(native: NativeEngine, opening: Promise<T>): Promise<T> {
+  if (!watchesExit) {
+    watchesExit = true
+    process.on('exit', finishCreations)
+  }
+  making.set(native, (making.get(native) ?? 0) + 1)
+  try {
+    return await opening
+  } finally {
+    const left = (making.get(native) ?? 1) - 1
+    if (left === 0) making.delete(native)
+    else making.set(native, left)
+  }
+}
+
+export class NativeFiles {
+  #active = 0
+  #whenIdle: (() => void) | undefined
+  readonly #changed: () => void
+  readonly #binding: NativeBinding
+  readonly #native: NativeEngine
+  /** What is being done with a file on a thread. */
+  readonly #work = new WeakMap<OpenFile, Promise<unknown>>()
+
+  /** @param changed called when the first transfer begins, and when the last one is over */
+  constructor(binding: NativeBinding, native: NativeEngine, changed: () => void) {
+    this.#binding = binding
+    this.#native = native
+    this.#changed = changed
+  }
+
+  /** Transfers that are under way on this completion port, until their files are closed. */
+  get active(): number {
+    return this.#active
+  }
+
+  begin(): void {
+    if (this.#active++ === 0) this.#changed()
+  }
+
+  end(): void {
+    if (--this.#active > 0) return
+    this.#changed()
+    const callback = this.#whenIdle
+    this.#whenIdle = undefined
+    callback?.()
+  }
+
+  /** Calls back once nothing is under way, immediately when nothing is. */
+  whenIdle(callback: () => void): void {
+    if (this.#active === 0) callback()
+    else this.#whenIdle = callback
+  }
+
+  async openSource(path: string, hash: boolean, shareWrite: boolean): Promise<OpenFile> {
+    try {
+      return await this.#open(this.#native.openSource(path, hash, shareWrite), path)
+    } catch (error) {
+      // Windows says "access denied" of a folder.
+      const isDenied = error instanceof IocpError && error.winCode === ACCESS_DENIED
+      if (!isDenied || (await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error
+      const plain = plainPath(path)
+      const details = { syscall: 'open', errno: errnoOf('EISDIR'), winCode: ACCESS_DENIED, path: plain, cause: error }
+      throw new IocpError('EISDIR', `open EISDIR '${plain}': It is a folder`, details)
+    }
+  }
+
+  openTarget(path: string, size: number, resume: boolean, hash: boolean): Promise<OpenFile> {
+    return this.#open(guarded(this.#native, this.#native.openTarget(path, size, resume, hash)), path)
+  }
+
+  async #open(opening: Promise<NativeFile>, path: string): Promise<OpenFile> {
+    return { ...(await this.#try(opening, { path })), path }
+  }
+
+  /**
+   * The SHA-256 of the first bytes; with `keep` the file's own goes on behind them.
+   * @param onProgress called now and then while it goes on
+   */
+  hashFirst(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+    const work = this.#hash(file, bytes, keep, onProgress)
+    this.#work.set(file, work)
+    return work
+  }
+
+  /** Step by step, so that neither a hash of hours nor the thread that computes it outlives this environment. */
+  async #hash(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
+    for (let at = 0; ; ) {
+      const reached = await this.#try(this.#native.hashSome(file.file, at, bytes, keep), { path: file.path })
+      if (typeof reached !== 'number') return reached
+      if (reached > at) onProgress()
+      at = reached
+    }
+  }
+
+  /** @returns when it is closed: a hash that is being computed breaks off first */
+  async close(file: OpenFile | undefined): Promise<void> {
+    if (file === undefined) return
+    const work = this.#work.get(file)
+    if (work !== undefined) {
+      this.#native.stopFile(file.file)
+      await work.catch(() => undefined)
+    }
+    await this.#native.closeFile(file.file)?.catch(() => undefined)
+  }
+
+  move(from: string, to: string, replace: boolean): Promise<void> {
+    return this.#try(this.#native.moveFile(from, to, replace), { path: from, dest: to })
+  }
+
+  /**
+   * The same by the handle of a file that has been received.
+   * @returns false when the file system does not know how
+   */
+  async rename(file: OpenFile, to: string, replace: boolean): Promise<boolean> {
+    try {
+      await this.#try(this.#native.renameFile(file.file, to, replace), { path: file.path, dest: to })
+      return true
+    } catch (error) {
+      if (error instanceof IocpError && error.winCode !== undefined && NO_SUCH_CALL.has(error.winCode)) return false
+      throw error
+    }
+  }
+
+  /** False when the connection does not take it; the file is still to be closed then. */
+  send(place: Place, file: OpenFile, options: NativeSendFile): boolean {
+    return this.#native.sendFile(place._slot, place._generation, file.file, options)
+  }
+
+  receive(place: Place, file: OpenFile, options: NativeReceiveFile): boolean {
+    return this.#native.receiveFile(place._slot, place._generation, file.file, options)
+  }
+
+  cancel(place: Place, received: boolean, id: number): void {
+    this.#native.cancelFile(place._slot, place._generation, received, id)
+  }
+
+  /** Takes the place of a raw file in the queue of the connection. */
+  reserve(place: Place, id: number): boolean {
+    return this.#native.reserveFile(place._slot, place._generation, id)
+  }
+
+  /** A file that was held back may go. */
+  start(place: Place, id: number): void {
+    this.#native.startSentFile(place._slot, place._generation, id)
+  }
+
+  /** While it is on, this side's end waits. */
+  holdEnd(place: Place, on: boolean): void {
+    this.#native.holdEnd(place._slot, place._generation, on)
+  }
+
+  /**
+   * Sends a packet that is not one of the frames. Files that are held do not keep it back.
+   * @param before the number of the held file that it goes in front of; of the first one where it is not given
+   */
+  control(place: Place, packet: Uint8Array, before = 0): boolean {
+    return this.#native.sendControl(place._slot, place._generation, packet, before)
+  }
+
+  frame(place: Place, frame: NativeTransferFrame): boolean {
+    return this.#native.transferFrame(place._slot, place._generation, frame)
+  }
+
+  /** The error for a number of Windows that a transfer ended with. */
+  error(winCode: number, syscall: string, path: string): Error {
+    return this.#translate(systemError(this.#binding, { winCode, syscall, path: plainPath(path) }))
+  }
+
+  #translate(error: Error): Error {
+    if (!(error instanceof IocpError) || error.winCode === undefined) return error
+    const { winCode } = error
+    if (DISK_FULL.has(winCode)) return fileError('ERR_IOCP_TRANSFER_DISK_FULL', error)
+    if (winCode === END_OF_FILE) return fileError('ERR_IOCP_TRANSFER_SOURCE_CHANGED', error)
+    if (EXISTS.has(winCode)) return fileError('ERR_IOCP_TRANSFER_EXISTS', error)
+    if (winCode === CANCELLED) return fileError('ERR_IOCP_TRANSFER_CLOSED', error)
+    return error
+  }
+
+  async #try<T>(promise: Promise<T>, place: { path: string; dest?: string }): Promise<T> {
+    try {
+      return await promise
+    } catch (error) {
+      const dest = place.dest === undefined ? {} : { dest: plainPath(place.dest) }
+      throw this.#translate(fromNative(this.#binding, error, { path: plainPath(place.path), ...dest }))
+    }
+  }
+}

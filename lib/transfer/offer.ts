@@ -1,0 +1,130 @@
+/** What a program sees of a file that a peer wants to send. */
+
+import { stat } from 'node:fs/promises'
+import type { Connection } from '../connection/connection.js'
+import { invalidArgument, type IocpError } from '../common/errors.js'
+import { hold } from '../connection/receive_queue.js'
+import { tell } from '../connection/notify.js'
+import { hasRoom } from './transfer.js'
+import { transferError } from './errors.js'
+import { targetOf, type ReceivedFile } from './target_file.js'
+import { nameProblem } from './file_names.js'
+import { readAccept, type AcceptOptions, type AcceptPlan, type TransferSettings } from './options.js'
+import { resumePath } from './partial_files.js'
+
+/** A file that waits for an answer. */
+export interface Answerable {
+  readonly connection: Connection
+  readonly _isAnswered: boolean
+  _accept(plan: AcceptPlan, name: string): Promise<ReceivedFile>
+  _reject(reason: string): void
+  /** Whether this is the error that the transfer has failed with. */
+  _failedBy(error: unknown): boolean
+}
+
+/** What a peer says about a file that it offers. */
+export interface OfferedFile {
+  /** Checked, in normal form. */
+  readonly name: string
+  readonly size: number
+  readonly metadata: Buffer
+  readonly isVerified: boolean
+}
+
+/** A file that the peer wants to send. It is rejected when nobody answers in time. */
+export class FileOffer<Data = unknown> {
+  readonly connection: Connection<Data>
+  /** A name that is safe to use in any folder of Windows, without a path. */
+  readonly name: string
+  readonly size: number
+  /** What the sender gave with it. */
+  readonly metadata: Buffer
+  /** Whether the sender will send a SHA-256 to compare. */
+  readonly isVerified: boolean
+  readonly #file: Answerable
+
+  /** @internal */
+  constructor(file: Answerable, { name, size, metadata, isVerified }: OfferedFile) {
+    this.#file = file
+    // What its data are is between the program and its connections.
+    this.connection = file.connection as Connection<Data>
+    this.name = name
+    this.size = size
+    this.metadata = metadata
+    this.isVerified = isVerified
+  }
+
+  /** Whether it has been accepted or rejected, or is no longer to be had. */
+  get isAnswered(): boolean {
+    return this.#file._isAnswered
+  }
+
+  /**
+   * Takes the file. It is written under a name of its own and gets its proper one when it is complete and verified.
+   * @returns when it is in its place
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ERR_IOCP_TRANSFER_* and errors of
+   *   the file system, the signal's reason
+   */
+  accept(options: AcceptOptions): Promise<ReceivedFile> {
+    const plan = readAccept(options)
+    return this.#file._accept(plan, this.name)
+  }
+
+  /** Bytes of this file that an earlier attempt with `resume` has left, so that accepting can go on behind them. */
+  async resumable(options: Pick<AcceptOptions, 'directory' | 'path'>): Promise<number> {
+    const target = targetOf(readAccept(options), this.name)
+    const found = await stat(resumePath(target, this.size)).catch(() => undefined)
+    return Math.min(found?.size ?? 0, this.size)
+  }
+
+  /**
+   * Refuses it.
+   * @param reason shown to the sender; at most 1024 bytes of it
+   * @throws IocpError ERR_INVALID_ARG_TYPE when the reason is no text; the file is refused all the same
+   */
+  reject(reason = ''): void {
+    const isText = typeof (reason as unknown) === 'string'
+    this.#file._reject(isText ? reason : '')
+    if (!isText) throw invalidArgument('reason', reason, 'text')
+  }
+}
+
+/** Whether whoever made the connection does not know of it yet, and so cannot listen. */
+export function isFresh(connection: Connection): boolean {
+  return connection._intake?.has(hold.fresh) === true
+}
+
+/** Why a file cannot even be offered to the program. */
+export function problemOf(
+  connection: Connection,
+  settings: TransferSettings,
+  { name, size }: Pick<OfferedFile, 'name' | 'size'>
+): IocpError | undefined {
+  if (!hasRoom(connection, settings)) return transferError('ERR_IOCP_TRANSFER_LIMIT')
+  if (size > settings.maxFileSize) return transferError('ERR_IOCP_TRANSFER_TOO_LARGE')
+  if (nameProblem(name) !== undefined) return transferError('ERR_IOCP_TRANSFER_NAME')
+  const { owner, isStopping } = connection._host
+  if (isStopping || connection.listenerCount('file') + owner.listenerCount('file') === 0) {
+    return transferError('ERR_IOCP_TRANSFER_REJECTED')
+  }
+  return undefined
+}
+
+/**
+ * Tells the program. A handler that throws, or rejects, before it has answered will not answer any more, so the sender
+ * hears at once. But one that rejects with what its own transfer failed with has not failed: a peer can bring that about.
+ */
+export function announce(file: Answerable, offered: OfferedFile): void {
+  let hasThrown = true
+  const isOfTransfer = (error: unknown): boolean => {
+    if (file._failedBy(error)) return true
+    file._reject('')
+    return false
+  }
+  try {
+    tell(file.connection, 'file', new FileOffer(file, offered), isOfTransfer)
+    hasThrown = false
+  } finally {
+    if (hasThrown) file._reject('')
+  }
+}

@@ -1,0 +1,196 @@
+/** A file on its way out. */
+
+import { basename, resolve, toNamespacedPath } from 'node:path'
+import type { Connection } from '../connection/connection.js'
+import { flag } from '../connection/state.js'
+import type { OpenFile } from './native_files.js'
+import { toPath, type Path } from '../common/paths.js'
+import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { transferError } from './errors.js'
+import type { FileEnd, TransferFrame } from './frames.js'
+import { sendIocps, speaksIocps } from './iocps.js'
+import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './options.js'
+import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './source_file.js'
+import { transferKind } from '../native/protocol.js'
+
+/** Bytes of an offer before the name. */
+const OFFER_HEADER = 16
+/** What the longest of the frames that every file needs takes: an end with its SHA-256. */
+const SMALLEST = 46
+
+/**
+ * Sends a file.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
+ */
+export function sendFile(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
+  const source = toPath(path, 'path')
+  const settings = settingsOf(connection)
+  const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond)
+  return begin(connection, source, plan, settings)
+}
+
+async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+  requireWritable(connection)
+  if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
+    const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
+    throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
+  }
+  if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+  if ((connection._flags & flag.peerEnded) !== 0 && (plan.framed || speaksIocps(connection))) {
+    // Its answer will not come.
+    throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side')
+  }
+  if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
+  return new OutgoingFile(connection, settings, plan)._run(path)
+}
+
+class OutgoingFile extends Transfer {
+  readonly #plan: SendPlan
+  #file: OpenFile | undefined
+  #path = ''
+  #length = 0
+  #begun = 0
+  #isOffered = false
+  #isStored = false
+  #hasBegun = false
+
+  constructor(connection: Connection, settings: TransferSettings, plan: SendPlan) {
+    super(connection, settings, transfersOf(connection).nextId(), false)
+    this.#plan = plan
+  }
+
+  override take(frame: TransferFrame): void {
+    if (frame.kind === transferKind.stored) this.#isStored = true
+    super.take(frame)
+  }
+
+  override ended(end: FileEnd): void {
+    this.#hasBegun = end.hasBegun
+    super.ended(end)
+  }
+
+  override peerEnded(): void {
+    // Framed, the receiver's word may be still to come; raw, it says nothing.
+    if (this.#plan.framed && !this.#isStored) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+  }
+
+  protected override refuse(told: { code: number; rest: Buffer }): void {
+    if (this.#isOffered) this.files.frame(this.connection, { kind: transferKind.abort, id: this.id, side: 0, ...told })
+  }
+
+  _run(path: string): Promise<SentFile> {
+    return this.run(
+      () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
+      async (failed) => {
+        await this.files.close(this.#file)
+        // The peer waits for the rest of them, and cannot be told otherwise.
+        if (failed && !this.#plan.framed && this.#hasBegun) this.connection.reset()
+      }
+    )
+  }
+
+  async #send(path: string, name: string): Promise<SentFile> {
+    const plan = this.#plan
+    if (!plan.framed) {
+      // From now on what is sent waits, although the file has to be opened first.
+      this.connection._host.submission.flush()
+      if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      this.started()
+    }
+    const file = await this.files.openSource(path, plan.verify, plan.sharesWrite)
+    this.#file = file
+    this.#path = file.path
+    this.#length = rangeOf(plan, file.size)
+    this.watch(plan.signal, this.#length, plan.onProgress)
+    await this.until(Promise.resolve())
+    const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
+    this.#begun = performance.now()
+    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.base = resumedFrom
+    this.#hand(file, resumedFrom)
+    const end = await this.nativeEnd()
+    if (plan.framed) await this.frame(transferKind.stored)
+    this.tellProgress(this.#length)
+    const result = sentResult(this.#length, this.#begun, resumedFrom)
+    return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
+  }
+
+  /** Offers it, and gives the place to begin at. */
+  async #offer(file: OpenFile, name: string): Promise<number> {
+    const plan = this.#plan
+    const bytes = Buffer.from(name)
+    if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    if (bytes.toString() !== name) throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
+    if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
+      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
+    }
+    const { id } = this
+    this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
+    this.#isOffered = true
+    // The receiver has a limit of its own, and its answer to that is better than none.
+    const { answerTimeout, stallTimeout } = this.settings
+    this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    const { number, hash } = await this.frame(transferKind.accept)
+    if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
+    const mine = await this.hashFirst(file, number, plan.verify)
+    if (hash.equals(mine)) return number
+    if (plan.verify) await this.hashFirst(file, 0, true)
+    return 0
+  }
+
+  #hand(file: OpenFile, resumedFrom: number): void {
+    const { id } = this
+    const offset = this.#plan.offset + resumedFrom
+    const length = this.#length - resumedFrom
+    const piece = pieceOf(this.#plan, this.settings)
+    this.connection._host.submission.flush()
+    if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
+      throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    }
+    this.#file = undefined
+    this.started()
+  }
+
+  protected override errorOfEnd(end: FileEnd): Error {
+    return readError(this.files, end, this.#path)
+  }
+}
+
+/** What became of one file for many. */
+export interface BroadcastFileResult<Data = unknown> {
+  readonly sent: { readonly connection: Connection<Data>; readonly result: SentFile }[]
+  readonly failed: { readonly connection: Connection<Data>; readonly error: unknown }[]
+}
+
+/**
+ * Sends one file to many connections.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function broadcastFile<Data>(
+  targets: readonly Connection<Data>[],
+  path: Path,
+  options: SendFileOptions | undefined
+): Promise<BroadcastFileResult<Data>> {
+  const source = toPath(path, 'path')
+  // Also when there is nobody to send it to.
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
+  return sendToAll(targets, source, options)
+}
+
+async function sendToAll<Data>(
+  targets: readonly Connection<Data>[],
+  path: string,
+  options: SendFileOptions | undefined
+): Promise<BroadcastFileResult<Data>> {
+  const result: BroadcastFileResult<Data> = { sent: [], failed: [] }
+  await Promise.all(
+    targets.map(async (connection) => {
+      try {
+        result.sent.push({ connection, result: await sendFile(connection, path, options) })
+      } catch (error) {
+        result.failed.push({ connection, error })
+      }
+    })
+  )
+  return result
+}

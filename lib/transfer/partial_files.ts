@@ -1,0 +1,104 @@
+/** Files that have not come completely: how they are called, which of them this process writes, and which are old. */
+
+import { createHash, randomBytes } from 'node:crypto'
+import { lstat, opendir, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { toPath, type Path } from '../common/paths.js'
+import { OptionReader, type Duration } from '../common/option_reader.js'
+
+/** What this library calls them, and nothing else. */
+const PART = /^\.iocp-(?:[0-9a-f]{24}|[0-9a-f]{32})\.part$/
+
+const DAY = 86_400_000
+/** A folder is looked through no more often than this. */
+const MIN_PAUSE = 60_000
+/** Folders whose last look is remembered. */
+const MAX_FOLDERS = 1000
+
+/** A part that goes with its transfer. */
+export function newPart(target: string): string {
+  return join(dirname(target), `.iocp-${randomBytes(12).toString('hex')}.part`)
+}
+
+/** The same file offered again has the same place for what has come of it. */
+export function resumePath(target: string, size: number): string {
+  const name = createHash('sha256').update(`${basename(target).toLowerCase()}/${size}`).digest('hex').slice(0, 32)
+  return join(dirname(target), `.iocp-${name}.part`)
+}
+
+/** Parts that this process is receiving, by their paths in lower case. */
+const inUse = new Set<string>()
+
+/** Claims a part. False when another transfer of this process has it. */
+export function claimPart(path: string): boolean {
+  const key = path.toLowerCase()
+  if (inUse.has(key)) return false
+  inUse.add(key)
+  return true
+}
+
+export function releasePart(path: string): void {
+  inUse.delete(path.toLowerCase())
+}
+
+/** Which parts {@link pruneParts} removes. */
+export interface PruneOptions {
+  /** Those that were last written so long ago, or longer. 0 for all; default 7 days. */
+  maxAge?: Duration
+}
+
+/**
+ * Removes parts of files that nobody has gone on with: what transfers with `resume` have left, and, where a file system
+ * cannot delete a file with the process that writes it, what a killed process has left. Only files with this library's
+ * names for parts, `.iocp-….part`, in the folder itself; those that are being received just now stay.
+ * @returns the paths of what it has removed
+ * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_VALUE; by rejecting: errors of `fs` about the folder
+ */
+export function pruneParts(directory: Path, options?: PruneOptions): Promise<string[]> {
+  const folder = toPath(directory, 'directory')
+  const reader = new OptionReader(options, '')
+  const maxAge = reader.duration('maxAge', { min: 0, max: Number.MAX_SAFE_INTEGER }, 7 * DAY)
+  reader.done()
+  return prune(folder, maxAge)
+}
+
+async function prune(folder: string, maxAge: number): Promise<string[]> {
+  const removed: string[] = []
+  const newest = Date.now() - maxAge
+  for await (const { name } of await opendir(folder)) {
+    if (!PART.test(name)) continue
+    const path = join(folder, name)
+    if (await removeOld(path, newest)) removed.push(path)
+  }
+  return removed
+}
+
+/** What has gone meanwhile, and what somebody has open, is not this one's to remove. */
+async function removeOld(path: string, newest: number): Promise<boolean> {
+  try {
+    const found = await lstat(path)
+    if (!found.isFile() || found.mtimeMs > newest || inUse.has(path.toLowerCase())) return false
+    await rm(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** When which folder was looked through last, for the option `transfer.partMaxAge`. */
+const looked = new Map<string, number>()
+
+/** Removes old parts from a folder that a file is about to come to, from time to time, while nobody waits for it. */
+export function pruneNowAndThen(folder: string, maxAge: number): void {
+  const key = folder.toLowerCase()
+  const now = performance.now()
+  const last = looked.get(key)
+  if (last !== undefined && now - last < Math.min(Math.max(maxAge / 4, MIN_PAUSE), DAY)) return
+  looked.delete(key)
+  looked.set(key, now)
+  for (const oldest of looked.keys()) {
+    if (looked.size <= MAX_FOLDERS) break
+    looked.delete(oldest)
+  }
+  prune(folder, maxAge).catch(() => undefined)
+}

@@ -1,0 +1,55 @@
+/** What both ways of sending have in common: the range, the piece, the result. */
+
+import { invalidOption } from '../common/errors.js'
+import type { NativeFiles } from './native_files.js'
+import { transferError } from './errors.js'
+import type { FileEnd } from './frames.js'
+import type { SendPlan, TransferSettings } from './options.js'
+import { fileOutcome } from '../native/protocol.js'
+
+/** What became of a file that was sent. */
+export interface SentFile {
+  /** Bytes of the file that the receiver has now, those that it had before included. */
+  readonly bytes: number
+  /** From the first byte to the last word of the receiver; in raw mode to the last byte that the system has taken. */
+  readonly seconds: number
+  readonly bytesPerSecond: number
+  /** Bytes that were left out, because the receiver had them from an earlier attempt. */
+  readonly resumedFrom: number
+  /** Of the whole file, in hexadecimal digits. */
+  readonly sha256?: string
+}
+
+/** How many bytes are sent. @throws IocpError ERR_IOCP_INVALID_OPTION */
+export function rangeOf(plan: SendPlan, size: number): number {
+  if (plan.offset > size) throw invalidOption('offset', plan.offset, `at most the size of the file, ${size}`)
+  const length = Math.min(plan.length, size - plan.offset)
+  if (length < plan.length && plan.length !== Number.MAX_SAFE_INTEGER) {
+    throw invalidOption('length', plan.length, `at most what the file has from there, ${length}`)
+  }
+  return length
+}
+
+/** How native code sends it. */
+export function pieceOf(
+  { bytesPerSecond, chunk, framed, verify }: SendPlan,
+  { method }: TransferSettings
+): { chunk: number; framed: boolean; transmit: boolean; bytesPerSecond: number } {
+  return {
+    // Slow transfers go in small steps, so that their progress can be seen.
+    chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(1, Math.floor(bytesPerSecond / 4))),
+    framed,
+    transmit: !verify && method === 'transmit',
+    bytesPerSecond
+  }
+}
+
+/** The error for an end that is not the file's. */
+export function readError(files: NativeFiles, { outcome, winCode }: FileEnd, path: string): Error {
+  return outcome === fileOutcome.failed ? files.error(winCode, 'read', path) : transferError('ERR_IOCP_TRANSFER_ABORTED')
+}
+
+export function sentResult(bytes: number, begun: number, resumedFrom: number): SentFile {
+  const seconds = (performance.now() - begun) / 1000
+  return { bytes, seconds, bytesPerSecond: seconds === 0 ? 0 : (bytes - resumedFrom) / seconds, resumedFrom }
+}

@@ -1,0 +1,186 @@
+/** What all files on their way in have in common: a part beside the target that becomes the file. */
+
+import { realpath, rm, stat } from 'node:fs/promises'
+import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { IocpError } from '../common/errors.js'
+import type { OpenFile } from './native_files.js'
+import { Transfer } from './transfer.js'
+import { placeError, transferError } from './errors.js'
+import type { FileEnd } from './frames.js'
+import { otherName, plainPath } from './file_names.js'
+import type { AcceptPlan, Overwrite } from './options.js'
+import { claimPart, newPart, pruneNowAndThen, releasePart, resumePath } from './partial_files.js'
+import { fileOutcome } from '../native/protocol.js'
+
+/** What became of a file that was received. */
+export interface ReceivedFile {
+  /** Where it is; with `overwrite: 'rename'` this may be another name. */
+  readonly path: string
+  readonly bytes: number
+  readonly seconds: number
+  readonly bytesPerSecond: number
+  /** Bytes that were there from an earlier attempt. */
+  readonly resumedFrom: number
+  /** Of the whole file, in hexadecimal digits; there when the sender has sent one to compare. */
+  readonly sha256?: string
+}
+
+/** Names that are tried before it is given up. */
+const MOST_NAMES = 10_000
+
+/** Numbers of Windows that mean: somebody else has it open just now. A scanner or an indexer lets go of it soon. */
+const OPEN = new Set([32, 33])
+/** What a rename says then; access denied may also be true. */
+const HELD = new Set([5, ...OPEN])
+/** How long that is waited for, and how long between two attempts, in milliseconds. */
+const PATIENCE = 2000
+const FIRST_PAUSE = 10
+const LONGEST_PAUSE = 200
+
+/** Where an accepted file goes. */
+export function targetOf(plan: Pick<AcceptPlan, 'directory' | 'path'>, name: string): string {
+  return toNamespacedPath(plan.path === undefined ? join(resolve(plan.directory ?? '.'), name) : resolve(plan.path))
+}
+
+/** Neither a path nor a link may lead out of the folder that is allowed. */
+async function checkPlace(target: string, allowed: string | undefined): Promise<void> {
+  if (allowed === undefined) return
+  const [outer, inner] = await Promise.all([resolve(allowed), dirname(target)].map(realFolder))
+  const way = relative(toNamespacedPath(outer as string), toNamespacedPath(inner as string))
+  if (way === '..' || way.startsWith(`..\\`) || isAbsolute(way)) {
+    throw placeError('ERR_IOCP_TRANSFER_PATH', plainPath(target), `, and 'transfer.directory' is '${resolve(allowed)}'`)
+  }
+}
+
+async function realFolder(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    const { code = 'EIO', errno, syscall } = error as NodeJS.ErrnoException
+    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files is not there`
+    throw new IocpError(code, message, { errno, syscall, path: plainPath(path), cause: error })
+  }
+}
+
+function isOneOf(numbers: ReadonlySet<number>, error: unknown): boolean {
+  return error instanceof IocpError && error.winCode !== undefined && numbers.has(error.winCode)
+}
+
+/** Does something with a file again and again, for a while, as long as somebody else has it open. */
+async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): Promise<T> {
+  const end = performance.now() + PATIENCE
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    try {
+      return await body()
+    } catch (error) {
+      if (!isOneOf(held, error) || performance.now() >= end) throw error
+      await setTimeout(pause)
+    }
+  }
+}
+
+/** What framed and raw files have in common: a part that becomes the file. */
+export abstract class FileIn extends Transfer {
+  protected part = ''
+  protected keepsPart = false
+  protected source: OpenFile | undefined
+  #claimed = ''
+
+  /** Opens the part beside the target. Gives the bytes that are there already. */
+  protected async open(target: string, size: number, overwrite: Overwrite, resume: boolean, hash: boolean): Promise<number> {
+    await checkPlace(target, this.settings.directory)
+    const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
+    // Nothing is put in the place of a folder.
+    if (found !== undefined && (overwrite === 'fail' || found.isDirectory())) {
+      throw placeError('ERR_IOCP_TRANSFER_EXISTS', plainPath(target), found.isDirectory() ? ', a folder' : '')
+    }
+    const { partMaxAge } = this.settings
+    if (partMaxAge > 0) pruneNowAndThen(dirname(target), partMaxAge)
+    this.source = resume ? await this.#openKnown(resumePath(target, size), size, hash) : undefined
+    if (this.source === undefined) {
+      const part = newPart(target)
+      this.source = await this.files.openTarget(part, size, false, hash)
+      this.part = part
+    }
+    return this.source.size <= size ? this.source.size : 0
+  }
+
+  /** Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it. */
+  async #openKnown(part: string, size: number, hash: boolean): Promise<OpenFile | undefined> {
+    if (!claimPart(part)) return undefined
+    this.#claimed = part
+    try {
+      const file = await whenFree(OPEN, () => this.files.openTarget(part, size, true, hash))
+      this.part = part
+      this.keepsPart = true
+      return file
+    } catch (error) {
+      // Another process has it.
+      if (isOneOf(OPEN, error)) return undefined
+      throw error
+    }
+  }
+
+  /** Gives the part, which is complete, its name. Nobody else can open it before it has that. */
+  protected async place(target: string, overwrite: Overwrite): Promise<string> {
+    for (let n = 1; ; n++) {
+      const path = n === 1 ? target : join(dirname(target), otherName(basename(target), n))
+      try {
+        await whenFree(HELD, () => this.#rename(path, overwrite === 'replace'))
+        this.part = ''
+        await this.#close()
+        return path
+      } catch (error) {
+        const isTaken = error instanceof IocpError && error.code === 'ERR_IOCP_TRANSFER_EXISTS'
+        if (!isTaken || overwrite !== 'rename' || n === MOST_NAMES) throw this.#unnamed(error)
+      }
+    }
+  }
+
+  /** By its handle where the file system knows how; else it has to be closed before. */
+  async #rename(path: string, replace: boolean): Promise<void> {
+    if (this.source !== undefined) {
+      if (await this.files.rename(this.source, path, replace)) return
+      await this.#close()
+    }
+    await this.files.move(this.part, path, replace)
+  }
+
+  async #close(): Promise<void> {
+    const file = this.source
+    this.source = undefined
+    await this.files.close(file)
+  }
+
+  /** The error when all of it has come, and it cannot get its name. */
+  #unnamed(error: unknown): Error {
+    if (!(error instanceof IocpError)) return transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error)
+    if (!this.keepsPart) return error
+    const { syscall, errno, winCode, path, dest } = error
+    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.part)}`
+    return new IocpError(error.code, message, { syscall, errno, winCode, path, dest, cause: error })
+  }
+
+  protected result(path: string, bytes: number, begun: number, resumedFrom: number): ReceivedFile {
+    const seconds = (performance.now() - begun) / 1000
+    const bytesPerSecond = seconds === 0 ? 0 : (bytes - resumedFrom) / seconds
+    return { path: plainPath(path), bytes, seconds, bytesPerSecond, resumedFrom }
+  }
+
+  protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
+    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.part)
+    if (outcome === fileOutcome.excess) return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
+    return transferError('ERR_IOCP_TRANSFER_ABORTED')
+  }
+
+  protected async cleanUp(failed: boolean): Promise<void> {
+    await this.#close()
+    if (failed && this.part !== '') {
+      // A part of nothing is of no use to the next attempt.
+      const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0
+      if (size === 0) await rm(this.part, { force: true }).catch(() => undefined)
+    }
+    if (this.#claimed !== '') releasePart(this.#claimed)
+  }
+}
