@@ -9,8 +9,6 @@
  */
 
 import { channel, type Channel } from 'node:diagnostics_channel'
-import type { CloseInfo } from '../connection/close_info.js'
-import type { Connection } from '../connection/connection.js'
 
 const listening = channel('iocp:listening')
 const connected = channel('iocp:connection')
@@ -28,11 +26,11 @@ export function publishListening(server: object, address: unknown): void {
   publish(listening, { server, address })
 }
 
-export function publishConnection(owner: object, connection: Connection): void {
+export function publishConnection(owner: object, connection: object): void {
   if (connected.hasSubscribers) connected.publish({ owner, connection })
 }
 
-export function publishClose(connection: Connection, info: CloseInfo): void {
+export function publishClose(connection: object, info: object): void {
   if (closedChannel.hasSubscribers) closedChannel.publish({ connection, info })
 }
 

@@ -47,21 +47,6 @@ export function outside(body: () => unknown): void {
   }
 }
 
-/** A promise and what keeps it. */
-export interface Promised<T> {
-  readonly promise: Promise<T>
-  readonly keep: (value: T) => void
-}
-
-/** A promise that somebody else keeps. */
-export function promised<T>(): Promised<T> {
-  let keep: (value: T) => void = () => undefined
-  const promise = new Promise<T>((resolve) => {
-    keep = resolve
-  })
-  return { promise, keep }
-}
-
 /** Any emitter, whatever its events are. */
 export interface AnyEmitter {
   emit(event: string | symbol, ...args: unknown[]): boolean

@@ -3,7 +3,7 @@
 import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
-import { withinConnection } from '../native/async_context.js'
+import { withinConnection } from './context.js'
 import { publishClose } from '../common/diagnostics.js'
 import { IocpError, errorCodes } from '../common/errors.js'
 import { hold } from './receive_queue.js'

@@ -3,7 +3,7 @@
 import type { Connection, DropInfo } from './connection.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
 import { abort } from './close.js'
-import { withinConnection } from '../native/async_context.js'
+import { withinConnection } from './context.js'
 import { tell } from './notify.js'
 import { cause, op, outcome } from '../native/protocol.js'
 

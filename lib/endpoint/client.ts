@@ -14,7 +14,7 @@ import { readWorkers } from '../jobs/options.js'
 import { race } from '../engine/happy_eyeballs.js'
 import { ReconnectingConnection } from './reconnecting.js'
 import { callWith, tellOwner } from '../connection/notify.js'
-import type { NativeEngineOptions } from '../native/binding.js'
+import type { NativeEngineOptions } from '../native/types.js'
 
 /**
  * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs

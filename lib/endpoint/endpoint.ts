@@ -2,7 +2,8 @@
 
 import { broadcast, type BroadcastResult } from './broadcast.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
-import { within, withinConnection } from '../native/async_context.js'
+import { within } from '../native/async_context.js'
+import { withinConnection } from '../connection/context.js'
 import { hold } from '../connection/receive_queue.js'
 import { publishStats } from '../common/diagnostics.js'
 import { IocpError, errorCodes, invalidArgument, invalidOption } from '../common/errors.js'

@@ -1,6 +1,6 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
-import type { NativeEngineOptions, NativeProfile } from '../native/binding.js'
+import type { NativeEngineOptions, NativeProfile } from '../native/types.js'
 import { invalidOption } from '../common/errors.js'
 import { bothDirections, framing, type Framing } from '../packets/framing.js'
 import { largestWhole, sendRules, type SendRules } from '../packets/send_rules.js'

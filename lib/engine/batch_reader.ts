@@ -2,11 +2,13 @@
 
 import { markAsUntransferable } from 'node:worker_threads'
 import type { Connection } from '../connection/connection.js'
-import { contexts, notice, withinConnection } from '../native/async_context.js'
+import { contexts, notice } from '../native/async_context.js'
+import { withinConnection } from '../connection/context.js'
 import { deliver } from '../connection/receive.js'
 import { Queue } from '../common/queue.js'
 import { nextTurn } from '../common/timers.js'
 import { CARRIES_BYTES, RECORD_WORDS, record } from '../native/protocol.js'
+import { PacketBuffer } from '../packets/packet_buffer.js'
 
 /** What the records of batches go to. */
 export interface BatchSink {
@@ -29,16 +31,6 @@ export interface BatchSink {
     payload: ArrayBuffer | undefined
   ): void
 }
-
-/**
- * The class behind Buffer's prototype: `new PacketBuffer(batch, offset, length)` costs a third of what
- * `Buffer.from(batch, offset, length)` does and gives the same object.
- */
-export const PacketBuffer = (Buffer as unknown as Record<symbol, unknown>)[Symbol.species] as new (
-  memory: ArrayBuffer,
-  offset: number,
-  length: number
-) => Buffer
 
 const NO_MEMORY = new ArrayBuffer(0)
 

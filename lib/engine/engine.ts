@@ -5,18 +5,19 @@
 
 import { AddressTable } from '../native/addresses.js'
 import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
-import {
-  binding,
-  type NativeBinding,
-  type NativeConnect,
-  type NativeEngine,
-  type NativeEngineOptions,
-  type NativeJobs,
-  type NativeListen
-} from '../native/binding.js'
+import { binding } from '../native/binding.js'
+import type {
+  NativeBinding,
+  NativeConnect,
+  NativeEngine,
+  NativeEngineOptions,
+  NativeJobs,
+  NativeListen
+} from '../native/types.js'
 import { giveUp, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
-import { within, withinConnection, withoutContext, type Context } from '../native/async_context.js'
+import { within, withoutContext, type Context } from '../native/async_context.js'
+import { withinConnection } from '../connection/context.js'
 import { SILENT, extraOf, flag, type ConnectionHost } from '../connection/state.js'
 import { BatchReport, publishConnection } from '../common/diagnostics.js'
 import { invalidArgument, type IocpError } from '../common/errors.js'

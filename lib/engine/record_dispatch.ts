@@ -1,6 +1,6 @@
 /** What the records of a batch mean for a connection or a job. */
 
-import { PacketBuffer } from './batch_reader.js'
+import { PacketBuffer } from '../packets/packet_buffer.js'
 import { closed } from '../connection/close.js'
 import type { Connection } from '../connection/connection.js'
 import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../connection/receive.js'

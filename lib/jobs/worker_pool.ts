@@ -2,10 +2,9 @@
 
 import type { MessagePort, Worker } from 'node:worker_threads'
 import { addonPath } from '../native/addon.js'
-import type { NativeJobs } from '../native/binding.js'
+import type { NativeJobs, NativeFraming } from '../native/types.js'
 import { withoutContext } from '../native/async_context.js'
 import { IocpError } from '../common/errors.js'
-import type { NativeFraming } from '../packets/framing.js'
 import { decodeError } from './job_codec.js'
 import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js'
 import { toError } from '../common/thrown.js'

@@ -8,8 +8,6 @@
 
 import { AsyncLocalStorage, AsyncResource, executionAsyncResource } from 'node:async_hooks'
 import { binding } from './binding.js'
-import type { Connection } from '../connection/connection.js'
-import { extraOf } from '../connection/state.js'
 
 /** A context that somebody may want back. What it holds stays in memory as long as this does. */
 export type Context = AsyncResource
@@ -83,7 +81,7 @@ export function capture(): Context | undefined {
 }
 
 /** A context like another one, or an empty one. What handlers enter in it reaches no other. */
-function like(base: Context | undefined): Context {
+export function like(base: Context | undefined): Context {
   const { empty, frame } = (known ??= findTraces())
   const from = base ?? empty
   return frame === undefined ? from.runInAsyncScope(() => new AsyncResource(TYPE)) : from
@@ -92,18 +90,6 @@ function like(base: Context | undefined): Context {
 /** Calls something in a context, or in none. */
 export function within<A extends unknown[], R>(context: Context | undefined, body: (...args: A) => R, ...args: A): R {
   return contexts.inUse ? like(context).runInAsyncScope(body, undefined, ...args) : body(...args)
-}
-
-/** Calls something in the context of a connection. */
-export function withinConnection<A extends unknown[], R>(
-  connection: Connection,
-  body: (...args: A) => R,
-  ...args: A
-): R {
-  if (!contexts.inUse) return body(...args)
-  const extra = extraOf(connection)
-  extra.context ??= like(connection._host.context)
-  return extra.context.runInAsyncScope(body, undefined, ...args)
 }
 
 /** The same callback, but it runs in the caller's context, whoever calls it. */

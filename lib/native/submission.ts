@@ -6,7 +6,7 @@
  * one of the two is full.
  */
 
-import type { NativeEngine } from './binding.js'
+import type { NativeEngine } from './types.js'
 import { bound } from './async_context.js'
 import { OPERATION_WORDS, op, outcome } from './protocol.js'
 

@@ -1,7 +1,7 @@
 /** Errors of the operating system, under Node's names. */
 
 import { getSystemErrorMap } from 'node:util'
-import type { NativeBinding } from './binding.js'
+import type { NativeBinding } from './types.js'
 import { IocpError } from '../common/errors.js'
 
 let numbers: Map<string, number> | undefined

@@ -5,6 +5,7 @@
 
 import { invalidOption } from '../common/errors.js'
 import { OptionReader, type Size } from '../common/option_reader.js'
+import type { NativeFraming } from '../native/types.js'
 
 /** What every framing but `raw` and `fixed` can be told. */
 export interface PacketLimits {
@@ -76,52 +77,6 @@ export interface HpSocketPackOptions extends PacketLimits, StreamLimits {
   /** 0 to 1023; 0 sends 0 and accepts any. Default 0. */
   flag?: number
 }
-
-/** As native code reads it. Sizes in bytes; `Number.MAX_SAFE_INTEGER` stands for "never". */
-export type NativeFraming =
-  | {
-      readonly kind: 'lengthField'
-      readonly offset: number
-      readonly bytes: 1 | 2 | 3 | 4 | 8
-      readonly endian: 'big' | 'little'
-      readonly adjustment: number
-      readonly strip: number
-      readonly maxPacket: number
-      readonly failFast: boolean
-      readonly typeByte: boolean
-      readonly onOversize: 'close' | 'discard'
-      readonly streamAbove: number
-      /** Types 1, 2 and 3 speak of files as IOCPS does. */
-      readonly iocpsFiles?: boolean
-    }
-  | {
-      readonly kind: 'delimiter'
-      readonly delimiters: readonly Uint8Array[]
-      readonly strip: boolean
-      readonly maxPacket: number
-      readonly failFast: boolean
-      readonly typeByte: boolean
-      readonly onOversize: 'close' | 'discard'
-    }
-  | { readonly kind: 'fixed'; readonly bytes: number; readonly typeByte: boolean }
-  | { readonly kind: 'raw' }
-  | {
-      readonly kind: 'varint'
-      readonly maxPacket: number
-      readonly failFast: boolean
-      readonly typeByte: boolean
-      readonly onOversize: 'close' | 'discard'
-      readonly streamAbove: number
-    }
-  | {
-      readonly kind: 'hpSocketPack'
-      readonly flag: number
-      readonly maxPacket: number
-      readonly failFast: boolean
-      readonly typeByte: boolean
-      readonly onOversize: 'close' | 'discard'
-      readonly streamAbove: number
-    }
 
 declare const built: unique symbol
 

@@ -4,7 +4,7 @@
  */
 
 import { IocpError, invalidArgument } from '../common/errors.js'
-import type { NativeFraming } from './framing.js'
+import type { NativeFraming } from '../native/types.js'
 import { transferKind } from '../native/protocol.js'
 
 /** The rules of one framing for payloads. */

@@ -3,22 +3,6 @@
 import { isUtf8 } from 'node:buffer'
 import { transferKind } from '../native/protocol.js'
 
-/** A frame to be sent; native code encodes it. */
-export interface NativeTransferFrame {
-  kind: number
-  id: number
-  /** Size of an offer, offset of accept. */
-  number?: number
-  hasHash?: boolean
-  hash?: Uint8Array | undefined
-  name?: Uint8Array
-  /** 0: this side sends the file; 1: it receives it. */
-  side?: number
-  code?: number
-  /** Metadata or reason. */
-  rest?: Uint8Array
-}
-
 /** A frame that came from the peer. */
 export interface TransferFrame {
   readonly kind: number

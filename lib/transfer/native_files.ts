@@ -1,11 +1,17 @@
 /** What native code does for file transfers, with its errors as this library's. */
 
 import { stat } from 'node:fs/promises'
-import type { NativeBinding, NativeEngine, NativeFile, NativeReceiveFile, NativeSendFile } from '../native/binding.js'
+import type {
+  NativeBinding,
+  NativeEngine,
+  NativeFile,
+  NativeReceiveFile,
+  NativeSendFile,
+  NativeTransferFrame
+} from '../native/types.js'
 import { IocpError } from '../common/errors.js'
 import { errnoOf, fromNative, systemError } from '../native/system_error.js'
 import { fileError } from './errors.js'
-import type { NativeTransferFrame } from './frames.js'
 import { plainPath } from './file_names.js'
 
 /** The connection that a call is about. */

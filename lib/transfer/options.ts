@@ -2,7 +2,7 @@
 
 import { bound } from '../native/async_context.js'
 import { invalidOption } from '../common/errors.js'
-import type { NativeFraming } from '../packets/framing.js'
+import type { NativeFraming } from '../native/types.js'
 import { toOptionalPath, toPath, type Path } from '../common/paths.js'
 import { MAX_DURATION, OptionReader, type Duration, type Size } from '../common/option_reader.js'
 

@@ -7,10 +7,12 @@ import { outside } from '../common/emitter.js'
 import type { NativeFiles, OpenFile } from './native_files.js'
 import { guarded } from '../connection/notify.js'
 import { errorOfPeer, tellPeer, transferError } from './errors.js'
-import type { FileEnd, NativeTransferFrame, TransferFrame } from './frames.js'
+import type { FileEnd, TransferFrame } from './frames.js'
+import type { NativeTransferFrame } from '../native/types.js'
 import type { IocpsTurn } from './iocps.js'
 import { largestPacket, type TransferProgress, type TransferSettings } from './options.js'
 import { fileOutcome, transferKind } from '../native/protocol.js'
+import { Kept } from '../common/deferred.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
 const GRACE = 2000
@@ -91,21 +93,6 @@ export function hasRoom(connection: Connection, settings: TransferSettings): boo
   return (
     transfersOf(connection).size < settings.maxPerConnection && connection._host.files.active < settings.maxTotal
   )
-}
-
-/** A promise that others keep. */
-export class Kept<T> {
-  readonly promise: Promise<T>
-  keep: (value: T) => void = () => undefined
-  break: (error: unknown) => void = () => undefined
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.keep = resolve
-      this.break = reject
-    })
-    this.promise.catch(() => undefined)
-  }
 }
 
 /** One file on its way. What goes wrong first decides; it ends when native code has let go of the file. */

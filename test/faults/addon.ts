@@ -1,7 +1,7 @@
 /** The addon's test variant, in which any socket call can be made to fail, to come short or to come late. */
 
 import { createRequire } from 'node:module'
-import type { NativeBinding } from '../../lib/native/binding.js'
+import type { NativeBinding } from '../../lib/native/types.js'
 
 /** What happens to a call, from now on. All counts are of calls since the rule was set. */
 export interface Rule {

@@ -2,7 +2,7 @@
 
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { cause, op, record } from '../../lib/native/protocol.js'
-import type { NativeProfile } from '../../lib/native/binding.js'
+import type { NativeProfile } from '../../lib/native/types.js'
 import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
 import { echoClient, packetOf, type EchoResult } from './client.js'
 import { Rig, type Peer } from './rig.js'

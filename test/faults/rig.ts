@@ -1,8 +1,13 @@
 /** One raw engine that echoes packets, and keeps a record of every record: whatever fails, the rules must hold. */
 
 import { expect, onTestFinished } from 'vitest'
-import type { NativeEngine, NativeEngineOptions, NativeHostOptions, NativeProfile } from '../../lib/native/binding.js'
-import type { NativeFraming } from '../../lib/packets/framing.js'
+import type {
+  NativeEngine,
+  NativeEngineOptions,
+  NativeHostOptions,
+  NativeProfile,
+  NativeFraming
+} from '../../lib/native/types.js'
 import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/native/protocol.js'
 import { plainProfile } from '../helpers/raw_engine.mjs'
 import { faultAddon } from './addon.js'

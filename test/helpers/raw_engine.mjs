@@ -1,11 +1,11 @@
 // What an engine needs of those that use it without the library: profiles as the library makes them.
 
-/** @typedef {import('../../lib/packets/framing.js').NativeFraming} NativeFraming */
+/** @typedef {import('../../lib/native/types.js').NativeFraming} NativeFraming */
 
 /**
  * A profile with the library's defaults.
  * @param {NativeFraming} framing both ways
- * @returns {import('../../lib/native/binding.js').NativeProfile}
+ * @returns {import('../../lib/native/types.js').NativeProfile}
  */
 export function plainProfile(framing) {
   return {
