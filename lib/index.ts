@@ -31,18 +31,16 @@ export {
 } from './packets/framing.js'
 export type { CloseReport } from './engine/engine.js'
 export type {
-  BackpressureOptions,
   ClientOptions,
   ConnectOptions,
   ConnectTarget,
-  ConnectionOptions,
   EngineOptions,
-  KeepAliveOptions,
   ListenOptions,
-  Lookup,
   ReconnectOptions,
   ServerOptions
 } from './endpoint/options.js'
+export type { Lookup } from './engine/connect_target.js'
+export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
 export type { Path } from './common/paths.js'
 export { PacketReader, type Endian, type StringEnd } from './packets/reader.js'
 export type { PacketStream } from './packets/stream.js'
@@ -57,12 +55,12 @@ export type {
   SendFileOptions,
   TransferOptions,
   TransferProgress,
-} from './transfer/options.js'
-export type { ReceivedFile } from './transfer/target_file.js'
-export type { FileOffer } from './transfer/offer.js'
+  SentFile,
+  ReceivedFile,
+  FileOffer
+} from './connection/file_types.js'
 export { pruneParts, type PruneOptions } from './transfer/partial_files.js'
 export type { BroadcastFileResult } from './transfer/outgoing_file.js'
-export type { SentFile } from './transfer/source_file.js'
 export type { Duration, Size } from './common/option_reader.js'
 export type { WorkerExitInfo } from './jobs/worker_pool.js'
 export type { Workers } from './jobs/workers.js'

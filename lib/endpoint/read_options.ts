@@ -1,34 +1,21 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
-import type { NativeEngineOptions, NativeProfile } from '../native/types.js'
+import type { NativeEngineOptions } from '../native/types.js'
 import { invalidOption } from '../common/errors.js'
-import { bothDirections, framing, type Framing } from '../packets/framing.js'
-import { largestWhole, sendRules, type SendRules } from '../packets/send_rules.js'
-import type { Lookup, ReconnectOptions } from './options.js'
+import { bothDirections, framing } from '../packets/framing.js'
+import { largestWhole, sendRules } from '../packets/send_rules.js'
+import type { ReconnectOptions } from './options.js'
+import type { Lookup, Target } from '../engine/connect_target.js'
 import { toAddress, toHost, toLocalAddress, type HostTarget } from '../engine/resolve.js'
-import { readTransfer, type TransferSettings } from '../transfer/options.js'
+import { readTransfer } from '../transfer/options.js'
 import { MAX_DURATION, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
 import { readWorkers, type WorkersSettings } from '../jobs/options.js'
+import type { Profile } from '../connection/profile.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 const MAX_BYTES = 2 ** 40
 const MAX_SLOTS = 2 ** 21 - 1
-
-/** How one kind of connection behaves: what native code is told, and what JavaScript itself decides by. */
-export interface Profile {
-  readonly native: NativeProfile
-  readonly rules: SendRules
-  readonly allowHalfOpen: boolean
-  readonly copyThreshold: number
-  /** Packets that may come to begin with, -1 for flowing. */
-  readonly receive: number
-  /** Undefined: files are switched off. */
-  readonly transfer: TransferSettings | undefined
-  readonly onHandlerError: 'throw' | 'close'
-  /** The program has not said how much may wait: a packet that alone is more shall not be dropped without a word. */
-  readonly hasDefaultCap: boolean
-}
 
 const connectionNames = [
   'framing',
@@ -157,11 +144,6 @@ export function readProfile(options: unknown): Profile {
   }
 }
 
-/** The same behaviour with another framing. */
-export function withFraming(profile: Profile, { receive, send }: { receive: Framing; send: Framing }): Profile {
-  return { ...profile, native: { ...profile.native, receive, send }, rules: sendRules(send, profile.transfer !== undefined) }
-}
-
 /**
  * The engine options among some options, checked and completed.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
@@ -230,30 +212,6 @@ export function readListen(options: unknown): {
   }
   reader.done()
   return listen
-}
-
-/**
- * The deadline among the options of `end`, in milliseconds.
- * @throws IocpError ERR_IOCP_INVALID_OPTION
- */
-export function readEndDeadline(options: unknown): number | undefined {
-  const reader = new OptionReader(options, '')
-  const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, -1)
-  reader.done()
-  return deadline === -1 ? undefined : deadline
-}
-
-/** Where to connect to, checked and completed. */
-export interface Target {
-  readonly host: string
-  readonly port: number
-  readonly family: 4 | 6 | 0
-  readonly localAddress: string | undefined
-  readonly localPort: number
-  readonly timeout: number
-  readonly attemptDelay: number
-  readonly signal: AbortSignal | undefined
-  readonly lookup: Lookup | undefined
 }
 
 /**

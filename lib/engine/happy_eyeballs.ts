@@ -7,7 +7,8 @@ import type { Connection } from '../connection/connection.js'
 import { capture } from '../native/async_context.js'
 import { IocpAttemptsError, IocpError } from '../common/errors.js'
 import type { Attempt, Host } from './engine.js'
-import type { Profile, Target } from '../endpoint/read_options.js'
+import type { Target } from './connect_target.js'
+import type { Profile } from '../connection/profile.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
 /** The part of a host that makes connections. */

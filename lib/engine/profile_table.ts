@@ -1,7 +1,7 @@
 /** The numbers under which native code knows the behaviours of connections. */
 
 import type { NativeEngine } from '../native/types.js'
-import type { Profile } from '../endpoint/read_options.js'
+import type { Profile } from '../connection/profile.js'
 import type { Submission } from '../native/submission.js'
 import { op } from '../native/protocol.js'
 

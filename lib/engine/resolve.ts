@@ -4,7 +4,7 @@ import { lookup as lookupName } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { IocpError, invalidOption, show } from '../common/errors.js'
-import type { Lookup } from '../endpoint/options.js'
+import type { Lookup } from './connect_target.js'
 
 /** An address to listen at or to connect to. */
 export interface HostTarget {

@@ -8,7 +8,7 @@ import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from '../c
 import type { Host } from '../engine/engine.js'
 import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
 import type { JobSink } from '../engine/record_dispatch.js'
-import type { Profile } from '../endpoint/read_options.js'
+import type { Profile } from '../connection/profile.js'
 import { toInteger } from '../common/option_reader.js'
 import { jobOutcome } from '../native/protocol.js'
 import { WorkerPool, type WorkerExitInfo } from './worker_pool.js'

@@ -6,10 +6,11 @@ import type { IocpError } from '../common/errors.js'
 import { largestOf, transfersOf } from './transfer.js'
 import { reasonBytes, tellPeer, transferError } from './errors.js'
 import type { TransferFrame } from './frames.js'
-import { FileIn, targetOf, type ReceivedFile } from './target_file.js'
+import { FileIn, targetOf } from './target_file.js'
 import { normalName } from './file_names.js'
 import { announce, problemOf, type Answerable } from './offer.js'
-import type { AcceptPlan, TransferSettings } from './options.js'
+import type { AcceptPlan } from './options.js'
+import type { TransferSettings, ReceivedFile } from '../connection/file_types.js'
 import { transferKind } from '../native/protocol.js'
 
 /** Bytes of an abort before the reason. */

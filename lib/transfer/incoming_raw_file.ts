@@ -6,14 +6,9 @@ import { DEAD, SILENT } from '../connection/state.js'
 import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
-import { FileIn, type ReceivedFile } from './target_file.js'
-import {
-  readReceiveFile,
-  type Overwrite,
-  type ReceiveFileOptions,
-  type ReceivePlan,
-  type TransferSettings
-} from './options.js'
+import { FileIn } from './target_file.js'
+import { readReceiveFile, type Overwrite, type ReceivePlan } from './options.js'
+import type { ReceiveFileOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
 
 /** The number of Windows for a file that ended too early. */
 const END_OF_FILE = 38

@@ -12,12 +12,13 @@ import { Transfer, transfersOf } from './transfer.js'
 import { Kept } from '../common/deferred.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
-import { targetOf, type ReceivedFile } from './target_file.js'
+import { targetOf } from './target_file.js'
 import { normalName } from './file_names.js'
 import { announce, problemOf, type Answerable } from './offer.js'
-import type { AcceptPlan, SendPlan, TransferSettings } from './options.js'
+import type { AcceptPlan, SendPlan } from './options.js'
+import type { TransferSettings, SentFile, ReceivedFile } from '../connection/file_types.js'
 import { UnframedIn } from './incoming_raw_file.js'
-import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './source_file.js'
+import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 
 const type = { offer: 1, start: 2, refuse: 3 } as const
 const START = Buffer.from([type.start])

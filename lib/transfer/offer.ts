@@ -2,14 +2,15 @@
 
 import { stat } from 'node:fs/promises'
 import type { Connection } from '../connection/connection.js'
+import type { FileOffer as Offer, AcceptOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
 import { invalidArgument, type IocpError } from '../common/errors.js'
 import { hold } from '../connection/receive_queue.js'
 import { tell } from '../connection/notify.js'
 import { hasRoom } from './transfer.js'
 import { transferError } from './errors.js'
-import { targetOf, type ReceivedFile } from './target_file.js'
+import { targetOf } from './target_file.js'
 import { nameProblem } from './file_names.js'
-import { readAccept, type AcceptOptions, type AcceptPlan, type TransferSettings } from './options.js'
+import { readAccept, type AcceptPlan } from './options.js'
 import { resumePath } from './partial_files.js'
 
 /** A file that waits for an answer. */
@@ -31,15 +32,12 @@ export interface OfferedFile {
   readonly isVerified: boolean
 }
 
-/** A file that the peer wants to send. It is rejected when nobody answers in time. */
-export class FileOffer<Data = unknown> {
+/** What the listeners of 'file' get. */
+export class FileOffer<Data = unknown> implements Offer<Data> {
   readonly connection: Connection<Data>
-  /** A name that is safe to use in any folder of Windows, without a path. */
   readonly name: string
   readonly size: number
-  /** What the sender gave with it. */
   readonly metadata: Buffer
-  /** Whether the sender will send a SHA-256 to compare. */
   readonly isVerified: boolean
   readonly #file: Answerable
 
@@ -54,34 +52,21 @@ export class FileOffer<Data = unknown> {
     this.isVerified = isVerified
   }
 
-  /** Whether it has been accepted or rejected, or is no longer to be had. */
   get isAnswered(): boolean {
     return this.#file._isAnswered
   }
 
-  /**
-   * Takes the file. It is written under a name of its own and gets its proper one when it is complete and verified.
-   * @returns when it is in its place
-   * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ERR_IOCP_TRANSFER_* and errors of
-   *   the file system, the signal's reason
-   */
   accept(options: AcceptOptions): Promise<ReceivedFile> {
     const plan = readAccept(options)
     return this.#file._accept(plan, this.name)
   }
 
-  /** Bytes of this file that an earlier attempt with `resume` has left, so that accepting can go on behind them. */
   async resumable(options: Pick<AcceptOptions, 'directory' | 'path'>): Promise<number> {
     const target = targetOf(readAccept(options), this.name)
     const found = await stat(resumePath(target, this.size)).catch(() => undefined)
     return Math.min(found?.size ?? 0, this.size)
   }
 
-  /**
-   * Refuses it.
-   * @param reason shown to the sender; at most 1024 bytes of it
-   * @throws IocpError ERR_INVALID_ARG_TYPE when the reason is no text; the file is refused all the same
-   */
   reject(reason = ''): void {
     const isText = typeof (reason as unknown) === 'string'
     this.#file._reject(isText ? reason : '')

@@ -9,8 +9,9 @@ import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf 
 import { transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
 import { sendIocps, speaksIocps } from './iocps.js'
-import { carriesFiles, readSendFile, type SendFileOptions, type SendPlan, type TransferSettings } from './options.js'
-import { pieceOf, rangeOf, readError, sentResult, type SentFile } from './source_file.js'
+import { carriesFiles, readSendFile, type SendPlan } from './options.js'
+import type { SendFileOptions, TransferSettings, SentFile } from '../connection/file_types.js'
+import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 import { transferKind } from '../native/protocol.js'
 
 /** Bytes of an offer before the name. */

@@ -4,21 +4,9 @@ import { invalidOption } from '../common/errors.js'
 import type { NativeFiles } from './native_files.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
-import type { SendPlan, TransferSettings } from './options.js'
+import type { SendPlan } from './options.js'
+import type { TransferSettings, SentFile } from '../connection/file_types.js'
 import { fileOutcome } from '../native/protocol.js'
-
-/** What became of a file that was sent. */
-export interface SentFile {
-  /** Bytes of the file that the receiver has now, those that it had before included. */
-  readonly bytes: number
-  /** From the first byte to the last word of the receiver; in raw mode to the last byte that the system has taken. */
-  readonly seconds: number
-  readonly bytesPerSecond: number
-  /** Bytes that were left out, because the receiver had them from an earlier attempt. */
-  readonly resumedFrom: number
-  /** Of the whole file, in hexadecimal digits. */
-  readonly sha256?: string
-}
 
 /** How many bytes are sent. @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function rangeOf(plan: SendPlan, size: number): number {

@@ -12,19 +12,7 @@ import { otherName, plainPath } from './file_names.js'
 import type { AcceptPlan, Overwrite } from './options.js'
 import { claimPart, newPart, pruneNowAndThen, releasePart, resumePath } from './partial_files.js'
 import { fileOutcome } from '../native/protocol.js'
-
-/** What became of a file that was received. */
-export interface ReceivedFile {
-  /** Where it is; with `overwrite: 'rename'` this may be another name. */
-  readonly path: string
-  readonly bytes: number
-  readonly seconds: number
-  readonly bytesPerSecond: number
-  /** Bytes that were there from an earlier attempt. */
-  readonly resumedFrom: number
-  /** Of the whole file, in hexadecimal digits; there when the sender has sent one to compare. */
-  readonly sha256?: string
-}
+import type { ReceivedFile } from '../connection/file_types.js'
 
 /** Names that are tried before it is given up. */
 const MOST_NAMES = 10_000

@@ -7,9 +7,9 @@ import {
   readProfile,
   readReconnect,
   readServerOptions,
-  readTarget,
-  withFraming
+  readTarget
 } from '../../lib/endpoint/read_options.js'
+import { withFraming } from '../../lib/connection/profile.js'
 
 const server = (name: string, value: unknown): unknown => readServerOptions({ [name]: value })
 const target = (name: string, value: unknown): unknown => readTarget({ port: 1, [name]: value })
