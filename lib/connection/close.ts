@@ -9,7 +9,6 @@ import { IocpError, errorCodes } from '../common/errors.js'
 import { hold } from './receive_queue.js'
 import type { PacketStream } from '../packets/stream.js'
 import { tellClosed } from './notify.js'
-import { transfersClosed } from '../transfer/service.js'
 import { cause, op } from '../native/protocol.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
@@ -57,7 +56,7 @@ export function closed(connection: Connection, number: number, detail: number, d
   const known = number === cause.local ? (extra.cause ?? number) : number
   const info = new CloseInfo(known, detail, discarded, extra.frameError)
   const intake = connection._intake
-  transfersClosed(connection, info)
+  connection._host.transfers.closed(connection, info)
   if (isUnwanted(connection, info)) discard(connection)
   endStream(connection, info.error)
   // A large packet that nobody listens for keeps nothing back from iterations any more.

@@ -8,7 +8,7 @@ import { abort, giveUpUnwanted, told } from './close.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
 import { bound } from '../native/async_context.js'
 import { withinConnection } from './context.js'
-import { invalidArgument, type IocpFrameError } from '../common/errors.js'
+import { IocpError, errorCodes, invalidArgument, type IocpFrameError } from '../common/errors.js'
 import { LazyEmitter } from '../common/emitter.js'
 import { promised } from '../common/deferred.js'
 import { type EndOptions, readEndDeadline } from './options.js'
@@ -24,11 +24,7 @@ import type { Path } from '../common/paths.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { SendCallback, SendOutcome } from '../native/submission.js'
 import { guarded } from './notify.js'
-import { transferError } from '../transfer/errors.js'
 import type { ReceiveFileOptions, SendFileOptions, SentFile, ReceivedFile, FileOffer } from './file_types.js'
-import { receiveFile } from '../transfer/incoming_raw_file.js'
-import { readsOn, wasFile } from '../transfer/service.js'
-import { sendFile } from '../transfer/outgoing_file.js'
 import { toInteger } from '../common/option_reader.js'
 import { cause, SLOTS, op } from '../native/protocol.js'
 
@@ -268,7 +264,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    *   file system such as ENOENT, the signal's reason
    */
   sendFile(path: Path, options?: SendFileOptions): Promise<SentFile> {
-    return sendFile(this, path, options)
+    return this._host.transfers.send(this, path, options)
   }
 
   /**
@@ -276,7 +272,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * @throws as {@link Connection.sendFile}
    */
   receiveFile(options: ReceiveFileOptions): Promise<ReceivedFile> {
-    return receiveFile(this, options)
+    return this._host.transfers.receive(this, options)
   }
 
   /** Hands over now what was sent in this tick, by all connections of this server or client. */
@@ -382,7 +378,9 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    */
   setFraming(framing: FramingOption): this {
     const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
-    if ((this._extra?.transfers?.size ?? 0) > 0) throw transferError('ERR_IOCP_TRANSFER_BUSY')
+    if ((this._extra?.transfers?.size ?? 0) > 0) {
+      throw new IocpError('ERR_IOCP_TRANSFER_BUSY', errorCodes.ERR_IOCP_TRANSFER_BUSY)
+    }
     this._profile = profile
     if ((this._flags & DEAD) === 0) {
       const index = this._host.profileIndex(profile)
@@ -458,7 +456,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** @internal */
   _readsOn(): boolean {
-    return readsOn(this)
+    return this._host.transfers.readsOn(this)
   }
 
   /** @internal */
@@ -468,7 +466,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** @internal */
   _wasFile(packet: Buffer): boolean {
-    return withinConnection(this, wasFile, this, packet)
+    return withinConnection(this, () => this._host.transfers.wasFile(this, packet))
   }
 
   /** @internal */

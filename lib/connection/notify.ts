@@ -8,14 +8,12 @@
 
 import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
-import { abort } from './close.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
 import { SILENT, extraOf, flag } from './state.js'
 import { IocpError, errorCodes } from '../common/errors.js'
 import { anyEmitter, outside, type AnyEmitter } from '../common/emitter.js'
 import type { StreamTeller } from '../packets/stream.js'
-import { op } from '../native/protocol.js'
 
 /** Events that come while a connection lives, each with at most one thing to tell. */
 export type LiveEvent = Exclude<keyof ConnectionEvents, 'close' | 'error' | 'handlerError'>
@@ -215,7 +213,7 @@ export function handlerFailed(connection: Connection, error: unknown): void {
   if ((connection._flags & SILENT) === 0) {
     const message = errorCodes.ERR_IOCP_HANDLER
     extraOf(connection).handlerError = new IocpError('ERR_IOCP_HANDLER', message, { cause: error })
-    abort(connection, op.destroy)
+    connection.destroy()
   }
   tellFailure(connection, error)
 }

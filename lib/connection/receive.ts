@@ -8,7 +8,6 @@ import { IocpFrameError } from '../common/errors.js'
 import { END, Intake, hold, type Item } from './receive_queue.js'
 import { PacketStream } from '../packets/stream.js'
 import { streamTeller, tell } from './notify.js'
-import { transfersPeerEnded } from '../transfer/service.js'
 import { frameError, op } from '../native/protocol.js'
 
 /** A packet has arrived. */
@@ -49,7 +48,8 @@ export function handOver(connection: Connection, item: Item): boolean {
 /** The peer has ended its side. */
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
-  transfersPeerEnded(connection)
+  connection._flags |= flag.peerEnded
+  connection._host.transfers.peerEnded(connection)
   // The rest of a large packet will not come, and what is behind it must not wait for that.
   endStream(connection)
   if (connection._intake === undefined) emitEnd(connection)

@@ -9,13 +9,12 @@ import type { Emitter } from '../common/emitter.js'
 import type { Promised } from '../common/deferred.js'
 import type { GroupTable } from './groups.js'
 import type { Intake } from './receive_queue.js'
-import type { NativeFiles } from '../transfer/native_files.js'
 import type { Profile } from './profile.js'
 import type { PacketStream } from '../packets/stream.js'
-import type { ReconnectingConnection } from '../endpoint/reconnecting.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { Submission } from '../native/submission.js'
-import type { TransferTable } from '../transfer/transfer.js'
+import type { Path } from '../common/paths.js'
+import type { ReceiveFileOptions, ReceivedFile, SendFileOptions, SentFile } from './file_types.js'
 
 /** What a connection needs of the completion port that it belongs to. */
 export interface ConnectionHost {
@@ -24,7 +23,8 @@ export interface ConnectionHost {
   readonly groups: GroupTable
   /** Where the events of all connections go. */
   readonly owner: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount' | 'rawListeners'>
-  readonly files: NativeFiles
+  /** What carries files out. */
+  readonly transfers: TransferService
   /** The context of the events of accepted connections. */
   readonly context: Context | undefined
   /** Whether everything is about to end. */
@@ -39,6 +39,36 @@ export interface ConnectionHost {
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   /** Asks for a 'drop' event in a tick of its own. */
   reportDrops(connection: Connection): void
+}
+
+/** Transfers of files as connections see them. Whoever makes connections hands it to them. */
+export interface TransferService {
+  send(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile>
+  receive(connection: Connection, options: ReceiveFileOptions): Promise<ReceivedFile>
+  /** Whether a packet that was held back is about a file after all; then it has been dealt with. */
+  wasFile(connection: Connection, packet: Uint8Array): boolean
+  /**
+   * Whether something is waited for that comes between packets, or behind them: a word about a file, or the peer's end.
+   * Packets that nobody takes are in its way, and are kept meanwhile.
+   */
+  readsOn(connection: Connection): boolean
+  /** The peer says no more. */
+  peerEnded(connection: Connection): void
+  /** The connection is over. */
+  closed(connection: Connection, info: CloseInfo): void
+}
+
+/** The files of one connection that are under way, as it sees them. */
+export interface ConnectionTransfers {
+  readonly size: number
+  /** Calls back when nothing is under way that has to say something, at once when nothing is. */
+  whenIdle(callback: () => void): void
+}
+
+/** What makes a connection again when it is lost, as the connection sees it. It is an emitter too. */
+export interface ConnectionLink {
+  /** @internal Its present connection is over. */
+  _lostConnection(info: CloseInfo, connection: Connection): void
 }
 
 /** Bits of a connection's flags. */
@@ -100,11 +130,11 @@ export interface Extra {
   droppedBytes?: number
   /** Names of the groups that it is in. */
   groups?: Set<string>
-  transfers?: TransferTable
+  transfers?: ConnectionTransfers
   /** The promise of its end, where somebody has asked for it. */
   closed?: Promised<CloseInfo>
   /** The link that has made it, and makes it again when it is lost. */
-  link?: ReconnectingConnection
+  link?: ConnectionLink
   /** What it ends with because a handler failed, until 'close' tells it. */
   handlerError?: IocpError | undefined
   /** The context that its events run in. */

@@ -35,6 +35,7 @@ import { Submission } from '../native/submission.js'
 import { fromNative, systemError } from '../native/system_error.js'
 import { nextTurn } from '../common/timers.js'
 import { SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+import { FileTransfers } from '../transfer/service.js'
 
 /** How an end went. */
 export interface CloseReport {
@@ -67,7 +68,7 @@ export interface Attempt {
 
 export class Host implements ConnectionHost, BatchSink {
   readonly submission: Submission
-  readonly files: NativeFiles
+  readonly transfers: FileTransfers
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
   readonly lingering = new Set<Connection>()
@@ -122,9 +123,10 @@ export class Host implements ConnectionHost, BatchSink {
     }
     this.submission = new Submission(this.#native)
     this.#profiles = new ProfileTable(this.#native, this.submission)
-    this.files = new NativeFiles(this.#binding, this.#native, () => {
+    const files = new NativeFiles(this.#binding, this.#native, () => {
       this.#adjustReference()
     })
+    this.transfers = new FileTransfers(files)
     onBatch = new BatchReader(this.#native.batchControl, this).onBatch
     this.#adjustReference()
   }
@@ -409,7 +411,7 @@ export class Host implements ConnectionHost, BatchSink {
 
   #stopped(report: CloseReport): void {
     // What JavaScript still has open of files is closed by native threads.
-    this.files.whenIdle(() => {
+    this.transfers.files.whenIdle(() => {
       this.#leave(report)
     })
   }
@@ -441,7 +443,7 @@ export class Host implements ConnectionHost, BatchSink {
 
   #adjustReference(isStopping = this.#stopping !== undefined): void {
     // A file may outlive its connection by what a disk thread still does; whoever waits for it has to hear of its end.
-    const hasWork = this.jobSink?.isBusy === true || this.files.active > 0 || this.#attempts.size > 0
+    const hasWork = this.jobSink?.isBusy === true || this.transfers.files.active > 0 || this.#attempts.size > 0
     const isReferenced = this.#isWanted && (hasWork || this.#staysForIdle || this.size > 0 || isStopping)
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced

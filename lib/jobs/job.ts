@@ -1,9 +1,22 @@
 /** A job as its handler sees it, in a worker. */
 
 import { invalidArgument } from '../common/errors.js'
-import type { JobRunner } from './job_runner.js'
 import { OptionReader } from '../common/option_reader.js'
 import { SLOTS } from '../native/protocol.js'
+
+/** What carries out what a job asks for. */
+export interface JobSender {
+  /** The bytes to send. @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_INVALID_ARG_TYPE */
+  payload(data: Uint8Array | string): Uint8Array
+  /** @param answers the job's slot + 1 where the packet answers it, else 0 */
+  send(connectionId: number, bytes: Uint8Array, answers: number): void
+  /** @param except the id of the connection to leave out, or 0 */
+  broadcast(bytes: Uint8Array, except: number): void
+  disconnect(connectionId: number, isGraceful: boolean): void
+  /** -1 when it is closed. */
+  queuedBytes(connectionId: number): number
+  flush(): void
+}
 
 /** A connection, by its id or by a job that came from it. */
 export type JobTarget = number | Job
@@ -24,12 +37,12 @@ export class Job<T = unknown> {
   _slot: number
   /** @internal A packet, not a call. */
   readonly _isRouted: boolean
-  readonly #runner: JobRunner
+  readonly #sender: JobSender
   #controller: AbortController | undefined
 
   /** @internal */
-  constructor(runner: JobRunner, slot: number, name: string, data: T, connectionId: number, isRouted: boolean) {
-    this.#runner = runner
+  constructor(sender: JobSender, slot: number, name: string, data: T, connectionId: number, isRouted: boolean) {
+    this.#sender = sender
     this._slot = slot
     this.name = name
     this.data = data
@@ -56,9 +69,9 @@ export class Job<T = unknown> {
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_INVALID_ARG_TYPE
    */
   reply(data: Uint8Array | string): void {
-    const bytes = this.#runner.payload(data)
+    const bytes = this.#sender.payload(data)
     if (this._slot === -1 || this.connectionId === 0) return
-    this.#runner.send(this.connectionId, bytes, this._slot + 1)
+    this.#sender.send(this.connectionId, bytes, this._slot + 1)
   }
 
   /**
@@ -66,7 +79,7 @@ export class Job<T = unknown> {
    * @throws as {@link Job.reply}
    */
   send(target: JobTarget, data: Uint8Array | string): void {
-    this.#runner.send(idOf(target), this.#runner.payload(data), 0)
+    this.#sender.send(idOf(target), this.#sender.payload(data), 0)
   }
 
   /**
@@ -77,7 +90,7 @@ export class Job<T = unknown> {
     const reader = new OptionReader(options, '')
     const except = reader.raw('except')
     reader.done()
-    this.#runner.broadcast(this.#runner.payload(data), except === undefined ? 0 : idOf(except, 'except'))
+    this.#sender.broadcast(this.#sender.payload(data), except === undefined ? 0 : idOf(except, 'except'))
   }
 
   /** Ends a connection; by default its own, in order. `graceful: false` closes it at once. */
@@ -85,17 +98,17 @@ export class Job<T = unknown> {
     const reader = new OptionReader(options, '')
     const isGraceful = reader.boolean('graceful', true)
     reader.done()
-    this.#runner.disconnect(idOf(target), isGraceful)
+    this.#sender.disconnect(idOf(target), isGraceful)
   }
 
   /** Bytes that wait to be sent on a connection; -1 when it is closed. */
   queuedBytes(target: JobTarget = this.connectionId): number {
-    return this.#runner.queuedBytes(idOf(target))
+    return this.#sender.queuedBytes(idOf(target))
   }
 
   /** Hands over now what was sent; else it goes when the handler gives way to the next job. */
   flush(): void {
-    this.#runner.flush()
+    this.#sender.flush()
   }
 
   /** @internal It has ended. */

@@ -8,7 +8,7 @@ import { PacketBuffer } from '../packets/packet_buffer.js'
 import { binding } from '../native/binding.js'
 import type { NativeWorkerPort, NativeFraming } from '../native/types.js'
 import { IocpError } from '../common/errors.js'
-import { Job, generationOf, slotOf } from './job.js'
+import { Job, generationOf, slotOf, type JobSender } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
 import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
 import { Submission } from '../native/submission.js'
@@ -114,7 +114,7 @@ function tell(iocp: WorkerMessage['iocp'], error?: Uint8Array): void {
   parentPort?.postMessage(message)
 }
 
-export class JobRunner {
+export class JobRunner implements JobSender {
   readonly #handlers: ReadonlyMap<string, Handler>
   readonly #byType: readonly (Handler | undefined)[]
   readonly #rules: SendRules

@@ -3,7 +3,7 @@
 import type { Connection } from '../connection/connection.js'
 import { SILENT } from '../connection/state.js'
 import type { IocpError } from '../common/errors.js'
-import { largestOf, transfersOf } from './transfer.js'
+import { largestOf, transfersOf, filesOf } from './transfer.js'
 import { reasonBytes, tellPeer, transferError } from './errors.js'
 import type { TransferFrame } from './frames.js'
 import { FileIn, targetOf } from './target_file.js'
@@ -25,7 +25,7 @@ export function offered(connection: Connection, frame: TransferFrame): void {
     ? transferError('ERR_IOCP_TRANSFER_PROTOCOL')
     : problemOf(connection, settings, told)
   if (problem === undefined) announce(new IncomingFile(connection, settings, frame), told)
-  else connection._host.files.frame(connection, { kind: transferKind.reject, id: frame.id, ...tellPeer(problem) })
+  else filesOf(connection).frame(connection, { kind: transferKind.reject, id: frame.id, ...tellPeer(problem) })
 }
 
 /** A file that was offered. */

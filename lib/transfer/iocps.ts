@@ -8,7 +8,7 @@ import { basename, resolve, toNamespacedPath } from 'node:path'
 import type { Connection } from '../connection/connection.js'
 import { SILENT, flag } from '../connection/state.js'
 import type { OpenFile } from './native_files.js'
-import { Transfer, transfersOf } from './transfer.js'
+import { Transfer, transfersOf, filesOf, knownTransfers } from './transfer.js'
 import { Kept } from '../common/deferred.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
@@ -98,7 +98,7 @@ export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
     offered(connection, Buffer.from(bytes))
     return true
   }
-  const mine = connection._extra?.transfers?.iocps?.mine
+  const mine = knownTransfers(connection)?.iocps?.mine
   if (mine === undefined) return false
   if (bytes[0] === type.start) mine._start()
   else mine._refused()
@@ -118,14 +118,14 @@ function offered(connection: Connection, bytes: Buffer): void {
   if (turn.theirs !== undefined) {
     // Nobody could tell which of the two an answer is for. This one refuses both.
     // Unless that one has been refused, and only its end is still to come.
-    if (turn.theirs.isOver) connection._host.files.control(connection, REFUSE)
+    if (turn.theirs.isOver) filesOf(connection).control(connection, REFUSE)
     else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer before the answer to the one before'))
     return
   }
   const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
   const told = { name, size: bytes.readUInt32LE(1), metadata: Buffer.alloc(0), isVerified: false }
   if (problemOf(connection, settings, told) === undefined) announce(new IncomingIocpsFile(connection, settings, told.size), told)
-  else connection._host.files.control(connection, REFUSE)
+  else filesOf(connection).control(connection, REFUSE)
 }
 
 /** Sends a file so that IOCPS understands it. */

@@ -1,11 +1,11 @@
-/** What native code and the peer tell about files, to the transfer that it is about. */
+/** Files of connections: what a connection asks for, and what native code and the peer tell of one that is under way. */
 
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection } from '../connection/connection.js'
 import { SILENT, flag } from '../connection/state.js'
 import { deliver } from '../connection/receive.js'
 import { outside } from '../common/emitter.js'
-import type { Transfer } from './transfer.js'
+import { knownTransfers, type FileService, type Transfer } from './transfer.js'
 import { readFileEnd, readFrame, type TransferFrame } from './frames.js'
 import { iocpsFile, speaksIocps } from './iocps.js'
 import { isFresh } from './offer.js'
@@ -13,6 +13,11 @@ import { carriesFiles } from './options.js'
 import { offered } from './incoming_file.js'
 import { nextTurn } from '../common/timers.js'
 import { transferKind } from '../native/protocol.js'
+import type { ReceiveFileOptions, ReceivedFile, SendFileOptions, SentFile } from '../connection/file_types.js'
+import type { Path } from '../common/paths.js'
+import type { NativeFiles } from './native_files.js'
+import { sendFile } from './outgoing_file.js'
+import { receiveFile } from './incoming_raw_file.js'
 
 /** Packages that came before it was known whether anybody listens for files. */
 const undecided = new WeakSet<Buffer>()
@@ -48,7 +53,7 @@ function goOn(connection: Connection): void {
 }
 
 function find(connection: Connection, isReceived: boolean, id: number): Transfer | undefined {
-  const transfers = connection._extra?.transfers
+  const transfers = knownTransfers(connection)
   return isReceived ? transfers?.received.get(id) : transfers?.sent.get(id)
 }
 
@@ -91,11 +96,6 @@ function iocps(connection: Connection, bytes: Buffer): void {
   deliver(connection, bytes)
 }
 
-/** Whether a packet that was held back is about a file after all; then it has been dealt with. */
-export function wasFile(connection: Connection, packet: Uint8Array): boolean {
-  return packet instanceof Buffer && undecided.delete(packet) && iocpsFile(connection, packet)
-}
-
 /** Native code has come so far. */
 export function fileProgress(connection: Connection, isReceived: boolean, id: number, bytes: number): void {
   find(connection, isReceived, id)?.progress(bytes)
@@ -108,34 +108,48 @@ export function fileEnded(connection: Connection, isReceived: boolean, bytes: Bu
 }
 
 function all(connection: Connection): Transfer[] {
-  const transfers = connection._extra?.transfers
+  const transfers = knownTransfers(connection)
   return transfers === undefined ? [] : [...transfers.sent.values(), ...transfers.received.values()]
 }
 
-/**
- * Whether something is waited for that comes between packets, or behind them: a word about a file, or the peer's end.
- * Packets that nobody takes are in its way, and are kept meanwhile.
- */
-export function readsOn(connection: Connection): boolean {
-  if ((connection._flags & flag.ended) !== 0 || (connection._extra?.transfers?.size ?? 0) > 0) return true
-  const { transfer, native } = connection._profile
-  if (transfer === undefined || connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
-  return carriesFiles(native.receive) || speaksIocps(connection)
-}
+/** What connections are handed for their files. */
+export class FileTransfers implements FileService {
+  readonly files: NativeFiles
 
-/** The connection is over. */
-export function transfersClosed(connection: Connection, info: CloseInfo): void {
-  early.delete(connection)
-  for (const transfer of all(connection)) transfer.closed(info.error)
-}
-
-/** The peer says no more. */
-export function transfersPeerEnded(connection: Connection): void {
-  connection._flags |= flag.peerEnded
-  const tell = (): void => {
-    for (const transfer of all(connection)) transfer.peerEnded()
+  constructor(files: NativeFiles) {
+    this.files = files
   }
-  const waiting = early.get(connection)
-  if (waiting === undefined) tell()
-  else waiting.push(tell)
+
+  send(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
+    return sendFile(connection, path, options)
+  }
+
+  receive(connection: Connection, options: ReceiveFileOptions): Promise<ReceivedFile> {
+    return receiveFile(connection, options)
+  }
+
+  wasFile(connection: Connection, packet: Uint8Array): boolean {
+    return packet instanceof Buffer && undecided.delete(packet) && iocpsFile(connection, packet)
+  }
+
+  readsOn(connection: Connection): boolean {
+    if ((connection._flags & flag.ended) !== 0 || (connection._extra?.transfers?.size ?? 0) > 0) return true
+    const { transfer, native } = connection._profile
+    if (transfer === undefined || connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
+    return carriesFiles(native.receive) || speaksIocps(connection)
+  }
+
+  peerEnded(connection: Connection): void {
+    const tell = (): void => {
+      for (const transfer of all(connection)) transfer.peerEnded()
+    }
+    const waiting = early.get(connection)
+    if (waiting === undefined) tell()
+    else waiting.push(tell)
+  }
+
+  closed(connection: Connection, info: CloseInfo): void {
+    early.delete(connection)
+    for (const transfer of all(connection)) transfer.closed(info.error)
+  }
 }

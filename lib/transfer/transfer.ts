@@ -1,7 +1,7 @@
 /** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
 
 import type { Connection } from '../connection/connection.js'
-import { NOT_WRITABLE, SILENT, extraOf } from '../connection/state.js'
+import { NOT_WRITABLE, SILENT, extraOf, type ConnectionTransfers, type TransferService } from '../connection/state.js'
 import { IocpError } from '../common/errors.js'
 import { outside } from '../common/emitter.js'
 import type { NativeFiles, OpenFile } from './native_files.js'
@@ -35,7 +35,7 @@ export function largestOf(connection: Connection): number {
 }
 
 /** The transfers of one connection. Made with the first one. */
-export class TransferTable {
+export class TransferTable implements ConnectionTransfers {
   /** Files that go out, by this side's numbers. */
   readonly sent = new Map<number, Transfer>()
   /** Files that come in, by the peer's numbers. */
@@ -61,7 +61,6 @@ export class TransferTable {
     return id
   }
 
-  /** Calls back when nothing is under way that has to say something, at once when nothing is. */
   whenIdle(callback: () => void): void {
     if (this.#holding === 0) callback()
     else this.#whenIdle = callback
@@ -70,29 +69,48 @@ export class TransferTable {
   add(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).set(transfer.id, transfer)
     this.#connection._intake?.reconsider()
-    if (transfer.holdsEnd && ++this.#holding === 1) this.#connection._host.files.holdEnd(this.#connection, true)
+    if (transfer.holdsEnd && ++this.#holding === 1) filesOf(this.#connection).holdEnd(this.#connection, true)
   }
 
   remove(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).delete(transfer.id)
     this.#connection._intake?.reconsider()
     if (!transfer.holdsEnd || --this.#holding > 0) return
-    this.#connection._host.files.holdEnd(this.#connection, false)
+    filesOf(this.#connection).holdEnd(this.#connection, false)
     const callback = this.#whenIdle
     this.#whenIdle = undefined
     callback?.()
   }
 }
 
+/** What this folder sees of the service that a connection has for its files. */
+export interface FileService extends TransferService {
+  readonly files: NativeFiles
+}
+
+/** What native code does for the files of a connection. */
+export function filesOf(connection: Connection): NativeFiles {
+  return (connection._host.transfers as FileService).files
+}
+
+/** The transfers of a connection, where it has had any. This folder alone makes what a connection keeps them in. */
+export function knownTransfers(connection: Connection): TransferTable | undefined {
+  return connection._extra?.transfers as TransferTable | undefined
+}
+
 /** The transfers of a connection. */
 export function transfersOf(connection: Connection): TransferTable {
-  return (extraOf(connection).transfers ??= new TransferTable(connection))
+  const known = knownTransfers(connection)
+  if (known !== undefined) return known
+  const made = new TransferTable(connection)
+  extraOf(connection).transfers = made
+  return made
 }
 
 /** Whether another transfer may begin. */
 export function hasRoom(connection: Connection, settings: TransferSettings): boolean {
   return (
-    transfersOf(connection).size < settings.maxPerConnection && connection._host.files.active < settings.maxTotal
+    transfersOf(connection).size < settings.maxPerConnection && filesOf(connection).active < settings.maxTotal
   )
 }
 
@@ -127,7 +145,7 @@ export abstract class Transfer {
     this.id = id
     this.isReceived = isReceived
     this.holdsEnd = holdsEnd
-    this.files = connection._host.files
+    this.files = filesOf(connection)
     transfersOf(connection).add(this)
     this.files.begin()
   }

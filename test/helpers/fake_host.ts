@@ -13,6 +13,7 @@ import { reportDrops } from '../../lib/connection/send.js'
 import type { ConnectionStats } from '../../lib/native/stats.js'
 import { Submission, type SubmissionEngine } from '../../lib/native/submission.js'
 import { OPERATION_WORDS, op } from '../../lib/native/protocol.js'
+import { FileTransfers } from '../../lib/transfer/service.js'
 
 /** An operation as native code would read it. */
 export interface Operation {
@@ -69,7 +70,7 @@ export class FakeEngine implements SubmissionEngine {
 /** A host whose native queue is what a test says. */
 export class FakeHost implements ConnectionHost {
   readonly engine: FakeEngine
-  readonly files = { active: 0 } as unknown as NativeFiles
+  readonly transfers = new FileTransfers({ active: 0 } as unknown as NativeFiles)
   readonly isStopping = false
   readonly context = undefined
   readonly submission: Submission
