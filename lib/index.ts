@@ -1,13 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** TCP servers and clients on Windows I/O completion ports. */
 
-export { setAddonPath } from './native/addon.js'
-export { hostAddresses, type HostAddress, type SocketAddress } from './native/addresses.js'
-export type { BroadcastResult } from './endpoint/broadcast.js'
-export { connect, createClient, type Client } from './endpoint/client.js'
-export type { CloseCause, CloseInfo } from './connection/close_info.js'
-export type { Connection, ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection/connection.js'
-export type { BroadcastOptions, CloseOptions, ConnectionList, DisconnectOptions, EndpointEvents, WorkerEvents } from './endpoint/endpoint.js'
+export type { Emitter, EventMap, Listener } from './common/emitter.js'
 export {
   IocpAttemptsError,
   IocpError,
@@ -16,7 +10,12 @@ export {
   type IocpErrorCode,
   type IocpErrorDetails
 } from './common/errors.js'
-export type { Emitter, EventMap, Listener } from './common/emitter.js'
+export type { Duration, Size } from './common/option_reader.js'
+export type { Path } from './common/paths.js'
+export { setAddonPath } from './native/addon.js'
+export { hostAddresses, type HostAddress, type SocketAddress } from './native/addresses.js'
+export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
+export type { SendCallback, SendOutcome } from './native/submission.js'
 export {
   framing,
   type DelimiterOptions,
@@ -29,7 +28,45 @@ export {
   type PacketLimits,
   type StreamLimits
 } from './packets/framing.js'
+export { PacketReader, type Endian, type StringEnd } from './packets/reader.js'
+export type { PacketStream } from './packets/stream.js'
+export { PacketWriter, iocpsPackage } from './packets/writer.js'
+export type { CloseCause, CloseInfo } from './connection/close_info.js'
+export type {
+  Connection,
+  ConnectionEvents,
+  ConnectionOwnerEvents,
+  DropInfo,
+  SendState
+} from './connection/connection.js'
+export type {
+  AcceptOptions,
+  FileOffer,
+  ReceiveFileOptions,
+  ReceivedFile,
+  SendFileOptions,
+  SentFile,
+  TransferOptions,
+  TransferProgress
+} from './connection/file_types.js'
+export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
+export type { BroadcastFileResult } from './transfer/outgoing_file.js'
+export { pruneParts, type PruneOptions } from './transfer/partial_files.js'
+export type { Lookup } from './engine/connect_target.js'
 export type { CloseReport } from './engine/engine.js'
+export type { JobPriority, RunOptions, WorkersOptions } from './jobs/options.js'
+export type { WorkerExitInfo } from './jobs/worker_pool.js'
+export type { Workers } from './jobs/workers.js'
+export type { BroadcastResult } from './endpoint/broadcast.js'
+export { connect, createClient, type Client } from './endpoint/client.js'
+export type {
+  BroadcastOptions,
+  CloseOptions,
+  ConnectionList,
+  DisconnectOptions,
+  EndpointEvents,
+  WorkerEvents
+} from './endpoint/endpoint.js'
 export type {
   ClientOptions,
   ConnectOptions,
@@ -39,29 +76,5 @@ export type {
   ReconnectOptions,
   ServerOptions
 } from './endpoint/options.js'
-export type { Lookup } from './engine/connect_target.js'
-export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
-export type { Path } from './common/paths.js'
-export { PacketReader, type Endian, type StringEnd } from './packets/reader.js'
-export type { PacketStream } from './packets/stream.js'
-export { PacketWriter, iocpsPackage } from './packets/writer.js'
 export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './endpoint/reconnecting.js'
 export { createServer, type Server, type ServerEvents } from './endpoint/server.js'
-export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
-export type { SendCallback, SendOutcome } from './native/submission.js'
-export type {
-  AcceptOptions,
-  ReceiveFileOptions,
-  SendFileOptions,
-  TransferOptions,
-  TransferProgress,
-  SentFile,
-  ReceivedFile,
-  FileOffer
-} from './connection/file_types.js'
-export { pruneParts, type PruneOptions } from './transfer/partial_files.js'
-export type { BroadcastFileResult } from './transfer/outgoing_file.js'
-export type { Duration, Size } from './common/option_reader.js'
-export type { WorkerExitInfo } from './jobs/worker_pool.js'
-export type { Workers } from './jobs/workers.js'
-export type { JobPriority, RunOptions, WorkersOptions } from './jobs/options.js'

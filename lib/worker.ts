@@ -2,10 +2,10 @@
 /** What a module of workers imports: `iocp/worker`. */
 
 import { isMainThread, workerData } from 'node:worker_threads'
+import { invalidArgument } from './common/errors.js'
+import { OptionReader } from './common/option_reader.js'
 import type { Job, PacketJob } from './jobs/job.js'
 import { isWorkerSetup, startWorker } from './jobs/job_runner.js'
-import { OptionReader } from './common/option_reader.js'
-import { invalidArgument } from './common/errors.js'
 
 export type { Job, JobTarget, PacketJob } from './jobs/job.js'
 

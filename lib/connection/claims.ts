@@ -1,7 +1,7 @@
 /** Iterations over a connection's packets: who is under way, and who waits for a packet. */
 
-import type { CloseInfo } from './close_info.js'
 import { Queue } from '../common/queue.js'
+import type { CloseInfo } from './close_info.js'
 
 /** What an iteration gets. */
 export type PacketResult = IteratorResult<Buffer, undefined>

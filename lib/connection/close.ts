@@ -1,15 +1,15 @@
 /** The end of a connection: once, with its cause, after everything that came before it. */
 
-import { CloseInfo } from './close_info.js'
-import type { Connection } from './connection.js'
-import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
-import { withinConnection } from './context.js'
 import { publishClose } from '../common/diagnostics.js'
 import { IocpError, errorCodes } from '../common/errors.js'
-import { hold } from './receive_queue.js'
-import type { PacketStream } from '../packets/stream.js'
-import { tellClosed } from './notify.js'
 import { cause, op } from '../native/protocol.js'
+import type { PacketStream } from '../packets/stream.js'
+import { CloseInfo } from './close_info.js'
+import type { Connection } from './connection.js'
+import { withinConnection } from './context.js'
+import { tellClosed } from './notify.js'
+import { hold } from './receive_queue.js'
+import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {

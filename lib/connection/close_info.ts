@@ -1,9 +1,9 @@
 /** Why a connection closed, as programs see it. */
 
-import { binding } from '../native/binding.js'
 import { IocpError, type IocpErrorCode, errorCodes } from '../common/errors.js'
-import { systemError } from '../native/system_error.js'
+import { binding } from '../native/binding.js'
 import { cause, frameError } from '../native/protocol.js'
+import { systemError } from '../native/system_error.js'
 
 /**
  * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on

@@ -2,9 +2,9 @@
 
 import { DONE, type Claim, type PacketResult } from './claims.js'
 import type { Connection } from './connection.js'
-import { extraOf, flag } from './state.js'
-import { Intake } from './receive_queue.js'
 import { intakeOf } from './receive.js'
+import { Intake } from './receive_queue.js'
+import { extraOf, flag } from './state.js'
 
 /** Iterators that the program forgets without leaving them: they hold nothing back any more. */
 const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Claim }>(({ connection, claim }) => {

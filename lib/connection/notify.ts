@@ -8,12 +8,12 @@
 
 import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
+import { anyEmitter, outside, type AnyEmitter } from '../common/emitter.js'
+import { IocpError, errorCodes } from '../common/errors.js'
+import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
 import { SILENT, extraOf, flag } from './state.js'
-import { IocpError, errorCodes } from '../common/errors.js'
-import { anyEmitter, outside, type AnyEmitter } from '../common/emitter.js'
-import type { StreamTeller } from '../packets/stream.js'
 
 /** Events that come while a connection lives, each with at most one thing to tell. */
 export type LiveEvent = Exclude<keyof ConnectionEvents, 'close' | 'error' | 'handlerError'>

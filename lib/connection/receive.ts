@@ -1,14 +1,14 @@
 /** The way of packets into JavaScript: straight to the listeners, or held until somebody takes them. Hot path. */
 
-import type { Connection } from './connection.js'
-import { DEAD, SILENT, extraOf, flag } from './state.js'
+import { IocpFrameError } from '../common/errors.js'
+import { frameError, op } from '../native/protocol.js'
+import { PacketStream } from '../packets/stream.js'
 import { endStream, finish, throwAway, throwAwayStream } from './close.js'
 import { frameErrorCode } from './close_info.js'
-import { IocpFrameError } from '../common/errors.js'
-import { END, Intake, hold, type Item } from './receive_queue.js'
-import { PacketStream } from '../packets/stream.js'
+import type { Connection } from './connection.js'
 import { streamTeller, tell } from './notify.js'
-import { frameError, op } from '../native/protocol.js'
+import { END, Intake, hold, type Item } from './receive_queue.js'
+import { DEAD, SILENT, extraOf, flag } from './state.js'
 
 /** A packet has arrived. */
 export function deliver(connection: Connection, packet: Buffer): void {

@@ -4,11 +4,11 @@
  * times; a connection whose packets go straight to listeners has none.
  */
 
-import type { CloseInfo } from './close_info.js'
-import { Claims, type Claim, type PacketResult } from './claims.js'
-import { PacketStream } from '../packets/stream.js'
 import { Queue } from '../common/queue.js'
 import { SHARE, nextTurn, shares } from '../common/timers.js'
+import { PacketStream } from '../packets/stream.js'
+import { Claims, type Claim, type PacketResult } from './claims.js'
+import type { CloseInfo } from './close_info.js'
 
 /** The peer has ended its side; keeps its place behind the packets. */
 export const END = Symbol('end')

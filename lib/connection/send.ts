@@ -1,11 +1,11 @@
 /** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
 
-import type { Connection, DropInfo } from './connection.js'
-import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
+import { cause, op, outcome } from '../native/protocol.js'
 import { abort } from './close.js'
+import type { Connection, DropInfo } from './connection.js'
 import { withinConnection } from './context.js'
 import { tell } from './notify.js'
-import { cause, op, outcome } from '../native/protocol.js'
+import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
 export const TAKEN = 0

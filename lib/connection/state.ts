@@ -1,20 +1,20 @@
 /** The parts of a connection that only the library itself looks at. */
 
-import type { AddressTable } from '../native/addresses.js'
-import type { CloseInfo } from './close_info.js'
-import type { Connection, ConnectionOwnerEvents } from './connection.js'
-import type { Context } from '../native/async_context.js'
-import type { IocpError, IocpFrameError } from '../common/errors.js'
-import type { Emitter } from '../common/emitter.js'
 import type { Promised } from '../common/deferred.js'
-import type { GroupTable } from './groups.js'
-import type { Intake } from './receive_queue.js'
-import type { Profile } from './profile.js'
-import type { PacketStream } from '../packets/stream.js'
+import type { Emitter } from '../common/emitter.js'
+import type { IocpError, IocpFrameError } from '../common/errors.js'
+import type { Path } from '../common/paths.js'
+import type { AddressTable } from '../native/addresses.js'
+import type { Context } from '../native/async_context.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { Submission } from '../native/submission.js'
-import type { Path } from '../common/paths.js'
+import type { PacketStream } from '../packets/stream.js'
+import type { CloseInfo } from './close_info.js'
+import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { ReceiveFileOptions, ReceivedFile, SendFileOptions, SentFile } from './file_types.js'
+import type { GroupTable } from './groups.js'
+import type { Profile } from './profile.js'
+import type { Intake } from './receive_queue.js'
 
 /** What a connection needs of the completion port that it belongs to. */
 export interface ConnectionHost {

@@ -1,9 +1,9 @@
 /** One payload to many connections. */
 
-import type { Connection } from '../connection/connection.js'
-import type { Host } from '../engine/engine.js'
 import { checkContent, checkSize, type SendRules } from '../packets/send_rules.js'
+import type { Connection } from '../connection/connection.js'
 import { CLOSED, DROPPED, TAKEN, admit, wantDrain } from '../connection/send.js'
+import type { Host } from '../engine/engine.js'
 
 /** How many connections answered what, see {@link SendState}. */
 export interface BroadcastResult {

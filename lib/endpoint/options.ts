@@ -1,10 +1,10 @@
 /** Options of servers and clients, and of connecting: their meaning, ranges and defaults. How they are read: read_options.ts. */
 
-import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 import type { Duration, Size } from '../common/option_reader.js'
-import type { WorkersOptions } from '../jobs/options.js'
 import type { ConnectionOptions } from '../connection/options.js'
 import type { Lookup } from '../engine/connect_target.js'
+import type { WorkersOptions } from '../jobs/options.js'
+import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 
 /** The completion port of a server or client, and what it may use. */
 export interface EngineOptions {

@@ -1,16 +1,16 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
-import type { NativeEngineOptions } from '../native/types.js'
 import { invalidOption } from '../common/errors.js'
+import { MAX_DURATION, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
+import type { NativeEngineOptions } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
-import type { ReconnectOptions } from './options.js'
+import type { Profile } from '../connection/profile.js'
+import { readTransfer } from '../transfer/options.js'
 import type { Lookup, Target } from '../engine/connect_target.js'
 import { toAddress, toHost, toLocalAddress, type HostTarget } from '../engine/resolve.js'
-import { readTransfer } from '../transfer/options.js'
-import { MAX_DURATION, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
 import { readWorkers, type WorkersSettings } from '../jobs/options.js'
-import type { Profile } from '../connection/profile.js'
+import type { ReconnectOptions } from './options.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB

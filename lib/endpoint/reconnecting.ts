@@ -1,18 +1,18 @@
 /** A connection that is made again when it is lost. */
 
 import { inspect } from 'node:util'
+import { endArguments } from '../common/arguments.js'
+import { promised, type Promised } from '../common/deferred.js'
+import { LazyEmitter, outside } from '../common/emitter.js'
+import { IocpError, invalidArgument } from '../common/errors.js'
+import { capture, within } from '../native/async_context.js'
+import type { SendCallback } from '../native/submission.js'
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection, ConnectionEvents, SendState } from '../connection/connection.js'
-import { extraOf } from '../connection/state.js'
-import { capture, within } from '../native/async_context.js'
-import { endArguments } from '../common/arguments.js'
-import { IocpError, invalidArgument } from '../common/errors.js'
-import { LazyEmitter, outside } from '../common/emitter.js'
-import { promised, type Promised } from '../common/deferred.js'
-import { type EndOptions, readEndDeadline } from '../connection/options.js'
-import type { ReconnectPlan } from './read_options.js'
-import type { SendCallback } from '../native/submission.js'
 import { tellLink } from '../connection/notify.js'
+import { type EndOptions, readEndDeadline } from '../connection/options.js'
+import { extraOf } from '../connection/state.js'
+import type { ReconnectPlan } from './read_options.js'
 
 /** Why a connection is about to be made again, and when. */
 export interface RetryInfo {

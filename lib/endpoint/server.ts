@@ -2,20 +2,20 @@
 
 import { isIP } from 'node:net'
 import { inspect } from 'node:util'
-import type { SocketAddress } from '../native/addresses.js'
 import { listenArguments, serverArguments } from '../common/arguments.js'
+import { publishListening } from '../common/diagnostics.js'
+import { outside, tellError } from '../common/emitter.js'
+import { IocpError } from '../common/errors.js'
+import type { SocketAddress } from '../native/addresses.js'
+import { capture, within, type Context } from '../native/async_context.js'
 import { requireWindows } from '../native/binding.js'
 import type { Connection } from '../connection/connection.js'
-import { capture, within, type Context } from '../native/async_context.js'
-import { publishListening } from '../common/diagnostics.js'
-import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
-import { IocpError } from '../common/errors.js'
-import { outside, tellError } from '../common/emitter.js'
+import { tellOwner } from '../connection/notify.js'
 import { Host, type CloseReport } from '../engine/engine.js'
+import { resolveHost } from '../engine/resolve.js'
+import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import type { ListenOptions, ServerOptions } from './options.js'
 import { readListen, readServerOptions, type ServerSettings } from './read_options.js'
-import { resolveHost } from '../engine/resolve.js'
-import { tellOwner } from '../connection/notify.js'
 
 /** Events of a server. */
 export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {

@@ -1,14 +1,14 @@
 /** Walks the batches that native code hands over. Hot path. */
 
 import { markAsUntransferable } from 'node:worker_threads'
-import type { Connection } from '../connection/connection.js'
-import { contexts, notice } from '../native/async_context.js'
-import { withinConnection } from '../connection/context.js'
-import { deliver } from '../connection/receive.js'
 import { Queue } from '../common/queue.js'
 import { nextTurn } from '../common/timers.js'
+import { contexts, notice } from '../native/async_context.js'
 import { CARRIES_BYTES, RECORD_WORDS, record } from '../native/protocol.js'
 import { PacketBuffer } from '../packets/packet_buffer.js'
+import type { Connection } from '../connection/connection.js'
+import { withinConnection } from '../connection/context.js'
+import { deliver } from '../connection/receive.js'
 
 /** What the records of batches go to. */
 export interface BatchSink {

@@ -3,9 +3,17 @@
  * A server or client has one while it is in use.
  */
 
+import { BatchReport, publishConnection } from '../common/diagnostics.js'
+import { outside, type Emitter } from '../common/emitter.js'
+import { invalidArgument, type IocpError } from '../common/errors.js'
+import { nextTurn } from '../common/timers.js'
 import { AddressTable } from '../native/addresses.js'
-import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
+import { within, withoutContext, type Context } from '../native/async_context.js'
 import { binding } from '../native/binding.js'
+import { SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+import type { ConnectionStats, EndpointStats } from '../native/stats.js'
+import { Submission } from '../native/submission.js'
+import { fromNative, systemError } from '../native/system_error.js'
 import type {
   NativeBinding,
   NativeConnect,
@@ -16,26 +24,18 @@ import type {
 } from '../native/types.js'
 import { giveUp, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
-import { within, withoutContext, type Context } from '../native/async_context.js'
 import { withinConnection } from '../connection/context.js'
-import { SILENT, extraOf, flag, type ConnectionHost } from '../connection/state.js'
-import { BatchReport, publishConnection } from '../common/diagnostics.js'
-import { invalidArgument, type IocpError } from '../common/errors.js'
-import { outside, type Emitter } from '../common/emitter.js'
 import { GroupTable } from '../connection/groups.js'
-import { hold } from '../connection/receive_queue.js'
-import { NativeFiles } from '../transfer/native_files.js'
-import { ProfileTable } from './profile_table.js'
 import type { Profile } from '../connection/profile.js'
 import { intakeOf } from '../connection/receive.js'
-import { connectionRecord, jobRecord, type JobSink } from './record_dispatch.js'
+import { hold } from '../connection/receive_queue.js'
 import { reportDrops } from '../connection/send.js'
-import type { ConnectionStats, EndpointStats } from '../native/stats.js'
-import { Submission } from '../native/submission.js'
-import { fromNative, systemError } from '../native/system_error.js'
-import { nextTurn } from '../common/timers.js'
-import { SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+import { SILENT, extraOf, flag, type ConnectionHost } from '../connection/state.js'
+import { NativeFiles } from '../transfer/native_files.js'
 import { FileTransfers } from '../transfer/service.js'
+import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
+import { ProfileTable } from './profile_table.js'
+import { connectionRecord, jobRecord, type JobSink } from './record_dispatch.js'
 
 /** How an end went. */
 export interface CloseReport {

@@ -3,12 +3,12 @@
  * (RFC 8305, "Happy Eyeballs"). The first that answers is taken.
  */
 
-import type { Connection } from '../connection/connection.js'
-import { capture } from '../native/async_context.js'
 import { IocpAttemptsError, IocpError } from '../common/errors.js'
-import type { Attempt, Host } from './engine.js'
-import type { Target } from './connect_target.js'
+import { capture } from '../native/async_context.js'
+import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
+import type { Target } from './connect_target.js'
+import type { Attempt, Host } from './engine.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
 /** The part of a host that makes connections. */

@@ -3,16 +3,16 @@
 import { AsyncResource } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
 import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import { addonPath, setAddonPath } from '../native/addon.js'
-import { PacketBuffer } from '../packets/packet_buffer.js'
-import { binding } from '../native/binding.js'
-import type { NativeWorkerPort, NativeFraming } from '../native/types.js'
 import { IocpError } from '../common/errors.js'
+import { addonPath, setAddonPath } from '../native/addon.js'
+import { binding } from '../native/binding.js'
+import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+import { Submission } from '../native/submission.js'
+import type { NativeWorkerPort, NativeFraming } from '../native/types.js'
+import { PacketBuffer } from '../packets/packet_buffer.js'
+import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
 import { Job, generationOf, slotOf, type JobSender } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
-import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
-import { Submission } from '../native/submission.js'
-import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from '../native/protocol.js'
 
 /** What the main thread gives a worker to begin with. */
 export interface WorkerSetup {

@@ -1,15 +1,15 @@
 /** The threads of the workers: started, counted, replaced when they die, ended. Jobs are none of its business. */
 
 import type { MessagePort, Worker } from 'node:worker_threads'
-import { addonPath } from '../native/addon.js'
-import type { NativeJobs, NativeFraming } from '../native/types.js'
-import { withoutContext } from '../native/async_context.js'
 import { IocpError } from '../common/errors.js'
+import { toError } from '../common/thrown.js'
+import { addonPath } from '../native/addon.js'
+import { withoutContext } from '../native/async_context.js'
+import type { NativeJobs, NativeFraming } from '../native/types.js'
 import { decodeError } from './job_codec.js'
 import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js'
-import { toError } from '../common/thrown.js'
-import { startThread } from './worker_thread.js'
 import type { WorkersSettings } from './options.js'
+import { startThread } from './worker_thread.js'
 
 /** How a worker ended that nobody had asked to. */
 export interface WorkerExitInfo {

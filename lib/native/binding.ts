@@ -1,9 +1,9 @@
 /** The one way to the native addon: loads it, and makes sure that both sides mean the same by every number. */
 
-import { loadAddon } from './addon.js'
 import { IocpError } from '../common/errors.js'
-import type { NativeBinding } from './types.js'
+import { loadAddon } from './addon.js'
 import { cause, frameError, jobOutcome, op, outcome, record } from './protocol.js'
+import type { NativeBinding } from './types.js'
 
 let loaded: NativeBinding | undefined
 

@@ -6,9 +6,9 @@
  * one of the two is full.
  */
 
-import type { NativeEngine } from './types.js'
 import { bound } from './async_context.js'
 import { OPERATION_WORDS, op, outcome } from './protocol.js'
+import type { NativeEngine } from './types.js'
 
 /**
  * What became of a packet: `'sent'` the system has taken its last byte, `'dropped'` the overflow policy threw it away,

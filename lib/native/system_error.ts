@@ -1,8 +1,8 @@
 /** Errors of the operating system, under Node's names. */
 
 import { getSystemErrorMap } from 'node:util'
-import type { NativeBinding } from './types.js'
 import { IocpError } from '../common/errors.js'
+import type { NativeBinding } from './types.js'
 
 let numbers: Map<string, number> | undefined
 

@@ -4,8 +4,8 @@
  */
 
 import { IocpError, invalidArgument } from '../common/errors.js'
-import type { NativeFraming } from '../native/types.js'
 import { transferKind } from '../native/protocol.js'
+import type { NativeFraming } from '../native/types.js'
 
 /** The rules of one framing for payloads. */
 export interface SendRules {

@@ -1,7 +1,6 @@
 /** A packet too large for one Buffer, as a stream of known length. */
 
 import { Readable } from 'node:stream'
-
 import { nextTurn } from '../common/timers.js'
 
 /** What a Readable gives one by one: Buffers, or text after `setEncoding`. */

@@ -1,17 +1,17 @@
 /** A file on its way in, in framed mode. */
 
-import type { Connection } from '../connection/connection.js'
-import { SILENT } from '../connection/state.js'
 import type { IocpError } from '../common/errors.js'
-import { largestOf, transfersOf, filesOf } from './transfer.js'
+import { transferKind } from '../native/protocol.js'
+import type { Connection } from '../connection/connection.js'
+import type { TransferSettings, ReceivedFile } from '../connection/file_types.js'
+import { SILENT } from '../connection/state.js'
 import { reasonBytes, tellPeer, transferError } from './errors.js'
-import type { TransferFrame } from './frames.js'
-import { FileIn, targetOf } from './target_file.js'
 import { normalName } from './file_names.js'
+import type { TransferFrame } from './frames.js'
 import { announce, problemOf, type Answerable } from './offer.js'
 import type { AcceptPlan } from './options.js'
-import type { TransferSettings, ReceivedFile } from '../connection/file_types.js'
-import { transferKind } from '../native/protocol.js'
+import { FileIn, targetOf } from './target_file.js'
+import { largestOf, transfersOf, filesOf } from './transfer.js'
 
 /** Bytes of an abort before the reason. */
 const REASON_HEADER = 8

@@ -2,13 +2,13 @@
 
 import { resolve, toNamespacedPath } from 'node:path'
 import type { Connection } from '../connection/connection.js'
+import type { ReceiveFileOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
 import { DEAD, SILENT } from '../connection/state.js'
-import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
-import { FileIn } from './target_file.js'
 import { readReceiveFile, type Overwrite, type ReceivePlan } from './options.js'
-import type { ReceiveFileOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
+import { FileIn } from './target_file.js'
+import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 
 /** The number of Windows for a file that ended too early. */
 const END_OF_FILE = 38

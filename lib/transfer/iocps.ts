@@ -5,20 +5,20 @@
  */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import type { Connection } from '../connection/connection.js'
-import { SILENT, flag } from '../connection/state.js'
-import type { OpenFile } from './native_files.js'
-import { Transfer, transfersOf, filesOf, knownTransfers } from './transfer.js'
 import { Kept } from '../common/deferred.js'
+import type { Connection } from '../connection/connection.js'
+import type { TransferSettings, SentFile, ReceivedFile } from '../connection/file_types.js'
+import { SILENT, flag } from '../connection/state.js'
 import { transferError } from './errors.js'
-import type { FileEnd } from './frames.js'
-import { targetOf } from './target_file.js'
 import { normalName } from './file_names.js'
+import type { FileEnd } from './frames.js'
+import { UnframedIn } from './incoming_raw_file.js'
+import type { OpenFile } from './native_files.js'
 import { announce, problemOf, type Answerable } from './offer.js'
 import type { AcceptPlan, SendPlan } from './options.js'
-import type { TransferSettings, SentFile, ReceivedFile } from '../connection/file_types.js'
-import { UnframedIn } from './incoming_raw_file.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
+import { targetOf } from './target_file.js'
+import { Transfer, transfersOf, filesOf, knownTransfers } from './transfer.js'
 
 const type = { offer: 1, start: 2, refuse: 3 } as const
 const START = Buffer.from([type.start])

@@ -1,6 +1,8 @@
 /** What native code does for file transfers, with its errors as this library's. */
 
 import { stat } from 'node:fs/promises'
+import { IocpError } from '../common/errors.js'
+import { errnoOf, fromNative, systemError } from '../native/system_error.js'
 import type {
   NativeBinding,
   NativeEngine,
@@ -9,8 +11,6 @@ import type {
   NativeSendFile,
   NativeTransferFrame
 } from '../native/types.js'
-import { IocpError } from '../common/errors.js'
-import { errnoOf, fromNative, systemError } from '../native/system_error.js'
 import { fileError } from './errors.js'
 import { plainPath } from './file_names.js'
 

@@ -1,17 +1,17 @@
 /** What a program sees of a file that a peer wants to send. */
 
 import { stat } from 'node:fs/promises'
+import { invalidArgument, type IocpError } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
 import type { FileOffer as Offer, AcceptOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
-import { invalidArgument, type IocpError } from '../common/errors.js'
-import { hold } from '../connection/receive_queue.js'
 import { tell } from '../connection/notify.js'
-import { hasRoom } from './transfer.js'
+import { hold } from '../connection/receive_queue.js'
 import { transferError } from './errors.js'
-import { targetOf } from './target_file.js'
 import { nameProblem } from './file_names.js'
 import { readAccept, type AcceptPlan } from './options.js'
 import { resumePath } from './partial_files.js'
+import { targetOf } from './target_file.js'
+import { hasRoom } from './transfer.js'
 
 /** A file that waits for an answer. */
 export interface Answerable {

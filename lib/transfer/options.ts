@@ -1,10 +1,10 @@
 /** Options of file transfers: their meaning, ranges and defaults, and how they are checked. */
 
-import { bound } from '../native/async_context.js'
 import { invalidOption } from '../common/errors.js'
-import type { NativeFraming } from '../native/types.js'
-import { toOptionalPath, toPath } from '../common/paths.js'
 import { MAX_DURATION, OptionReader } from '../common/option_reader.js'
+import { toOptionalPath, toPath } from '../common/paths.js'
+import { bound } from '../native/async_context.js'
+import type { NativeFraming } from '../native/types.js'
 import type { TransferSettings, TransferProgress } from '../connection/file_types.js'
 
 const KIB = 1024

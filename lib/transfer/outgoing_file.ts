@@ -1,18 +1,18 @@
 /** A file on its way out. */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import type { Connection } from '../connection/connection.js'
-import { flag } from '../connection/state.js'
-import type { OpenFile } from './native_files.js'
 import { toPath, type Path } from '../common/paths.js'
-import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { transferKind } from '../native/protocol.js'
+import type { Connection } from '../connection/connection.js'
+import type { SendFileOptions, TransferSettings, SentFile } from '../connection/file_types.js'
+import { flag } from '../connection/state.js'
 import { transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
 import { sendIocps, speaksIocps } from './iocps.js'
+import type { OpenFile } from './native_files.js'
 import { carriesFiles, readSendFile, type SendPlan } from './options.js'
-import type { SendFileOptions, TransferSettings, SentFile } from '../connection/file_types.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
-import { transferKind } from '../native/protocol.js'
+import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
 
 /** Bytes of an offer before the name. */
 const OFFER_HEADER = 16

@@ -3,8 +3,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lstat, opendir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { toPath, type Path } from '../common/paths.js'
 import { OptionReader, type Duration } from '../common/option_reader.js'
+import { toPath, type Path } from '../common/paths.js'
 
 /** What this library calls them, and nothing else. */
 const PART = /^\.iocp-(?:[0-9a-f]{24}|[0-9a-f]{32})\.part$/

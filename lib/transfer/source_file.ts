@@ -1,12 +1,12 @@
 /** What both ways of sending have in common: the range, the piece, the result. */
 
 import { invalidOption } from '../common/errors.js'
-import type { NativeFiles } from './native_files.js'
+import { fileOutcome } from '../native/protocol.js'
+import type { TransferSettings, SentFile } from '../connection/file_types.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
+import type { NativeFiles } from './native_files.js'
 import type { SendPlan } from './options.js'
-import type { TransferSettings, SentFile } from '../connection/file_types.js'
-import { fileOutcome } from '../native/protocol.js'
 
 /** How many bytes are sent. @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function rangeOf(plan: SendPlan, size: number): number {

@@ -1,19 +1,19 @@
 /** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
 
-import type { Connection } from '../connection/connection.js'
-import { NOT_WRITABLE, SILENT, extraOf, type ConnectionTransfers, type TransferService } from '../connection/state.js'
-import { IocpError } from '../common/errors.js'
+import { Kept } from '../common/deferred.js'
 import { outside } from '../common/emitter.js'
-import type { NativeFiles, OpenFile } from './native_files.js'
+import { IocpError } from '../common/errors.js'
+import { fileOutcome, transferKind } from '../native/protocol.js'
+import type { NativeTransferFrame } from '../native/types.js'
+import type { Connection } from '../connection/connection.js'
+import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { guarded } from '../connection/notify.js'
+import { NOT_WRITABLE, SILENT, extraOf, type ConnectionTransfers, type TransferService } from '../connection/state.js'
 import { errorOfPeer, tellPeer, transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
-import type { NativeTransferFrame } from '../native/types.js'
 import type { IocpsTurn } from './iocps.js'
+import type { NativeFiles, OpenFile } from './native_files.js'
 import { largestPacket } from './options.js'
-import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
-import { fileOutcome, transferKind } from '../native/protocol.js'
-import { Kept } from '../common/deferred.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
 const GRACE = 2000
