@@ -1,6 +1,6 @@
 // Unit tests of native/core: one program of test/native and native/core, compiled for the machine that we are on, once
 // with the address and undefined-behaviour sanitizers and once with the thread sanitizer. No Windows is involved.
-// `node tools/native-tests.mjs [options of doctest]` runs it alone.
+// `node tools/native-tests.mjs [words of names] [options of doctest]` runs it alone.
 import fs from 'node:fs'
 import path from 'node:path'
 import { buildProgram } from './lib/compile.mjs'
@@ -21,8 +21,14 @@ const variants = isWindows
       { name: 'thread', flags: ['-fsanitize=thread'] }
     ]
 
-/** Builds and runs every variant; resolves to how many cases passed and failed in all of them. */
-export async function nativeTests(options = []) {
+/**
+ * Builds and runs every variant; resolves to how many cases passed and failed in all of them. `words`: parts of the names
+ * of those to run, and options of doctest.
+ */
+export async function nativeTests(words = []) {
+  const names = words.filter((word) => !word.startsWith('-')).map((word) => `*${word}*`)
+  const options = words.filter((word) => word.startsWith('-'))
+  if (names.length > 0) options.push(`--test-case=${names.join(',')}`)
   const compiler = await findCompiler()
   if (compiler === undefined) {
     say('native unit tests: skipped, no clang++ or g++ with doctest (set DOCTEST_INCLUDE to its folder)')
@@ -88,12 +94,27 @@ function countCases(xml) {
   return { ...noCounts, passed: [...xml.matchAll(/test_case_success="true"/g)].length, failed: 1 }
 }
 
-/** Shows the test cases that did not end well, as the report has them. */
+const MOST_LINES = 40
+
+/** Shows the test cases that did not end well: where they are, and what they found. */
 function showFailures(xml) {
-  for (const [, name, body] of xml.matchAll(/<TestCase name="([^"]*)"([\s\S]*?)(?:<\/TestCase>|$)/g)) {
-    if (!body.includes('test_case_success="true"')) process.stderr.write(`--- ${name}\n${body.trim()}\n`)
+  for (const [, head, body] of xml.matchAll(/<TestCase ([^>]*)>([\s\S]*?)(?:<\/TestCase>|$)/g)) {
+    if (body.includes('test_case_success="true"')) continue
+    const lines = [...body.matchAll(/<(Expression|Exception|Message)\b([^>]*)>([\s\S]*?)<\/\1>/g)]
+      .filter(([, , attributes]) => !attributes.includes('success="true"'))
+      .map(([, , attributes, inner]) => `${placeOf(attributes)}: ${textOf(inner)}`)
+    const more = lines.length > MOST_LINES ? `\n… and ${lines.length - MOST_LINES} more` : ''
+    const shown = lines.slice(0, MOST_LINES).map((line) => `  ${line}\n`)
+    process.stderr.write(`--- ${attribute(head, 'name')} (${placeOf(head)})\n${shown.join('')}${more}`)
   }
 }
+
+const attribute = (attributes, name) => plain(new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1] ?? '')
+const placeOf = (attributes) => `${attribute(attributes, 'filename')}:${attribute(attributes, 'line')}`
+/** What stands between the tags, on one line. */
+const textOf = (xml) => plain(xml.replaceAll(/<[^>]*>/g, ' ').replaceAll(/\s+/g, ' ').trim()).slice(0, 300)
+const entities = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
+const plain = (text) => text.replaceAll(/&(lt|gt|quot|apos|amp);/g, (_, name) => entities[name])
 
 if (isMain(import.meta)) {
   await main(async () => {

@@ -1,6 +1,6 @@
 // `npm test`: installs what is missing, builds what is stale, runs every test, and says on the last line how many
-// there were. `npm test -- types | native | windows | package | foreign` runs one kind only, of the last three the files
-// that words behind it name, if there are any; `--long` before it gives the tests of the guarantees loads for a night.
+// there were. `npm test -- types | native | windows | package | foreign` runs one kind only: of the last three the files, and
+// of native the cases, that words behind it name, if there are any; `--long` before it gives the tests of the guarantees loads for a night.
 import fs from 'node:fs'
 import path from 'node:path'
 import { run as runNodeTests } from 'node:test'
@@ -67,7 +67,7 @@ async function runKind(kind, body) {
 
 /** vitest, in a Windows Node.js, with the addon built from these sources where that is possible. */
 async function windowsTests(filters) {
-  const env = await addonUnderTest()
+  const env = await addonUnderTest(mayNeedFaults(filters))
   const first = await vitest(filters, env)
   const notStarted = isWindows ? [] : first.errors.flatMap((message) => notStartedFiles(message))
   if (notStarted.length === 0) return first.counts
@@ -93,11 +93,18 @@ function notStartedFiles(message) {
   return files === undefined ? [] : files.split(', ').map((file) => file.slice(file.indexOf('/test/') + 1))
 }
 
-async function addonUnderTest() {
+/** Whether one of the tests that are meant, or what it imports, asks for the addon's test variant. */
+function mayNeedFaults(filters) {
+  const chosen = filesBelow('test', '.test.ts').filter((file) => filters.some((filter) => file.includes(filter)))
+  const text = (file) => fs.readFileSync(fromRoot(file), 'utf8')
+  return chosen.length === 0 || chosen.some((file) => /fault|lifecycle|IOCP_FAULT_ADDON/i.test(`${file}\n${text(file)}`))
+}
+
+async function addonUnderTest(fault) {
   try {
-    await buildNative({ fault: true })
+    await buildNative({ fault })
     say(`addon under test: ${path.relative(root, builtAddon)}, built from source`)
-    return { IOCP_FAULT_ADDON: isWindows ? faultAddon : windowsPath(faultAddon) }
+    return fault ? { IOCP_FAULT_ADDON: isWindows ? faultAddon : windowsPath(faultAddon) } : {}
   } catch (error) {
     // On Windows somebody may have no compiler; then this is what their users get. Elsewhere we have installed one.
     if (!(error instanceof Stop) || !isWindows || !fs.existsSync(prebuiltAddon)) throw error

@@ -4,8 +4,8 @@ import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, renameSy
 import { join } from 'node:path'
 import { framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { iocps } from '../helpers/original.js'
-import { MIB, acceptNext, checks, code, folders, makeFile, methods, pair, sha256, until, works } from '../helpers/files.js'
+import { iocps } from '../../helpers/original.js'
+import { MIB, acceptNext, checks, code, folders, makeFile, methods, pair, sha256, until, works } from '../../helpers/files.js'
 
 function opened(path: string, flags: string): number {
   const file = openSync(path, flags)

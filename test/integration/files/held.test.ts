@@ -20,7 +20,7 @@ import {
   sha256,
   until,
   works
-} from '../helpers/files.js'
+} from '../../helpers/files.js'
 
 const seam = faults()
 

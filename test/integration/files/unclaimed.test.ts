@@ -3,8 +3,8 @@
 import { join } from 'node:path'
 import { connect, createServer, type Connection } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { KIB, MIB, acceptNext, failure, folders, makeFile, methods, pair, sha256, typed, until } from '../helpers/files.js'
+import { closeAfterTest } from '../../helpers/endpoints.js'
+import { KIB, MIB, acceptNext, failure, folders, makeFile, methods, pair, sha256, typed, until } from '../../helpers/files.js'
 
 /** So long that nothing ends in time that only a time limit would end. */
 const NEVER = '1h'

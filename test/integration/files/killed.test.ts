@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createServer, type Connection, type Server } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { MIB, checks, code, folders, isLong, leftovers, makeFile, methods, sha256, typed, until, type Method } from '../helpers/files.js'
-import { startNode } from '../helpers/programs.js'
+import { MIB, checks, code, folders, isLong, leftovers, makeFile, methods, sha256, typed, until, type Method } from '../../helpers/files.js'
+import { startNode } from '../../helpers/programs.js'
 
 const SIZE = 16 * MIB
 /** The kill is ordered within these first bytes. What is left takes 2.5 s more: a kill is not carried out at once. */
@@ -31,7 +31,7 @@ async function listen(method: Method): Promise<{ server: Server; port: number }>
 }
 
 function start(program: string, ...words: string[]): { child: ChildProcess; exited: Promise<unknown> } {
-  const file = fileURLToPath(new URL(`programs/${program}`, import.meta.url))
+  const file = fileURLToPath(new URL(`../programs/${program}`, import.meta.url))
   const child = startNode(file, words)
   child.stdout.resume()
   child.stderr.resume()

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, framing, type Connection, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { KIB, MIB, acceptNext, folders, makeFile, pair, sha256, typed, until } from '../helpers/files.js'
+import { KIB, MIB, acceptNext, folders, makeFile, pair, sha256, typed, until } from '../../helpers/files.js'
 
 const transfer = { method: 'read' as const }
 

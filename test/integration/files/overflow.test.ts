@@ -1,7 +1,7 @@
 /** Files on a connection that throws its oldest packets away: no word about a file is among them. */
 
 import { expect, test } from 'vitest'
-import { acceptNext, folders, makeFile, pair, sha256 } from '../helpers/files.js'
+import { acceptNext, folders, makeFile, pair, sha256 } from '../../helpers/files.js'
 
 const KIB = 1024
 

@@ -3,7 +3,7 @@
 import { closeSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { acceptNext, code, failure, faults, folders, leftovers, makeFile, pair, pause, sha256, until, works } from '../helpers/files.js'
+import { acceptNext, code, failure, faults, folders, leftovers, makeFile, pair, pause, sha256, until, works } from '../../helpers/files.js'
 
 const seam = faults()
 

@@ -21,7 +21,7 @@ import {
   typed,
   until,
   works
-} from '../helpers/files.js'
+} from '../../helpers/files.js'
 
 describe.each(methods)("sent by '%s'", (method) => {
   const sizes = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, isLong ? 300 * MIB : 10 * MIB + 1]

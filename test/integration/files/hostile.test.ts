@@ -4,7 +4,7 @@ import { createServer as createNetServer } from 'node:net'
 import { readdirSync } from 'node:fs'
 import { connect, framing, type FileOffer } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { Peer, listening } from '../helpers/file_peer.js'
+import { Peer, listening } from '../../helpers/file_peer.js'
 import {
   KIB,
   MIB,
@@ -20,7 +20,7 @@ import {
   sha256,
   typed,
   until
-} from '../helpers/files.js'
+} from '../../helpers/files.js'
 
 /** Refused, because there are too many. */
 const LIMIT = 4

@@ -3,8 +3,8 @@
 import { join } from 'node:path'
 import { connect, createServer, type Connection, type Server } from 'iocp'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { KIB, acceptNext, code, diskCalls, faults, folders, leftovers, makeFile, pause, sha256, typed, until } from '../helpers/files.js'
+import { closeAfterTest } from '../../helpers/endpoints.js'
+import { KIB, acceptNext, code, diskCalls, faults, folders, leftovers, makeFile, pause, sha256, typed, until } from '../../helpers/files.js'
 
 const seam = faults()
 

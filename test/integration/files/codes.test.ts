@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { KIB, acceptNext, failure, faults, folders, leftovers, makeFile, pair, works } from '../helpers/files.js'
+import { KIB, acceptNext, failure, faults, folders, leftovers, makeFile, pair, works } from '../../helpers/files.js'
 
 const seam = faults()
 

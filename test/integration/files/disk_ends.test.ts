@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { connect, framing, type Connection } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { KIB, MIB, acceptNext, checks, code, diskCalls, failure, faults, folders, leftovers, makeFile, methods, pair, pause, typed, until, works } from '../helpers/files.js'
+import { KIB, MIB, acceptNext, checks, code, diskCalls, failure, faults, folders, leftovers, makeFile, methods, pair, pause, typed, until, works } from '../../helpers/files.js'
 
 const seam = faults()
 

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { connect, createServer, type Connection } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, checks, folders, isLong, leftovers, makeFile, methods, pair, sha256, typed, until, works } from '../helpers/files.js'
+import { MIB, acceptNext, checks, folders, isLong, leftovers, makeFile, methods, pair, sha256, typed, until, works } from '../../helpers/files.js'
 
 const GIB = 1024 * MIB
 const LIMIT = 10 * 60_000

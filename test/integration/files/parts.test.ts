@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pruneParts } from 'iocp'
 import { expect, test } from 'vitest'
-import { MIB, acceptNext, code, folders, leftovers, makeFile, pair, until } from '../helpers/files.js'
+import { MIB, acceptNext, code, folders, leftovers, makeFile, pair, until } from '../../helpers/files.js'
 
 const HOUR = 3_600_000
 

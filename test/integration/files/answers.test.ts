@@ -4,8 +4,8 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { framing, type FileOffer, type TransferProgress } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { listening } from '../helpers/file_peer.js'
-import { acceptNext, code, failure, folders, makeFile, methods, pair, until, works } from '../helpers/files.js'
+import { listening } from '../../helpers/file_peer.js'
+import { acceptNext, code, failure, folders, makeFile, methods, pair, until, works } from '../../helpers/files.js'
 
 /** So long that nothing ends in time that only a time limit would end. */
 const NEVER = '1h'

@@ -5,8 +5,8 @@ import { createServer as createNetServer } from 'node:net'
 import { join } from 'node:path'
 import { createServer, connect, type FileOffer, type ReceivedFile } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, code, folders, leftovers, makeFile, methods, pair, pause, sha256, until, works } from '../helpers/files.js'
-import { Original, iocps, served } from '../helpers/original.js'
+import { MIB, acceptNext, code, folders, leftovers, makeFile, methods, pair, pause, sha256, until, works } from '../../helpers/files.js'
+import { Original, iocps, served } from '../../helpers/original.js'
 
 describe.each(methods)("sent to the original by '%s'", (method) => {
   test.each([0, 1, 508, 3_000_001])('a file of %d bytes, with packages before and behind it', async (size) => {

@@ -6,8 +6,8 @@ import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
 import { createServer, framing, type Connection } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { listening, type Peer } from '../helpers/file_peer.js'
+import { closeAfterTest } from '../../helpers/endpoints.js'
+import { listening, type Peer } from '../../helpers/file_peer.js'
 import {
   MIB,
   acceptNext,
@@ -23,7 +23,7 @@ import {
   sha256,
   until,
   works
-} from '../helpers/files.js'
+} from '../../helpers/files.js'
 
 const seam = faults()
 
