@@ -13,7 +13,7 @@ import { checkSources } from './sources.mjs'
 export async function buildNative({ fault = false, werror = process.env.IOCP_WERROR === '1' } = {}) {
   checkSources()
   await needNodeModules()
-  if (!isWindows) await needDebian('mingw', 'make', 'python')
+  if (!isWindows) await needDebian('mingw', 'ccache', 'make', 'python')
   await withLock('build', async () => {
     say('building the addon from source')
     await buildAddon({ werror })

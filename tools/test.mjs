@@ -39,7 +39,7 @@ await main(async () => {
   await needNodeModules()
   if (!isWindows) {
     // All at once, so that somebody who has to install them by hand does it once.
-    await needDebian('wine', 'mingw', 'make', 'python', 'gxx', 'doctest', 'erlang', 'netcat', 'curl')
+    await needDebian('wine', 'mingw', 'ccache', 'make', 'python', 'gxx', 'doctest', 'erlang', 'netcat', 'curl')
   }
   await buildDist()
   const results = {}

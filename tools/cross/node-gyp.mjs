@@ -3,7 +3,8 @@
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { writeIfChanged } from '../lib/files.mjs'
-import { fromRoot, isWindows, root, targetArch } from '../lib/paths.mjs'
+import { findProgram } from '../lib/install.mjs'
+import { fromRoot, inCache, isWindows, root, targetArch } from '../lib/paths.mjs'
 import { run } from '../lib/run.mjs'
 import { napiStub } from './napi-stub.mjs'
 
@@ -17,7 +18,7 @@ export async function buildAddon({ folder = root, fault = false, werror = false,
   if (!isWindows) {
     const stub = 'build/napi_stub.c'
     writeIfChanged(path.join(folder, stub), napiStub())
-    variables.push('-DOS=win', `-Diocp_napi_stub=${stub}`)
+    variables.push('-DOS=win', `-Diocp_napi_stub=${stub}`, `-Diocp_node_api_headers=${nodeApiHeaders}`)
   }
   const gyp = nodeGyp()
   const quiet = process.env.IOCP_VERBOSE ? [] : ['--loglevel=warn']
@@ -36,13 +37,28 @@ export function nodeGyp() {
 }
 
 const triple = 'x86_64-w64-mingw32'
+const nodeApiHeaders = fromRoot('node_modules', 'node-api-headers', 'include')
+
+/**
+ * The same sources are compiled several times: for the test variant, which differs in some of them, for the prebuilt
+ * addon, and for `iocp build` of the tests. So paths that the compiler is told are the same for all of them, but for
+ * those that -ffile-prefix-map takes out again.
+ */
+const cacheOfCompiler = {
+  CCACHE_DIR: inCache('ccache'),
+  CCACHE_NOHASHDIR: '1',
+  CCACHE_MAXSIZE: '500M',
+  // The test variant's node_modules is a link.
+  NODE_PRESERVE_SYMLINKS: '1'
+}
 
 function crossEnvironment(compiler = [`${triple}-gcc-posix`, `${triple}-g++-posix`]) {
   const env = {
     ...process.env,
     // "posix" is the thread model whose libstdc++ has std::thread and std::mutex.
     CC: compiler[0],
-    CXX: compiler[1],
+    CXX: findProgram('ccache') === undefined ? compiler[1] : `ccache ${compiler[1]}`,
+    ...cacheOfCompiler,
     LINK: compiler[1],
     AR: `${triple}-ar`,
     LC_ALL: 'C',

@@ -36,6 +36,7 @@ const debian = {
     package: 'g++-mingw-w64-x86-64-posix',
     isThere: () => findProgram('x86_64-w64-mingw32-g++-posix') !== undefined
   },
+  ccache: { package: 'ccache', isThere: () => findProgram('ccache') !== undefined },
   make: { package: 'make', isThere: () => findProgram('make') !== undefined },
   python: { package: 'python3', isThere: () => findProgram('python3') !== undefined },
   gxx: { package: 'g++', isThere: () => findProgram('g++') !== undefined },

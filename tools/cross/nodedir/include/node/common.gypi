@@ -20,7 +20,7 @@
     'win_delay_load_hook': 'false',
 
     # The headers come from the node-api-headers package, nothing else.
-    'include_dirs': [ "<!(node -p \"require('node-api-headers').include_dir\")" ],
+    'include_dirs': [ '<(iocp_node_api_headers)' ],
     'include_dirs/': [ [ 'exclude', '/(src|deps/[^ ]*)$' ] ],
 
     # addon.gypi's list is in MSVC's spelling: -lkernel32.lib … -l"…/node.lib".
