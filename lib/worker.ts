@@ -65,7 +65,7 @@ export function defineJobs<const H extends JobHandlers>(handlers: H, options: Jo
     setup: reader.callback<(context: WorkerContext) => unknown>('setup'),
     teardown: reader.callback<(context: WorkerContext) => unknown>('teardown')
   }
-  reader.done()
+  reader.rejectUnknown()
   const given: unknown = workerData
   if (!isMainThread && isWorkerSetup(given)) {
     // What a handler wants of its job's payload is between it and whoever adds the job.

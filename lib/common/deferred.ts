@@ -3,7 +3,7 @@
 /** A promise and what keeps it. */
 export interface Promised<T> {
   readonly promise: Promise<T>
-  readonly keep: (value: T) => void
+  readonly resolve: (value: T) => void
 }
 
 /** A promise that somebody else keeps. */
@@ -12,19 +12,19 @@ export function promised<T>(): Promised<T> {
   const promise = new Promise<T>((resolve) => {
     keep = resolve
   })
-  return { promise, keep }
+  return { promise, resolve: keep }
 }
 
 /** The same where it may be rejected too. Then nobody has to wait for it: it is no unhandled rejection. */
-export class Kept<T> {
+export class Deferred<T> {
   readonly promise: Promise<T>
-  keep: (value: T) => void = () => undefined
-  break: (error: unknown) => void = () => undefined
+  resolve: (value: T) => void = () => undefined
+  reject: (error: unknown) => void = () => undefined
 
   constructor() {
     this.promise = new Promise((resolve, reject) => {
-      this.keep = resolve
-      this.break = reject
+      this.resolve = resolve
+      this.reject = reject
     })
     this.promise.catch(() => undefined)
   }

@@ -37,7 +37,7 @@ export interface Emitter<E extends EventMap<E>> {
 /**
  * Runs listeners in the middle of something that has to go on: what they throw becomes an ordinary uncaught exception.
  */
-export function outside(body: () => unknown): void {
+export function runUncaught(body: () => unknown): void {
   try {
     body()
   } catch (error) {

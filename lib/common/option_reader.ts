@@ -75,7 +75,7 @@ export function isRecord(value: unknown): boolean {
 }
 
 /**
- * Reads one object of options. Every name that is asked for is remembered; {@link OptionReader.done} throws for a
+ * Reads one object of options. Every name that is asked for is remembered; {@link OptionReader.rejectUnknown} throws for a
  * name that nobody asked for, because a misspelt option that is silently left out costs somebody an afternoon.
  */
 export class OptionReader {
@@ -105,7 +105,7 @@ export class OptionReader {
   }
 
   /** Marks names as known that somebody else reads. */
-  skip(...names: string[]): this {
+  allow(...names: string[]): this {
     for (const name of names) this.#asked.add(name)
     return this
   }
@@ -171,7 +171,7 @@ export class OptionReader {
   }
 
   /** Throws when there is an option that nobody has asked for. */
-  done(): void {
+  rejectUnknown(): void {
     for (const [name, value] of Object.entries(this.#source)) {
       if (value === undefined || this.#asked.has(name)) continue
       const known = [...this.#asked].toSorted().join(', ')

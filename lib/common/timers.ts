@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers'
 import { Queue } from './queue.js'
 
 /** Node's own `setImmediate`, as it was when this module was loaded: fake timers of a test must not hold packets back. */
-export const nextTurn: (body: () => void) => unknown = setImmediate
+export const nativeSetImmediate: (body: () => void) => unknown = setImmediate
 
 /** How many packets one share is for. */
 export const SHARE = 64
@@ -17,7 +17,7 @@ const SHARES_PER_TURN = 16
  */
 const MORE_SHARES = 112
 const TURN_TIME = 8
-/** As with {@link nextTurn}. */
+/** As with {@link nativeSetImmediate}. */
 const now = performance.now.bind(performance)
 
 /**
@@ -69,7 +69,7 @@ class Shares {
   #schedule(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    nextTurn(this.#renew)
+    nativeSetImmediate(this.#renew)
   }
 
   readonly #renew = (): void => {

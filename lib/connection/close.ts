@@ -8,18 +8,18 @@ import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
 import { tellClosed } from './notify.js'
-import { hold } from './receive_queue.js'
-import { SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
+import { holdReason } from './receive_queue.js'
+import { SILENT, extraOf, flag, type ConnectionEngine, type Extra } from './state.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {
-  if (silence(connection)) connection._host.submission.operation(operation, connection._slot, connection._generation)
+  if (silence(connection)) connection._engine.submission.operation(operation, connection._slot, connection._generation)
 }
 
-/** The same for all connections of a host that native code is about to cut. */
-export function silenceAll(host: Pick<ConnectionHost, 'lingering'>, open: Iterable<Connection | undefined>): void {
+/** The same for all connections of an engine that native code is about to cut. */
+export function silenceAll(engine: Pick<ConnectionEngine, 'awaitingReports'>, open: Iterable<Connection | undefined>): void {
   for (const connection of open) if (connection !== undefined) silence(connection)
-  for (const connection of [...host.lingering]) silence(connection)
+  for (const connection of [...engine.awaitingReports]) silence(connection)
 }
 
 /**
@@ -32,12 +32,12 @@ function silence(connection: Connection): boolean {
   discard(connection)
   const extra = extraOf(connection)
   if (extra.stream !== undefined) {
-    throwAway(connection, extra.stream.readableLength)
+    countDiscarded(connection, extra.stream.readableLength)
     extra.stream.destroy()
   }
   if (extra.pending === undefined) return true
   // Native code is through with it; only packets that nobody took had kept the end from being told.
-  process.nextTick(finish, connection, extra.pending)
+  process.nextTick(emitClose, connection, extra.pending)
   return false
 }
 
@@ -52,51 +52,51 @@ export function loseMemory(connection: Connection): void {
 export function closed(connection: Connection, number: number, detail: number, discarded: number): void {
   connection._flags |= flag.gone
   const extra = extraOf(connection)
-  extra.addresses = connection._host.addresses.copy(connection._slot)
+  extra.addresses = connection._engine.addresses.copy(connection._slot)
   const known = number === cause.local ? (extra.cause ?? number) : number
   const info = new CloseInfo(known, detail, discarded, extra.frameError)
-  const intake = connection._intake
-  connection._host.transfers.closed(connection, info)
+  const receiveQueue = connection._receiveQueue
+  connection._engine.transfers.closed(connection, info)
   if (isUnwanted(connection, info)) discard(connection)
   endStream(connection, info.error)
   // A large packet that nobody listens for keeps nothing back from iterations any more.
-  if (intake?.hasReaders === true) intake.remove(hold.unclaimed)
+  if (receiveQueue?.hasReaders === true) receiveQueue.remove(holdReason.noListener)
   const isDestroyed = (connection._flags & flag.destroyed) !== 0
-  if (intake === undefined || (intake.isEmpty && !intake.has(hold.fresh) && (isDestroyed || !intake.isAtWork))) {
-    finish(connection, info)
+  if (receiveQueue === undefined || (receiveQueue.isEmpty && !receiveQueue.has(holdReason.justConnected) && (isDestroyed || !receiveQueue.isAtWork))) {
+    emitClose(connection, info)
     return
   }
   extra.pending = info
   // Not a connection of ours that nobody listens to: it may be forgotten, and then it has to be free to go.
-  if (!intake.isUnclaimed) connection._host.lingering.add(connection)
-  intake.push(info)
+  if (!receiveQueue.hasNoListener) connection._engine.awaitingReports.add(connection)
+  receiveQueue.push(info)
 }
 
 /**
  * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
  * program made, and has not ended, may have come before its listeners; so its packets are kept where the peer ended in order.
  */
-function isUnwanted({ _flags: flags, _intake: intake }: Connection, info: CloseInfo): boolean {
+function isUnwanted({ _flags: flags, _receiveQueue: receiveQueue }: Connection, info: CloseInfo): boolean {
   if ((flags & flag.destroyed) !== 0) return true
-  return intake?.isUnclaimed === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
+  return receiveQueue?.hasNoListener === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
 }
 
 /** Tells an end that only packets kept back which, as it turned out, nobody wants. */
-export function giveUpUnwanted(connection: Connection): void {
+export function closeIfUnread(connection: Connection): void {
   const pending = connection._extra?.pending
-  if (pending !== undefined && isUnwanted(connection, pending)) giveUp(connection)
+  if (pending !== undefined && isUnwanted(connection, pending)) abandonPendingData(connection)
 }
 
 /** Its server or client closes: packets that nobody has taken keep no end back any more, nor do those that still come. */
 export function serverCloses(connection: Connection): void {
   connection._flags |= flag.ended | flag.unwanted
-  const intake = connection._intake
+  const receiveQueue = connection._receiveQueue
   // In their order, so that the peer's end is told behind them.
-  if (intake?.isUnclaimed === true) intake.remove(hold.unclaimed)
+  if (receiveQueue?.hasNoListener === true) receiveQueue.remove(holdReason.noListener)
 }
 
 /** Counts bytes that had arrived and that nobody gets. */
-export function throwAway(connection: Connection, bytes: number): void {
+export function countDiscarded(connection: Connection, bytes: number): void {
   if (bytes === 0) return
   const extra = extraOf(connection)
   extra.discarded = (extra.discarded ?? 0) + bytes
@@ -104,40 +104,40 @@ export function throwAway(connection: Connection, bytes: number): void {
 
 /** Throws away what was received and not taken. */
 function discard(connection: Connection): void {
-  throwAway(connection, connection._intake?.clear() ?? 0)
+  countDiscarded(connection, connection._receiveQueue?.clear() ?? 0)
 }
 
 /** Throws away a stream that nobody has had. */
-export function throwAwayStream(connection: Connection, stream: PacketStream): void {
-  throwAway(connection, stream.readableLength)
+export function discardStream(connection: Connection, stream: PacketStream): void {
+  countDiscarded(connection, stream.readableLength)
   stream.destroy()
 }
 
 /** Everything ends: an end that is kept back by packets nobody takes is told now. Iterations still get theirs. */
-export function giveUp(connection: Connection): void {
-  const { _extra: extra, _intake: intake } = connection
+export function abandonPendingData(connection: Connection): void {
+  const { _extra: extra, _receiveQueue: receiveQueue } = connection
   if (extra?.pending === undefined) return
-  if (intake?.hasReaders !== true) discard(connection)
-  else if (!intake.isHeld) return
-  finish(connection, extra.pending)
+  if (receiveQueue?.hasReaders !== true) discard(connection)
+  else if (!receiveQueue.isHeld) return
+  emitClose(connection, extra.pending)
 }
 
 /** One of the packets whose fate the program wants to know has been told of. */
-export function told(connection: Connection): void {
+export function sendReported(connection: Connection): void {
   const extra = extraOf(connection)
-  extra.untold = (extra.untold ?? 0) - 1
-  if (extra.untold === 0 && extra.ending !== undefined) finish(connection, extra.ending)
+  extra.unreportedSends = (extra.unreportedSends ?? 0) - 1
+  if (extra.unreportedSends === 0 && extra.ending !== undefined) emitClose(connection, extra.ending)
 }
 
 /** Tells the end, as soon as all packets that were sent before have been told of. */
-export function finish(connection: Connection, ending: CloseInfo): void {
+export function emitClose(connection: Connection, ending: CloseInfo): void {
   if ((connection._flags & flag.closed) !== 0) return
   const extra = extraOf(connection)
-  if ((extra.untold ?? 0) > 0) {
+  if ((extra.unreportedSends ?? 0) > 0) {
     // Handed over when native code was through with the connection already: their answers come behind its last record.
     extra.ending = ending
     extra.pending = ending
-    connection._host.lingering.add(connection)
+    connection._engine.awaitingReports.add(connection)
     return
   }
   connection._flags |= flag.closed
@@ -147,17 +147,17 @@ export function finish(connection: Connection, ending: CloseInfo): void {
   extra.pending = undefined
   extra.frameError = undefined
   extra.handlerError = undefined
-  connection._host.groups.leaveAll(connection)
-  connection._host.lingering.delete(connection)
+  connection._engine.groups.leaveAll(connection)
+  connection._engine.awaitingReports.delete(connection)
   withinConnection(connection, tellEnd, connection, info)
 }
 
 function tellEnd(connection: Connection, info: CloseInfo): void {
-  connection._intake?.end(info)
-  if (connection._intake?.keepsPackets === true) extraOf(connection).rest = connection._intake
-  connection._intake = undefined
+  connection._receiveQueue?.end(info)
+  if (connection._receiveQueue?.keepsPackets === true) extraOf(connection).rest = connection._receiveQueue
+  connection._receiveQueue = undefined
   publishClose(connection, info)
-  connection._extra?.closed?.keep(info)
+  connection._extra?.closed?.resolve(info)
   tellClosed(connection, info)
 }
 
@@ -174,8 +174,8 @@ export function endStream(connection: Connection, error?: IocpError): void {
   const stream = connection._extra?.stream
   if (stream === undefined) return
   extraOf(connection).stream = undefined
-  connection._intake?.streamFull(false)
-  if (!stream.destroyed) throwAway(connection, stream.readableLength)
+  connection._receiveQueue?.streamFull(false)
+  if (!stream.destroyed) countDiscarded(connection, stream.readableLength)
   const reason = error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED)
   extraOf(connection).streamError = reason
   // Without a listener an 'error' event would end the process. Whoever reads, then or later, gets the error all the same.

@@ -13,9 +13,9 @@ import { cause, SLOTS, op } from '../native/protocol.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { SendCallback, SendOutcome } from '../native/submission.js'
 import { bothDirections, type FramingOption } from '../packets/framing.js'
-import { checkBytes, checkContent, checkSize, neverFits } from '../packets/send_rules.js'
+import { checkBytes, checkEncodable, checkSize, neverFits } from '../packets/send_rules.js'
 import type { PacketStream } from '../packets/stream.js'
-import { abort, giveUpUnwanted, told } from './close.js'
+import { abort, closeIfUnread, sendReported } from './close.js'
 import type { CloseInfo } from './close_info.js'
 import { withinConnection } from './context.js'
 import type { ReceiveFileOptions, SendFileOptions, SentFile, ReceivedFile, FileOffer } from './file_types.js'
@@ -23,10 +23,10 @@ import { iterate, type Packets } from './iterator.js'
 import { guarded } from './notify.js'
 import { type EndOptions, readEndDeadline } from './options.js'
 import { withFraming, type Profile } from './profile.js'
-import { handOver, intakeOf, reading } from './receive.js'
-import { type Intake, hold, type Item } from './receive_queue.js'
-import { CLOSED, DROPPED, TAKEN, admit, waitingBytes, wantDrain } from './send.js'
-import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionHost, type Extra } from './state.js'
+import { handOver, receiveQueueOf, reading } from './receive.js'
+import { type ReceiveQueue, holdReason, type Item } from './receive_queue.js'
+import { CLOSED, DROPPED, ACCEPTED, admit, waitingBytes, wantDrain } from './send.js'
+import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionEngine, type Extra } from './state.js'
 
 /**
  * What `send` did: `'sent'` the packet was taken over, go on; `'queued'` it was taken over, but more than `highWater`
@@ -96,7 +96,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   // Not private to the language, since batches and servers work on them; the declarations leave them out.
   /** @internal */
-  readonly _host: ConnectionHost
+  readonly _engine: ConnectionEngine
   /** @internal */
   readonly _slot: number
   /** @internal */
@@ -112,14 +112,14 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   /** @internal Packets that wait to be sent, at most. */
   _waitingPackets = 0
   /** @internal */
-  _intake: Intake | undefined = undefined
+  _receiveQueue: ReceiveQueue | undefined = undefined
   /** @internal */
   _extra: Extra | undefined = undefined
 
   /** @internal */
-  constructor(host: ConnectionHost, slot: number, generation: number, profile: Profile, accepted: boolean) {
+  constructor(engine: ConnectionEngine, slot: number, generation: number, profile: Profile, accepted: boolean) {
     super()
-    this._host = host
+    this._engine = engine
     this._slot = slot
     this._generation = generation
     this._profile = profile
@@ -210,11 +210,11 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     }
     if (onSent !== undefined && typeof onSent !== 'function') throw invalidArgument('onSent', onSent, 'a function')
     if (size < rules.minPayload || size > rules.maxPayload) checkSize(rules, size)
-    if (rules.looksInside && typeof payload !== 'string') checkContent(rules, payload)
+    if (rules.looksInside && typeof payload !== 'string') checkEncodable(rules, payload)
 
     const bytes = size + rules.overhead
     if (bytes > native.hardCap && hasDefaultCap) throw neverFits(bytes, native.hardCap)
-    const { submission } = this._host
+    const { submission } = this._engine
     submission.reserve(size, copyThreshold)
     const answer = admit(this, bytes)
     if (answer === DROPPED || answer === CLOSED) {
@@ -224,15 +224,15 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     }
     const token = onSent === undefined ? 0 : this.#tokenFor(onSent)
     submission.send(this._slot, this._generation, payload, size, copyThreshold, token)
-    if (answer === TAKEN) return 'sent'
+    if (answer === ACCEPTED) return 'sent'
     wantDrain(this)
     return 'queued'
   }
 
   #tokenFor(onSent: SendCallback): number {
     const extra = extraOf(this)
-    extra.untold = (extra.untold ?? 0) + 1
-    return this._host.submission.token(guarded(this, onSent), this)
+    extra.unreportedSends = (extra.unreportedSends ?? 0) + 1
+    return this._engine.submission.token(guarded(this, onSent), this)
   }
 
   /** @internal Resets it because a time limit passed, not because the program wants it. */
@@ -243,8 +243,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /** @internal */
-  _told(): void {
-    told(this)
+  _sendReported(): void {
+    sendReported(this)
   }
 
   /**
@@ -264,7 +264,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    *   file system such as ENOENT, the signal's reason
    */
   sendFile(path: Path, options?: SendFileOptions): Promise<SentFile> {
-    return this._host.transfers.send(this, path, options)
+    return this._engine.transfers.send(this, path, options)
   }
 
   /**
@@ -272,12 +272,12 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * @throws as {@link Connection.sendFile}
    */
   receiveFile(options: ReceiveFileOptions): Promise<ReceivedFile> {
-    return this._host.transfers.receive(this, options)
+    return this._engine.transfers.receive(this, options)
   }
 
   /** Hands over now what was sent in this tick, by all connections of this server or client. */
   flush(): void {
-    this._host.submission.flush()
+    this._engine.submission.flush()
   }
 
   /**
@@ -311,9 +311,9 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   #end(deadline: number): void {
     if ((this._flags & NOT_WRITABLE) === 0) {
       this._flags |= flag.ended
-      this._intake?.reconsider()
+      this._receiveQueue?.reconsider()
       const submit = (): void => {
-        if ((this._flags & SILENT) === 0) this._host.submission.operation(op.end, this._slot, this._generation, deadline)
+        if ((this._flags & SILENT) === 0) this._engine.submission.operation(op.end, this._slot, this._generation, deadline)
       }
       // Files that are under way are a part of what is queued.
       const transfers = this._extra?.transfers
@@ -322,7 +322,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
       // It has ended already, and perhaps packets that nobody took have kept that from being told.
       this._flags |= flag.ended
-      process.nextTick(giveUpUnwanted, this)
+      process.nextTick(closeIfUnread, this)
     }
   }
 
@@ -340,21 +340,21 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** Stops the packets. What has arrived already is kept, and TCP slows the peer down. */
   pause(): this {
-    if ((this._flags & SILENT) === 0) intakeOf(this).add(hold.paused)
+    if ((this._flags & SILENT) === 0) receiveQueueOf(this).add(holdReason.paused)
     return this
   }
 
   /** Lets the packets come again. From now on they are thrown away when nobody listens to them. */
   resume(): this {
     this._flags |= flag.discarding
-    this._intake?.remove(hold.paused)
-    this._intake?.remove(hold.unclaimed)
+    this._receiveQueue?.remove(holdReason.paused)
+    this._receiveQueue?.remove(holdReason.noListener)
     return this
   }
 
   /** Whether `pause()` is in force. */
   isPaused(): boolean {
-    return this._intake?.has(hold.paused) === true
+    return this._receiveQueue?.has(holdReason.paused) === true
   }
 
   /**
@@ -365,7 +365,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   demand(packets = 1): this {
     toInteger(packets, 'packets', { min: 1, max: 2 ** 31 - 1 })
     if ((this._flags & DEAD) === 0) {
-      this._host.submission.operation(op.demand, this._slot, this._generation, packets)
+      this._engine.submission.operation(op.demand, this._slot, this._generation, packets)
     }
     return this
   }
@@ -383,8 +383,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     }
     this._profile = profile
     if ((this._flags & DEAD) === 0) {
-      const index = this._host.profileIndex(profile)
-      this._host.submission.operation(op.setFraming, this._slot, this._generation, index)
+      const index = this._engine.profileIndex(profile)
+      this._engine.submission.operation(op.setFraming, this._slot, this._generation, index)
     }
     return this
   }
@@ -392,14 +392,14 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   /** Joins a group; `broadcast` can send to all of it. The connection leaves by itself when it closes. */
   join(group: string): this {
     if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
-    if ((this._flags & DEAD) === 0) this._host.groups.join(this, group)
+    if ((this._flags & DEAD) === 0) this._engine.groups.join(this, group)
     return this
   }
 
   /** Leaves a group. */
   leave(group: string): this {
     if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
-    this._host.groups.leave(this, group)
+    this._engine.groups.leave(this, group)
     return this
   }
 
@@ -410,7 +410,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** Figures of this connection; undefined when it is closed. */
   stats(): ConnectionStats | undefined {
-    return this._host.connectionInfo(this._slot, this._generation)
+    return this._engine.connectionInfo(this._slot, this._generation)
   }
 
   /**
@@ -437,7 +437,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return { connection: id, state, remoteAddress, remotePort, data }
   }
 
-  // What intakes and packet streams ask of their connection.
+  // What receive queues and packet streams ask of their connection.
 
   /** @internal */
   _handOver(item: Item): boolean {
@@ -445,8 +445,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /** @internal */
-  _unclaimed(): void {
-    giveUpUnwanted(this)
+  _noListener(): void {
+    closeIfUnread(this)
   }
 
   /** @internal */
@@ -456,17 +456,17 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** @internal */
   _readsOn(): boolean {
-    return this._host.transfers.readsOn(this)
+    return this._engine.transfers.readsOn(this)
   }
 
   /** @internal */
-  _intakeEmpty(): void {
-    this._intake = undefined
+  _receiveQueueEmpty(): void {
+    this._receiveQueue = undefined
   }
 
   /** @internal */
-  _wasFile(packet: Buffer): boolean {
-    return withinConnection(this, () => this._host.transfers.wasFile(this, packet))
+  _consumedAsFile(packet: Buffer): boolean {
+    return withinConnection(this, () => this._engine.transfers.consumedAsFile(this, packet))
   }
 
   /** @internal */
@@ -476,34 +476,34 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** @internal */
   _streamFull(stream: PacketStream): void {
-    if (this._extra?.stream === stream) this._intake?.streamFull(true)
+    if (this._extra?.stream === stream) this._receiveQueue?.streamFull(true)
   }
 
   /** @internal */
   _streamReady(stream: PacketStream): void {
-    if (this._extra?.stream === stream) this._intake?.streamFull(false)
+    if (this._extra?.stream === stream) this._receiveQueue?.streamFull(false)
   }
 
   /** @internal */
   _streamOver(stream: PacketStream): void {
-    this._intake?.streamOver(stream)
+    this._receiveQueue?.streamOver(stream)
   }
 
   /** @internal */
   override _listened(event: string): void {
-    if (event === 'file') this._intake?.reconsider()
+    if (event === 'file') this._receiveQueue?.reconsider()
     if (event !== 'packet' && event !== 'stream') return
-    this._intake?.remove(hold.unclaimed)
-    if (event === 'packet') this._intake?.yieldClaims()
+    this._receiveQueue?.remove(holdReason.noListener)
+    if (event === 'packet') this._receiveQueue?.yieldClaims()
   }
 
   #remote(): SocketAddress | undefined {
     const block = this._extra?.addresses
-    return block === undefined ? this._host.addresses.remote(this._slot) : remoteOf(block, 0)
+    return block === undefined ? this._engine.addresses.remote(this._slot) : remoteOf(block, 0)
   }
 
   #local(): SocketAddress | undefined {
     const block = this._extra?.addresses
-    return block === undefined ? this._host.addresses.local(this._slot) : localOf(block, 0)
+    return block === undefined ? this._engine.addresses.local(this._slot) : localOf(block, 0)
   }
 }

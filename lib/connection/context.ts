@@ -12,6 +12,6 @@ export function withinConnection<A extends unknown[], R>(
 ): R {
   if (!contexts.inUse) return body(...args)
   const extra = extraOf(connection)
-  extra.context ??= like(connection._host.context)
+  extra.context ??= like(connection._engine.context)
   return extra.context.runInAsyncScope(body, undefined, ...args)
 }

@@ -2,13 +2,13 @@
 
 import { DONE, type Claim, type PacketResult } from './claims.js'
 import type { Connection } from './connection.js'
-import { intakeOf } from './receive.js'
-import { Intake } from './receive_queue.js'
+import { receiveQueueOf } from './receive.js'
+import { ReceiveQueue } from './receive_queue.js'
 import { extraOf, flag } from './state.js'
 
 /** Iterators that the program forgets without leaving them: they hold nothing back any more. */
 const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Claim }>(({ connection, claim }) => {
-  connection._intake?.detach(claim)
+  connection._receiveQueue?.detach(claim)
 })
 
 /** AsyncIterableIterator<Buffer, undefined>, which TypeScript knows only since 5.6. */
@@ -24,10 +24,10 @@ export function iterate(connection: Connection): Packets {
 }
 
 /** Where the next packet comes from: what the connection holds back now, or what it has left behind for iterations. */
-function sourceOf(connection: Connection): Intake {
+function sourceOf(connection: Connection): ReceiveQueue {
   const { closeInfo } = connection
-  if (closeInfo === undefined) return intakeOf(connection)
-  const { rest = new Intake(connection) } = extraOf(connection)
+  if (closeInfo === undefined) return receiveQueueOf(connection)
+  const { rest = new ReceiveQueue(connection) } = extraOf(connection)
   rest.end(closeInfo)
   return rest
 }
@@ -47,7 +47,7 @@ class PacketIterator implements Packets {
     if (this.#isLeft) return Promise.resolve(DONE)
     const connection = this.#connection
     // Hot path: an open connection whose packets are being taken has one.
-    const source = (connection._flags & flag.closed) === 0 ? connection._intake : undefined
+    const source = (connection._flags & flag.closed) === 0 ? connection._receiveQueue : undefined
     return (source ?? sourceOf(connection)).next(this.#claim, this)
   }
 
@@ -57,7 +57,7 @@ class PacketIterator implements Packets {
       forgotten.unregister(this)
       // Packets wait for whoever is next, unless this side has ended, and so does not want any.
       if ((this.#connection._flags & flag.ended) === 0) this.#connection._flags &= ~flag.discarding
-      this.#connection._intake?.detach(this.#claim)
+      this.#connection._receiveQueue?.detach(this.#claim)
     }
     return Promise.resolve(DONE)
   }

@@ -8,7 +8,7 @@
 
 import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
-import { anyEmitter, outside, type AnyEmitter } from '../common/emitter.js'
+import { anyEmitter, runUncaught, type AnyEmitter } from '../common/emitter.js'
 import { IocpError, errorCodes } from '../common/errors.js'
 import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
@@ -40,7 +40,7 @@ export function tell<K extends LiveEvent>(
   if ((connection._flags & SILENT) !== 0) return true
   const own = anyEmitter(connection)
   const link = connection._extra?.link
-  const owner = anyEmitter(connection._host.owner)
+  const owner = anyEmitter(connection._engine.owner)
   if (event === 'packet' && link === undefined && connection._profile.onHandlerError === 'throw') {
     // With one listener there is nobody whom an exception could keep from hearing of it. What it returns is not looked
     // at: packets are many, and no handler of one waits for the end of its connection.
@@ -62,7 +62,7 @@ function tellAll(connection: Connection, event: string, values: unknown[], judge
   }
   if ((connection._flags & SILENT) === 0) {
     const args = [...values, connection]
-    isHeard = callAll(connection, anyEmitter(connection._host.owner), event, args, thrown, judge) || isHeard
+    isHeard = callAll(connection, anyEmitter(connection._engine.owner), event, args, thrown, judge) || isHeard
   } else {
     isHeard = true
   }
@@ -146,7 +146,7 @@ export function throwAll(thrown: readonly unknown[]): void {
 
 /** Tells the server or client alone of what concerns one connection. */
 export function tellOwner(connection: Connection, event: OwnerEvent, ...args: unknown[]): void {
-  tellOne(connection, connection._host.owner, event, args)
+  tellOne(connection, connection._engine.owner, event, args)
 }
 
 /** Tells the link that makes the connection again of its beginning or its end. */
@@ -189,7 +189,7 @@ export function tellClosed(connection: Connection, info: CloseInfo): void {
   } catch (error) {
     thrown.push(error)
   }
-  callAll(connection, anyEmitter(connection._host.owner), 'disconnect', [info, connection], thrown)
+  callAll(connection, anyEmitter(connection._engine.owner), 'disconnect', [info, connection], thrown)
   surface(connection, thrown)
 }
 
@@ -220,7 +220,7 @@ export function handlerFailed(connection: Connection, error: unknown): void {
 
 /** Its own listeners hear of it only before 'close', which is the last event that they get. */
 function tellFailure(connection: Connection, error: unknown): void {
-  const owner = connection._host.owner
+  const owner = connection._engine.owner
   const link = connection._extra?.link
   const listening: [emitter: object, ...args: unknown[]][] = [[owner, error, connection]]
   if ((connection._flags & flag.closed) === 0) {
@@ -232,7 +232,7 @@ function tellFailure(connection: Connection, error: unknown): void {
     for (const listener of anyEmitter(emitter).rawListeners('handlerError')) {
       isHeard = true
       // Those who are to deal with it may fail too: then there is nobody left to tell.
-      outside(() => Reflect.apply(listener, emitter, args))
+      runUncaught(() => Reflect.apply(listener, emitter, args))
     }
   }
   if (!isHeard) warn(error)

@@ -100,6 +100,6 @@ export interface EndOptions {
 export function readEndDeadline(options: unknown): number | undefined {
   const reader = new OptionReader(options, '')
   const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, -1)
-  reader.done()
+  reader.rejectUnknown()
   return deadline === -1 ? undefined : deadline
 }

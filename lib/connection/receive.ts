@@ -3,23 +3,23 @@
 import { IocpFrameError } from '../common/errors.js'
 import { frameError, op } from '../native/protocol.js'
 import { PacketStream } from '../packets/stream.js'
-import { endStream, finish, throwAway, throwAwayStream } from './close.js'
+import { endStream, emitClose, countDiscarded, discardStream } from './close.js'
 import { frameErrorCode } from './close_info.js'
 import type { Connection } from './connection.js'
 import { streamTeller, tell } from './notify.js'
-import { END, Intake, hold, type Item } from './receive_queue.js'
+import { END, ReceiveQueue, holdReason, type Item } from './receive_queue.js'
 import { DEAD, SILENT, extraOf, flag } from './state.js'
 
 /** A packet has arrived. */
 export function deliver(connection: Connection, packet: Buffer): void {
   if ((connection._flags & SILENT) !== 0) {
-    throwAway(connection, packet.length)
-  } else if (connection._intake !== undefined) {
-    connection._intake.push(packet)
+    countDiscarded(connection, packet.length)
+  } else if (connection._receiveQueue !== undefined) {
+    connection._receiveQueue.push(packet)
   } else if (!emitPacket(connection, packet)) {
-    const intake = intakeOf(connection)
-    intake.add(hold.unclaimed)
-    intake.push(packet)
+    const receiveQueue = receiveQueueOf(connection)
+    receiveQueue.add(holdReason.noListener)
+    receiveQueue.push(packet)
   }
 }
 
@@ -27,13 +27,13 @@ export function deliver(connection: Connection, packet: Buffer): void {
 function emitPacket(connection: Connection, packet: Buffer): boolean {
   if (tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0) return true
   if ((connection._flags & flag.unwanted) === 0) return false
-  throwAway(connection, packet.length)
+  countDiscarded(connection, packet.length)
   return true
 }
 
 /** What holds packets back, made when it is first needed. */
-export function intakeOf(connection: Connection): Intake {
-  return (connection._intake ??= new Intake(connection))
+export function receiveQueueOf(connection: Connection): ReceiveQueue {
+  return (connection._receiveQueue ??= new ReceiveQueue(connection))
 }
 
 /** Hands over what was held. False when nobody listens for it. */
@@ -41,7 +41,7 @@ export function handOver(connection: Connection, item: Item): boolean {
   if (item instanceof Uint8Array) return emitPacket(connection, item)
   if (item instanceof PacketStream) return handOverStream(connection, item)
   if (item === END) emitEnd(connection)
-  else finish(connection, item)
+  else emitClose(connection, item)
   return true
 }
 
@@ -49,11 +49,11 @@ export function handOver(connection: Connection, item: Item): boolean {
 export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   connection._flags |= flag.peerEnded
-  connection._host.transfers.peerEnded(connection)
+  connection._engine.transfers.peerEnded(connection)
   // The rest of a large packet will not come, and what is behind it must not wait for that.
   endStream(connection)
-  if (connection._intake === undefined) emitEnd(connection)
-  else connection._intake.push(END)
+  if (connection._receiveQueue === undefined) emitEnd(connection)
+  else connection._receiveQueue.push(END)
 }
 
 function emitEnd(connection: Connection): void {
@@ -71,12 +71,12 @@ export function streamBegins(connection: Connection, size: number): void {
   if ((connection._flags & SILENT) !== 0) return
   const stream = new PacketStream(connection, size, streamTeller(connection))
   extraOf(connection).stream = stream
-  if (connection._intake !== undefined) {
-    connection._intake.push(stream)
+  if (connection._receiveQueue !== undefined) {
+    connection._receiveQueue.push(stream)
   } else if (!emitStream(connection, stream)) {
-    const intake = intakeOf(connection)
-    intake.push(stream)
-    intake.add(hold.unclaimed)
+    const receiveQueue = receiveQueueOf(connection)
+    receiveQueue.push(stream)
+    receiveQueue.add(holdReason.noListener)
   }
 }
 
@@ -84,9 +84,9 @@ export function streamBegins(connection: Connection, size: number): void {
 function handOverStream(connection: Connection, stream: PacketStream): boolean {
   // Nobody has had it yet, so it was the end of the connection that left it incomplete.
   if (stream.destroyed || emitStream(connection, stream)) return true
-  if ((connection._flags & flag.gone) === 0 || connection._intake?.hasReaders !== true) return false
+  if ((connection._flags & flag.gone) === 0 || connection._receiveQueue?.hasReaders !== true) return false
   // The iterations want what is behind it, and nobody will ever want this one.
-  throwAwayStream(connection, stream)
+  discardStream(connection, stream)
   return true
 }
 
@@ -100,12 +100,12 @@ function emitStream(connection: Connection, stream: PacketStream): boolean {
     if (stream._isUntouched) stream.destroy()
     throw error
   } finally {
-    if (isTaken && (connection._flags & SILENT) === 0) intakeOf(connection).show(stream)
+    if (isTaken && (connection._flags & SILENT) === 0) receiveQueueOf(connection).show(stream)
   }
   if (isTaken) return true
   if ((connection._flags & (flag.discarding | flag.unwanted)) === 0) return false
   if ((connection._flags & flag.discarding) === 0) {
-    throwAwayStream(connection, stream)
+    discardStream(connection, stream)
     // So that what still comes of it is counted too.
     extraOf(connection).stream = undefined
   } else {
@@ -117,7 +117,7 @@ function emitStream(connection: Connection, stream: PacketStream): boolean {
 /** A piece of that packet. */
 export function streamGoesOn(connection: Connection, bytes: Buffer): void {
   const stream = connection._extra?.stream
-  if ((connection._flags & SILENT) !== 0 || stream === undefined) throwAway(connection, bytes.length)
+  if ((connection._flags & SILENT) !== 0 || stream === undefined) countDiscarded(connection, bytes.length)
   else stream._feed(bytes)
 }
 
@@ -127,7 +127,7 @@ export function streamEnds(connection: Connection): void {
   if (extra?.stream === undefined) return
   const { stream } = extra
   extra.stream = undefined
-  connection._intake?.streamFull(false)
+  connection._receiveQueue?.streamFull(false)
   stream._finish()
 }
 
@@ -143,5 +143,5 @@ export function frameProblem(connection: Connection, number: number, header: Buf
 /** Starts or stops reading. */
 export function reading(connection: Connection, on: boolean): void {
   if ((connection._flags & DEAD) !== 0) return
-  connection._host.submission.operation(on ? op.resume : op.pause, connection._slot, connection._generation)
+  connection._engine.submission.operation(on ? op.resume : op.pause, connection._slot, connection._generation)
 }

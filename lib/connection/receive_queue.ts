@@ -5,7 +5,7 @@
  */
 
 import { Queue } from '../common/queue.js'
-import { SHARE, nextTurn, shares } from '../common/timers.js'
+import { SHARE, nativeSetImmediate, shares } from '../common/timers.js'
 import { PacketStream } from '../packets/stream.js'
 import { Claims, type Claim, type PacketResult } from './claims.js'
 import type { CloseInfo } from './close_info.js'
@@ -17,15 +17,15 @@ export const END = Symbol('end')
 export type Item = Buffer | PacketStream | CloseInfo | typeof END
 
 /** Why items are not handed over. Several may hold at once. */
-export const hold = {
+export const holdReason = {
   /** Nobody has listened so far. */
-  unclaimed: 1,
+  noListener: 1,
   /** `pause()` was called. */
   paused: 2,
   /** A large packet has been handed over, and its reader has not had its end. */
-  stream: 4,
+  streamUnread: 4,
   /** The connection has just been made, and who waits for it does not know yet. */
-  fresh: 8
+  justConnected: 8
 } as const
 
 /** An iteration takes this many bytes or packets ahead before the connection stops reading. */
@@ -36,12 +36,12 @@ const GREETING_BYTES = 4096
 /** So many packets are kept where something else that comes behind them is waited for. */
 const KEPT_PACKETS = 4096
 
-/** The connection of an intake, as the intake sees it. */
-export interface IntakeOwner {
+/** The connection of a receive queue, as the queue sees it. */
+export interface ReceiveQueueOwner {
   /** Hands over one item. False when it was a packet or stream that nobody listens for. */
   _handOver(item: Item): boolean
   /** Deals with a packet that came too early to know whether it is about a file. False when it is not. */
-  _wasFile(packet: Buffer): boolean
+  _consumedAsFile(packet: Buffer): boolean
   /** Starts or stops the reading of native code. */
   _reading(on: boolean): void
   /** Whether something is waited for that is no packet, so that packets which nobody takes do not stop the reading. */
@@ -49,15 +49,15 @@ export interface IntakeOwner {
   /** An iteration waits for a packet that has not come. */
   _wanted(): void
   /** It turned out that nobody listens. */
-  _unclaimed(): void
+  _noListener(): void
   /** Nothing is held any more: packets may go straight to the listeners. */
-  _intakeEmpty(): void
+  _receiveQueueEmpty(): void
 }
 
-export class Intake {
+export class ReceiveQueue {
   /** Bytes of the packets that wait here. */
   bytes = 0
-  readonly #owner: IntakeOwner
+  readonly #owner: ReceiveQueueOwner
   readonly #items = new Queue<Item>()
   readonly #claims = new Claims()
   #packets = 0
@@ -84,13 +84,13 @@ export class Intake {
   #isPassing = false
   #info: CloseInfo | undefined
 
-  constructor(owner: IntakeOwner) {
+  constructor(owner: ReceiveQueueOwner) {
     this.#owner = owner
   }
 
   /** Whether the rest is only wanted by nobody so far. */
-  get isUnclaimed(): boolean {
-    return this.#reasons === hold.unclaimed && this.#claims.size === 0
+  get hasNoListener(): boolean {
+    return this.#reasons === holdReason.noListener && this.#claims.size === 0
   }
 
   /** Whether an iteration is under way. */
@@ -121,13 +121,13 @@ export class Intake {
   /** Why nothing is read just now, as the end of a sentence; undefined while it is. */
   get obstacle(): string | undefined {
     if (!this.#isStopped) return undefined
-    if (this.has(hold.paused)) return 'the connection is paused'
-    if (this.has(hold.stream)) return 'a large packet is being read slowly'
+    if (this.has(holdReason.paused)) return 'the connection is paused'
+    if (this.has(holdReason.streamUnread)) return 'a large packet is being read slowly'
     if (this.hasReaders) return 'an iteration takes the packets slowly'
     return "packets have come that nobody takes: listen for 'packet', or call resume()"
   }
 
-  /** What {@link IntakeOwner._readsOn} says may have changed. */
+  /** What {@link ReceiveQueueOwner._readsOn} says may have changed. */
   reconsider(): void {
     this.#adjust()
   }
@@ -142,7 +142,7 @@ export class Intake {
   remove(reason: number): void {
     if ((this.#reasons & reason) === 0) return
     this.#reasons &= ~reason
-    if (reason === hold.fresh) this.#early = this.#items.length
+    if (reason === holdReason.justConnected) this.#early = this.#items.length
     this.#schedule()
     this.#watchClosing()
   }
@@ -150,14 +150,14 @@ export class Intake {
   /** A large packet was handed over: what is behind it waits until its reader has had its end. */
   show(stream: PacketStream): void {
     this.#shown = stream
-    this.add(hold.stream)
+    this.add(holdReason.streamUnread)
   }
 
   /** Its reader has had its end, or has given it up. */
   streamOver(stream: PacketStream): void {
     if (this.#shown !== stream) return
     this.#shown = undefined
-    this.remove(hold.stream)
+    this.remove(holdReason.streamUnread)
   }
 
   /** Whether the large packet whose bytes come just now has no room for more. */
@@ -212,7 +212,7 @@ export class Intake {
     this.#packets = 0
     this.#early = 0
     this.#shown = undefined
-    this.#reasons &= ~hold.stream
+    this.#reasons &= ~holdReason.streamUnread
     return bytes
   }
 
@@ -228,10 +228,10 @@ export class Intake {
     return this.#claims.hasKept
   }
 
-  /** An iteration begins, or goes on after {@link Intake.yieldClaims}. */
+  /** An iteration begins, or goes on after {@link ReceiveQueue.yieldClaims}. */
   attach(claim: Claim): void {
     this.#claims.add(claim)
-    this.#reasons &= ~hold.unclaimed
+    this.#reasons &= ~holdReason.noListener
     this.#watchClosing()
   }
 
@@ -345,7 +345,7 @@ export class Intake {
     if (isEarly) this.#early--
     this.#count(item, -1)
     if (item instanceof Uint8Array) {
-      if ((isEarly && this.#owner._wasFile(item)) || this.#give(item)) return true
+      if ((isEarly && this.#owner._consumedAsFile(item)) || this.#give(item)) return true
       if (this.#claims.size > 0) {
         this.#claims.keep(item)
         return true
@@ -355,14 +355,14 @@ export class Intake {
     this.#items.unshift(item)
     if (isEarly) this.#early++
     this.#count(item, 1)
-    this.#reasons |= hold.unclaimed
-    this.#owner._unclaimed()
+    this.#reasons |= holdReason.noListener
+    this.#owner._noListener()
     return false
   }
 
   #settle(): void {
     this.#adjust()
-    if (this.#items.length === 0 && this.#reasons === 0 && this.#claims.size === 0) this.#owner._intakeEmpty()
+    if (this.#items.length === 0 && this.#reasons === 0 && this.#claims.size === 0) this.#owner._receiveQueueEmpty()
   }
 
   /**
@@ -374,7 +374,7 @@ export class Intake {
     if (this.#reasons !== 0 || this.#claims.size === 0) return
     this.#isWatching = true
     const taken = this.#taken
-    nextTurn(() => {
+    nativeSetImmediate(() => {
       this.#isWatching = false
       if (this.#info !== undefined) return
       if (this.#reasons !== 0 || this.#claims.size === 0) return
@@ -390,14 +390,14 @@ export class Intake {
   /** Reading goes on unless there is a reason against it, or an iteration is far enough behind. */
   #adjust(): void {
     const { length } = this.#items
-    const isFresh = (this.#reasons & hold.fresh) !== 0
-    const must = this.has(hold.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
+    const isFresh = (this.#reasons & holdReason.justConnected) !== 0
+    const must = this.has(holdReason.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
     const may =
       (this.#claims.size === 0 && length > 0 && !isFresh) ||
       length > READ_AHEAD_PACKETS ||
       (this.#isStopped && length > 0)
     // Where nobody has listened so far, the end of the connection shall be seen all the same; but not at any price.
-    const isGreeting = this.has(hold.unclaimed) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
+    const isGreeting = this.has(holdReason.noListener) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
     const stop = must || (may && (length === 0 || !(isGreeting || this.#owner._readsOn())))
     if (stop === this.#isStopped) return
     this.#isStopped = stop

@@ -8,9 +8,9 @@ import { tell } from './notify.js'
 import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
-export const TAKEN = 0
+export const ACCEPTED = 0
 /** The same, but the queue is above the mark now. */
-export const TAKEN_ABOVE = 1
+export const ACCEPTED_ABOVE_HIGH_WATER = 1
 /** The overflow policy says no. */
 export const DROPPED = 2
 /** The connection takes nothing any more. */
@@ -33,13 +33,13 @@ export function admit(connection: Connection, bytes: number): number {
   if (connection._waitingBytes + bytes > highWater || connection._waitingPackets >= hardCapPackets) {
     return admitAbove(connection, bytes)
   }
-  return take(connection, bytes, TAKEN)
+  return accept(connection, bytes, ACCEPTED)
 }
 
-function take(connection: Connection, bytes: number, answer: number): number {
+function accept(connection: Connection, bytes: number, answer: number): number {
   connection._waitingBytes += bytes
   connection._waitingPackets++
-  connection._epoch = connection._host.submission.epoch
+  connection._epoch = connection._engine.submission.epoch
   return answer
 }
 
@@ -50,14 +50,14 @@ function admitAbove(connection: Connection, bytes: number): number {
     connection._waitingBytes + bytes > hardCap || connection._waitingPackets >= hardCapPackets
   // 'drain' is still to come: the exact length makes no difference as long as there is room.
   const waits = (connection._flags & flag.wantsDrain) !== 0
-  if (waits && onOverflow === 'queue' && !overCap()) return take(connection, bytes, TAKEN_ABOVE)
+  if (waits && onOverflow === 'queue' && !overCap()) return accept(connection, bytes, ACCEPTED_ABOVE_HIGH_WATER)
   if (!measure(connection)) return CLOSED
-  if (connection._waitingBytes + bytes <= highWater && !overCap()) return take(connection, bytes, TAKEN)
+  if (connection._waitingBytes + bytes <= highWater && !overCap()) return accept(connection, bytes, ACCEPTED)
   // An empty queue takes a packet larger than the mark: otherwise it could never be sent.
   const fits = (onOverflow === 'queue' || connection._waitingBytes === 0) && !overCap()
   // Native code makes room by dropping older ones.
   const makesRoom = onOverflow === 'drop-oldest' && bytes <= hardCap
-  if (fits || makesRoom) return take(connection, bytes, TAKEN_ABOVE)
+  if (fits || makesRoom) return accept(connection, bytes, ACCEPTED_ABOVE_HIGH_WATER)
   if (onOverflow === 'close') {
     extraOf(connection).cause = cause.overflow
     abort(connection, op.destroy)
@@ -66,20 +66,20 @@ function admitAbove(connection: Connection, bytes: number): number {
   const extra = extraOf(connection)
   extra.droppedPackets = (extra.droppedPackets ?? 0) + 1
   extra.droppedBytes = (extra.droppedBytes ?? 0) + bytes
-  if (extra.droppedPackets === 1) connection._host.reportDrops(connection)
+  if (extra.droppedPackets === 1) connection._engine.reportDrops(connection)
   wantDrain(connection)
   return DROPPED
 }
 
 /** Finds out what waits exactly. False when the connection is gone. */
 function measure(connection: Connection): boolean {
-  const { submission } = connection._host
+  const { submission } = connection._engine
   // What this connection has sent since the last submission would be missing from native code's figures.
   if (connection._epoch === submission.epoch) submission.flush()
-  const bytes = connection._host.queued(connection._slot, connection._generation)
+  const bytes = connection._engine.queued(connection._slot, connection._generation)
   if (bytes < 0) return false
   connection._waitingBytes = bytes
-  connection._waitingPackets = Math.max(0, connection._host.queuedPackets(connection._slot, connection._generation))
+  connection._waitingPackets = Math.max(0, connection._engine.queuedPackets(connection._slot, connection._generation))
   return true
 }
 
@@ -92,7 +92,7 @@ export function waitingBytes(connection: Connection): number {
 export function wantDrain(connection: Connection): void {
   if ((connection._flags & flag.wantsDrain) !== 0) return
   connection._flags |= flag.wantsDrain
-  connection._host.submission.operation(op.wantDrain, connection._slot, connection._generation)
+  connection._engine.submission.operation(op.wantDrain, connection._slot, connection._generation)
 }
 
 /** Native code says that the queue is low. */

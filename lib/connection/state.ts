@@ -14,10 +14,10 @@ import type { Connection, ConnectionOwnerEvents } from './connection.js'
 import type { ReceiveFileOptions, ReceivedFile, SendFileOptions, SentFile } from './file_types.js'
 import type { GroupTable } from './groups.js'
 import type { Profile } from './profile.js'
-import type { Intake } from './receive_queue.js'
+import type { ReceiveQueue } from './receive_queue.js'
 
 /** What a connection needs of the completion port that it belongs to. */
-export interface ConnectionHost {
+export interface ConnectionEngine {
   readonly submission: Submission
   readonly addresses: AddressTable
   readonly groups: GroupTable
@@ -30,7 +30,7 @@ export interface ConnectionHost {
   /** Whether everything is about to end. */
   readonly isStopping: boolean
   /** Connections whose end waits for packets that somebody still has to take. */
-  readonly lingering: Set<Connection>
+  readonly awaitingReports: Set<Connection>
   /** Bytes that native code has to send, -1 when the connection is gone. */
   queued(slot: number, generation: number): number
   /** Packets that it has to send, -1 when the connection is gone. */
@@ -46,7 +46,7 @@ export interface TransferService {
   send(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile>
   receive(connection: Connection, options: ReceiveFileOptions): Promise<ReceivedFile>
   /** Whether a packet that was held back is about a file after all; then it has been dealt with. */
-  wasFile(connection: Connection, packet: Uint8Array): boolean
+  consumedAsFile(connection: Connection, packet: Uint8Array): boolean
   /**
    * Whether something is waited for that comes between packets, or behind them: a word about a file, or the peer's end.
    * Packets that nobody takes are in its way, and are kept meanwhile.
@@ -115,13 +115,13 @@ export interface Extra {
   /** How it ended, while packets keep that from being told. */
   pending?: CloseInfo | undefined
   /** Packets whose fate is still to be told. */
-  untold?: number
+  unreportedSends?: number
   /** How it ended, while only that is still to be told. */
   ending?: CloseInfo | undefined
   /** How it ended. */
   info?: CloseInfo
   /** Packets that iterations have not taken before it closed. */
-  rest?: Intake
+  rest?: ReceiveQueue
   /** A cause that JavaScript knows better than native code does. */
   cause?: number
   /** Bytes that were thrown away in JavaScript. */

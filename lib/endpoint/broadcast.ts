@@ -1,9 +1,9 @@
 /** One payload to many connections. */
 
-import { checkContent, checkSize, type SendRules } from '../packets/send_rules.js'
+import { checkEncodable, checkSize, type SendRules } from '../packets/send_rules.js'
 import type { Connection } from '../connection/connection.js'
-import { CLOSED, DROPPED, TAKEN, admit, wantDrain } from '../connection/send.js'
-import type { Host } from '../engine/engine.js'
+import { CLOSED, DROPPED, ACCEPTED, admit, wantDrain } from '../connection/send.js'
+import type { Engine } from '../engine/engine.js'
 
 /** How many connections answered what, see {@link SendState}. */
 export interface BroadcastResult {
@@ -18,7 +18,7 @@ export interface BroadcastResult {
  * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT before anything is sent, when the framing of one of
  *   the connections cannot carry it
  */
-export function broadcast(host: Host, data: Uint8Array, targets: readonly Connection[]): BroadcastResult {
+export function broadcast(engine: Engine, data: Uint8Array, targets: readonly Connection[]): BroadcastResult {
   const result = { sent: 0, queued: 0, dropped: 0, closed: 0 }
   const size = data.length
   let checked: SendRules | undefined
@@ -26,9 +26,9 @@ export function broadcast(host: Host, data: Uint8Array, targets: readonly Connec
     if (profile.rules === checked) continue
     checked = profile.rules
     checkSize(checked, size)
-    checkContent(checked, data)
+    checkEncodable(checked, data)
   }
-  const { submission } = host
+  const { submission } = engine
   let epoch = -1
   let payload = { kind: 0, at: 0 }
   for (const connection of targets) {
@@ -47,7 +47,7 @@ export function broadcast(host: Host, data: Uint8Array, targets: readonly Connec
     if (submission.epoch !== epoch) payload = submission.share(data, size, copyThreshold)
     epoch = submission.epoch
     submission.sendShared(payload.kind, connection._slot, connection._generation, payload.at, size)
-    if (answer === TAKEN) {
+    if (answer === ACCEPTED) {
       result.sent++
     } else {
       result.queued++

@@ -2,7 +2,7 @@
 
 import { inspect } from 'node:util'
 import { connectArguments } from '../common/arguments.js'
-import { outside } from '../common/emitter.js'
+import { runUncaught } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
 import { requireWindows } from '../native/binding.js'
 import type { NativeEngineOptions } from '../native/types.js'
@@ -10,12 +10,12 @@ import { Connection } from '../connection/connection.js'
 import { callWith, tellOwner } from '../connection/notify.js'
 import type { Profile } from '../connection/profile.js'
 import type { Target } from '../engine/connect_target.js'
-import { Host, type CloseReport } from '../engine/engine.js'
+import { Engine, type CloseReport } from '../engine/engine.js'
 import { race } from '../engine/happy_eyeballs.js'
 import { readWorkers } from '../jobs/options.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
-import { knowing, readEngine, readProfile, readReconnect, readTarget } from './read_options.js'
+import { readerFor, readEngine, readProfile, readReconnect, readTarget } from './read_options.js'
 import { ReconnectingConnection } from './reconnecting.js'
 
 /**
@@ -31,9 +31,9 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
 
   /** @internal */
   constructor(options: ClientOptions) {
-    const reader = knowing(options, 'connection', 'engine')
+    const reader = readerFor(options, 'connection', 'engine')
     super(readWorkers(reader.raw('workers')))
-    reader.done()
+    reader.rejectUnknown()
     this.#engine = readEngine(options)
     this.#profile = readProfile(options)
     this.#options = options
@@ -70,7 +70,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     if (listener !== undefined) {
       connecting.then(
         (connection) => {
-          outside(() => {
+          runUncaught(() => {
             if (connection instanceof Connection) callWith(connection, listener as (connection: Connection) => unknown)
             else (listener as (link: ReconnectingConnection<Data>) => void)(connection)
           })
@@ -82,9 +82,9 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
   }
 
   #begin(options: unknown): Promise<Connection<Data> | ReconnectingConnection<Data>> {
-    const reader = knowing(options, 'connection', 'target')
+    const reader = readerFor(options, 'connection', 'target')
     const plan = readReconnect(reader.raw('reconnect'))
-    reader.done()
+    reader.rejectUnknown()
     const target = readTarget(options)
     const given = Object.entries(options as ConnectOptions).filter(([, value]) => value !== undefined)
     const profile = readProfile({ ...this.#options, ...Object.fromEntries(given) })
@@ -101,48 +101,48 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     return (await race(this.#open(), target, profile)) as Connection<Data>
   }
 
-  #open(): Host {
-    if (this._host === undefined) {
-      this._host = new Host(this, this.#engine, false)
-      this._host.keepAlive(this._isReferenced)
-      this._startWorkers(this._host, this.#profile)
+  #open(): Engine {
+    if (this._engine === undefined) {
+      this._engine = new Engine(this, this.#engine, false)
+      this._engine.keepAlive(this._isReferenced)
+      this._startWorkers(this._engine, this.#profile)
       this._workers?._launch()
     }
-    return this._host
+    return this._engine
   }
 
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
     for (const link of this.#links) link._end(closingError())
-    const host = this._host
-    if (host === undefined) return Promise.resolve({ drained: 0, cut: 0 })
-    host.beginEnd()
-    if (deadline === 0 && this.#closing === undefined) host.silence()
-    return (this.#closing ??= this.#close(host, deadline))
+    const engine = this._engine
+    if (engine === undefined) return Promise.resolve({ drained: 0, cut: 0 })
+    engine.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) engine.silence()
+    return (this.#closing ??= this.#close(engine, deadline))
   }
 
-  async #close(host: Host, deadline: number): Promise<CloseReport> {
+  async #close(engine: Engine, deadline: number): Promise<CloseReport> {
     let report: CloseReport
     try {
-      report = await this._stop(host, deadline)
+      report = await this._stop(engine, deadline)
     } finally {
       // Before 'close' is told: whoever hears of it may connect again.
-      this._host = undefined
+      this._engine = undefined
       this.#closing = undefined
     }
-    outside(() => this.emit('close', report))
+    runUncaught(() => this.emit('close', report))
     return report
   }
 
   /** What console.log shows. */
   [inspect.custom](): unknown {
-    const state = this.#closing !== undefined ? 'closing' : this._host !== undefined ? 'open' : 'closed'
+    const state = this.#closing !== undefined ? 'closing' : this._engine !== undefined ? 'open' : 'closed'
     return { client: state, connections: this.connections.size }
   }
 
   /** @internal */
-  override _openForJob(): Host {
+  override _openForJob(): Engine {
     if (this.#closing !== undefined) throw closingError()
     return this.#open()
   }

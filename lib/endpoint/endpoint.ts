@@ -13,12 +13,12 @@ import { withinConnection } from '../connection/context.js'
 import type { SendFileOptions } from '../connection/file_types.js'
 import { tellOwner } from '../connection/notify.js'
 import type { Profile } from '../connection/profile.js'
-import { hold } from '../connection/receive_queue.js'
+import { holdReason } from '../connection/receive_queue.js'
 import { broadcastFile, type BroadcastFileResult } from '../transfer/outgoing_file.js'
-import { whichConnection, type CloseReport, type Host } from '../engine/engine.js'
+import { whichConnection, type CloseReport, type Engine } from '../engine/engine.js'
 import type { WorkersSettings } from '../jobs/options.js'
 import type { WorkerExitInfo } from '../jobs/worker_pool.js'
-import { WorkersControl, type Workers } from '../jobs/workers.js'
+import { JobClient, type Workers } from '../jobs/workers.js'
 import { broadcast, type BroadcastResult } from './broadcast.js'
 
 /** Events of a server or client. Those of connections name the connection last. */
@@ -76,7 +76,7 @@ const DEFAULT_DEADLINE = 10_000
 /** What servers and clients have in common: a completion port with connections. */
 export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
   /** @internal There while the completion port is. */
-  _host: Host | undefined = undefined
+  _engine: Engine | undefined = undefined
   /** @internal */
   _isReferenced = true
 
@@ -84,21 +84,21 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   readonly connections: ConnectionList<Data>
 
   /** @internal */
-  readonly _workers: WorkersControl | undefined
+  readonly _workers: JobClient | undefined
 
   /** @internal */
   constructor(workers: WorkersSettings | undefined) {
     super()
-    this._workers = workers && new WorkersControl(workers, this, () => this._openForJob())
-    const host = (): Host | undefined => this._host
+    this._workers = workers && new JobClient(workers, this, () => this._openForJob())
+    const engine = (): Engine | undefined => this._engine
     this.connections = {
       get size() {
-        return host()?.size ?? 0
+        return engine()?.size ?? 0
       },
-      get: (id) => host()?.find(id) as Connection<Data> | undefined,
-      has: (id) => host()?.find(id) !== undefined,
+      get: (id) => engine()?.find(id) as Connection<Data> | undefined,
+      has: (id) => engine()?.find(id) !== undefined,
       *[Symbol.iterator]() {
-        for (const connection of host()?.connections ?? []) if (connection !== undefined) yield connection as Connection<Data>
+        for (const connection of engine()?.connections ?? []) if (connection !== undefined) yield connection as Connection<Data>
       }
     }
   }
@@ -125,7 +125,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
    */
   disconnect(which: number | Connection, options?: DisconnectOptions): boolean {
     const isGraceful = readGraceful(options)
-    const connection = whichConnection(this._host, which)
+    const connection = whichConnection(this._engine, which)
     if (connection === undefined) return false
     if (isGraceful) connection.end()
     else connection.destroy()
@@ -156,11 +156,11 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
     const reader = new OptionReader(options, '')
     const targets = this.#readTargets(reader)
-    reader.done()
+    reader.rejectUnknown()
     if (typeof data !== 'string') checkBytes(data)
-    const host = this._host
-    if (host === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
-    return broadcast(host, typeof data === 'string' ? Buffer.from(data) : data, targets)
+    const engine = this._engine
+    if (engine === undefined) return { sent: 0, queued: 0, dropped: 0, closed: 0 }
+    return broadcast(engine, typeof data === 'string' ? Buffer.from(data) : data, targets)
   }
 
   /**
@@ -181,31 +181,31 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     if (except !== undefined && !(except instanceof Connection)) throw invalidOption('except', except, 'a connection')
     if (except !== undefined) this.#checkOwn('except', except)
     if (to !== undefined && group !== undefined) throw invalidOption('group', group, "left out where 'to' is given")
-    const host = this._host
-    const members = group === undefined ? this.connections : (host?.groups.members(group) ?? [])
+    const engine = this._engine
+    const members = group === undefined ? this.connections : (engine?.groups.members(group) ?? [])
     const targets = to === undefined ? members : new Set(toConnections(to))
     if (to !== undefined) for (const one of targets) this.#checkOwn('to', one)
-    return [...targets].filter((one) => one !== except && one._host === host)
+    return [...targets].filter((one) => one !== except && one._engine === engine)
   }
 
   #checkOwn(option: string, connection: Connection): void {
-    if (connection._host.owner !== this._common) throw invalidOption(option, connection, 'a connection of this server or client')
+    if (connection._engine.owner !== this._common) throw invalidOption(option, connection, 'a connection of this server or client')
   }
 
   /** The members of a group, in the order in which they joined. */
   group(name: string): readonly Connection<Data>[] {
     if (typeof name !== 'string') throw invalidArgument('name', name, 'text')
-    return [...(this._host?.groups.members(name) ?? [])] as Connection<Data>[]
+    return [...(this._engine?.groups.members(name) ?? [])] as Connection<Data>[]
   }
 
   /** Hands over now what was sent in this tick. */
   flush(): void {
-    this._host?.submission.flush()
+    this._engine?.submission.flush()
   }
 
   /** Figures; undefined while nothing is open. */
   stats(): EndpointStats | undefined {
-    const stats = this._host?.stats()
+    const stats = this._engine?.stats()
     if (stats !== undefined) publishStats(this, stats)
     return stats
   }
@@ -213,14 +213,14 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   /** Keeps the process alive while there is something to wait for. This is the default. */
   ref(): this {
     this._isReferenced = true
-    this._host?.keepAlive(true)
+    this._engine?.keepAlive(true)
     return this
   }
 
   /** Lets the process end although there is something to wait for. */
   unref(): this {
     this._isReferenced = false
-    this._host?.keepAlive(false)
+    this._engine?.keepAlive(false)
     return this
   }
 
@@ -237,22 +237,22 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /** @internal A job is added while nothing is open. */
-  abstract _openForJob(): Host
+  abstract _openForJob(): Engine
 
-  /** @internal Right behind the host's making, before there is a connection. */
-  _startWorkers(host: Host, profile: Profile): void {
-    this._workers?._start(host, profile)
+  /** @internal Right behind the engine's making, before there is a connection. */
+  _startWorkers(engine: Engine, profile: Profile): void {
+    this._workers?._start(engine, profile)
   }
 
   /** @internal Ends the jobs, the connections and the workers, in this order. */
-  async _stop(host: Host, deadline: number): Promise<CloseReport> {
+  async _stop(engine: Engine, deadline: number): Promise<CloseReport> {
     const workers = this._workers
-    if (workers === undefined) return host.stop(deadline)
+    if (workers === undefined) return engine.stop(deadline)
     const begun = performance.now()
-    host.closeListeners()
+    engine.closeListeners()
     await workers._drain(deadline)
     const left = Math.max(0, Math.round(deadline - (performance.now() - begun)))
-    const [report] = await Promise.all([host.stop(left), workers._end(left)])
+    const [report] = await Promise.all([engine.stop(left), workers._end(left)])
     workers._ended()
     return report
   }
@@ -260,12 +260,12 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   /** @internal */
   _jobError(error: unknown, connection: Connection | undefined): void {
     if (connection !== undefined) withinConnection(connection, tellOwner, connection, 'jobError', error, connection)
-    else within(this._host?.context, () => this._common.emit('jobError', error, connection))
+    else within(this._engine?.context, () => this._common.emit('jobError', error, connection))
   }
 
   /** @internal */
   _workerExit(info: WorkerExitInfo): void {
-    if (within(this._host?.context, () => this._common.emit('workerExit', info))) return
+    if (within(this._engine?.context, () => this._common.emit('workerExit', info))) return
     const why = info.error?.message ?? `exit code ${info.exitCode}`
     process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
   }
@@ -274,9 +274,9 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   override _listened(event: string): void {
     const isForPackets = event === 'packet' || event === 'stream'
     if (!isForPackets && event !== 'file') return
-    for (const { _intake: intake } of this.connections) {
-      if (isForPackets) intake?.remove(hold.unclaimed)
-      else intake?.reconsider()
+    for (const { _receiveQueue: receiveQueue } of this.connections) {
+      if (isForPackets) receiveQueue?.remove(holdReason.noListener)
+      else receiveQueue?.reconsider()
     }
   }
 }
@@ -292,7 +292,7 @@ function toConnections(value: unknown): Connection[] {
 function readGraceful(options: unknown): boolean {
   const reader = new OptionReader(options, '')
   const isGraceful = reader.boolean('graceful', true)
-  reader.done()
+  reader.rejectUnknown()
   return isGraceful
 }
 
@@ -303,6 +303,6 @@ function readGraceful(options: unknown): boolean {
 export function readDeadline(options: unknown): number {
   const reader = new OptionReader(options, '')
   const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, DEFAULT_DEADLINE)
-  reader.done()
+  reader.rejectUnknown()
   return deadline
 }

@@ -57,8 +57,8 @@ const groups: Readonly<Record<OptionGroup, readonly string[]>> = {
 }
 
 /** A reader that knows the names of some groups; the reader of each group reads its own. */
-export function knowing(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
-  return new OptionReader(options, '').skip(...known.flatMap((group) => groups[group]))
+export function readerFor(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
+  return new OptionReader(options, '').allow(...known.flatMap((group) => groups[group]))
 }
 
 /** @param largest bytes that one packet takes in the queue, at most */
@@ -75,7 +75,7 @@ function readBackpressure(value: unknown, largest: number) {
     hardCapPackets: reader.integer('hardCapPackets', { min: 1, max: 2 ** 32 - 1 }, 2 ** 32 - 1),
     onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
   }
-  reader.done()
+  reader.rejectUnknown()
   return { marks, hasDefaultCap: isDefault && reader.raw('hardCap') === undefined }
 }
 
@@ -92,7 +92,7 @@ function readKeepAlive(value: unknown) {
       keepAliveInterval: reader.duration('interval', range, on.keepAliveInterval),
       keepAliveCount: reader.integer('count', { min: 1, max: 255 }, on.keepAliveCount)
     }
-    reader.done()
+    reader.rejectUnknown()
     return detail
   }
   return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
@@ -153,7 +153,7 @@ export function readEngine(options: unknown): NativeEngineOptions {
   const delivery = new OptionReader(reader.raw('delivery'), 'delivery')
   const total = delivery.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
   const perConnection = delivery.size('perConnection', { min: 4 * KIB, max: total }, Math.min(MIB, total))
-  delivery.done()
+  delivery.rejectUnknown()
   const free = { min: -1, max: 2 ** 31 - 1 }
   return {
     ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, 8),
@@ -180,7 +180,7 @@ export interface ServerSettings {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readServerOptions(options: unknown): ServerSettings {
-  const reader = knowing(options, 'connection', 'engine')
+  const reader = readerFor(options, 'connection', 'engine')
   const settings = {
     engine: readEngine(options),
     profile: readProfile(options),
@@ -188,7 +188,7 @@ export function readServerOptions(options: unknown): ServerSettings {
     accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64),
     workers: readWorkers(reader.raw('workers'))
   }
-  reader.done()
+  reader.rejectUnknown()
   return settings
 }
 
@@ -210,7 +210,7 @@ export function readListen(options: unknown): {
     backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096),
     exclusive: reader.boolean('exclusive', true)
   }
-  reader.done()
+  reader.rejectUnknown()
   return listen
 }
 
@@ -282,6 +282,6 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
     jitter: fraction('jitter', 0, 1, 1),
     onRetry: reader.callback<NonNullable<ReconnectOptions['onRetry']>>('onRetry')
   }
-  reader.done()
+  reader.rejectUnknown()
   return plan
 }

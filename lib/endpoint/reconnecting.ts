@@ -3,7 +3,7 @@
 import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
 import { promised, type Promised } from '../common/deferred.js'
-import { LazyEmitter, outside } from '../common/emitter.js'
+import { LazyEmitter, runUncaught } from '../common/emitter.js'
 import { IocpError, invalidArgument } from '../common/errors.js'
 import { capture, within } from '../native/async_context.js'
 import type { SendCallback } from '../native/submission.js'
@@ -216,7 +216,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   /** What a listener throws changes nothing here, but for what it may do to the connection. */
   #tellOf(connection: Connection, event: 'connect' | 'disconnect', ...args: unknown[]): void {
     within(this.#context, () => {
-      outside(() => {
+      runUncaught(() => {
         tellLink(connection, event, ...args)
       })
     })
@@ -225,7 +225,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   /** What a listener throws is an ordinary uncaught exception, and changes nothing here. */
   #tell<K extends keyof ReconnectingEvents>(event: K, ...args: ReconnectingEvents<Data>[K]): void {
     within(this.#context, () => {
-      outside(() => this.emit(event, ...args))
+      runUncaught(() => this.emit(event, ...args))
     })
   }
 
@@ -252,7 +252,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     const { onRetry } = this.#plan
     if (onRetry !== undefined) {
       within(this.#context, () => {
-        outside(() => {
+        runUncaught(() => {
           onRetry(info, this)
         })
       })
@@ -281,7 +281,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#signal?.removeEventListener('abort', this.#onAbort)
     this.#starter?.break(this.#error ?? new IocpError('ERR_IOCP_CLOSED', 'Closed before the first connection'))
     this.#starter = undefined
-    this.#closed?.keep(this.#error)
+    this.#closed?.resolve(this.#error)
     this.#tell('close', this.#error)
   }
 }

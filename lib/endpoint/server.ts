@@ -4,14 +4,14 @@ import { isIP } from 'node:net'
 import { inspect } from 'node:util'
 import { listenArguments, serverArguments } from '../common/arguments.js'
 import { publishListening } from '../common/diagnostics.js'
-import { outside, tellError } from '../common/emitter.js'
+import { runUncaught, tellError } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
 import type { SocketAddress } from '../native/addresses.js'
 import { capture, within, type Context } from '../native/async_context.js'
 import { requireWindows } from '../native/binding.js'
 import type { Connection } from '../connection/connection.js'
 import { tellOwner } from '../connection/notify.js'
-import { Host, type CloseReport } from '../engine/engine.js'
+import { Engine, type CloseReport } from '../engine/engine.js'
 import { resolveHost } from '../engine/resolve.js'
 import { Endpoint, readDeadline, type CloseOptions, type EndpointEvents } from './endpoint.js'
 import type { ListenOptions, ServerOptions } from './options.js'
@@ -73,7 +73,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   listen(...given: unknown[]): Promise<SocketAddress> {
     const { options: chosen, callback } = listenArguments(given)
     const options = readListen(chosen)
-    if (this.#starting !== undefined || this._host !== undefined) {
+    if (this.#starting !== undefined || this._engine !== undefined) {
       throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
     }
     const starting = this.#start(options, capture())
@@ -91,9 +91,9 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     try {
       address = await this.#open(options, context)
     } catch (error) {
-      const host = this._host
-      this._host = undefined
-      if (host !== undefined) await this._stop(host, 0)
+      const engine = this._engine
+      this._engine = undefined
+      if (engine !== undefined) await this._stop(engine, 0)
       this.#failed(error as Error)
       throw error
     }
@@ -101,7 +101,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     this.#address = address
     this._workers?._launch()
     publishListening(this, address)
-    outside(() => this.emit('listening'))
+    runUncaught(() => this.emit('listening'))
     return address
   }
 
@@ -111,7 +111,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     this.#starting = undefined
     // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
     if (this.listenerCount('error') > 0) starting?.catch(() => undefined)
-    outside(() => {
+    runUncaught(() => {
       tellError(this, error)
     })
   }
@@ -126,8 +126,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     // Never in the tick of the call, so that there is time to add listeners.
     await Promise.resolve()
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
-    const opened = new Host(this, engine, true, context)
-    this._host = opened
+    const opened = new Engine(this, engine, true, context)
+    this._engine = opened
     opened.keepAlive(this._isReferenced)
     this._startWorkers(opened, profile)
     for (const [index, address] of addresses.entries()) {
@@ -147,8 +147,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   override close(options?: CloseOptions): Promise<CloseReport> {
     const deadline = readDeadline(options)
     this._workers?._refuse()
-    this._host?.beginEnd()
-    if (deadline === 0 && this.#closing === undefined) this._host?.silence()
+    this._engine?.beginEnd()
+    if (deadline === 0 && this.#closing === undefined) this._engine?.silence()
     return (this.#closing ??= this.#close(deadline))
   }
 
@@ -156,19 +156,19 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     // A start that is under way sees that the server closes, and fails.
     await Promise.resolve()
     await this.#starting?.catch(() => undefined)
-    const host = this._host
+    const engine = this._engine
     let report: CloseReport = { drained: 0, cut: 0 }
     this.#address = undefined
     try {
-      if (host !== undefined) report = await this._stop(host, deadline)
+      if (engine !== undefined) report = await this._stop(engine, deadline)
     } finally {
       // Before 'close' is told: whoever hears of it may listen again.
-      this._host = undefined
+      this._engine = undefined
       this.#closing = undefined
     }
-    if (host !== undefined) {
-      within(host.context, () => {
-        outside(() => this.emit('close', report))
+    if (engine !== undefined) {
+      within(engine.context, () => {
+        runUncaught(() => this.emit('close', report))
       })
     }
     return report
@@ -182,7 +182,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   }
 
   /** @internal */
-  override _openForJob(): Host {
+  override _openForJob(): Engine {
     throw new IocpError('ERR_IOCP_CLOSING', 'The server has no workers before it listens, or when it has closed')
   }
 

@@ -2,7 +2,7 @@
 
 import { markAsUntransferable } from 'node:worker_threads'
 import { Queue } from '../common/queue.js'
-import { nextTurn } from '../common/timers.js'
+import { nativeSetImmediate } from '../common/timers.js'
 import { contexts, notice } from '../native/async_context.js'
 import { CARRIES_BYTES, RECORD_WORDS, record } from '../native/protocol.js'
 import { PacketBuffer } from '../packets/packet_buffer.js'
@@ -145,7 +145,7 @@ export class BatchReader {
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    nextTurn(() => {
+    nativeSetImmediate(() => {
       this.#scheduled = false
       this.#goOn()
     })

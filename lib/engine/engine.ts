@@ -4,9 +4,9 @@
  */
 
 import { BatchReport, publishConnection } from '../common/diagnostics.js'
-import { outside, type Emitter } from '../common/emitter.js'
+import { runUncaught, type Emitter } from '../common/emitter.js'
 import { invalidArgument, type IocpError } from '../common/errors.js'
-import { nextTurn } from '../common/timers.js'
+import { nativeSetImmediate } from '../common/timers.js'
 import { AddressTable } from '../native/addresses.js'
 import { within, withoutContext, type Context } from '../native/async_context.js'
 import { binding } from '../native/binding.js'
@@ -22,15 +22,15 @@ import type {
   NativeJobs,
   NativeListen
 } from '../native/types.js'
-import { giveUp, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
+import { abandonPendingData, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
 import { GroupTable } from '../connection/groups.js'
 import type { Profile } from '../connection/profile.js'
-import { intakeOf } from '../connection/receive.js'
-import { hold } from '../connection/receive_queue.js'
+import { receiveQueueOf } from '../connection/receive.js'
+import { holdReason } from '../connection/receive_queue.js'
 import { reportDrops } from '../connection/send.js'
-import { SILENT, extraOf, flag, type ConnectionHost } from '../connection/state.js'
+import { SILENT, extraOf, flag, type ConnectionEngine } from '../connection/state.js'
 import { NativeFiles } from '../transfer/native_files.js'
 import { FileTransfers } from '../transfer/service.js'
 import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
@@ -45,8 +45,8 @@ export interface CloseReport {
   readonly cut: number
 }
 
-/** The server or client that a host works for. */
-export interface HostOwner {
+/** The server or client that an engine works for. */
+export interface EngineOwner {
   readonly _common: Pick<Emitter<ConnectionOwnerEvents>, 'emit' | 'listenerCount' | 'rawListeners'>
   /** A connection was accepted or made. */
   _opened(connection: Connection): void
@@ -66,12 +66,12 @@ export interface Attempt {
   failed(winCode: number): void
 }
 
-export class Host implements ConnectionHost, BatchSink {
+export class Engine implements ConnectionEngine, BatchSink {
   readonly submission: Submission
   readonly transfers: FileTransfers
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
-  readonly lingering = new Set<Connection>()
+  readonly awaitingReports = new Set<Connection>()
   readonly connections: (Connection | undefined)[] = []
   /** The context of whoever listens. */
   readonly context: Context | undefined
@@ -82,15 +82,15 @@ export class Host implements ConnectionHost, BatchSink {
 
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
-  readonly #owner: HostOwner
+  readonly #owner: EngineOwner
   readonly #profiles: ProfileTable
   readonly #listeners: Profile[] = []
   readonly #attempts = new Map<number, Attempt>()
   readonly #report = new BatchReport()
   readonly #staysForIdle: boolean
   #nextToken = 1
-  #withDrops: Connection[] = []
-  #fresh: Connection[] = []
+  #droppedThisTick: Connection[] = []
+  #newlyConnected: Connection[] = []
   #stopping: Promise<CloseReport> | undefined
   #reportStop: (report: CloseReport) => void = () => undefined
   #isEnding = false
@@ -105,7 +105,7 @@ export class Host implements ConnectionHost, BatchSink {
    * @param context the context of accepted connections
    * @throws IocpError when the completion port or its threads cannot be made
    */
-  constructor(owner: HostOwner, options: NativeEngineOptions, staysForIdle: boolean, context?: Context) {
+  constructor(owner: EngineOwner, options: NativeEngineOptions, staysForIdle: boolean, context?: Context) {
     this.#owner = owner
     this.context = context
     this.#staysForIdle = staysForIdle
@@ -117,7 +117,7 @@ export class Host implements ConnectionHost, BatchSink {
         onBatch(records, payload)
       }
       const native = { ...options, externalMemory: !marksWithKey }
-      this.#native = withoutContext(() => new this.#binding.Engine(native, call, nextTurn))
+      this.#native = withoutContext(() => new this.#binding.Engine(native, call, nativeSetImmediate))
     } catch (error) {
       throw fromNative(this.#binding, error)
     }
@@ -148,7 +148,7 @@ export class Host implements ConnectionHost, BatchSink {
     for (const listener of this.#listeners.keys()) this.#native.closeListener(listener)
   }
 
-  get owner(): HostOwner['_common'] {
+  get owner(): EngineOwner['_common'] {
     return this.#owner._common
   }
 
@@ -224,7 +224,7 @@ export class Host implements ConnectionHost, BatchSink {
     return systemError(this.#binding, { winCode, syscall, address, port })
   }
 
-  /** Whether {@link Host.stop} was called. */
+  /** Whether {@link Engine.stop} was called. */
   get isStopping(): boolean {
     return this.#stopping !== undefined
   }
@@ -252,17 +252,17 @@ export class Host implements ConnectionHost, BatchSink {
     }))
   }
 
-  /** Everything is about to be cut by {@link Host.stop}: from now on its connections emit nothing but 'close'. */
+  /** Everything is about to be cut by {@link Engine.stop}: from now on its connections emit nothing but 'close'. */
   silence(): void {
     this.#isSilent = true
     silenceAll(this, this.connections)
   }
 
   reportDrops(connection: Connection): void {
-    if (this.#withDrops.push(connection) > 1) return
+    if (this.#droppedThisTick.push(connection) > 1) return
     process.nextTick(() => {
-      const connections = this.#withDrops
-      this.#withDrops = []
+      const connections = this.#droppedThisTick
+      this.#droppedThisTick = []
       for (const one of connections) reportDrops(one)
     })
   }
@@ -313,7 +313,7 @@ export class Host implements ConnectionHost, BatchSink {
         this.#take(c)?.failed(a)
         return
       case record.sent:
-        this.submission.settle(a, b)
+        this.submission.complete(a, b)
         return
       case record.listenerError:
         within(this.context, () => {
@@ -393,12 +393,12 @@ export class Host implements ConnectionHost, BatchSink {
    * its end may follow. They wait until then.
    */
   #keepFresh(connection: Connection): void {
-    intakeOf(connection).add(hold.fresh)
-    if (this.#fresh.push(connection) > 1) return
-    nextTurn(() => {
-      const connections = this.#fresh
-      this.#fresh = []
-      for (const one of connections) one._intake?.remove(hold.fresh)
+    receiveQueueOf(connection).add(holdReason.justConnected)
+    if (this.#newlyConnected.push(connection) > 1) return
+    nativeSetImmediate(() => {
+      const connections = this.#newlyConnected
+      this.#newlyConnected = []
+      for (const one of connections) one._receiveQueue?.remove(holdReason.justConnected)
     })
   }
 
@@ -418,7 +418,7 @@ export class Host implements ConnectionHost, BatchSink {
 
   #leave(report: CloseReport): void {
     // Not in the batch that told: join() gives back the memory that the batch lies in.
-    nextTurn(() => {
+    nativeSetImmediate(() => {
       this.#native.join()
       this.submission.end()
       this.#tellEnds(report)
@@ -427,15 +427,15 @@ export class Host implements ConnectionHost, BatchSink {
 
   /** What still waits to be told, and then that everything has ended. An iteration that goes on may take some turns. */
   #tellEnds(report: CloseReport): void {
-    for (const connection of this.lingering) {
-      outside(() => {
-        giveUp(connection)
+    for (const connection of this.awaitingReports) {
+      runUncaught(() => {
+        abandonPendingData(connection)
       })
     }
-    if (this.lingering.size === 0) {
+    if (this.awaitingReports.size === 0) {
       this.#reportStop(report)
     } else {
-      nextTurn(() => {
+      nativeSetImmediate(() => {
         this.#tellEnds(report)
       })
     }
@@ -456,8 +456,8 @@ export class Host implements ConnectionHost, BatchSink {
  * The open connection that is meant.
  * @throws IocpError ERR_INVALID_ARG_TYPE
  */
-export function whichConnection(host: Host | undefined, which: number | Connection): Connection | undefined {
-  if (typeof which === 'number') return host?.find(which)
+export function whichConnection(engine: Engine | undefined, which: number | Connection): Connection | undefined {
+  if (typeof which === 'number') return engine?.find(which)
   if (!((which as unknown) instanceof Connection)) throw invalidArgument('which', which, 'a connection or its id')
-  return (which._flags & SILENT) === 0 && host?.find(which.id) === which ? which : undefined
+  return (which._flags & SILENT) === 0 && engine?.find(which.id) === which ? which : undefined
 }

@@ -8,11 +8,11 @@ import { capture } from '../native/async_context.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
 import type { Target } from './connect_target.js'
-import type { Attempt, Host } from './engine.js'
+import type { Attempt, Engine } from './engine.js'
 import { interleave, resolveHost, type HostTarget } from './resolve.js'
 
-/** The part of a host that makes connections. */
-export type ConnectingHost = Pick<Host, 'connect' | 'error' | 'isStopping'>
+/** The part of an engine that makes connections. */
+export type Connector = Pick<Engine, 'connect' | 'error' | 'isStopping'>
 
 /** Windows gives these when all local ports are in use. */
 const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
@@ -22,14 +22,14 @@ const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
  * @throws IocpError ETIMEDOUT, ECONNREFUSED and others of the system; IocpAttemptsError when several addresses failed;
  *   the signal's reason when that was aborted
  */
-export function race(host: ConnectingHost, target: Target, profile: Profile): Promise<Connection> {
+export function race(engine: Connector, target: Target, profile: Profile): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    new Race(host, target, profile, resolve, reject).start()
+    new ConnectRace(engine, target, profile, resolve, reject).start()
   })
 }
 
-class Race {
-  readonly #host: ConnectingHost
+class ConnectRace {
+  readonly #engine: Connector
   readonly #target: Target
   readonly #profile: Profile
   readonly #resolve: (connection: Connection) => void
@@ -43,13 +43,13 @@ class Race {
   #isOver = false
 
   constructor(
-    host: ConnectingHost,
+    engine: Connector,
     target: Target,
     profile: Profile,
     resolve: (connection: Connection) => void,
     reject: (error: unknown) => void
   ) {
-    this.#host = host
+    this.#engine = engine
     this.#target = target
     this.#profile = profile
     this.#resolve = resolve
@@ -87,7 +87,7 @@ class Race {
   /** Tries the next address, and soon the one after it. */
   #next(): void {
     clearTimeout(this.#nextAttempt)
-    if (this.#host.isStopping) {
+    if (this.#engine.isStopping) {
       this.#fail(new IocpError('ERR_IOCP_CLOSING', 'The client was closed before it was connected'))
       return
     }
@@ -123,7 +123,7 @@ class Race {
         this.#resolve(connection)
       },
       failed: (winCode) => {
-        failed(this.#explain(this.#host.error(winCode, 'connect', address, port)))
+        failed(this.#explain(this.#engine.error(winCode, 'connect', address, port)))
       }
     }
     const local = {
@@ -131,7 +131,7 @@ class Race {
       ...(localPort !== 0 && { localPort })
     }
     try {
-      cancel = this.#host.connect({ address, port, family, timeout, ...local }, attempt)
+      cancel = this.#engine.connect({ address, port, family, timeout, ...local }, attempt)
       this.#running.add(cancel)
     } catch (error) {
       failed(error as Error)

@@ -89,7 +89,7 @@ export class Job<T = unknown> {
   broadcast(data: Uint8Array | string, options: { except?: JobTarget } = {}): void {
     const reader = new OptionReader(options, '')
     const except = reader.raw('except')
-    reader.done()
+    reader.rejectUnknown()
     this.#sender.broadcast(this.#sender.payload(data), except === undefined ? 0 : idOf(except, 'except'))
   }
 
@@ -97,7 +97,7 @@ export class Job<T = unknown> {
   disconnect(target: JobTarget = this.connectionId, options: { graceful?: boolean } = {}): void {
     const reader = new OptionReader(options, '')
     const isGraceful = reader.boolean('graceful', true)
-    reader.done()
+    reader.rejectUnknown()
     this.#sender.disconnect(idOf(target), isGraceful)
   }
 

@@ -10,7 +10,7 @@ import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from '../native/protocol.
 import { Submission } from '../native/submission.js'
 import type { NativeWorkerPort, NativeFraming } from '../native/types.js'
 import { PacketBuffer } from '../packets/packet_buffer.js'
-import { checkBytes, checkContent, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
+import { checkBytes, checkEncodable, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
 import { Job, generationOf, slotOf, type JobSender } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
 
@@ -161,7 +161,7 @@ export class JobRunner implements JobSender {
     if (typeof data !== 'string') checkBytes(data)
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
     checkSize(this.#rules, bytes.length)
-    checkContent(this.#rules, bytes)
+    checkEncodable(this.#rules, bytes)
     return bytes
   }
 

@@ -125,7 +125,7 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
     resourceLimits: readLimits(reader),
     data: readData(reader)
   }
-  reader.done()
+  reader.rejectUnknown()
   return settings
 }
 
@@ -204,6 +204,6 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, fallback.timeout),
     skipWhenClosed: reader.oneOf('onClosed', ['skip', 'run'], fallback.skipWhenClosed ? 'skip' : 'run') === 'skip'
   }
-  reader.done()
+  reader.rejectUnknown()
   return settings
 }

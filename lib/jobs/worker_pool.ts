@@ -38,7 +38,7 @@ const FIRST_DELAY = 50
 const LONGEST_DELAY = 10_000
 
 /** A worker that has lived so long, in milliseconds, was none of those that die at once. */
-const LIVED = 5_000
+const STABLE_AFTER_MS = 5_000
 
 /** So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough. */
 const TRIES = 3
@@ -270,7 +270,7 @@ export class WorkerPool {
     this.#settle()
     if (!member.isLeaving && !this.#isClosed) {
       const error = member.error ?? (isReady ? undefined : this.#endedEarly(member, exitCode))
-      this.#replace({ number, exitCode, error }, !isReady, performance.now() - started < LIVED)
+      this.#replace({ number, exitCode, error }, !isReady, performance.now() - started < STABLE_AFTER_MS)
     } else if (member.error !== undefined && isReady) {
       process.emitWarning(`A worker that was to end failed: ${member.error.message}`, 'IocpWarning')
     }

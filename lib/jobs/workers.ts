@@ -8,7 +8,7 @@ import { jobOutcome } from '../native/protocol.js'
 import type { Distribution, JobStats } from '../native/stats.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
-import type { Host } from '../engine/engine.js'
+import type { Engine } from '../engine/engine.js'
 import type { JobSink } from '../engine/record_dispatch.js'
 import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
 import { defaultRun, readRun, workerRange, type RunOptions, type RunSettings, type WorkersSettings } from './options.js'
@@ -63,7 +63,7 @@ export interface Workers {
 const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
 
 /** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
-const GRACE = 1000
+const ABORT_GRACE_MS = 1000
 
 /** After the deadline of `close`, workers have at least this time for their teardown, in milliseconds. */
 const LEAST_TEARDOWN = 1000
@@ -80,20 +80,20 @@ interface Call {
   readonly message: number
 }
 
-interface Open {
-  readonly host: Host
+interface Session {
+  readonly engine: Engine
   readonly pool: WorkerPool
   readonly watch: NodeJS.Timeout | undefined
 }
 
 /** The one implementation of {@link Workers}. */
-export class WorkersControl implements Workers, JobSink {
+export class JobClient implements Workers, JobSink {
   readonly #settings: WorkersSettings
   readonly #owner: WorkersOwner
   readonly #fallback: RunSettings
-  readonly #open: () => Host
+  readonly #open: () => Engine
   readonly #calls = new Map<number, Call>()
-  #now: Open | undefined
+  #session: Session | undefined
   #size: number
   #messages = 0
   #isClosing = false
@@ -102,7 +102,7 @@ export class WorkersControl implements Workers, JobSink {
   #onDrained: () => void = () => undefined
 
   /** @param open opens the server or client where that is possible, else throws */
-  constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Host) {
+  constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Engine) {
     this.#settings = settings
     this.#owner = owner
     this.#open = open
@@ -136,12 +136,12 @@ export class WorkersControl implements Workers, JobSink {
   }
 
   stats(): JobStats | undefined {
-    return this.#now?.host.jobs.jobStats()
+    return this.#session?.engine.jobs.jobStats()
   }
 
   resize(count: number): Promise<void> {
     this.#size = toInteger(count, 'count', workerRange)
-    return this.#now === undefined || this.#isClosing ? Promise.resolve() : this.#now.pool.resize(this.#size)
+    return this.#session === undefined || this.#isClosing ? Promise.resolve() : this.#session.pool.resize(this.#size)
   }
 
   run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result> {
@@ -161,8 +161,8 @@ export class WorkersControl implements Workers, JobSink {
     const run = options === undefined ? this.#fallback : readRun(options, this.#fallback)
     run.signal?.throwIfAborted()
     if (this.#isClosing) throw failure('ERR_IOCP_CLOSING')
-    const host = this.#now?.host ?? this.#open()
-    const none = this.#now?.pool.failure
+    const engine = this.#session?.engine ?? this.#open()
+    const none = this.#session?.pool.failure
     if (none !== undefined) throw none
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
     const isMessage = run.transfer !== undefined
@@ -173,7 +173,7 @@ export class WorkersControl implements Workers, JobSink {
     const { connection, priority, skipWhenClosed } = run
     const slot = connection?._slot ?? 0
     const generation = connection?._generation ?? 0
-    const job = host.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
+    const job = engine.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
     if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
     let port: MessagePort | undefined
     try {
@@ -181,7 +181,7 @@ export class WorkersControl implements Workers, JobSink {
       // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
       port = isMessage ? channelWith(payload, run.transfer) : undefined
     } catch (error) {
-      host.jobs.cancelJob(job)
+      engine.jobs.cancelJob(job)
       throw error
     }
     const { signal, timeout } = run
@@ -201,12 +201,12 @@ export class WorkersControl implements Workers, JobSink {
           }
     if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
     this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port, message })
-    if (this.#calls.size === 1) host.jobsChanged()
+    if (this.#calls.size === 1) engine.jobsChanged()
   }
 
   /** Nobody waits for the job any more. Its worker, which may be in an endless loop, has so much time left for it. */
   #giveUp(job: number, reason: unknown, left: number | undefined): void {
-    const jobs = this.#now?.host.jobs
+    const jobs = this.#session?.engine.jobs
     if (jobs === undefined || !this.#calls.has(job)) return
     // 0: the result is on its way, and was faster.
     const found = jobs.cancelJob(job)
@@ -216,11 +216,11 @@ export class WorkersControl implements Workers, JobSink {
   }
 
   #replaceIfStuck(job: number, left = 0): void {
-    const now = this.#now
+    const now = this.#session
     setTimeout(() => {
-      const worker = now?.host.jobs.stuckWorker(job) ?? -1
+      const worker = now?.engine.jobs.stuckWorker(job) ?? -1
       if (worker !== -1) now?.pool.terminate(worker)
-    }, left + GRACE).unref()
+    }, left + ABORT_GRACE_MS).unref()
   }
 
   #take(job: number): Call | undefined {
@@ -230,45 +230,45 @@ export class WorkersControl implements Workers, JobSink {
     clearTimeout(call.timer)
     if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort)
     call.port?.close()
-    if (this.#calls.size === 0) this.#now?.host.jobsChanged()
+    if (this.#calls.size === 0) this.#session?.engine.jobsChanged()
     return call
   }
 
   /** @internal The completion port has opened. */
-  _start(host: Host, profile: Profile): void {
+  _start(engine: Engine, profile: Profile): void {
     const { send, endDeadline, transfers } = profile.native
-    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, host.jobs, {
+    const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, engine.jobs, {
       workerExit: (info) => {
         this.#owner._workerExit(info)
       },
       workersFail: (failure) => {
         if (failure !== undefined) this.#failure = failure
-        host.jobs.refuseJobs(failure !== undefined)
+        engine.jobs.refuseJobs(failure !== undefined)
       }
     })
-    host.jobSink = this
+    engine.jobSink = this
     this.#isClosing = false
-    this.#now = { host, pool, watch: this.#watchRouted(host) }
+    this.#session = { engine, pool, watch: this.#watchRouted(engine) }
   }
 
   /** @internal Starts the threads. */
   _launch(): void {
-    this.#now?.pool.start()
+    this.#session?.pool.start()
   }
 
-  #watchRouted(host: Host): NodeJS.Timeout | undefined {
+  #watchRouted(engine: Engine): NodeJS.Timeout | undefined {
     const { timeout } = this.#settings
     if (timeout === 0) return undefined
     const interval = Math.min(1000, Math.max(10, timeout / 4))
     const watch = (): void => {
-      for (const job of host.jobs.expireJobs(timeout)) this.#replaceIfStuck(job)
+      for (const job of engine.jobs.expireJobs(timeout)) this.#replaceIfStuck(job)
     }
     return withoutContext(() => setInterval(watch, interval).unref())
   }
 
   /** @internal Takes no jobs any more. */
   _refuse(): void {
-    this.#isClosing = this.#now !== undefined
+    this.#isClosing = this.#session !== undefined
   }
 
   /**
@@ -276,8 +276,8 @@ export class WorkersControl implements Workers, JobSink {
    * Nothing is read meanwhile.
    */
   async _drain(deadline: number): Promise<void> {
-    const host = this.#now?.host
-    if (host === undefined) return
+    const engine = this.#session?.engine
+    if (engine === undefined) return
     this.#isClosing = true
     if (deadline > 0) {
       await new Promise<void>((resolve) => {
@@ -286,15 +286,15 @@ export class WorkersControl implements Workers, JobSink {
           clearTimeout(timer)
           resolve()
         }
-        host.jobs.drainJobs()
+        engine.jobs.drainJobs()
       })
     }
-    host.jobs.closeJobs()
+    engine.jobs.closeJobs()
   }
 
   /** @internal Ends the workers; all promises are settled. */
   async _end(deadline: number): Promise<void> {
-    const now = this.#now
+    const now = this.#session
     if (now === undefined) return
     clearInterval(now.watch)
     await now.pool.close(Math.max(deadline, LEAST_TEARDOWN))
@@ -302,7 +302,7 @@ export class WorkersControl implements Workers, JobSink {
 
   /** @internal The completion port has ended. */
   _ended(): void {
-    this.#now = undefined
+    this.#session = undefined
     this.#isClosing = false
     for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
   }
@@ -339,7 +339,7 @@ export class WorkersControl implements Workers, JobSink {
   jobTaken(job: number, worker: number): void {
     const call = this.#calls.get(job)
     if (call?.port === undefined) return
-    this.#now?.pool.post(worker, call.message, call.port)
+    this.#session?.pool.post(worker, call.message, call.port)
   }
 
   /** Nothing waits or runs any more. */

@@ -29,9 +29,9 @@ const outcomes: readonly (SendOutcome | undefined)[] = Object.entries(outcome).r
 export type SendCallback = (outcome: SendOutcome) => void
 
 /** Who has packets that are still to be told of. */
-export interface Teller {
+export interface SendObserver {
   /** @internal One more of them has been told of. */
-  _told(): void
+  _sendReported(): void
 }
 
 /** Epochs count submissions; they only have to differ from the last few. */
@@ -55,7 +55,7 @@ export class Submission {
   #batches = 0
   #ended = false
   readonly #callbacks: (SendCallback | undefined)[] = [undefined]
-  readonly #tellers: (Teller | undefined)[] = [undefined]
+  readonly #tellers: (SendObserver | undefined)[] = [undefined]
   readonly #freeTokens: number[] = []
 
   constructor(native: SubmissionEngine) {
@@ -137,7 +137,7 @@ export class Submission {
   }
 
   /** A number under which native code will tell what became of a packet. */
-  token(callback: SendCallback, teller: Teller): number {
+  token(callback: SendCallback, teller: SendObserver): number {
     const token = this.#freeTokens.pop() ?? this.#callbacks.length
     this.#callbacks[token] = bound(callback)
     this.#tellers[token] = teller
@@ -145,7 +145,7 @@ export class Submission {
   }
 
   /** Native code told. */
-  settle(token: number, status: number): void {
+  complete(token: number, status: number): void {
     const callback = this.#callbacks[token]
     if (callback === undefined) return
     const teller = this.#tellers[token]
@@ -155,13 +155,13 @@ export class Submission {
     try {
       callback(outcomes[status] ?? 'closed')
     } finally {
-      teller?._told()
+      teller?._sendReported()
     }
   }
 
   /** Nothing that is still open will be sent. */
   #settleAll(): void {
-    for (let token = 1; token < this.#callbacks.length; token++) this.settle(token, outcome.closed)
+    for (let token = 1; token < this.#callbacks.length; token++) this.complete(token, outcome.closed)
   }
 
   /** The engine has ended: what is asked from now on is dropped. */

@@ -121,7 +121,7 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
   const reader = new OptionReader(value, option)
   const receive = reader.raw('receive')
   const send = reader.raw('send')
-  reader.done()
+  reader.rejectUnknown()
   if (!isFraming(receive) || !isFraming(send)) throw invalidOption(option, value, allowed)
   return { receive, send }
 }
@@ -130,7 +130,7 @@ const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByt
 
 /** Only what every framing with a length in front can be told: the rest of it is what the protocol says. */
 function checkLimits(options: unknown): void {
-  new OptionReader(options, '').skip(...limitNames, 'streamAbove').done()
+  new OptionReader(options, '').allow(...limitNames, 'streamAbove').rejectUnknown()
 }
 
 function limits(reader: OptionReader, fallback: number, streams: boolean) {
@@ -165,7 +165,7 @@ function lengthField(options: LengthFieldOptions = {}): Framing {
     ...rest,
     streamAbove
   } as const
-  reader.done()
+  reader.rejectUnknown()
   return build(framing)
 }
 
@@ -208,7 +208,7 @@ function delimiter(options: DelimiterOptions): Framing {
     typeByte,
     onOversize
   } as const
-  reader.done()
+  reader.rejectUnknown()
   return build(framing)
 }
 
@@ -217,9 +217,9 @@ function delimiter(options: DelimiterOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
-  const reader = new OptionReader(options, '').skip(...limitNames, 'strip')
+  const reader = new OptionReader(options, '').allow(...limitNames, 'strip')
   const endOfLine = reader.oneOf('endOfLine', ['\n', '\r\n'], '\n')
-  reader.done()
+  reader.rejectUnknown()
   const { endOfLine: _, ...rest } = options
   return delimiter({ ...rest, delimiters: endOfLine === '\n' ? ['\n', '\r\n'] : ['\r\n', '\n'] })
 }
@@ -233,7 +233,7 @@ function fixed(options: FixedOptions): Framing {
   const bytes = reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0)
   if (bytes === 0) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
   const framing = { kind: 'fixed', bytes, typeByte: reader.boolean('typeByte', false) } as const
-  reader.done()
+  reader.rejectUnknown()
   return build(framing)
 }
 
@@ -243,7 +243,7 @@ function fixed(options: FixedOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function raw(options: Readonly<Record<string, never>> = {}): Framing {
-  new OptionReader(options, '').done()
+  new OptionReader(options, '').rejectUnknown()
   return build({ kind: 'raw' })
 }
 
@@ -254,7 +254,7 @@ function raw(options: Readonly<Record<string, never>> = {}): Framing {
 function varint(options: PacketLimits & StreamLimits = {}): Framing {
   const reader = new OptionReader(options, '')
   const framing = { kind: 'varint', ...limits(reader, MIB, true) } as const
-  reader.done()
+  reader.rejectUnknown()
   return build(framing)
 }
 
@@ -291,7 +291,7 @@ function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
     flag: reader.integer('flag', { min: 0, max: 1023 }, 0),
     ...limits(reader, 256 * KIB, true)
   } as const
-  reader.done()
+  reader.rejectUnknown()
   return build(framing)
 }
 

@@ -194,7 +194,7 @@ export function neverFits(bytes: number, hardCap: number): IocpError {
  * Throws unless the payload would come out at the peer as this one packet.
  * @throws IocpError ERR_IOCP_PACKET_CONTENT
  */
-export function checkContent(rules: SendRules, payload: Uint8Array): void {
+export function checkEncodable(rules: SendRules, payload: Uint8Array): void {
   if (isReserved(rules, payload)) {
     throw new IocpError(
       'ERR_IOCP_PACKET_CONTENT',

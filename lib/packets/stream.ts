@@ -1,7 +1,7 @@
 /** A packet too large for one Buffer, as a stream of known length. */
 
 import { Readable } from 'node:stream'
-import { nextTurn } from '../common/timers.js'
+import { nativeSetImmediate } from '../common/timers.js'
 
 /** What a Readable gives one by one: Buffers, or text after `setEncoding`. */
 type Pieces = ReturnType<Readable['iterator']>
@@ -120,7 +120,7 @@ export class PacketStream extends Readable {
   #over(): void {
     if (this.#isOver) return
     this.#isOver = true
-    nextTurn(() => {
+    nativeSetImmediate(() => {
       this.#source._streamOver(this)
     })
   }

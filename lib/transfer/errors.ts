@@ -42,7 +42,7 @@ export function fileError(code: IocpErrorCode, cause: IocpError): IocpError {
 }
 
 /** What the peer says went wrong. */
-export function errorOfPeer(number: number, reason: string): IocpError {
+export function errorFromPeer(number: number, reason: string): IocpError {
   const found = Object.entries(numbers).find(([, one]) => one === number)
   // The text is the peer's: data that is shown, and no longer than it has to be.
   const text = reason.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_REASON)
@@ -50,7 +50,7 @@ export function errorOfPeer(number: number, reason: string): IocpError {
 }
 
 /** How an error is told to the peer: what lies behind it on this machine is none of its business. */
-export function tellPeer(error: unknown): { code: number; rest: Buffer } {
+export function errorToPeer(error: unknown): { code: number; rest: Buffer } {
   const code = error instanceof IocpError ? error.code : ''
   // Which folders are allowed here does not concern it either.
   if (code === 'ERR_IOCP_TRANSFER_PATH') return { code: numbers.ERR_IOCP_TRANSFER_REJECTED, rest: Buffer.alloc(0) }

@@ -5,12 +5,12 @@ import { transferKind } from '../native/protocol.js'
 import type { Connection } from '../connection/connection.js'
 import type { TransferSettings, ReceivedFile } from '../connection/file_types.js'
 import { SILENT } from '../connection/state.js'
-import { reasonBytes, tellPeer, transferError } from './errors.js'
+import { reasonBytes, errorToPeer, transferError } from './errors.js'
 import { normalName } from './file_names.js'
 import type { TransferFrame } from './frames.js'
-import { announce, problemOf, type Answerable } from './offer.js'
+import { emitOffer, rejectReason, type Answerable } from './offer.js'
 import type { AcceptPlan } from './options.js'
-import { FileIn, targetOf } from './target_file.js'
+import { IncomingFile, targetOf } from './target_file.js'
 import { largestOf, transfersOf, filesOf } from './transfer.js'
 
 /** Bytes of an abort before the reason. */
@@ -23,13 +23,13 @@ export function offered(connection: Connection, frame: TransferFrame): void {
   const told = { name: normalName(frame.name), size: frame.number, metadata: frame.rest, isVerified: frame.hasHash }
   const problem: IocpError | undefined = transfersOf(connection).received.has(frame.id)
     ? transferError('ERR_IOCP_TRANSFER_PROTOCOL')
-    : problemOf(connection, settings, told)
-  if (problem === undefined) announce(new IncomingFile(connection, settings, frame), told)
-  else filesOf(connection).frame(connection, { kind: transferKind.reject, id: frame.id, ...tellPeer(problem) })
+    : rejectReason(connection, settings, told)
+  if (problem === undefined) emitOffer(new FramedIncomingFile(connection, settings, frame), told)
+  else filesOf(connection).frame(connection, { kind: transferKind.reject, id: frame.id, ...errorToPeer(problem) })
 }
 
 /** A file that was offered. */
-class IncomingFile extends FileIn implements Answerable {
+class FramedIncomingFile extends IncomingFile implements Answerable {
   readonly #size: number
   readonly #hasHash: boolean
   #isDone = false
@@ -47,9 +47,9 @@ class IncomingFile extends FileIn implements Answerable {
     const decided = new Promise<AcceptPlan>((resolve) => {
       this.#decide = resolve
     })
-    this.limit(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
     this.#result = this.run(
-      async () => this.#receive(await this.until(decided)),
+      async () => this.#receive(await this.orAbort(decided)),
       (failed) => this.cleanUp(failed)
     )
     // Who never accepts does not see how the offer went.
@@ -68,14 +68,14 @@ class IncomingFile extends FileIn implements Answerable {
     if (!this.#isDone) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
 
-  protected override touch(): void {
+  protected override refreshDeadline(): void {
     // While the program thinks about it, nothing that comes prolongs its time.
-    if (this._isAnswered) super.touch()
+    if (this._isAnswered) super.refreshDeadline()
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
     const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason, largestOf(this.connection) - REASON_HEADER)
-    const kind = this.part === '' && this.#name === undefined ? transferKind.reject : transferKind.abort
+    const kind = this.partialFile === '' && this.#name === undefined ? transferKind.reject : transferKind.abort
     this.files.frame(this.connection, { kind, id: this.id, side: 1, code: told.code, rest })
   }
 
@@ -101,22 +101,22 @@ class IncomingFile extends FileIn implements Answerable {
 
   async #receive(plan: AcceptPlan): Promise<ReceivedFile> {
     const target = targetOf(plan, this.#name ?? '')
-    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     this.watch(plan.signal, this.#size, plan.onProgress)
-    await this.until(Promise.resolve())
+    await this.orAbort(Promise.resolve())
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)
     const resumedFrom = await this.#ask(there)
     const begun = performance.now()
-    const done = await this.frame(transferKind.done)
+    const done = await this.expectFrame(transferKind.done)
     const end = await this.nativeEnd()
     if (end.bytes !== this.#size || done.number !== this.#size) {
       throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', `${end.bytes} bytes instead of ${this.#size}`)
     }
     if (this.#hasHash && done.hash?.equals(end.hash) !== true) {
-      this.keepsPart = false
+      this.keepsPartialFile = false
       throw transferError('ERR_IOCP_TRANSFER_CHECKSUM')
     }
-    const path = await this.place(target, plan.overwrite)
+    const path = await this.commit(target, plan.overwrite)
     this.tellProgress(this.#size)
     // It is here, whether the sender still hears of it or not.
     this.files.frame(this.connection, { kind: transferKind.stored, id: this.id })
@@ -129,12 +129,12 @@ class IncomingFile extends FileIn implements Answerable {
     const file = this.source
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     const hash = there === 0 ? undefined : await this.hashFirst(file, there, this.#hasHash)
-    await this.until(Promise.resolve())
+    await this.orAbort(Promise.resolve())
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }
     if (!this.files.receive(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.started()
-    this.say({ kind: transferKind.accept, id: this.id, number: there, hash })
-    const { number } = await this.frame(transferKind.start)
+    this.sendFrame({ kind: transferKind.accept, id: this.id, number: there, hash })
+    const { number } = await this.expectFrame(transferKind.start)
     return number
   }
 }

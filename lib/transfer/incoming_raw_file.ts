@@ -7,7 +7,7 @@ import { DEAD, SILENT } from '../connection/state.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
 import { readReceiveFile, type Overwrite, type ReceivePlan } from './options.js'
-import { FileIn } from './target_file.js'
+import { IncomingFile } from './target_file.js'
 import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 
 /** The number of Windows for a file that ended too early. */
@@ -34,7 +34,7 @@ function freeNumber(connection: Connection): number {
 }
 
 /** A file whose bytes come without any frame: exactly so many, from the next packet boundary on. */
-export abstract class UnframedIn extends FileIn {
+export abstract class RawIncomingBase extends IncomingFile {
   #begun = 0
 
   constructor(connection: Connection, settings: TransferSettings, holdsEnd: boolean) {
@@ -63,19 +63,19 @@ export abstract class UnframedIn extends FileIn {
   /** @param onReady what comes belongs to the file from now on */
   protected async bring(target: string, bytes: number, overwrite: Overwrite, onReady: () => void): Promise<ReceivedFile> {
     await this.open(target, bytes, overwrite, false, false)
-    await this.until(Promise.resolve())
+    await this.orAbort(Promise.resolve())
     this.#start(bytes)
     onReady()
-    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     await this.nativeEnd()
-    const path = await this.place(target, overwrite)
+    const path = await this.commit(target, overwrite)
     this.tellProgress(bytes)
     return this.result(path, bytes, this.#begun, 0)
   }
 
   #start(bytes: number): void {
     const file = this.source
-    this.connection._host.submission.flush()
+    this.connection._engine.submission.flush()
     if (file === undefined || !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })) {
       if ((this.connection._flags & DEAD) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       throw transferError('ERR_IOCP_TRANSFER_LIMIT', 'a connection receives one raw file at a time')
@@ -85,7 +85,7 @@ export abstract class UnframedIn extends FileIn {
   }
 }
 
-class RawIncomingFile extends UnframedIn {
+class RawIncomingFile extends RawIncomingBase {
   protected override refuse(): void {
     // The peer sees the reset.
   }
@@ -99,7 +99,7 @@ class RawIncomingFile extends UnframedIn {
 
   async #receive(plan: ReceivePlan): Promise<ReceivedFile> {
     this.watch(plan.signal, plan.bytes, plan.onProgress)
-    await this.until(Promise.resolve())
+    await this.orAbort(Promise.resolve())
     if (plan.bytes > this.settings.maxFileSize) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE')
     return this.bring(toNamespacedPath(resolve(plan.path)), plan.bytes, plan.overwrite, () => plan.onReady?.())
   }

@@ -5,16 +5,16 @@
  */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import { Kept } from '../common/deferred.js'
+import { Deferred } from '../common/deferred.js'
 import type { Connection } from '../connection/connection.js'
 import type { TransferSettings, SentFile, ReceivedFile } from '../connection/file_types.js'
 import { SILENT, flag } from '../connection/state.js'
 import { transferError } from './errors.js'
 import { normalName } from './file_names.js'
 import type { FileEnd } from './frames.js'
-import { UnframedIn } from './incoming_raw_file.js'
+import { RawIncomingBase } from './incoming_raw_file.js'
 import type { OpenFile } from './native_files.js'
-import { announce, problemOf, type Answerable } from './offer.js'
+import { emitOffer, rejectReason, type Answerable } from './offer.js'
 import type { AcceptPlan, SendPlan } from './options.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 import { targetOf } from './target_file.js'
@@ -94,7 +94,7 @@ export function speaksIocps(connection: Connection): boolean {
  */
 export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
   if (bytes[0] === type.offer) {
-    if (connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
+    if (connection.listenerCount('file') + connection._engine.owner.listenerCount('file') === 0) return false
     offered(connection, Buffer.from(bytes))
     return true
   }
@@ -124,7 +124,7 @@ function offered(connection: Connection, bytes: Buffer): void {
   }
   const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
   const told = { name, size: bytes.readUInt32LE(1), metadata: Buffer.alloc(0), isVerified: false }
-  if (problemOf(connection, settings, told) === undefined) announce(new IncomingIocpsFile(connection, settings, told.size), told)
+  if (rejectReason(connection, settings, told) === undefined) emitOffer(new IncomingIocpsFile(connection, settings, told.size), told)
   else filesOf(connection).control(connection, REFUSE)
 }
 
@@ -138,7 +138,7 @@ class OutgoingIocpsFile extends Transfer {
   readonly #plan: SendPlan
   readonly #turn: IocpsTurn
   /** True for the peer's yes; false when the offer was taken back. */
-  #answer = new Kept<boolean>()
+  #answer = new Deferred<boolean>()
   #file: OpenFile | undefined
   #path = ''
   #isOffered = false
@@ -160,7 +160,7 @@ class OutgoingIocpsFile extends Transfer {
   _start(): void {
     if (!this._isUnanswered) return
     this.#isAnswered = true
-    this.#answer.keep(true)
+    this.#answer.resolve(true)
   }
 
   /** Type 3. Once bytes flow the connection is lost with the file, since they cannot be stopped otherwise. */
@@ -175,7 +175,7 @@ class OutgoingIocpsFile extends Transfer {
   _takeBack(): void {
     this.#isOffered = false
     this.#turn.mine = undefined
-    this.#answer.keep(false)
+    this.#answer.resolve(false)
   }
 
   /** The peer may be waiting for bytes already. */
@@ -216,7 +216,7 @@ class OutgoingIocpsFile extends Transfer {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
     }
     // From now on what is sent waits, although the file has to be opened first.
-    this.connection._host.submission.flush()
+    this.connection._engine.submission.flush()
     if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.started()
     this.#turn.enter(this)
@@ -228,7 +228,7 @@ class OutgoingIocpsFile extends Transfer {
     this.watch(plan.signal, length, plan.onProgress)
     await this.#agree(bytes, length)
     const begun = performance.now()
-    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     if (length > 0) this.files.start(this.connection, this.id)
     await this.nativeEnd()
     this.tellProgress(length)
@@ -240,13 +240,13 @@ class OutgoingIocpsFile extends Transfer {
     const { answerTimeout, stallTimeout } = this.settings
     for (;;) {
       // The peer may offer one in the very moment in which this one's turn comes; its own goes first then.
-      do await this.until(this.#turn.wait(this))
+      do await this.orAbort(this.#turn.wait(this))
       while (this.#turn.givesWay())
       this.#offer(name, length)
-      this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
-      if (await this.until(this.#answer.promise)) return
-      this.limit(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
-      this.#answer = new Kept()
+      this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      if (await this.orAbort(this.#answer.promise)) return
+      this.setDeadline(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.#answer = new Deferred()
     }
   }
 
@@ -269,7 +269,7 @@ class OutgoingIocpsFile extends Transfer {
 }
 
 /** A file that was offered. */
-class IncomingIocpsFile extends UnframedIn implements Answerable {
+class IncomingIocpsFile extends RawIncomingBase implements Answerable {
   readonly #size: number
   readonly #turn: IocpsTurn
   #decide: (decision: { plan: AcceptPlan; name: string }) => void = () => undefined
@@ -285,9 +285,9 @@ class IncomingIocpsFile extends UnframedIn implements Answerable {
     const decided = new Promise<{ plan: AcceptPlan; name: string }>((resolve) => {
       this.#decide = resolve
     })
-    this.limit(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
     this.#result = this.run(
-      async () => this.#receive(await this.until(decided)),
+      async () => this.#receive(await this.orAbort(decided)),
       (failed) => {
         this.#answered()
         return this.cleanUp(failed)
@@ -326,7 +326,7 @@ class IncomingIocpsFile extends UnframedIn implements Answerable {
   }
 
   #receive({ plan, name }: { plan: AcceptPlan; name: string }): Promise<ReceivedFile> {
-    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     this.watch(plan.signal, this.#size, plan.onProgress)
     return this.bring(targetOf(plan, name), this.#size, plan.overwrite, () => {
       if (!this.files.control(this.connection, START)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')

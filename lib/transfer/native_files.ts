@@ -15,7 +15,7 @@ import { fileError } from './errors.js'
 import { plainPath } from './file_names.js'
 
 /** The connection that a call is about. */
-export interface Place {
+export interface ConnectionRef {
   readonly _slot: number
   readonly _generation: number
 }
@@ -177,30 +177,30 @@ export class NativeFiles {
   }
 
   /** False when the connection does not take it; the file is still to be closed then. */
-  send(place: Place, file: OpenFile, options: NativeSendFile): boolean {
+  send(place: ConnectionRef, file: OpenFile, options: NativeSendFile): boolean {
     return this.#native.sendFile(place._slot, place._generation, file.file, options)
   }
 
-  receive(place: Place, file: OpenFile, options: NativeReceiveFile): boolean {
+  receive(place: ConnectionRef, file: OpenFile, options: NativeReceiveFile): boolean {
     return this.#native.receiveFile(place._slot, place._generation, file.file, options)
   }
 
-  cancel(place: Place, received: boolean, id: number): void {
+  cancel(place: ConnectionRef, received: boolean, id: number): void {
     this.#native.cancelFile(place._slot, place._generation, received, id)
   }
 
   /** Takes the place of a raw file in the queue of the connection. */
-  reserve(place: Place, id: number): boolean {
+  reserve(place: ConnectionRef, id: number): boolean {
     return this.#native.reserveFile(place._slot, place._generation, id)
   }
 
   /** A file that was held back may go. */
-  start(place: Place, id: number): void {
+  start(place: ConnectionRef, id: number): void {
     this.#native.startSentFile(place._slot, place._generation, id)
   }
 
   /** While it is on, this side's end waits. */
-  holdEnd(place: Place, on: boolean): void {
+  holdEnd(place: ConnectionRef, on: boolean): void {
     this.#native.holdEnd(place._slot, place._generation, on)
   }
 
@@ -208,11 +208,11 @@ export class NativeFiles {
    * Sends a packet that is not one of the frames. Files that are held do not keep it back.
    * @param before the number of the held file that it goes in front of; of the first one where it is not given
    */
-  control(place: Place, packet: Uint8Array, before = 0): boolean {
+  control(place: ConnectionRef, packet: Uint8Array, before = 0): boolean {
     return this.#native.sendControl(place._slot, place._generation, packet, before)
   }
 
-  frame(place: Place, frame: NativeTransferFrame): boolean {
+  frame(place: ConnectionRef, frame: NativeTransferFrame): boolean {
     return this.#native.transferFrame(place._slot, place._generation, frame)
   }
 

@@ -5,7 +5,7 @@ import { invalidArgument, type IocpError } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
 import type { FileOffer as Offer, AcceptOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
 import { tell } from '../connection/notify.js'
-import { hold } from '../connection/receive_queue.js'
+import { holdReason } from '../connection/receive_queue.js'
 import { transferError } from './errors.js'
 import { nameProblem } from './file_names.js'
 import { readAccept, type AcceptPlan } from './options.js'
@@ -76,11 +76,11 @@ export class FileOffer<Data = unknown> implements Offer<Data> {
 
 /** Whether whoever made the connection does not know of it yet, and so cannot listen. */
 export function isFresh(connection: Connection): boolean {
-  return connection._intake?.has(hold.fresh) === true
+  return connection._receiveQueue?.has(holdReason.justConnected) === true
 }
 
 /** Why a file cannot even be offered to the program. */
-export function problemOf(
+export function rejectReason(
   connection: Connection,
   settings: TransferSettings,
   { name, size }: Pick<OfferedFile, 'name' | 'size'>
@@ -88,7 +88,7 @@ export function problemOf(
   if (!hasRoom(connection, settings)) return transferError('ERR_IOCP_TRANSFER_LIMIT')
   if (size > settings.maxFileSize) return transferError('ERR_IOCP_TRANSFER_TOO_LARGE')
   if (nameProblem(name) !== undefined) return transferError('ERR_IOCP_TRANSFER_NAME')
-  const { owner, isStopping } = connection._host
+  const { owner, isStopping } = connection._engine
   if (isStopping || connection.listenerCount('file') + owner.listenerCount('file') === 0) {
     return transferError('ERR_IOCP_TRANSFER_REJECTED')
   }
@@ -99,7 +99,7 @@ export function problemOf(
  * Tells the program. A handler that throws, or rejects, before it has answered will not answer any more, so the sender
  * hears at once. But one that rejects with what its own transfer failed with has not failed: a peer can bring that about.
  */
-export function announce(file: Answerable, offered: OfferedFile): void {
+export function emitOffer(file: Answerable, offered: OfferedFile): void {
   let hasThrown = true
   const isOfTransfer = (error: unknown): boolean => {
     if (file._failedBy(error)) return true

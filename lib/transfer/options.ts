@@ -35,7 +35,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, 0),
     method: reader.oneOf('method', ['auto', 'transmit', 'read'], 'auto')
   }
-  reader.done()
+  reader.rejectUnknown()
   return settings
 }
 
@@ -144,7 +144,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
     signal: readSignal(reader),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
-  reader.done()
+  reader.rejectUnknown()
   if (!framed && plan.metadata.length > 0) {
     throw invalidOption('metadata', plan.metadata, 'left out in raw mode, which has no room for it')
   }
@@ -162,7 +162,7 @@ export function readAccept(options: unknown): AcceptPlan {
     signal: readSignal(reader),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
-  reader.done()
+  reader.rejectUnknown()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
     throw invalidOption('path', plan.path, 'given when directory is not, and only then')
   }
@@ -183,6 +183,6 @@ export function readReceiveFile(options: unknown): ReceivePlan {
     signal: readSignal(reader),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
-  reader.done()
+  reader.rejectUnknown()
   return plan
 }

@@ -94,7 +94,7 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     if (!plan.framed) {
       // From now on what is sent waits, although the file has to be opened first.
-      this.connection._host.submission.flush()
+      this.connection._engine.submission.flush()
       if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       this.started()
     }
@@ -103,14 +103,14 @@ class OutgoingFile extends Transfer {
     this.#path = file.path
     this.#length = rangeOf(plan, file.size)
     this.watch(plan.signal, this.#length, plan.onProgress)
-    await this.until(Promise.resolve())
+    await this.orAbort(Promise.resolve())
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
     this.#begun = performance.now()
-    this.limit(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     this.base = resumedFrom
-    this.#hand(file, resumedFrom)
+    this.#startSending(file, resumedFrom)
     const end = await this.nativeEnd()
-    if (plan.framed) await this.frame(transferKind.stored)
+    if (plan.framed) await this.expectFrame(transferKind.stored)
     this.tellProgress(this.#length)
     const result = sentResult(this.#length, this.#begun, resumedFrom)
     return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
@@ -126,12 +126,12 @@ class OutgoingFile extends Transfer {
       throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
     }
     const { id } = this
-    this.say({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
+    this.sendFrame({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
     this.#isOffered = true
     // The receiver has a limit of its own, and its answer to that is better than none.
     const { answerTimeout, stallTimeout } = this.settings
-    this.limit(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
-    const { number, hash } = await this.frame(transferKind.accept)
+    this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    const { number, hash } = await this.expectFrame(transferKind.accept)
     if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
     const mine = await this.hashFirst(file, number, plan.verify)
     if (hash.equals(mine)) return number
@@ -139,12 +139,12 @@ class OutgoingFile extends Transfer {
     return 0
   }
 
-  #hand(file: OpenFile, resumedFrom: number): void {
+  #startSending(file: OpenFile, resumedFrom: number): void {
     const { id } = this
     const offset = this.#plan.offset + resumedFrom
     const length = this.#length - resumedFrom
     const piece = pieceOf(this.#plan, this.settings)
-    this.connection._host.submission.flush()
+    this.connection._engine.submission.flush()
     if (!this.files.send(this.connection, file, { ...piece, id, offset, length, start: resumedFrom, held: false })) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     }

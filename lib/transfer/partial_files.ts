@@ -58,7 +58,7 @@ export function pruneParts(directory: Path, options?: PruneOptions): Promise<str
   const folder = toPath(directory, 'directory')
   const reader = new OptionReader(options, '')
   const maxAge = reader.duration('maxAge', { min: 0, max: Number.MAX_SAFE_INTEGER }, 7 * DAY)
-  reader.done()
+  reader.rejectUnknown()
   return prune(folder, maxAge)
 }
 

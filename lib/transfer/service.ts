@@ -1,8 +1,8 @@
 /** Files of connections: what a connection asks for, and what native code and the peer tell of one that is under way. */
 
-import { outside } from '../common/emitter.js'
+import { runUncaught } from '../common/emitter.js'
 import type { Path } from '../common/paths.js'
-import { nextTurn } from '../common/timers.js'
+import { nativeSetImmediate } from '../common/timers.js'
 import { transferKind } from '../native/protocol.js'
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection } from '../connection/connection.js'
@@ -26,30 +26,30 @@ const undecided = new WeakSet<Buffer>()
 const early = new WeakMap<Connection, (() => void)[]>()
 
 /** Runs it now or, while whoever waits for the connection does not have it, in order with the rest of its kind later. */
-function inTurn(connection: Connection, body: () => void): void {
+function afterConnect(connection: Connection, body: () => void): void {
   const waiting = early.get(connection)
   if (waiting !== undefined) {
     waiting.push(body)
   } else if (isFresh(connection)) {
     early.set(connection, [body])
-    nextTurn(() => {
-      goOn(connection)
+    nativeSetImmediate(() => {
+      flushDeferred(connection)
     })
   } else {
     body()
   }
 }
 
-function goOn(connection: Connection): void {
+function flushDeferred(connection: Connection): void {
   if (isFresh(connection)) {
-    nextTurn(() => {
-      goOn(connection)
+    nativeSetImmediate(() => {
+      flushDeferred(connection)
     })
     return
   }
   const waiting = early.get(connection) ?? []
   early.delete(connection)
-  for (const body of waiting) outside(body)
+  for (const body of waiting) runUncaught(body)
 }
 
 function find(connection: Connection, isReceived: boolean, id: number): Transfer | undefined {
@@ -65,12 +65,12 @@ export function fileFrame(connection: Connection, bytes: Buffer): void {
     return
   }
   const frame = readFrame(bytes)
-  inTurn(connection, () => {
-    about(connection, frame)
+  afterConnect(connection, () => {
+    dispatchFrame(connection, frame)
   })
 }
 
-function about(connection: Connection, frame: TransferFrame): void {
+function dispatchFrame(connection: Connection, frame: TransferFrame): void {
   if ((connection._flags & SILENT) !== 0) return
   switch (frame.kind) {
     case transferKind.offer:
@@ -128,14 +128,14 @@ export class FileTransfers implements FileService {
     return receiveFile(connection, options)
   }
 
-  wasFile(connection: Connection, packet: Uint8Array): boolean {
+  consumedAsFile(connection: Connection, packet: Uint8Array): boolean {
     return packet instanceof Buffer && undecided.delete(packet) && iocpsFile(connection, packet)
   }
 
   readsOn(connection: Connection): boolean {
     if ((connection._flags & flag.ended) !== 0 || (connection._extra?.transfers?.size ?? 0) > 0) return true
     const { transfer, native } = connection._profile
-    if (transfer === undefined || connection.listenerCount('file') + connection._host.owner.listenerCount('file') === 0) return false
+    if (transfer === undefined || connection.listenerCount('file') + connection._engine.owner.listenerCount('file') === 0) return false
     return carriesFiles(native.receive) || speaksIocps(connection)
   }
 

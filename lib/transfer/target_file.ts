@@ -69,9 +69,9 @@ async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): P
 }
 
 /** What framed and raw files have in common: a part that becomes the file. */
-export abstract class FileIn extends Transfer {
-  protected part = ''
-  protected keepsPart = false
+export abstract class IncomingFile extends Transfer {
+  protected partialFile = ''
+  protected keepsPartialFile = false
   protected source: OpenFile | undefined
   #claimed = ''
 
@@ -89,7 +89,7 @@ export abstract class FileIn extends Transfer {
     if (this.source === undefined) {
       const part = newPart(target)
       this.source = await this.files.openTarget(part, size, false, hash)
-      this.part = part
+      this.partialFile = part
     }
     return this.source.size <= size ? this.source.size : 0
   }
@@ -100,8 +100,8 @@ export abstract class FileIn extends Transfer {
     this.#claimed = part
     try {
       const file = await whenFree(OPEN, () => this.files.openTarget(part, size, true, hash))
-      this.part = part
-      this.keepsPart = true
+      this.partialFile = part
+      this.keepsPartialFile = true
       return file
     } catch (error) {
       // Another process has it.
@@ -111,12 +111,12 @@ export abstract class FileIn extends Transfer {
   }
 
   /** Gives the part, which is complete, its name. Nobody else can open it before it has that. */
-  protected async place(target: string, overwrite: Overwrite): Promise<string> {
+  protected async commit(target: string, overwrite: Overwrite): Promise<string> {
     for (let n = 1; ; n++) {
       const path = n === 1 ? target : join(dirname(target), otherName(basename(target), n))
       try {
         await whenFree(HELD, () => this.#rename(path, overwrite === 'replace'))
-        this.part = ''
+        this.partialFile = ''
         await this.#close()
         return path
       } catch (error) {
@@ -132,7 +132,7 @@ export abstract class FileIn extends Transfer {
       if (await this.files.rename(this.source, path, replace)) return
       await this.#close()
     }
-    await this.files.move(this.part, path, replace)
+    await this.files.move(this.partialFile, path, replace)
   }
 
   async #close(): Promise<void> {
@@ -144,9 +144,9 @@ export abstract class FileIn extends Transfer {
   /** The error when all of it has come, and it cannot get its name. */
   #unnamed(error: unknown): Error {
     if (!(error instanceof IocpError)) return transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error)
-    if (!this.keepsPart) return error
+    if (!this.keepsPartialFile) return error
     const { syscall, errno, winCode, path, dest } = error
-    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.part)}`
+    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.partialFile)}`
     return new IocpError(error.code, message, { syscall, errno, winCode, path, dest, cause: error })
   }
 
@@ -157,17 +157,17 @@ export abstract class FileIn extends Transfer {
   }
 
   protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
-    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.part)
+    if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.partialFile)
     if (outcome === fileOutcome.excess) return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
     return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 
   protected async cleanUp(failed: boolean): Promise<void> {
     await this.#close()
-    if (failed && this.part !== '') {
+    if (failed && this.partialFile !== '') {
       // A part of nothing is of no use to the next attempt.
-      const size = this.keepsPart ? await stat(this.part).then((found) => found.size, () => 0) : 0
-      if (size === 0) await rm(this.part, { force: true }).catch(() => undefined)
+      const size = this.keepsPartialFile ? await stat(this.partialFile).then((found) => found.size, () => 0) : 0
+      if (size === 0) await rm(this.partialFile, { force: true }).catch(() => undefined)
     }
     if (this.#claimed !== '') releasePart(this.#claimed)
   }

@@ -1,7 +1,7 @@
 /** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
 
-import { Kept } from '../common/deferred.js'
-import { outside } from '../common/emitter.js'
+import { Deferred } from '../common/deferred.js'
+import { runUncaught } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
 import { fileOutcome, transferKind } from '../native/protocol.js'
 import type { NativeTransferFrame } from '../native/types.js'
@@ -9,14 +9,14 @@ import type { Connection } from '../connection/connection.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { guarded } from '../connection/notify.js'
 import { NOT_WRITABLE, SILENT, extraOf, type ConnectionTransfers, type TransferService } from '../connection/state.js'
-import { errorOfPeer, tellPeer, transferError } from './errors.js'
+import { errorFromPeer, errorToPeer, transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
 import type { IocpsTurn } from './iocps.js'
 import type { NativeFiles, OpenFile } from './native_files.js'
 import { largestPacket } from './options.js'
 
 /** Native code could not let go of a file in this time: then the connection is what is stuck. */
-const GRACE = 2000
+const RELEASE_GRACE_MS = 2000
 
 /** Frames of the peer's that can come before they are waited for: those that begin and end a file. */
 const MAX_WAITING = 2
@@ -68,13 +68,13 @@ export class TransferTable implements ConnectionTransfers {
 
   add(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).set(transfer.id, transfer)
-    this.#connection._intake?.reconsider()
+    this.#connection._receiveQueue?.reconsider()
     if (transfer.holdsEnd && ++this.#holding === 1) filesOf(this.#connection).holdEnd(this.#connection, true)
   }
 
   remove(transfer: Transfer): void {
     ;(transfer.isReceived ? this.received : this.sent).delete(transfer.id)
-    this.#connection._intake?.reconsider()
+    this.#connection._receiveQueue?.reconsider()
     if (!transfer.holdsEnd || --this.#holding > 0) return
     filesOf(this.#connection).holdEnd(this.#connection, false)
     const callback = this.#whenIdle
@@ -90,7 +90,7 @@ export interface FileService extends TransferService {
 
 /** What native code does for the files of a connection. */
 export function filesOf(connection: Connection): NativeFiles {
-  return (connection._host.transfers as FileService).files
+  return (connection._engine.transfers as FileService).files
 }
 
 /** The transfers of a connection, where it has had any. This folder alone makes what a connection keeps them in. */
@@ -122,10 +122,10 @@ export abstract class Transfer {
   readonly holdsEnd: boolean
   protected readonly files: NativeFiles
   protected readonly settings: TransferSettings
-  readonly #broken = new Kept<never>()
-  readonly #nativeEnd = new Kept<FileEnd>()
+  readonly #broken = new Deferred<never>()
+  readonly #nativeEnd = new Deferred<FileEnd>()
   #mailbox: TransferFrame[] = []
-  #waiter: Kept<TransferFrame> | undefined
+  #waiter: Deferred<TransferFrame> | undefined
   #isNative = false
   #isBroken = false
   #knowsPeer = true
@@ -155,16 +155,16 @@ export abstract class Transfer {
     if (this.#isBroken) return
     this.#isBroken = true
     this.#knowsPeer = knowsPeer
-    this.#broken.break(error)
+    this.#broken.reject(error)
   }
 
   /** A frame of the peer's. */
   take(frame: TransferFrame): void {
-    this.touch()
+    this.refreshDeadline()
     if (frame.kind === transferKind.reject || frame.kind === transferKind.abort) {
-      this.fail(errorOfPeer(frame.code, frame.rest.toString()), false)
+      this.fail(errorFromPeer(frame.code, frame.rest.toString()), false)
     } else if (this.#waiter !== undefined) {
-      this.#waiter.keep(frame)
+      this.#waiter.resolve(frame)
       this.#waiter = undefined
     } else if (this.#mailbox.push(frame) > MAX_WAITING) {
       this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'more frames than there are'))
@@ -173,15 +173,15 @@ export abstract class Transfer {
 
   /** Native code is through with the file, and has closed it. What failed there fails here at once. */
   ended(end: FileEnd): void {
-    this.touch()
+    this.refreshDeadline()
     this.#come = Infinity
     if (end.outcome !== fileOutcome.complete) this.fail(this.errorOfEnd(end))
-    this.#nativeEnd.keep(end)
+    this.#nativeEnd.resolve(end)
   }
 
   /** So many bytes have gone since native code began, or of the file have come. */
   progress(bytes: number): void {
-    this.touch()
+    this.refreshDeadline()
     // Native threads tell on their own: what one has counted may come behind what another has, and behind the end.
     if (bytes <= this.#come) return
     this.#come = bytes
@@ -191,7 +191,7 @@ export abstract class Transfer {
   /** The connection is closed; native code has closed the file before it told. */
   closed(error: Error | undefined): void {
     this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error), false)
-    this.#nativeEnd.break(undefined)
+    this.#nativeEnd.reject(undefined)
   }
 
   /** The error for an end that is not the file's. */
@@ -222,56 +222,56 @@ export abstract class Transfer {
     const onProgress = this.#onProgress
     if (onProgress === undefined) return
     const tell = guarded(this.connection, onProgress)
-    outside(() => {
+    runUncaught(() => {
       tell({ bytes, total, fraction: total === 0 ? 1 : bytes / total })
     })
   }
 
   /** Breaks off when the time passes without any progress. */
-  protected limit(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
+  protected setDeadline(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
     clearTimeout(this.#timer)
     this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code, this.#obstacle())) }, time).unref()
   }
 
-  protected touch(): void {
+  protected refreshDeadline(): void {
     this.#timer?.refresh()
   }
 
   /** What keeps this side from reading what the peer may have said long ago. */
   #obstacle(): string | undefined {
-    const { _intake: intake, _profile: profile } = this.connection
+    const { _receiveQueue: receiveQueue, _profile: profile } = this.connection
     const demand = profile.native.demand ? 'it is received on demand, and no more packets may have been asked for' : undefined
-    const why = intake?.obstacle ?? demand
+    const why = receiveQueue?.obstacle ?? demand
     return why === undefined ? undefined : `what comes is not read, because ${why}`
   }
 
   /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */
   protected hashFirst(file: OpenFile, bytes: number, keep: boolean): Promise<Uint8Array> {
     const touch = (): void => {
-      this.touch()
+      this.refreshDeadline()
     }
-    return this.until(this.files.hashFirst(file, bytes, keep, touch))
+    return this.orAbort(this.files.hashFirst(file, bytes, keep, touch))
   }
 
   /** Waits for something, unless the transfer breaks off before. */
-  protected until<T>(promise: Promise<T>): Promise<T> {
+  protected orAbort<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([this.#broken.promise, promise])
   }
 
   /** The next frame, which has to be of this kind. */
-  protected async frame(kind: number): Promise<TransferFrame> {
+  protected async expectFrame(kind: number): Promise<TransferFrame> {
     let frame = this.#mailbox.shift()
     if (frame === undefined) {
-      this.#waiter = new Kept()
-      frame = await this.until(this.#waiter.promise)
+      this.#waiter = new Deferred()
+      frame = await this.orAbort(this.#waiter.promise)
     }
     if (frame.kind !== kind) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an answer that does not fit')
     return frame
   }
 
   /** Says something to the peer, behind all that was sent before. */
-  protected say(frame: NativeTransferFrame): void {
-    this.connection._host.submission.flush()
+  protected sendFrame(frame: NativeTransferFrame): void {
+    this.connection._engine.submission.flush()
     if (!this.files.frame(this.connection, frame) && (this.connection._flags & SILENT) === 0) {
       throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     }
@@ -283,7 +283,7 @@ export abstract class Transfer {
   }
 
   protected nativeEnd(): Promise<FileEnd> {
-    return this.until(this.#nativeEnd.promise)
+    return this.orAbort(this.#nativeEnd.promise)
   }
 
   /** It has failed, or was refused; its end may still be to come. */
@@ -304,8 +304,8 @@ export abstract class Transfer {
     } catch (error) {
       // What was thrown here may be the peer's or the connection's doing too: then the peer need not be told.
       this.fail(error)
-      if (this.#knowsPeer) this.#tell(error)
-      await this.#letGo()
+      if (this.#knowsPeer) this.#tellPeer(error)
+      await this.#releaseNative()
       throw error
     } finally {
       clearTimeout(this.#timer)
@@ -316,11 +316,11 @@ export abstract class Transfer {
     }
   }
 
-  #tell(error: unknown): void {
+  #tellPeer(error: unknown): void {
     if ((this.connection._flags & SILENT) !== 0) return
     // An AbortSignal has a reason of the program's own.
     const isMine = this.#signal?.aborted === true && !(error instanceof IocpError)
-    const told = tellPeer(isMine ? transferError('ERR_IOCP_TRANSFER_ABORTED') : error)
+    const told = errorToPeer(isMine ? transferError('ERR_IOCP_TRANSFER_ABORTED') : error)
     this.refuse(told)
   }
 
@@ -330,14 +330,14 @@ export abstract class Transfer {
   }
 
   /** Waits until native code has closed the file. A write that the peer does not take ends with the connection only. */
-  async #letGo(): Promise<void> {
+  async #releaseNative(): Promise<void> {
     if (!this.#isNative) return
     // One that is cancelled gives up its place, and what waits behind it would go.
     if (this.ownsStream) this.connection.reset()
     else this.files.cancel(this.connection, this.isReceived, this.id)
     const timer = setTimeout(() => {
       this.connection._timedOut()
-    }, GRACE).unref()
+    }, RELEASE_GRACE_MS).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)
   }
@@ -345,5 +345,5 @@ export abstract class Transfer {
 
 /** Whether a file can be begun. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
 export function requireWritable(connection: Connection): void {
-  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._host.isStopping) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._engine.isStopping) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
 }

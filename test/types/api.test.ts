@@ -162,7 +162,7 @@ test('a connection', async () => {
   // @ts-expect-error nobody changes who the peer is
   connection.remoteAddress = 'x'
   // @ts-expect-error the library's own
-  exact<unknown>()(connection._host)
+  exact<unknown>()(connection._engine)
   for await (const packet of connection) exact<Buffer>()(packet)
   exact<Promise<IteratorResult<Buffer, undefined>>>()(connection[Symbol.asyncIterator]().next())
 })

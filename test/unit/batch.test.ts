@@ -3,7 +3,7 @@ import { BatchReader, type BatchSink } from '../../lib/engine/batch_reader.js'
 import type { Connection } from '../../lib/connection/connection.js'
 import { RECORD_WORDS } from '../../lib/native/protocol.js'
 import { makeBatch, type HandMade } from '../helpers/batches.js'
-import { FakeHost, nextTick } from '../helpers/fake_host.js'
+import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 import { refusesTransfer } from '../helpers/transferring.js'
 import { catchUncaught } from '../helpers/uncaught.js'
 
@@ -32,10 +32,10 @@ class Sink implements BatchSink {
 
 function setUp() {
   const control = new Uint32Array(100 * RECORD_WORDS)
-  const host = new FakeHost()
+  const engine = new FakeEngine()
   const sink = new Sink()
   const reader = new BatchReader(control, sink)
-  const connections = [host.connection(), host.connection(), host.connection()]
+  const connections = [engine.connection(), engine.connection(), engine.connection()]
   for (const connection of connections) {
     sink.connections.push(connection)
     connection.on('packet', (packet) => {
@@ -45,7 +45,7 @@ function setUp() {
   const give = (...records: HandMade[]): void => {
     reader.onBatch(...makeBatch(control, records))
   }
-  return { control, host, sink, reader, connections, give }
+  return { control, host: engine, sink, reader, connections, give }
 }
 
 const packet = (slot: number, payload: string): HandMade => ({ kind: 'packet', slot, payload })

@@ -5,12 +5,12 @@ import { closed } from '../../lib/connection/close.js'
 import type { Connection } from '../../lib/connection/connection.js'
 import type { IocpError } from '../../lib/common/errors.js'
 import { framing } from '../../lib/packets/framing.js'
-import { hold } from '../../lib/connection/receive_queue.js'
-import { deliver, frameProblem, intakeOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
+import { holdReason } from '../../lib/connection/receive_queue.js'
+import { deliver, frameProblem, receiveQueueOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
 import { drained, dropped } from '../../lib/connection/send.js'
 import { tell, tellOwner } from '../../lib/connection/notify.js'
 import { cause, frameError, outcome } from '../../lib/native/protocol.js'
-import { FakeHost, nextTick } from '../helpers/fake_host.js'
+import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 
 /** What became an uncaught exception while a test ran, by throwing in a tick of its own. */
 let uncaught: unknown[] = []
@@ -72,8 +72,8 @@ const live: [event: 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError
 
 describe("onHandlerError 'throw', the default", () => {
   test.each(live)('%s: every exception surfaces, and every other listener is called', async (event, come) => {
-    const host = new FakeHost()
-    const connection = host.connection()
+    const engine = new FakeEngine()
+    const connection = engine.connection()
     const seen: string[] = []
     const on = (emitter: unknown, name: string): void => {
       ;(emitter as EventEmitter).on(event, () => {
@@ -82,7 +82,7 @@ describe("onHandlerError 'throw', the default", () => {
       })
     }
     for (const name of ['own 1', 'own 2']) on(connection, name)
-    for (const name of ['server 1', 'server 2']) on(host.owner, name)
+    for (const name of ['server 1', 'server 2']) on(engine.owner, name)
     const names = ['own 1', 'own 2', 'server 1', 'server 2']
     expect(await thrownBy(() => { come(connection) })).toEqual(names)
     expect(seen).toEqual(names)
@@ -90,30 +90,30 @@ describe("onHandlerError 'throw', the default", () => {
   })
 
   test('at the end too: error, close, disconnect', async () => {
-    const host = new FakeHost()
-    const connection = host.connection()
+    const engine = new FakeEngine()
+    const connection = engine.connection()
     connection.on('error', fail('error'))
     connection.on('close', fail('close 1'))
     connection.on('close', fail('close 2'))
-    host.owner.on('disconnect', fail('disconnect'))
+    engine.owner.on('disconnect', fail('disconnect'))
     expect(await thrownBy(() => { closed(connection, cause.peerReset, 0, 0) })).toEqual([
       'error', 'close 1', 'close 2', 'disconnect'
     ])
   })
 
   test('one listener throws where it is called, as with any emitter', () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     connection.on('packet', fail('here'))
     expect(() => { deliver(connection, packet('x')) }).toThrow('here')
   })
 
   test('once listeners are called once, also among others', () => {
-    const host = new FakeHost()
-    const connection = host.connection()
+    const engine = new FakeEngine()
+    const connection = engine.connection()
     const seen: string[] = []
     connection.once('packet', () => seen.push('once'))
     connection.on('packet', () => seen.push('on'))
-    host.owner.once('packet', () => seen.push('server'))
+    engine.owner.once('packet', () => seen.push('server'))
     deliver(connection, packet('x'))
     deliver(connection, packet('y'))
     expect(seen).toEqual(['once', 'on', 'server', 'on'])
@@ -122,25 +122,25 @@ describe("onHandlerError 'throw', the default", () => {
 
 describe("onHandlerError 'close'", () => {
   function start() {
-    const host = new FakeHost()
-    const connection = host.connection({ onHandlerError: 'close' })
+    const engine = new FakeEngine()
+    const connection = engine.connection({ onHandlerError: 'close' })
     const seen: string[] = []
     const infos: CloseInfo[] = []
     connection.on('handlerError', (error) => seen.push(`own ${(error as Error).message} ${connection.state}`))
-    host.owner.on('handlerError', (error, one) => seen.push(`server ${(error as Error).message} ${String(one === connection)}`))
+    engine.owner.on('handlerError', (error, one) => seen.push(`server ${(error as Error).message} ${String(one === connection)}`))
     connection.on('close', (info) => {
       seen.push(`close ${info.cause}`)
       infos.push(info)
     })
     const operations = (): string[] => {
-      host.submission.flush()
-      return host.engine.names
+      engine.submission.flush()
+      return engine.native.names
     }
-    return { host, connection, seen, infos, operations }
+    return { host: engine, connection, seen, infos, operations }
   }
 
   test.each(live)('%s: ends the connection with the cause, and tells', async (event, come) => {
-    const { host, connection, seen, infos, operations } = start()
+    const { host: engine, connection, seen, infos, operations } = start()
     ;(connection as unknown as EventEmitter).on(event, fail('bad'))
     expect(await thrownBy(() => { come(connection) })).toEqual([])
     expect(seen).toEqual(['own bad closing', 'server bad true'])
@@ -151,12 +151,12 @@ describe("onHandlerError 'close'", () => {
     const error = infos[0]?.error as IocpError
     expect(error.code).toBe('ERR_IOCP_HANDLER')
     expect((error.cause as Error).message).toBe('bad')
-    expect(host.owner.listenerCount('packet')).toBe(0)
+    expect(engine.owner.listenerCount('packet')).toBe(0)
   })
 
   test.each(live)('%s: an asynchronous handler that rejects is a handler that fails', async (event, come) => {
-    const { host, connection, seen } = start()
-    ;(host.owner as unknown as EventEmitter).on(event, failLater('late'))
+    const { host: engine, connection, seen } = start()
+    ;(engine.owner as unknown as EventEmitter).on(event, failLater('late'))
     come(connection)
     await nextTick()
     await nextTick()
@@ -165,10 +165,10 @@ describe("onHandlerError 'close'", () => {
   })
 
   test('what two handlers throw is told twice; the others are called', async () => {
-    const { host, connection, seen } = start()
+    const { host: engine, connection, seen } = start()
     connection.on('packet', fail('one'))
-    host.owner.on('packet', fail('two'))
-    host.owner.on('packet', () => seen.push('called'))
+    engine.owner.on('packet', fail('two'))
+    engine.owner.on('packet', () => seen.push('called'))
     deliver(connection, packet('x'))
     await nextTick()
     expect(seen).toEqual(['called', 'own one closing', 'server one true', 'own two closing', 'server two true'])
@@ -186,10 +186,10 @@ describe("onHandlerError 'close'", () => {
   })
 
   test('a handler of the end that fails is told to the server alone', async () => {
-    const { host, connection, seen } = start()
+    const { host: engine, connection, seen } = start()
     connection.on('close', fail('close'))
     connection.on('error', fail('error'))
-    host.owner.on('disconnect', failLater('disconnect'))
+    engine.owner.on('disconnect', failLater('disconnect'))
     expect(await thrownBy(() => { closed(connection, cause.peerReset, 0, 0) })).toEqual([])
     await nextTick()
     expect(seen).toEqual(['close peer-reset', 'server error true', 'server close true', 'server disconnect true'])
@@ -237,18 +237,18 @@ describe("onHandlerError 'close'", () => {
 
   test("'connection' and 'jobError' of the server", () => {
     for (const event of ['connection', 'jobError'] as const) {
-      const { host, connection, seen } = start()
-      ;(host.owner as unknown as EventEmitter).on(event, fail('bad'))
+      const { host: engine, connection, seen } = start()
+      ;(engine.owner as unknown as EventEmitter).on(event, fail('bad'))
       tellOwner(connection, event, connection)
       expect(seen).toEqual(['own bad closing', 'server bad true'])
     }
   })
 
   test('onSent', async () => {
-    const { host, connection, seen } = start()
+    const { host: engine, connection, seen } = start()
     connection.send('x', fail('sent'))
-    host.submission.flush()
-    host.submission.settle(host.engine.operations.find((one) => one.op === 'send')?.c ?? 0, outcome.sent)
+    engine.submission.flush()
+    engine.submission.complete(engine.native.operations.find((one) => one.op === 'send')?.c ?? 0, outcome.sent)
     expect(seen).toEqual(['own sent closing', 'server sent true'])
     connection.send('y', fail('closed'))
     await nextTick()
@@ -275,9 +275,9 @@ describe("onHandlerError 'close'", () => {
       warnings.push(warning)
     }
     process.on('warning', onWarning)
-    const host = new FakeHost()
+    const engine = new FakeEngine()
     for (let i = 0; i < 3; i++) {
-      const connection = host.connection({ onHandlerError: 'close' })
+      const connection = engine.connection({ onHandlerError: 'close' })
       connection.on('packet', fail('unheard'))
       deliver(connection, packet('x'))
     }
@@ -288,7 +288,7 @@ describe("onHandlerError 'close'", () => {
   })
 
   test('the option is checked', () => {
-    expect(() => new FakeHost().connection({ onHandlerError: 'ignore' })).toThrow(
+    expect(() => new FakeEngine().connection({ onHandlerError: 'ignore' })).toThrow(
       expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option: 'onHandlerError' })
     )
   })
@@ -296,7 +296,7 @@ describe("onHandlerError 'close'", () => {
 
 describe('nothing of the library hangs on listeners', () => {
   test('removeAllListeners does not keep closed from settling', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const waiting = connection.closed
     expect(connection.listenerCount('close')).toBe(0)
     connection.removeAllListeners()
@@ -308,10 +308,10 @@ describe('nothing of the library hangs on listeners', () => {
 
 describe('errorMonitor', () => {
   test('hears the error of a connection, before error and without it', () => {
-    const host = new FakeHost()
+    const engine = new FakeEngine()
     const seen: string[] = []
     for (const isHeard of [false, true]) {
-      const connection = host.connection()
+      const connection = engine.connection()
       connection.on(errorMonitor, (error: Error) => seen.push(`monitor ${String((error as NodeJS.ErrnoException).code)}`))
       if (isHeard) connection.on('error', () => seen.push('error'))
       connection.on('close', () => seen.push('close'))
@@ -321,7 +321,7 @@ describe('errorMonitor', () => {
   })
 
   test('hears the error of a stream that breaks off', async () => {
-    const connection = new FakeHost().connection({ framing: framing.lengthField({ streamAbove: 5 }) })
+    const connection = new FakeEngine().connection({ framing: framing.lengthField({ streamAbove: 5 }) })
     const seen: string[] = []
     connection.on('stream', (stream) => stream.on(errorMonitor, (error: Error) => seen.push(String((error as NodeJS.ErrnoException).code))))
     streamBegins(connection, 10)
@@ -333,7 +333,7 @@ describe('errorMonitor', () => {
 
 describe('discardedBytes', () => {
   test.each(['destroy', 'reset'] as const)('counts what %s throws away: held, on its way, of a stream', (how) => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const infos: CloseInfo[] = []
     connection.on('close', (info) => infos.push(info))
     connection.on('stream', () => undefined)
@@ -349,7 +349,7 @@ describe('discardedBytes', () => {
   })
 
   test('a packet that was delivered does not count', () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const infos: CloseInfo[] = []
     connection.on('close', (info) => infos.push(info))
     connection.on('packet', () => connection.destroy())
@@ -360,7 +360,7 @@ describe('discardedBytes', () => {
   })
 
   test('what a stream held unread when the peer broke off', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     connection.on('stream', () => undefined)
     streamBegins(connection, 1000)
     streamGoesOn(connection, packet('x'.repeat(100)))
@@ -370,9 +370,9 @@ describe('discardedBytes', () => {
 })
 
 test('a listener that is added while a packet waits for one gets it, on a link as well', async () => {
-  const connection = new FakeHost().connection({}, false)
+  const connection = new FakeEngine().connection({}, false)
   deliver(connection, packet('x'))
-  expect(intakeOf(connection).has(hold.unclaimed)).toBe(true)
+  expect(receiveQueueOf(connection).has(holdReason.noListener)).toBe(true)
   const seen = vi.fn()
   connection.on('packet', seen)
   await nextTick()

@@ -1,11 +1,11 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { closed, giveUp } from '../../lib/connection/close.js'
+import { closed, abandonPendingData } from '../../lib/connection/close.js'
 import type { Connection } from '../../lib/connection/connection.js'
 import { deliver, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
 import { cause } from '../../lib/native/protocol.js'
-import { FakeHost, nextTick } from '../helpers/fake_host.js'
+import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 import { until } from '../helpers/servers.js'
 
 const DONE = { done: true, value: undefined }
@@ -25,7 +25,7 @@ async function all(connection: Connection): Promise<string[]> {
 
 describe('return()', () => {
   test('ends the calls that wait, and those that come later', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const iterator = connection[Symbol.asyncIterator]()
     const waiting = [iterator.next(), iterator.next()]
     expect(await iterator.return()).toEqual(DONE)
@@ -37,7 +37,7 @@ describe('return()', () => {
   })
 
   test('leaves packets that have arrived to the next iterator of the same tick', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     give(connection, '1', '2', '3')
     const first = connection[Symbol.asyncIterator]()
     expect(await first.next()).toEqual(value('1'))
@@ -51,7 +51,7 @@ describe('return()', () => {
   })
 
   test('with a call that waits: the packet goes to the next iterator of the same tick', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const first = connection[Symbol.asyncIterator]()
     const waiting = first.next()
     void first.return()
@@ -62,7 +62,7 @@ describe('return()', () => {
   })
 
   test('keeps what comes next, also after an earlier resume()', async () => {
-    const connection = new FakeHost().connection().pause().resume()
+    const connection = new FakeEngine().connection().pause().resume()
     await nextTick()
     const loop = (async () => {
       for await (const one of connection) return one.toString()
@@ -79,7 +79,7 @@ describe('return()', () => {
   })
 
   test('many iterators that are left while nothing arrives leave nothing behind', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const last = connection[Symbol.asyncIterator]()
     const waiting = last.next()
     for (let round = 0; round < 100_000; round++) {
@@ -93,7 +93,7 @@ describe('return()', () => {
 })
 
 test('packets go to the calls in the order of the calls, whoever made them', async () => {
-  const connection = new FakeHost().connection()
+  const connection = new FakeEngine().connection()
   const [one, other] = [connection[Symbol.asyncIterator](), connection[Symbol.asyncIterator]()]
   const calls = [one.next(), other.next(), other.next(), one.next()]
   give(connection, '1', '2', '3', '4', '5')
@@ -101,7 +101,7 @@ test('packets go to the calls in the order of the calls, whoever made them', asy
 })
 
 test('each iteration ends by the error that the connection ended with', async () => {
-  const connection = new FakeHost().connection()
+  const connection = new FakeEngine().connection()
   const loops = [all(connection), all(connection)]
   closed(connection, cause.peerReset, 0, 0)
   for (const loop of loops) await expect(loop).rejects.toMatchObject({ code: 'ECONNRESET' })
@@ -112,7 +112,7 @@ const MOST_PER_TURN = 64 * 64
 
 describe('100,000 packets', () => {
   test('are taken in pieces: the event loop is never blocked for longer than by a batch', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const taken: Buffer[] = []
     const loop = (async () => {
       for await (const one of connection) taken.push(one)
@@ -133,7 +133,7 @@ describe('100,000 packets', () => {
   })
 
   test('that were held go to a listener in pieces too', async () => {
-    const connection = new FakeHost().connection().pause()
+    const connection = new FakeEngine().connection().pause()
     const taken: string[] = []
     connection.on('packet', (one) => taken.push(one.toString()))
     for (let count = 0; count < 100_000; count++) deliver(connection, packet(String(count)))
@@ -151,8 +151,8 @@ describe('100,000 packets', () => {
   })
 
   test('of one connection do not hold up another one', async () => {
-    const host = new FakeHost()
-    const [busy, other] = [host.connection(), host.connection()]
+    const engine = new FakeEngine()
+    const [busy, other] = [engine.connection(), engine.connection()]
     let taken = 0
     void (async () => {
       for await (const one of busy) taken += one.length
@@ -168,7 +168,7 @@ describe('100,000 packets', () => {
 
   test('cost no more for each than a few do: half a million come in time', { timeout: 60_000 }, async () => {
     // With a list of which the first is taken out by moving all others, this would take several minutes.
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const loop = all(connection)
     const one = packet('x')
     for (let count = 0; count < 500_000; count++) deliver(connection, one)
@@ -179,7 +179,7 @@ describe('100,000 packets', () => {
 
 describe('an iteration that rests', () => {
   test("does not hold back 'close'; the packets stay with it", async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('end', () => seen.push('end'))
     connection.on('close', (info) => seen.push(`close ${info.discardedBytes}`))
@@ -196,7 +196,7 @@ describe('an iteration that rests', () => {
   })
 
   test('gets the error behind the packets that it had not taken', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const iterator = connection[Symbol.asyncIterator]()
     give(connection, '1', '2')
     closed(connection, cause.peerReset, 0, 0)
@@ -208,7 +208,7 @@ describe('an iteration that rests', () => {
   })
 
   test("has its packets before 'close' while it goes on", async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('close', () => seen.push('close'))
     const loop = (async () => {
@@ -223,7 +223,7 @@ describe('an iteration that rests', () => {
   })
 
   test("has the last packet before 'close' too", async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('close', () => seen.push('close'))
     const loop = (async () => {
@@ -236,7 +236,7 @@ describe('an iteration that rests', () => {
   })
 
   test('holds back the end of the peer, so that answers can still be sent', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('end', () => seen.push('end'))
     const loop = (async () => {
@@ -259,7 +259,7 @@ describe('an iteration that rests', () => {
   })
 
   test('or works on the last packet holds back the end of the peer too', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('end', () => seen.push('end'))
     const loop = (async () => {
@@ -274,7 +274,7 @@ describe('an iteration that rests', () => {
   })
 
   test('yields to a listener that comes later, and goes on when it asks again', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const iterator = connection[Symbol.asyncIterator]()
     give(connection, '1', '2')
     expect(await iterator.next()).toEqual(value('1'))
@@ -291,12 +291,12 @@ describe('an iteration that rests', () => {
   })
 
   test('waits longer than the end of everything', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const iterator = connection[Symbol.asyncIterator]()
     give(connection, '1', '2')
     connection.pause()
     closed(connection, cause.serverClosing, 0, 0)
-    giveUp(connection)
+    abandonPendingData(connection)
     expect(connection.state).toBe('closed')
     expect(await iterator.next()).toEqual(value('1'))
     expect(await iterator.next()).toEqual(value('2'))
@@ -304,7 +304,7 @@ describe('an iteration that rests', () => {
   })
 
   test('loses its packets when this side destroys the connection', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const iterator = connection[Symbol.asyncIterator]()
     give(connection, '1', '2')
     expect(await iterator.next()).toEqual(value('1'))
@@ -317,11 +317,11 @@ describe('an iteration that rests', () => {
   test('and is forgotten holds nothing back', async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
-    const host = new FakeHost()
-    const connection = host.connection()
+    const engine = new FakeEngine()
+    const connection = engine.connection()
     const seen: string[] = []
-    host.owner.on('packet', (one) => seen.push(one.toString()))
-    host.owner.on('end', () => seen.push('end'))
+    engine.owner.on('packet', (one) => seen.push(one.toString()))
+    engine.owner.on('end', () => seen.push('end'))
     const takeOne = async (): Promise<string | undefined> =>
       (await connection[Symbol.asyncIterator]().next()).value?.toString()
     const waiting = takeOne()
@@ -340,7 +340,7 @@ describe('an iteration that rests', () => {
 
 describe('a large packet', () => {
   test('keeps its place between the packets of an iteration that rests when the connection closes', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const seen: string[] = []
     connection.on('close', () => seen.push('close'))
     const read = async (stream: AsyncIterable<Buffer>): Promise<void> => {
@@ -364,7 +364,7 @@ describe('a large packet', () => {
   })
 
   test('is not handed over when the connection closed before it was complete', async () => {
-    const connection = new FakeHost().connection().pause()
+    const connection = new FakeEngine().connection().pause()
     const seen: string[] = []
     connection.on('packet', (one) => seen.push(one.toString()))
     connection.on('stream', () => seen.push('stream'))
@@ -379,7 +379,7 @@ describe('a large packet', () => {
   })
 
   test('that nobody listens for does not keep an iteration from its end', async () => {
-    const connection = new FakeHost().connection()
+    const connection = new FakeEngine().connection()
     const loop = all(connection)
     give(connection, '1')
     streamBegins(connection, 5)

@@ -5,7 +5,7 @@ import { readReconnect, type ReconnectPlan } from '../../lib/endpoint/read_optio
 import { deliver } from '../../lib/connection/receive.js'
 import { ReconnectingConnection, retryDelay } from '../../lib/endpoint/reconnecting.js'
 import { cause } from '../../lib/native/protocol.js'
-import { FakeHost } from '../helpers/fake_host.js'
+import { FakeEngine } from '../helpers/fake_engine.js'
 
 const plan = (options: object = {}): ReconnectPlan => {
   const made = readReconnect({ jitter: 0, minDelay: 100, ...options })
@@ -15,14 +15,14 @@ const plan = (options: object = {}): ReconnectPlan => {
 
 /** Connects as the script says: true is a connection, an error a failure. The last word is repeated. */
 function begin(script: (true | Error)[], options: object = {}, signal?: AbortSignal) {
-  const host = new FakeHost()
+  const engine = new FakeEngine()
   const made: Connection[] = []
   let turn = 0
   const link = new ReconnectingConnection(
     () => {
       const word = script[Math.min(turn++, script.length - 1)]
       if (word !== true) return Promise.reject(word ?? new Error('no script'))
-      const connection = host.connection({}, false)
+      const connection = engine.connection({}, false)
       made.push(connection)
       return Promise.resolve(connection)
     },

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { Submission } from '../../lib/native/submission.js'
 import { op, outcome } from '../../lib/native/protocol.js'
-import { FakeEngine, nextTick } from '../helpers/fake_host.js'
+import { FakeNativeEngine, nextTick } from '../helpers/fake_engine.js'
 
 const THRESHOLD = 1024
 
 function setUp(operations?: number, payloadBytes?: number) {
-  const engine = new FakeEngine(operations, payloadBytes)
+  const engine = new FakeNativeEngine(operations, payloadBytes)
   const submission = new Submission(engine)
   const send = (slot: number, data: string | Uint8Array, token = 0): void => {
     const size = Buffer.byteLength(data)
@@ -16,7 +16,7 @@ function setUp(operations?: number, payloadBytes?: number) {
   return { engine, submission, send }
 }
 
-const payloads = (engine: FakeEngine): string[] => engine.operations.map(({ payload }) => String(payload))
+const payloads = (engine: FakeNativeEngine): string[] => engine.operations.map(({ payload }) => String(payload))
 
 test('everything of a tick crosses in one call, in order', async () => {
   const { engine, submission, send } = setUp()
@@ -126,16 +126,16 @@ describe('tokens', () => {
     const { submission } = setUp()
     const answers: string[] = []
     let told = 0
-    const teller = { _told: () => told++ }
+    const teller = { _sendReported: () => told++ }
     const first = submission.token((answer) => answers.push(`first ${answer}`), teller)
     const second = submission.token((answer) => answers.push(`second ${answer}`), teller)
     expect(first).not.toBe(0)
     expect(second).not.toBe(first)
-    submission.settle(second, outcome.dropped)
-    submission.settle(second, outcome.sent)
+    submission.complete(second, outcome.dropped)
+    submission.complete(second, outcome.sent)
     expect(answers).toEqual(['second dropped'])
     expect(submission.token((answer) => answers.push(`third ${answer}`), teller)).toBe(second)
-    submission.settle(first, outcome.sent)
+    submission.complete(first, outcome.sent)
     submission.end()
     expect(answers).toEqual(['second dropped', 'first sent', 'third closed'])
     expect(told).toBe(3)
@@ -152,7 +152,7 @@ describe('tokens', () => {
 
   test('an unknown one is a clean miss', () => {
     const { submission } = setUp()
-    submission.settle(0, outcome.sent)
-    submission.settle(99, outcome.sent)
+    submission.complete(0, outcome.sent)
+    submission.complete(99, outcome.sent)
   })
 })

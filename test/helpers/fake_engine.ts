@@ -3,7 +3,7 @@
 import { EventEmitter } from 'node:events'
 import { AddressTable } from '../../lib/native/addresses.js'
 import { Connection, type ConnectionOwnerEvents } from '../../lib/connection/connection.js'
-import type { ConnectionHost } from '../../lib/connection/state.js'
+import type { ConnectionEngine } from '../../lib/connection/state.js'
 import type { Emitter } from '../../lib/common/emitter.js'
 import { GroupTable } from '../../lib/connection/groups.js'
 import type { NativeFiles } from '../../lib/transfer/native_files.js'
@@ -30,7 +30,7 @@ export interface Operation {
 const names = new Map<number, string>(Object.entries(op).map(([name, number]) => [number, name]))
 
 /** The native side of a submission: keeps everything that it is given. */
-export class FakeEngine implements SubmissionEngine {
+export class FakeNativeEngine implements SubmissionEngine {
   readonly submitControl: Uint32Array
   readonly submitPayload: Uint8Array
   /** One list of operations for each call. */
@@ -67,16 +67,16 @@ export class FakeEngine implements SubmissionEngine {
   }
 }
 
-/** A host whose native queue is what a test says. */
-export class FakeHost implements ConnectionHost {
-  readonly engine: FakeEngine
+/** An engine whose native queue is what a test says. */
+export class FakeEngine implements ConnectionEngine {
+  readonly native: FakeNativeEngine
   readonly transfers = new FileTransfers({ active: 0 } as unknown as NativeFiles)
   readonly isStopping = false
   readonly context = undefined
   readonly submission: Submission
   readonly addresses = new AddressTable()
   readonly groups = new GroupTable()
-  readonly lingering = new Set<Connection>()
+  readonly awaitingReports = new Set<Connection>()
   readonly owner = new EventEmitter() as unknown as Emitter<ConnectionOwnerEvents>
   readonly profiles: Profile[] = []
   /** What native code has to send. */
@@ -86,9 +86,9 @@ export class FakeHost implements ConnectionHost {
   questions = 0
   #slots = 0
 
-  constructor(engine = new FakeEngine()) {
-    this.engine = engine
-    this.submission = new Submission(engine)
+  constructor(native = new FakeNativeEngine()) {
+    this.native = native
+    this.submission = new Submission(native)
   }
 
   queued(): number {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { framing } from '../../lib/packets/framing.js'
-import { checkContent, checkSize, sendRules } from '../../lib/packets/send_rules.js'
+import { checkEncodable, checkSize, sendRules } from '../../lib/packets/send_rules.js'
 
 test.each([
   ['one byte', framing.lengthField({ bytes: 1 }), 0, 255],
@@ -37,20 +37,20 @@ describe('a header that stays in the packet', () => {
     ['little', Buffer.from([3, 0, 9, 9, 9])]
   ] as const)('has to say the right length (%s-endian)', (endian, good) => {
     const rules = sendRules(framing.lengthField({ bytes: 2, endian, strip: 0 }))
-    checkContent(rules, good)
+    checkEncodable(rules, good)
     const bad = Buffer.from(good)
     bad[0] = 1 + (bad[0] ?? 0)
     expect(() => {
-      checkContent(rules, bad)
+      checkEncodable(rules, bad)
     }).toThrow(expect.objectContaining({ code: 'ERR_IOCP_PACKET_CONTENT' }))
   })
 
   test('may be stripped in part', () => {
     // Frame: AA | 00 02 | payload of 2; the first two bytes are stripped, so the packet begins with 02.
     const rules = sendRules(framing.lengthField({ offset: 1, bytes: 2, strip: 2 }))
-    checkContent(rules, Buffer.from([2, 9, 9]))
+    checkEncodable(rules, Buffer.from([2, 9, 9]))
     expect(() => {
-      checkContent(rules, Buffer.from([3, 9, 9]))
+      checkEncodable(rules, Buffer.from([3, 9, 9]))
     }).toThrow(/another length/)
   })
 })
@@ -91,7 +91,7 @@ describe('types that are reserved for files', () => {
   const typed = framing.lengthField({ typeByte: true, maxPacket: 100, streamAbove: 50 })
   const code = (rules: ReturnType<typeof sendRules>, payload: Buffer): unknown => {
     try {
-      checkContent(rules, payload)
+      checkEncodable(rules, payload)
     } catch (error) {
       return (error as { code?: unknown }).code
     }

@@ -69,13 +69,13 @@ describe('OptionReader', () => {
     expect(reader.oneOf('o', ['a', 'b'], 'b')).toBe('b')
     expect(reader.text('t')).toBeUndefined()
     expect(reader.callback('f')).toBeUndefined()
-    reader.done()
+    reader.rejectUnknown()
   })
 
   test('an undefined option is one that is not there', () => {
     const reader = new OptionReader({ n: undefined, unknown: undefined }, '')
     expect(reader.integer('n', any, 7)).toBe(7)
-    reader.done()
+    reader.rejectUnknown()
   })
 
   test.each([
@@ -98,7 +98,7 @@ describe('OptionReader', () => {
     const reader = new OptionReader({ maxPackets: 1 }, 'framing')
     reader.integer('maxPacket', any, 0)
     expect(() => {
-      reader.done()
+      reader.rejectUnknown()
     }).toThrow("There is no option 'framing.maxPackets'; known are maxPacket")
   })
 

@@ -1,7 +1,7 @@
 import { EventEmitter, on, once } from 'node:events'
 import { expect, test } from 'vitest'
 import { LazyEmitter } from '../../lib/common/emitter.js'
-import { FakeHost } from '../helpers/fake_host.js'
+import { FakeEngine } from '../helpers/fake_engine.js'
 
 interface Events {
   one: [number]
@@ -65,7 +65,7 @@ test('works with events.on', async () => {
 })
 
 test('a connection has no state of an emitter until somebody listens', () => {
-  const connection = new FakeHost().connection()
+  const connection = new FakeEngine().connection()
   connection.emit('end')
   connection.listenerCount('packet')
   connection.send('x')

@@ -3,12 +3,12 @@ import type { Connection } from '../../lib/connection/connection.js'
 import { IocpError } from '../../lib/common/errors.js'
 import type { Attempt } from '../../lib/engine/engine.js'
 import { readProfile, readTarget } from '../../lib/endpoint/read_options.js'
-import { race, type ConnectingHost } from '../../lib/engine/happy_eyeballs.js'
-import { FakeHost } from '../helpers/fake_host.js'
+import { race, type Connector } from '../../lib/engine/happy_eyeballs.js'
+import { FakeEngine } from '../helpers/fake_engine.js'
 import { never } from '../helpers/servers.js'
 import { interleave, resolveHost, type HostTarget } from '../../lib/engine/resolve.js'
 
-class Host implements ConnectingHost {
+class FakeConnector implements Connector {
   isStopping = false
   readonly attempts: { address: string; attempt: Attempt; cancelled: boolean }[] = []
 
@@ -33,15 +33,15 @@ class Host implements ConnectingHost {
 
 const six = (address: string): HostTarget => ({ address, family: 6 })
 const four = (address: string): HostTarget => ({ address, family: 4 })
-const connection: Connection = new FakeHost().connection()
+const connection: Connection = new FakeEngine().connection()
 
 function begin(addresses: HostTarget[], options: object = {}) {
-  const host = new Host()
+  const connector = new FakeConnector()
   const target = readTarget({ port: 80, host: 'example', lookup: () => Promise.resolve(addresses), ...options })
-  const result = race(host, target, readProfile({}))
+  const result = race(connector, target, readProfile({}))
   // A rejection that a test looks at later is not an unhandled one.
   result.catch(() => undefined)
-  return { host, result }
+  return { connector, result }
 }
 
 beforeEach(() => {
@@ -55,52 +55,52 @@ afterEach(() => {
 const turn = (milliseconds = 0) => vi.advanceTimersByTimeAsync(milliseconds)
 
 test('the first address is tried at once, the next after the delay, and the first answer wins', async () => {
-  const { host, result } = begin([six('::1'), four('1.1.1.1')])
+  const { connector, result } = begin([six('::1'), four('1.1.1.1')])
   await turn()
-  expect(host.addresses).toEqual(['::1'])
+  expect(connector.addresses).toEqual(['::1'])
   await turn(249)
-  expect(host.addresses).toEqual(['::1'])
+  expect(connector.addresses).toEqual(['::1'])
   await turn(1)
-  expect(host.addresses).toEqual(['::1', '1.1.1.1'])
-  host.attempts[1]?.attempt.connected(connection)
+  expect(connector.addresses).toEqual(['::1', '1.1.1.1'])
+  connector.attempts[1]?.attempt.connected(connection)
   expect(await result).toBe(connection)
-  expect(host.attempts.map(({ cancelled }) => cancelled)).toEqual([true, false])
+  expect(connector.attempts.map(({ cancelled }) => cancelled)).toEqual([true, false])
 })
 
 test('a failure does not wait for the delay', async () => {
-  const { host, result } = begin([six('::1'), four('1.1.1.1'), six('::2')])
+  const { connector, result } = begin([six('::1'), four('1.1.1.1'), six('::2')])
   await turn()
-  host.attempts[0]?.attempt.failed(10_061)
-  expect(host.addresses).toEqual(['::1', '1.1.1.1'])
+  connector.attempts[0]?.attempt.failed(10_061)
+  expect(connector.addresses).toEqual(['::1', '1.1.1.1'])
   await turn(250)
-  expect(host.addresses).toEqual(['::1', '1.1.1.1', '::2'])
-  host.attempts[2]?.attempt.connected(connection)
+  expect(connector.addresses).toEqual(['::1', '1.1.1.1', '::2'])
+  connector.attempts[2]?.attempt.connected(connection)
   expect(await result).toBe(connection)
 })
 
 test('an answer that comes when it is over changes nothing', async () => {
-  const { host, result } = begin([six('::1'), four('1.1.1.1')])
+  const { connector, result } = begin([six('::1'), four('1.1.1.1')])
   await turn(250)
-  host.attempts[0]?.attempt.connected(connection)
-  host.attempts[1]?.attempt.failed(10_061)
+  connector.attempts[0]?.attempt.connected(connection)
+  connector.attempts[1]?.attempt.failed(10_061)
   expect(await result).toBe(connection)
   await turn(100_000)
-  expect(host.attempts).toHaveLength(2)
+  expect(connector.attempts).toHaveLength(2)
 })
 
 describe('failures', () => {
   test('of one address are that error', async () => {
-    const { host, result } = begin([four('1.1.1.1')])
+    const { connector, result } = begin([four('1.1.1.1')])
     await turn()
-    host.attempts[0]?.attempt.failed(10_061)
+    connector.attempts[0]?.attempt.failed(10_061)
     await expect(result).rejects.toMatchObject({ code: 'ECONNREFUSED', address: '1.1.1.1', port: 80, winCode: 10_061 })
   })
 
   test('of several addresses are one error with all of them', async () => {
-    const { host, result } = begin([six('::1'), four('1.1.1.1')])
+    const { connector, result } = begin([six('::1'), four('1.1.1.1')])
     await turn()
-    host.attempts[0]?.attempt.failed(10_060)
-    host.attempts[1]?.attempt.failed(10_061)
+    connector.attempts[0]?.attempt.failed(10_060)
+    connector.attempts[1]?.attempt.failed(10_061)
     await expect(result).rejects.toMatchObject({
       name: 'IocpAttemptsError',
       code: 'ERR_IOCP_ATTEMPTS',
@@ -109,18 +109,18 @@ describe('failures', () => {
   })
 
   test('that come at once count too', async () => {
-    const { host, result } = begin([four('9.9.9.9'), four('1.1.1.1')])
+    const { connector, result } = begin([four('9.9.9.9'), four('1.1.1.1')])
     await turn()
-    expect(host.addresses).toEqual(['1.1.1.1'])
-    host.attempts[0]?.attempt.connected(connection)
+    expect(connector.addresses).toEqual(['1.1.1.1'])
+    connector.attempts[0]?.attempt.connected(connection)
     expect(await result).toBe(connection)
     await expect(begin([four('9.9.9.9')]).result).rejects.toMatchObject({ code: 'EINVAL' })
   })
 
   test('for want of a local port say so', async () => {
-    const { host, result } = begin([four('1.1.1.1')])
+    const { connector, result } = begin([four('1.1.1.1')])
     await turn()
-    host.attempts[0]?.attempt.failed(10_048)
+    connector.attempts[0]?.attempt.failed(10_048)
     await expect(result).rejects.toThrow(/all local ports.*localAddress/)
   })
 
@@ -137,52 +137,52 @@ describe('failures', () => {
 
 describe('giving up', () => {
   test('after the timeout, which includes the name', async () => {
-    const { host, result } = begin([], { lookup: never, timeout: 1000 })
+    const { connector, result } = begin([], { lookup: never, timeout: 1000 })
     await turn(1000)
     await expect(result).rejects.toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect', port: 80 })
-    expect(host.attempts).toEqual([])
+    expect(connector.attempts).toEqual([])
   })
 
   test('after the timeout cancels what is under way', async () => {
-    const { host, result } = begin([four('1.1.1.1')], { timeout: 1000 })
+    const { connector, result } = begin([four('1.1.1.1')], { timeout: 1000 })
     await turn(1000)
     await expect(result).rejects.toMatchObject({ code: 'ETIMEDOUT' })
-    expect(host.attempts[0]?.cancelled).toBe(true)
+    expect(connector.attempts[0]?.cancelled).toBe(true)
   })
 
   test('when the client closes', async () => {
-    const { host, result } = begin([four('1.1.1.1'), six('::1')])
+    const { connector, result } = begin([four('1.1.1.1'), six('::1')])
     await turn()
-    host.isStopping = true
-    host.attempts[0]?.attempt.failed(10_061)
+    connector.isStopping = true
+    connector.attempts[0]?.attempt.failed(10_061)
     await expect(result).rejects.toMatchObject({ code: 'ERR_IOCP_CLOSING' })
-    expect(host.attempts).toHaveLength(1)
+    expect(connector.attempts).toHaveLength(1)
   })
 
   test('by a signal, with its reason', async () => {
     const abort = new AbortController()
-    const { host, result } = begin([four('1.1.1.1')], { signal: abort.signal })
+    const { connector, result } = begin([four('1.1.1.1')], { signal: abort.signal })
     await turn()
     const reason = new Error('enough')
     abort.abort(reason)
     await expect(result).rejects.toBe(reason)
-    expect(host.attempts[0]?.cancelled).toBe(true)
+    expect(connector.attempts[0]?.cancelled).toBe(true)
   })
 
   test('by a signal that was aborted before', async () => {
-    const { host, result } = begin([four('1.1.1.1')], { signal: AbortSignal.abort() })
+    const { connector, result } = begin([four('1.1.1.1')], { signal: AbortSignal.abort() })
     await expect(result).rejects.toMatchObject({ name: 'AbortError' })
-    expect(host.attempts).toEqual([])
+    expect(connector.attempts).toEqual([])
   })
 
   test('a signal has no effect on the connection', async () => {
     const abort = new AbortController()
-    const { host, result } = begin([four('1.1.1.1')], { signal: abort.signal })
+    const { connector, result } = begin([four('1.1.1.1')], { signal: abort.signal })
     await turn()
-    host.attempts[0]?.attempt.connected(connection)
+    connector.attempts[0]?.attempt.connected(connection)
     abort.abort()
     expect(await result).toBe(connection)
-    expect(host.attempts[0]?.cancelled).toBe(false)
+    expect(connector.attempts[0]?.cancelled).toBe(false)
   })
 })
 
