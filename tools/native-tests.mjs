@@ -102,15 +102,15 @@ function showFailures(xml) {
     if (body.includes('test_case_success="true"')) continue
     const lines = [...body.matchAll(/<(Expression|Exception|Message)\b([^>]*)>([\s\S]*?)<\/\1>/g)]
       .filter(([, , attributes]) => !attributes.includes('success="true"'))
-      .map(([, , attributes, inner]) => `${placeOf(attributes)}: ${textOf(inner)}`)
-    const more = lines.length > MOST_LINES ? `\n… and ${lines.length - MOST_LINES} more` : ''
+      .map(([, , attributes, inner]) => `${placeOf(attributes)} ${textOf(inner.replace('</Original>', ' is '))}`.trim())
+    const more = lines.length > MOST_LINES ? `  … and ${lines.length - MOST_LINES} more\n` : ''
     const shown = lines.slice(0, MOST_LINES).map((line) => `  ${line}\n`)
     process.stderr.write(`--- ${attribute(head, 'name')} (${placeOf(head)})\n${shown.join('')}${more}`)
   }
 }
 
 const attribute = (attributes, name) => plain(new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1] ?? '')
-const placeOf = (attributes) => `${attribute(attributes, 'filename')}:${attribute(attributes, 'line')}`
+const placeOf = (attributes) => ['filename', 'line'].map((name) => attribute(attributes, name)).join(':').replace(/^:$/, '')
 /** What stands between the tags, on one line. */
 const textOf = (xml) => plain(xml.replaceAll(/<[^>]*>/g, ' ').replaceAll(/\s+/g, ' ').trim()).slice(0, 300)
 const entities = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
