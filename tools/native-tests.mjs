@@ -8,7 +8,7 @@ import { addCounts, noCounts, showCounts } from './lib/counts.mjs'
 import { filesBelow, readIfThere } from './lib/files.mjs'
 import { findClang, findProgram, needDebian } from './lib/install.mjs'
 import { withLock } from './lib/lock.mjs'
-import { inCache, isWindows, root } from './lib/paths.mjs'
+import { fromRoot, inCache, isWindows, root } from './lib/paths.mjs'
 import { isMain, main, say, start, Stop } from './lib/run.mjs'
 
 const common = ['-std=c++17', '-O1', '-g', '-Wall', '-Wextra', '-Inative']
@@ -26,9 +26,8 @@ const variants = isWindows
  * of those to run, and options of doctest.
  */
 export async function nativeTests(words = []) {
-  const names = words.filter((word) => !word.startsWith('-')).map((word) => `*${word}*`)
   const options = words.filter((word) => word.startsWith('-'))
-  if (names.length > 0) options.push(`--test-case=${names.join(',')}`)
+  options.push(...chosenBy(words.filter((word) => !word.startsWith('-'))))
   const compiler = await findCompiler()
   if (compiler === undefined) {
     say('native unit tests: skipped, no clang++ or g++ with doctest (set DOCTEST_INCLUDE to its folder)')
@@ -49,6 +48,17 @@ export async function nativeTests(words = []) {
     addCounts(total, counts)
   }
   return total
+}
+
+/** Options of doctest for cases with these words in their names; where there are none, for all of the files that have the words. */
+function chosenBy(words) {
+  if (words.length === 0) return []
+  const files = filesBelow('test/native', '.cc').map((file) => ({ file, text: fs.readFileSync(fromRoot(file), 'utf8') }))
+  const isNamed = ({ text }) => [...text.matchAll(/TEST_CASE\w*\("([^"]*)/g)].some(([, name]) => words.some((word) => name.includes(word)))
+  if (files.some(isNamed)) return [`--test-case=${words.map((word) => `*${word}*`).join(',')}`]
+  const having = files.filter(({ file, text }) => words.some((word) => file.includes(word) || text.includes(word)))
+  if (having.length === 0) throw new Stop(`nothing in test/native has ${words.join(' or ')}`)
+  return [`--source-file=${having.map(({ file }) => `*${path.basename(file)}`).join(',')}`]
 }
 
 async function findCompiler() {
