@@ -1,6 +1,6 @@
 #pragma once
 // The vocabulary of the boundary: what a batch tells JavaScript (records) and what a submission asks
-// for (operations). lib/batch.ts and lib/submission.ts speak the same words; a test compares both lists.
+// for (operations). lib/native/protocol.ts has the same words; a test compares both lists.
 #include <cstddef>
 #include <cstdint>
 

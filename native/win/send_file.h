@@ -45,7 +45,7 @@ struct SendFileOptions {
   uint64_t bytes_per_second = 0;  // 0: as fast as it goes
 };
 
-// How a file's way has ended. The numbers are part of the boundary (lib/vocabulary.ts).
+// How a file's way has ended. The numbers are part of the boundary (lib/native/protocol.ts).
 enum class FileOutcome : uint32_t { complete = 0, cancelled = 1, failed = 2, excess = 3 };
 
 class SendFile final : public SendOwner, private DiskWork {
