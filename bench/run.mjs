@@ -39,7 +39,9 @@ await main(async () => {
   await openPlace()
   const entries = []
   try {
-    const words = isWhole ? [...new Set([...defaultPeers, ...chosen.flatMap((one) => one.peers ?? [])])] : values.peers.split(',')
+    const words = isWhole
+      ? [...new Set([...defaultPeers, ...chosen.flatMap((one) => one.peers ?? [])])]
+      : values.peers.split(',')
     const peers = await makePeers(words.filter((word) => !isWhole || chosen.some((one) => takesPart(word, one))))
     for (const one of chosen) {
       const taking = peers.filter(({ name }) => takesPart(name, one, !isWhole))

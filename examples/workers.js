@@ -1,8 +1,8 @@
 // Passwords are checked by workers: while they compute, the main thread and all other packets go on.
 //   node examples/workers.js
-import { isMainThread } from 'node:worker_threads'
 import { scryptSync } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import { connect, createServer, framing } from 'iocp'
 import { defineJobs } from 'iocp/worker'
 

@@ -3,34 +3,15 @@
 
 export type { Emitter, EventMap, Listener } from './common/emitter.js'
 export {
+  errorCodes,
   IocpAttemptsError,
   IocpError,
-  IocpFrameError,
-  errorCodes,
   type IocpErrorCode,
-  type IocpErrorDetails
+  type IocpErrorDetails,
+  IocpFrameError
 } from './common/errors.js'
 export type { Duration, Size } from './common/option_reader.js'
 export type { Path } from './common/paths.js'
-export { setAddonPath } from './native/addon.js'
-export { hostAddresses, type HostAddress, type SocketAddress } from './native/addresses.js'
-export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
-export type { SendCallback, SendOutcome } from './native/submission.js'
-export {
-  framing,
-  type DelimiterOptions,
-  type FixedOptions,
-  type Framing,
-  type FramingOption,
-  type HpSocketPackOptions,
-  type LengthFieldOptions,
-  type LineOptions,
-  type PacketLimits,
-  type StreamLimits
-} from './packets/framing.js'
-export { PacketReader, type Endian, type StringEnd } from './packets/reader.js'
-export type { PacketStream } from './packets/stream.js'
-export { PacketWriter, iocpsPackage } from './packets/writer.js'
 export type { CloseCause, CloseInfo } from './connection/close_info.js'
 export type {
   Connection,
@@ -42,23 +23,16 @@ export type {
 export type {
   AcceptOptions,
   FileOffer,
-  ReceiveFileOptions,
   ReceivedFile,
+  ReceiveFileOptions,
   SendFileOptions,
   SentFile,
   TransferOptions,
   TransferProgress
 } from './connection/file_types.js'
 export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
-export type { BroadcastFileResult } from './transfer/outgoing_file.js'
-export { pruneParts, type PruneOptions } from './transfer/partial_files.js'
-export type { Lookup } from './engine/connect_target.js'
-export type { CloseReport } from './engine/engine.js'
-export type { JobPriority, RunOptions, WorkersOptions } from './jobs/options.js'
-export type { WorkerExitInfo } from './jobs/worker_pool.js'
-export type { Workers } from './jobs/workers.js'
 export type { BroadcastResult } from './endpoint/broadcast.js'
-export { connect, createClient, type Client } from './endpoint/client.js'
+export { type Client, connect, createClient } from './endpoint/client.js'
 export type {
   BroadcastOptions,
   CloseOptions,
@@ -78,3 +52,29 @@ export type {
 } from './endpoint/options.js'
 export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './endpoint/reconnecting.js'
 export { createServer, type Server, type ServerEvents } from './endpoint/server.js'
+export type { Lookup } from './engine/connect_target.js'
+export type { CloseReport } from './engine/engine.js'
+export type { JobPriority, RunOptions, WorkersOptions } from './jobs/options.js'
+export type { WorkerExitInfo } from './jobs/worker_pool.js'
+export type { Workers } from './jobs/workers.js'
+export { setAddonPath } from './native/addon.js'
+export { type HostAddress, hostAddresses, type SocketAddress } from './native/addresses.js'
+export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
+export type { SendCallback, SendOutcome } from './native/submission.js'
+export {
+  type DelimiterOptions,
+  type FixedOptions,
+  type Framing,
+  framing,
+  type FramingOption,
+  type HpSocketPackOptions,
+  type LengthFieldOptions,
+  type LineOptions,
+  type PacketLimits,
+  type StreamLimits
+} from './packets/framing.js'
+export { type Endian, PacketReader, type StringEnd } from './packets/reader.js'
+export type { PacketStream } from './packets/stream.js'
+export { iocpsPackage, PacketWriter } from './packets/writer.js'
+export type { BroadcastFileResult } from './transfer/outgoing_file.js'
+export { type PruneOptions, pruneParts } from './transfer/partial_files.js'

@@ -43,8 +43,11 @@ export interface JobModule<H> {
 }
 
 /** What a handler gives back, by its name. */
-export type JobResult<M extends JobModule<unknown>, K extends string & keyof M['handlers']> =
-  M['handlers'][K] extends (job: never) => infer R ? Awaited<R> : never
+export type JobResult<M extends JobModule<unknown>, K extends string & keyof M['handlers']> = M['handlers'][K] extends (
+  job: never
+) => infer R
+  ? Awaited<R>
+  : never
 
 /**
  * Says what the workers do. Call it once, while the module loads; elsewhere than in a worker it does nothing, so that

@@ -7,8 +7,8 @@ import { addCounts, noCounts, showCounts } from './lib/counts.mjs'
 import { needNodeModules } from './lib/install.mjs'
 import { root } from './lib/paths.mjs'
 import { npm, say, Stop } from './lib/run.mjs'
-import { needDebian13 } from './wine/debian13.mjs'
 import { checkWarnings } from './warnings.mjs'
+import { needDebian13 } from './wine/debian13.mjs'
 
 // Warnings are errors in everything that is compiled from here on.
 process.env.IOCP_WERROR = '1'

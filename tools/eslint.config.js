@@ -1,5 +1,6 @@
 import eslint from '@eslint/js'
 import { defineConfig } from 'eslint/config'
+import sortImports from 'eslint-plugin-simple-import-sort'
 import tseslint from 'typescript-eslint'
 import { root } from './lib/paths.mjs'
 
@@ -25,7 +26,11 @@ export default defineConfig(
         setTimeout: 'readonly'
       }
     },
+    plugins: { 'sort-imports': sortImports },
     rules: {
+      // Node's own, packages, the project's: each in the order of the alphabet.
+      'sort-imports/imports': ['error', { groups: [['^node:', '^@?\\w', '^\\.\\./', '^\\./']] }],
+      'sort-imports/exports': 'error',
       eqeqeq: 'error',
       'no-var': 'error',
       'prefer-const': 'error',

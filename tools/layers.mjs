@@ -42,7 +42,9 @@ const knownTo = (layer) => {
 export function problemsOfLayers(root = project) {
   const list = (folder) => {
     const base = path.join(root, folder)
-    return fs.existsSync(base) ? fs.readdirSync(base, { recursive: true }).map((name) => slashes(path.join(folder, name))) : []
+    return fs.existsSync(base)
+      ? fs.readdirSync(base, { recursive: true }).map((name) => slashes(path.join(folder, name)))
+      : []
   }
   const read = (file) => fs.readFileSync(path.join(root, file), 'utf8')
   const modules = list('lib').filter((file) => file.endsWith('.ts'))
@@ -51,7 +53,10 @@ export function problemsOfLayers(root = project) {
   const atRunTime = new Map()
   for (const file of modules) {
     const imports = importsOf(file, read(file))
-    atRunTime.set(file, imports.filter(({ isType }) => !isType).map(({ to }) => to))
+    atRunTime.set(
+      file,
+      imports.filter(({ isType }) => !isType).map(({ to }) => to)
+    )
     for (const { to } of imports) problems.push(...problemOf(file, 'imports', to))
   }
   for (const file of sources) for (const to of includesOf(read(file))) problems.push(...problemOf(file, 'includes', to))
@@ -63,7 +68,9 @@ function problemOf(file, verb, to) {
   if (from === undefined) return [`${file} lies in none of the folders that tools/layers.mjs lists.`]
   if (other !== undefined && knownTo(from).includes(other)) return []
   const known = [...knownTo(from).filter((layer) => layer !== from), 'itself'].join(', ')
-  return [`${file} ${verb} ${to}, but the layer ${from} does not know ${other ?? 'what is in no layer'}: it knows ${known}.`]
+  return [
+    `${file} ${verb} ${to}, but the layer ${from} does not know ${other ?? 'what is in no layer'}: it knows ${known}.`
+  ]
 }
 
 /** The project's own files that a module imports, and whether only for their types. */
@@ -74,10 +81,12 @@ function importsOf(file, text) {
     found.push({ to: path.posix.join(path.posix.dirname(file), specifier.text).replace(/\.js$/, '.ts'), isType })
   }
   const visit = (node) => {
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, isTypeOnly(node.importClause, node.importClause?.namedBindings))
+    if (ts.isImportDeclaration(node))
+      add(node.moduleSpecifier, isTypeOnly(node.importClause, node.importClause?.namedBindings))
     else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, isTypeOnly(node, node.exportClause))
     else if (ts.isImportTypeNode(node)) add(node.argument.literal, true)
-    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], false)
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      add(node.arguments[0], false)
     ts.forEachChild(node, visit)
   }
   visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest))
@@ -91,7 +100,8 @@ function isTypeOnly(clause, names) {
 }
 
 /** Native files name each other from native/ on. */
-const includesOf = (text) => [...text.matchAll(/^[ \t]*#[ \t]*include[ \t]+"([^"]+)"/gm)].map(([, name]) => `native/${name}`)
+const includesOf = (text) =>
+  [...text.matchAll(/^[ \t]*#[ \t]*include[ \t]+"([^"]+)"/gm)].map(([, name]) => `native/${name}`)
 
 /** One sentence for each circle that a walk along the imports comes upon. */
 function circles(imports) {
@@ -99,7 +109,8 @@ function circles(imports) {
   const done = new Set()
   const visit = (file, way) => {
     const at = way.indexOf(file)
-    if (at !== -1) found.push(`These import each other at run time, in a circle: ${[...way.slice(at), file].join(' -> ')}.`)
+    if (at !== -1)
+      found.push(`These import each other at run time, in a circle: ${[...way.slice(at), file].join(' -> ')}.`)
     if (at !== -1 || done.has(file)) return
     for (const to of imports.get(file) ?? []) visit(to, [...way, file])
     done.add(file)
@@ -108,9 +119,11 @@ function circles(imports) {
   return found
 }
 
-if (isMain(import.meta)) {
-  await main(() => {
-    const problems = problemsOfLayers()
-    if (problems.length > 0) throw new Stop(['folders know what they must not know, see tools/layers.mjs:', ...problems].join('\n  '))
-  })
+/** Fails with all of them. */
+export function checkLayers() {
+  const problems = problemsOfLayers()
+  if (problems.length === 0) return
+  throw new Stop(['folders know what they must not know, see tools/layers.mjs:', ...problems].join('\n  '))
 }
+
+if (isMain(import.meta)) await main(checkLayers)

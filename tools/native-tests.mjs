@@ -53,8 +53,12 @@ export async function nativeTests(words = []) {
 /** Options of doctest for cases with these words in their names; where there are none, for all of the files that have the words. */
 function chosenBy(words) {
   if (words.length === 0) return []
-  const files = filesBelow('test/native', '.cc').map((file) => ({ file, text: fs.readFileSync(fromRoot(file), 'utf8') }))
-  const isNamed = ({ text }) => [...text.matchAll(/TEST_CASE\w*\("([^"]*)/g)].some(([, name]) => words.some((word) => name.includes(word)))
+  const files = filesBelow('test/native', '.cc').map((file) => ({
+    file,
+    text: fs.readFileSync(fromRoot(file), 'utf8')
+  }))
+  const isNamed = ({ text }) =>
+    [...text.matchAll(/TEST_CASE\w*\("([^"]*)/g)].some(([, name]) => words.some((word) => name.includes(word)))
   if (files.some(isNamed)) return [`--test-case=${words.map((word) => `*${word}*`).join(',')}`]
   const having = files.filter(({ file, text }) => words.some((word) => file.includes(word) || text.includes(word)))
   if (having.length === 0) throw new Stop(`nothing in test/native has ${words.join(' or ')}`)
@@ -120,9 +124,19 @@ function showFailures(xml) {
 }
 
 const attribute = (attributes, name) => plain(new RegExp(`\\b${name}="([^"]*)"`).exec(attributes)?.[1] ?? '')
-const placeOf = (attributes) => ['filename', 'line'].map((name) => attribute(attributes, name)).join(':').replace(/^:$/, '')
+const placeOf = (attributes) =>
+  ['filename', 'line']
+    .map((name) => attribute(attributes, name))
+    .join(':')
+    .replace(/^:$/, '')
 /** What stands between the tags, on one line. */
-const textOf = (xml) => plain(xml.replaceAll(/<[^>]*>/g, ' ').replaceAll(/\s+/g, ' ').trim()).slice(0, 300)
+const textOf = (xml) =>
+  plain(
+    xml
+      .replaceAll(/<[^>]*>/g, ' ')
+      .replaceAll(/\s+/g, ' ')
+      .trim()
+  ).slice(0, 300)
 const entities = { lt: '<', gt: '>', quot: '"', apos: "'", amp: '&' }
 const plain = (text) => text.replaceAll(/&(lt|gt|quot|apos|amp);/g, (_, name) => entities[name])
 

@@ -39,7 +39,9 @@ export const prebuildIsFresh = () => prebuildRecord()?.sources === sourcesDigest
 export function compilerName() {
   const triple = 'x86_64-w64-mingw32'
   const gcc = capture(`${triple}-gcc-posix`, ['--version'])?.split('\n')[0].replace(/^\S+ /, '')
-  const ld = capture(`${triple}-ld`, ['--version'])?.split('\n')[0].replace(/^GNU ld /, '')
+  const ld = capture(`${triple}-ld`, ['--version'])
+    ?.split('\n')[0]
+    .replace(/^GNU ld /, '')
   const probe = ['-E', '-P', '-include', '_mingw.h', '-x', 'c', '-']
   const input = '__MINGW64_VERSION_MAJOR.__MINGW64_VERSION_MINOR.__MINGW64_VERSION_BUGFIX'
   const runtime = capture(`${triple}-gcc-posix`, probe, { input, stdio: ['pipe', 'pipe', 'ignore'] })

@@ -18,7 +18,10 @@ export function checkSources({ write = false } = {}) {
   const [, , found] = list.exec(text)
   if (found === wanted) return
   if (!write) throw new Stop('binding.gyp does not list exactly the files native/**/*.cc: run `npm run sources`')
-  fs.writeFileSync(file, text.replace(list, (_, head, __, tail) => head + wanted + tail))
+  fs.writeFileSync(
+    file,
+    text.replace(list, (_, head, __, tail) => head + wanted + tail)
+  )
   say('binding.gyp: wrote the list of sources')
 }
 

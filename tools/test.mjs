@@ -97,7 +97,10 @@ function notStartedFiles(message) {
 function mayNeedFaults(filters) {
   const chosen = filesBelow('test', '.test.ts').filter((file) => filters.some((filter) => file.includes(filter)))
   const text = (file) => fs.readFileSync(fromRoot(file), 'utf8')
-  return chosen.length === 0 || chosen.some((file) => /\bfaults?\b|faultAddon|lifecycle|IOCP_FAULT_ADDON/.test(`${file}\n${text(file)}`))
+  return (
+    chosen.length === 0 ||
+    chosen.some((file) => /\bfaults?\b|faultAddon|lifecycle|IOCP_FAULT_ADDON/.test(`${file}\n${text(file)}`))
+  )
 }
 
 async function addonUnderTest(fault) {

@@ -15,7 +15,10 @@ export async function typeTests() {
   await buildDist()
   const ts = createRequire(import.meta.url)('typescript')
   const config = ts.getParsedCommandLineOfConfigFile(fromRoot('tsconfig.json'), {}, { ...ts.sys, ...noErrors })
-  const program = ts.createProgram(files.map((file) => fromRoot(file)), config.options)
+  const program = ts.createProgram(
+    files.map((file) => fromRoot(file)),
+    config.options
+  )
   const errors = [...ts.getPreEmitDiagnostics(program)]
   const counts = { ...noCounts }
   for (const file of files) {

@@ -101,7 +101,10 @@ export function growthChart(title, series, { unit, labelOf = short, note }) {
     text(left, top - 8, unit, { size: 11 })
   ]
   for (const tick of ticks(low, high)) {
-    parts.push(line(left, y(tick), right, y(tick), FAINT), text(left - 8, y(tick) + 4, short(tick), { anchor: 'end', size: 11 }))
+    parts.push(
+      line(left, y(tick), right, y(tick), FAINT),
+      text(left - 8, y(tick) + 4, short(tick), { anchor: 'end', size: 11 })
+    )
   }
   parts.push(line(left, bottom, right, bottom, INK))
   for (const place of places) parts.push(text(x(place), bottom + 18, labelOf(place), { anchor: 'middle', size: 11 }))

@@ -27,7 +27,8 @@ export async function runLoad(program, scenario, options, onPhase = () => {}) {
     const lines = new Lines(child.stdout)
     for (;;) {
       const line = await lines.next()
-      if (line === undefined) throw new Stop(`the load generator ended with ${await ended}: ${scenario} ${words.join(' ')}`)
+      if (line === undefined)
+        throw new Stop(`the load generator ended with ${await ended}: ${scenario} ${words.join(' ')}`)
       if (line.phase === undefined) {
         await onPhase('done')
         await ended

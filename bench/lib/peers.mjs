@@ -1,6 +1,6 @@
 // What is compared: programs that all do the same work, each in a process of its own.
-import { pathToFileURL } from 'node:url'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { buildDist } from '../../tools/build-dist.mjs'
 import { buildNative } from '../../tools/build-native.mjs'
 import { fromRoot, isWindows } from '../../tools/lib/paths.mjs'
@@ -66,7 +66,9 @@ export async function makePeers(words) {
   for (const word of words) {
     const [name, folder] = word.split('=')
     if (folder === undefined && !(name in known)) {
-      throw new Stop(`"${name}" is no peer; there are: ${Object.keys(known).join(', ')}, and name=folder for another checkout`)
+      throw new Stop(
+        `"${name}" is no peer; there are: ${Object.keys(known).join(', ')}, and name=folder for another checkout`
+      )
     }
     const start = folder === undefined ? await known[name]() : otherCheckout(folder)
     if (start === undefined) say(`${name} is not installed here, so it is left out`)

@@ -71,12 +71,23 @@ function ratioTable(entries) {
     const verdict = target === undefined ? '' : ratios[name].median >= target ? ` ✓ ≥ ${target}` : ` ✗ ≥ ${target}`
     return `**${show(ratios[name].median)}** (${show(ratios[name].min)} – ${show(ratios[name].max)})${verdict}`
   }
-  const row = (label, { pairs }, ratios, targets) => [label, ...others.map((name) => cell(ratios, targets, name)), pairs]
+  const row = (label, { pairs }, ratios, targets) => [
+    label,
+    ...others.map((name) => cell(ratios, targets, name)),
+    pairs
+  ]
   const rows = entries.flatMap((entry) => [
     row(`\`${entry.case}\` ${entry.title}`, entry, entry.ratios, entry.targets),
     ...(entry.javaScriptRatios === undefined
       ? []
-      : [row(`\`${entry.case}\` processor time of the JavaScript thread`, entry, entry.javaScriptRatios, entry.javaScriptTargets)])
+      : [
+          row(
+            `\`${entry.case}\` processor time of the JavaScript thread`,
+            entry,
+            entry.javaScriptRatios,
+            entry.javaScriptTargets
+          )
+        ])
   ])
   return `${table(['case', ...others.map((name) => `vs ${name}`), 'pairs'], rows)}\n\n${placesOf(entries)}`
 }
@@ -86,7 +97,12 @@ function figureTable(entries) {
   const rows = entries.flatMap((entry) => {
     const row = (label, values) => [label, ...names.map((name) => (values[name] ? showSpread(values[name]) : '–'))]
     const label = `\`${entry.case}\``
-    const { cpuMicroseconds: cpu, latencyMicroseconds: latency, eventLoopDelay: delay = {}, javaScriptMicroseconds: javaScript } = entry
+    const {
+      cpuMicroseconds: cpu,
+      latencyMicroseconds: latency,
+      eventLoopDelay: delay = {},
+      javaScriptMicroseconds: javaScript
+    } = entry
     return [
       row(`${label} ${entry.unit}`, entry.peers),
       ...(Object.keys(cpu).length > 0 ? [row(`${label} processor time for each, µs`, cpu)] : []),
@@ -157,7 +173,8 @@ function drawSweep(by, entries) {
   })
 }
 
-const scaled = (spread, factor) => Object.fromEntries(Object.entries(spread).map(([key, value]) => [key, value * factor]))
+const scaled = (spread, factor) =>
+  Object.fromEntries(Object.entries(spread).map(([key, value]) => [key, value * factor]))
 const wineNote = (entries) => (entries.every(({ wine }) => wine === null) ? '' : ' (taken under Wine)')
 
 function labelOf(by) {

@@ -5,9 +5,7 @@
 
 namespace bench {
 
-BroadcastLoad::BroadcastLoad(const Options& options) : Load(options) {
-  want_connections(options.connections);
-}
+BroadcastLoad::BroadcastLoad(const Options& options) : Load(options) { want_connections(options.connections); }
 
 void BroadcastLoad::on_greeted(Link& link) { link.expected = {options_.size, 0, 0}; }
 

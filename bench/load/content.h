@@ -29,8 +29,7 @@ class Content {
   }
 
   // Are these the `count` bytes from `offset` on of the payload?
-  bool matches(const uint8_t* bytes, size_t offset, size_t count, uint32_t sender,
-               uint32_t number) const {
+  bool matches(const uint8_t* bytes, size_t offset, size_t count, uint32_t sender, uint32_t number) const {
     if (offset < kNumbers) {
       uint8_t numbers[kNumbers];
       std::memcpy(numbers, &sender, 4);
@@ -41,8 +40,7 @@ class Content {
       offset += part;
       count -= part;
     }
-    return count == 0 ||
-           std::memcmp(bytes, rest(sender, number) + (offset - kNumbers), count) == 0;
+    return count == 0 || std::memcmp(bytes, rest(sender, number) + (offset - kNumbers), count) == 0;
   }
 
  private:

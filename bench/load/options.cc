@@ -23,8 +23,7 @@ struct Field {
 
 constexpr Field kFields[] = {
     {"--port", 1, 65535, [](Options* o, double v) { o->port = static_cast<uint16_t>(v); }},
-    {"--connections", 1, 60000,
-     [](Options* o, double v) { o->connections = static_cast<uint32_t>(v); }},
+    {"--connections", 1, 60000, [](Options* o, double v) { o->connections = static_cast<uint32_t>(v); }},
     {"--size", 16, 1 << 20, [](Options* o, double v) { o->size = static_cast<uint32_t>(v); }},
     {"--depth", 1, 1024, [](Options* o, double v) { o->depth = static_cast<uint32_t>(v); }},
     {"--window", 1, 60000, [](Options* o, double v) { o->window = static_cast<uint32_t>(v); }},

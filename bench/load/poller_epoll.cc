@@ -70,8 +70,7 @@ size_t Poller::wait(Ready (&ready)[kMost], uint64_t until_ns) {
       continue;
     }
     const uint32_t what = events[i].events;
-    ready[filled++] = {events[i].data.u32, (what & ~static_cast<uint32_t>(EPOLLOUT)) != 0,
-                       (what & EPOLLOUT) != 0};
+    ready[filled++] = {events[i].data.u32, (what & ~static_cast<uint32_t>(EPOLLOUT)) != 0, (what & EPOLLOUT) != 0};
   }
   return filled;
 }

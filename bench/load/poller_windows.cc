@@ -32,15 +32,13 @@ size_t Poller::wait(Ready (&ready)[kMost], uint64_t until_ns) {
   const uint64_t now = now_ns();
   const uint64_t left = until_ns > now ? until_ns - now : 0;
   std::vector<WSAPOLLFD>& sockets = state_->sockets;
-  const int count = WSAPoll(sockets.data(), static_cast<ULONG>(sockets.size()),
-                            static_cast<INT>(left / (1000 * 1000)));
+  const int count = WSAPoll(sockets.data(), static_cast<ULONG>(sockets.size()), static_cast<INT>(left / (1000 * 1000)));
   size_t filled = 0;
   for (size_t looked = 0; count > 0 && looked < sockets.size() && filled < kMost; ++looked) {
     if (++state_->next >= sockets.size()) state_->next = 0;
     const SHORT what = sockets[state_->next].revents;
     if (sockets[state_->next].fd == INVALID_SOCKET || what == 0) continue;
-    ready[filled++] = {static_cast<uint32_t>(state_->next), (what & ~POLLWRNORM) != 0,
-                       (what & POLLWRNORM) != 0};
+    ready[filled++] = {static_cast<uint32_t>(state_->next), (what & ~POLLWRNORM) != 0, (what & POLLWRNORM) != 0};
   }
   return filled;
 }

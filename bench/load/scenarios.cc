@@ -27,17 +27,13 @@ void say_phase(const char* phase) {
 }
 
 void say_result(const Result& result, bool in_time) {
-  const auto us = [&](double percent) {
-    return static_cast<double>(result.latency.percentile(percent)) / 1e3;
-  };
+  const auto us = [&](double percent) { return static_cast<double>(result.latency.percentile(percent)) / 1e3; };
   std::printf(
       "{\"messages\":%llu,\"seconds\":%.6f,\"errors\":%llu,\"refused\":%llu,\"connections\":%u,"
       "\"inTime\":%s,\"latencyMicroseconds\":{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"max\":%.1f}}\n",
-      static_cast<unsigned long long>(result.messages), result.seconds,
-      static_cast<unsigned long long>(result.errors),
-      static_cast<unsigned long long>(result.refused), result.connections,
-      in_time ? "true" : "false", us(50), us(90), us(99),
-      static_cast<double>(result.latency.max()) / 1e3);
+      static_cast<unsigned long long>(result.messages), result.seconds, static_cast<unsigned long long>(result.errors),
+      static_cast<unsigned long long>(result.refused), result.connections, in_time ? "true" : "false", us(50), us(90),
+      us(99), static_cast<double>(result.latency.max()) / 1e3);
   std::fflush(stdout);
 }
 

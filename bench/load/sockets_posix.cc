@@ -52,9 +52,7 @@ Outcome connect_outcome(Socket socket) {
   return outcome_of(error);
 }
 
-Transfer receive(Socket socket, uint8_t* data, size_t size) {
-  return transfer_of(::recv(fd(socket), data, size, 0));
-}
+Transfer receive(Socket socket, uint8_t* data, size_t size) { return transfer_of(::recv(fd(socket), data, size, 0)); }
 
 Transfer send(Socket socket, const uint8_t* data, size_t size) {
   return transfer_of(::send(fd(socket), data, size, MSG_NOSIGNAL));

@@ -31,8 +31,7 @@ Outcome start_connect(uint16_t port, Socket* out) {
   *out = made == INVALID_SOCKET ? kNoSocket : static_cast<Socket>(made);
   if (made == INVALID_SOCKET) return Outcome::failed;
   const BOOL yes = TRUE;
-  (void)setsockopt(made, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&yes),
-                   sizeof(yes));
+  (void)setsockopt(made, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&yes), sizeof(yes));
   u_long non_blocking = 1;
   (void)ioctlsocket(made, FIONBIO, &non_blocking);
   sockaddr_in address{};
@@ -46,27 +45,23 @@ Outcome start_connect(uint16_t port, Socket* out) {
 Outcome connect_outcome(Socket socket) {
   int error = 0;
   int size = sizeof(error);
-  if (getsockopt(handle(socket), SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&error), &size) !=
-      0) {
+  if (getsockopt(handle(socket), SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&error), &size) != 0) {
     error = WSAGetLastError();
   }
   return outcome_of(error);
 }
 
 Transfer receive(Socket socket, uint8_t* data, size_t size) {
-  return transfer_of(
-      ::recv(handle(socket), reinterpret_cast<char*>(data), static_cast<int>(size), 0));
+  return transfer_of(::recv(handle(socket), reinterpret_cast<char*>(data), static_cast<int>(size), 0));
 }
 
 Transfer send(Socket socket, const uint8_t* data, size_t size) {
-  return transfer_of(
-      ::send(handle(socket), reinterpret_cast<const char*>(data), static_cast<int>(size), 0));
+  return transfer_of(::send(handle(socket), reinterpret_cast<const char*>(data), static_cast<int>(size), 0));
 }
 
 void close_hard(Socket socket) {
   const linger hard{1, 0};
-  (void)setsockopt(handle(socket), SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&hard),
-                   sizeof(hard));
+  (void)setsockopt(handle(socket), SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&hard), sizeof(hard));
   closesocket(handle(socket));
 }
 

@@ -1,7 +1,7 @@
 // How the work of the cases `jobs` scales on this machine, now, without any server: once on one thread, then on as many
 // as there are workers.
 import { once } from 'node:events'
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { work } from './work.mjs'
 
 const WARM_UP = 300

@@ -9,8 +9,8 @@ import { buildNative } from '../../tools/build-native.mjs'
 import { needNodeModules } from '../../tools/lib/install.mjs'
 import { isWindows } from '../../tools/lib/paths.mjs'
 import { main, say, Stop } from '../../tools/lib/run.mjs'
-import { Server } from '../lib/server.mjs'
 import { closePlace, openPlace } from '../lib/place.mjs'
+import { Server } from '../lib/server.mjs'
 import { Client } from './client.mjs'
 import { Random } from './random.mjs'
 
@@ -64,7 +64,12 @@ async function soak(connections, seconds, seed) {
   await load(server, { connections: Math.min(200, connections), seconds: 3, seed: seed + 1 })
   const before = await figuresOf(server)
   let busy
-  const totals = await load(server, { connections, seconds, seed, atThird: async () => (busy = await figuresOf(server)) })
+  const totals = await load(server, {
+    connections,
+    seconds,
+    seed,
+    atThird: async () => (busy = await figuresOf(server))
+  })
   await server.ask('calm')
   const after = await quiet(server)
   const { drained, cut } = await server.ask('close')
@@ -106,7 +111,15 @@ async function soak(connections, seconds, seed) {
 
 async function load(server, { connections, seconds, seed, atThird = () => undefined }) {
   const totals = {
-    open: 0, reconnects: 0, packets: 0, bytes: 0, lostBytes: 0, wrongBytes: 0, stalled: 0, droppedByServer: 0, errors: {}
+    open: 0,
+    reconnects: 0,
+    packets: 0,
+    bytes: 0,
+    lostBytes: 0,
+    wrongBytes: 0,
+    stalled: 0,
+    droppedByServer: 0,
+    errors: {}
   }
   const random = new Random(seed)
   const clients = []
@@ -129,7 +142,9 @@ async function load(server, { connections, seconds, seed, atThird = () => undefi
     }
     if (performance.now() > nextLine) {
       nextLine += 10_000
-      say(`soak: ${totals.open} open, ${totals.packets} packets, ${totals.reconnects} reconnects, ${totals.lostBytes} bytes lost`)
+      say(
+        `soak: ${totals.open} open, ${totals.packets} packets, ${totals.reconnects} reconnects, ${totals.lostBytes} bytes lost`
+      )
     }
     await delay(50)
   }

@@ -33,7 +33,8 @@ export function buildAddon({ out, nodeGyp }: { out: string | undefined; nodeGyp:
     prepare(work)
     const { status, error } = spawnSync(process.execPath, [gyp, 'rebuild'], { cwd: work, stdio: 'inherit' })
     if (error !== undefined) throw error
-    if (status !== 0) throw new CannotBuild(`${gyp} ended with exit code ${status ?? 'none'}; what it missed stands above`)
+    if (status !== 0)
+      throw new CannotBuild(`${gyp} ended with exit code ${status ?? 'none'}; what it missed stands above`)
     try {
       copyFileSync(join(work, 'build', 'Release', 'iocp.node'), file)
     } catch (error) {

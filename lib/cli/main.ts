@@ -39,7 +39,8 @@ function main(): number {
   }
   const [command, ...more] = positionals
   if (command !== 'build' || more.length > 0) {
-    const wrong = command === 'build' ? `'build' takes no argument '${more.join(' ')}'` : `there is no command '${String(command)}'`
+    const wrong =
+      command === 'build' ? `'build' takes no argument '${more.join(' ')}'` : `there is no command '${String(command)}'`
     const what = command === undefined ? 'a command is missing' : wrong
     console.error(`iocp: ${what}\n\n${usage}`)
     return 2

@@ -6,7 +6,11 @@ import { invalidArgument } from './errors.js'
 export type Callback = (...args: never[]) => void
 
 /** What was given, without what was left out at the end, and the function that it ends with. */
-function takeCallback(given: readonly unknown[], most: number, name: string): { values: unknown[]; callback: Callback | undefined } {
+function takeCallback(
+  given: readonly unknown[],
+  most: number,
+  name: string
+): { values: unknown[]; callback: Callback | undefined } {
   const values = [...given]
   while (values.length > 0 && values.at(-1) === undefined) values.pop()
   const callback = typeof values.at(-1) === 'function' ? (values.pop() as Callback) : undefined
@@ -64,7 +68,11 @@ export function endArguments(given: readonly unknown[]): {
   const { values, callback } = takeCallback(isData ? given.slice(1) : given, 1, 'callback')
   const [options] = values
   if (options !== undefined && !isObject(options)) {
-    throw invalidArgument(isData ? 'options' : 'data', options, isData ? 'an object' : 'a Buffer, a Uint8Array, text or options')
+    throw invalidArgument(
+      isData ? 'options' : 'data',
+      options,
+      isData ? 'an object' : 'a Buffer, a Uint8Array, text or options'
+    )
   }
   return { data: isData ? first : undefined, options, callback }
 }

@@ -8,7 +8,7 @@
  * - `iocp:stats` `{ owner, stats }`: with the first batch in each second, and with every call of `stats()`
  */
 
-import { channel, type Channel } from 'node:diagnostics_channel'
+import { type Channel, channel } from 'node:diagnostics_channel'
 
 const listening = channel('iocp:listening')
 const connected = channel('iocp:connection')

@@ -1,6 +1,6 @@
 /** Event emitters whose events have types. */
 
-import { EventEmitter, errorMonitor } from 'node:events'
+import { errorMonitor, EventEmitter } from 'node:events'
 
 /** Names of events and the arguments that their listeners get. */
 export type EventMap<E> = { [K in keyof E]: unknown[] }

@@ -23,7 +23,8 @@ export const errorCodes = {
   ERR_IOCP_FRAME_BAD_VARINT: 'The peer sent a length prefix that is no base-128 number',
   ERR_IOCP_FRAME_NO_MEMORY: 'There was not enough memory to put a packet together',
   ERR_IOCP_FRAME_CORRUPT: 'The peer sent bytes that the framing cannot read',
-  ERR_IOCP_DETACHED: 'The program has transferred the memory of received packets away, so that some of this connection were lost',
+  ERR_IOCP_DETACHED:
+    'The program has transferred the memory of received packets away, so that some of this connection were lost',
   ERR_IOCP_OVERFLOW: 'More bytes waited to be sent than the limit allows',
   ERR_IOCP_REFUSED: 'The connection was refused by a rule of this server',
   ERR_IOCP_HANDLER: 'A handler of the connection failed',

@@ -1,6 +1,6 @@
 /** Reading options: types, ranges, units, and names that do not exist. */
 
-import { IocpError, invalidOption } from './errors.js'
+import { invalidOption, IocpError } from './errors.js'
 
 /** Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000. */
 export type Size = number | string
@@ -88,7 +88,8 @@ export class OptionReader {
    * @param path name of the option that holds these, '' for the outermost
    */
   constructor(source: unknown, path: string) {
-    if (source !== undefined && !isRecord(source)) throw invalidOption(path === '' ? 'options' : path, source, 'an object')
+    if (source !== undefined && !isRecord(source))
+      throw invalidOption(path === '' ? 'options' : path, source, 'an object')
     this.#source = (source ?? {}) as Readonly<Record<string, unknown>>
     this.#path = path
   }

@@ -1,7 +1,7 @@
 /** The end of a connection: once, with its cause, after everything that came before it. */
 
 import { publishClose } from '../common/diagnostics.js'
-import { IocpError, errorCodes } from '../common/errors.js'
+import { errorCodes, IocpError } from '../common/errors.js'
 import { cause, op } from '../native/protocol.js'
 import type { PacketStream } from '../packets/stream.js'
 import { CloseInfo } from './close_info.js'
@@ -9,7 +9,7 @@ import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
 import { tellClosed } from './notify.js'
 import { holdReason } from './receive_queue.js'
-import { SILENT, extraOf, flag, type ConnectionEngine, type Extra } from './state.js'
+import { type ConnectionEngine, type Extra, extraOf, flag, SILENT } from './state.js'
 
 /** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
 export function abort(connection: Connection, operation: number): void {
@@ -17,7 +17,10 @@ export function abort(connection: Connection, operation: number): void {
 }
 
 /** The same for all connections of an engine that native code is about to cut. */
-export function silenceAll(engine: Pick<ConnectionEngine, 'awaitingReports'>, open: Iterable<Connection | undefined>): void {
+export function silenceAll(
+  engine: Pick<ConnectionEngine, 'awaitingReports'>,
+  open: Iterable<Connection | undefined>
+): void {
   for (const connection of open) if (connection !== undefined) silence(connection)
   for (const connection of [...engine.awaitingReports]) silence(connection)
 }
@@ -62,7 +65,10 @@ export function closed(connection: Connection, number: number, detail: number, d
   // A large packet that nobody listens for keeps nothing back from iterations any more.
   if (receiveQueue?.hasReaders === true) receiveQueue.remove(holdReason.noListener)
   const isDestroyed = (connection._flags & flag.destroyed) !== 0
-  if (receiveQueue === undefined || (receiveQueue.isEmpty && !receiveQueue.has(holdReason.justConnected) && (isDestroyed || !receiveQueue.isAtWork))) {
+  if (
+    receiveQueue === undefined ||
+    (receiveQueue.isEmpty && !receiveQueue.has(holdReason.justConnected) && (isDestroyed || !receiveQueue.isAtWork))
+  ) {
     emitClose(connection, info)
     return
   }
@@ -78,7 +84,9 @@ export function closed(connection: Connection, number: number, detail: number, d
  */
 function isUnwanted({ _flags: flags, _receiveQueue: receiveQueue }: Connection, info: CloseInfo): boolean {
   if ((flags & flag.destroyed) !== 0) return true
-  return receiveQueue?.hasNoListener === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
+  return (
+    receiveQueue?.hasNoListener === true && ((flags & (flag.accepted | flag.ended)) !== 0 || info.cause !== 'peer-end')
+  )
 }
 
 /** Tells an end that only packets kept back which, as it turned out, nobody wants. */

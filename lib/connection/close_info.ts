@@ -1,6 +1,6 @@
 /** Why a connection closed, as programs see it. */
 
-import { IocpError, type IocpErrorCode, errorCodes } from '../common/errors.js'
+import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
 import { binding } from '../native/binding.js'
 import { cause, frameError } from '../native/protocol.js'
 import { systemError } from '../native/system_error.js'

@@ -4,12 +4,12 @@ import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
 import { promised } from '../common/deferred.js'
 import { LazyEmitter } from '../common/emitter.js'
-import { IocpError, errorCodes, invalidArgument, type IocpFrameError } from '../common/errors.js'
+import { errorCodes, invalidArgument, IocpError, type IocpFrameError } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
 import type { Path } from '../common/paths.js'
 import { localOf, remoteOf, type SocketAddress } from '../native/addresses.js'
 import { bound } from '../native/async_context.js'
-import { cause, SLOTS, op } from '../native/protocol.js'
+import { cause, op, SLOTS } from '../native/protocol.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { SendCallback, SendOutcome } from '../native/submission.js'
 import { bothDirections, type FramingOption } from '../packets/framing.js'
@@ -18,15 +18,15 @@ import type { PacketStream } from '../packets/stream.js'
 import { abort, closeIfUnread, sendReported } from './close.js'
 import type { CloseInfo } from './close_info.js'
 import { withinConnection } from './context.js'
-import type { ReceiveFileOptions, SendFileOptions, SentFile, ReceivedFile, FileOffer } from './file_types.js'
+import type { FileOffer, ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
 import { iterate, type Packets } from './iterator.js'
 import { guarded } from './notify.js'
 import { type EndOptions, readEndDeadline } from './options.js'
-import { withFraming, type Profile } from './profile.js'
-import { handOver, receiveQueueOf, reading } from './receive.js'
-import { type ReceiveQueue, holdReason, type Item } from './receive_queue.js'
-import { CLOSED, DROPPED, ACCEPTED, admit, waitingBytes, wantDrain } from './send.js'
-import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag, type ConnectionEngine, type Extra } from './state.js'
+import { type Profile, withFraming } from './profile.js'
+import { handOver, reading, receiveQueueOf } from './receive.js'
+import { holdReason, type Item, type ReceiveQueue } from './receive_queue.js'
+import { ACCEPTED, admit, CLOSED, DROPPED, waitingBytes, wantDrain } from './send.js'
+import { type ConnectionEngine, DEAD, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
 /**
  * What `send` did: `'sent'` the packet was taken over, go on; `'queued'` it was taken over, but more than `highWater`
@@ -313,7 +313,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
       this._flags |= flag.ended
       this._receiveQueue?.reconsider()
       const submit = (): void => {
-        if ((this._flags & SILENT) === 0) this._engine.submission.operation(op.end, this._slot, this._generation, deadline)
+        if ((this._flags & SILENT) === 0)
+          this._engine.submission.operation(op.end, this._slot, this._generation, deadline)
       }
       // Files that are under way are a part of what is queued.
       const transfers = this._extra?.transfers

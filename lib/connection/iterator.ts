@@ -1,6 +1,6 @@
 /** Taking a connection's packets one by one. */
 
-import { DONE, type Claim, type PacketResult } from './claims.js'
+import { type Claim, DONE, type PacketResult } from './claims.js'
 import type { Connection } from './connection.js'
 import { receiveQueueOf } from './receive.js'
 import { ReceiveQueue } from './receive_queue.js'

@@ -8,12 +8,12 @@
 
 import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
-import { anyEmitter, runUncaught, type AnyEmitter } from '../common/emitter.js'
-import { IocpError, errorCodes } from '../common/errors.js'
+import { type AnyEmitter, anyEmitter, runUncaught } from '../common/emitter.js'
+import { errorCodes, IocpError } from '../common/errors.js'
 import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
-import { SILENT, extraOf, flag } from './state.js'
+import { extraOf, flag, SILENT } from './state.js'
 
 /** Events that come while a connection lives, each with at most one thing to tell. */
 export type LiveEvent = Exclude<keyof ConnectionEvents, 'close' | 'error' | 'handlerError'>
@@ -244,5 +244,8 @@ let hasWarned = false
 function warn(error: unknown): void {
   if (hasWarned) return
   hasWarned = true
-  process.emitWarning(`A handler failed and nobody listens for 'handlerError' (told once): ${inspect(error)}`, 'IocpWarning')
+  process.emitWarning(
+    `A handler failed and nobody listens for 'handlerError' (told once): ${inspect(error)}`,
+    'IocpWarning'
+  )
 }

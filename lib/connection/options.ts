@@ -1,6 +1,6 @@
 /** Options of connections: their meaning, ranges and defaults. How most of them are read: endpoint/read_options.ts. */
 
-import { MAX_DURATION, OptionReader, type Duration, type Size } from '../common/option_reader.js'
+import { type Duration, MAX_DURATION, OptionReader, type Size } from '../common/option_reader.js'
 import type { FramingOption } from '../packets/framing.js'
 import type { TransferOptions } from './file_types.js'
 

@@ -2,7 +2,7 @@
 
 import type { NativeProfile } from '../native/types.js'
 import type { Framing } from '../packets/framing.js'
-import { sendRules, type SendRules } from '../packets/send_rules.js'
+import { type SendRules, sendRules } from '../packets/send_rules.js'
 import type { TransferSettings } from './file_types.js'
 
 /** How one kind of connection behaves: what native code is told, and what JavaScript itself decides by. */
@@ -22,5 +22,9 @@ export interface Profile {
 
 /** The same behaviour with another framing. */
 export function withFraming(profile: Profile, { receive, send }: { receive: Framing; send: Framing }): Profile {
-  return { ...profile, native: { ...profile.native, receive, send }, rules: sendRules(send, profile.transfer !== undefined) }
+  return {
+    ...profile,
+    native: { ...profile.native, receive, send },
+    rules: sendRules(send, profile.transfer !== undefined)
+  }
 }

@@ -3,12 +3,12 @@
 import { IocpFrameError } from '../common/errors.js'
 import { frameError, op } from '../native/protocol.js'
 import { PacketStream } from '../packets/stream.js'
-import { endStream, emitClose, countDiscarded, discardStream } from './close.js'
+import { countDiscarded, discardStream, emitClose, endStream } from './close.js'
 import { frameErrorCode } from './close_info.js'
 import type { Connection } from './connection.js'
 import { streamTeller, tell } from './notify.js'
-import { END, ReceiveQueue, holdReason, type Item } from './receive_queue.js'
-import { DEAD, SILENT, extraOf, flag } from './state.js'
+import { END, holdReason, type Item, ReceiveQueue } from './receive_queue.js'
+import { DEAD, extraOf, flag, SILENT } from './state.js'
 
 /** A packet has arrived. */
 export function deliver(connection: Connection, packet: Buffer): void {

@@ -5,9 +5,9 @@
  */
 
 import { Queue } from '../common/queue.js'
-import { SHARE, nativeSetImmediate, shares } from '../common/timers.js'
+import { nativeSetImmediate, SHARE, shares } from '../common/timers.js'
 import { PacketStream } from '../packets/stream.js'
-import { Claims, type Claim, type PacketResult } from './claims.js'
+import { type Claim, Claims, type PacketResult } from './claims.js'
 import type { CloseInfo } from './close_info.js'
 
 /** The peer has ended its side; keeps its place behind the packets. */
@@ -391,13 +391,15 @@ export class ReceiveQueue {
   #adjust(): void {
     const { length } = this.#items
     const isFresh = (this.#reasons & holdReason.justConnected) !== 0
-    const must = this.has(holdReason.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
+    const must =
+      this.has(holdReason.paused) || this.#isFull || this.#aheadBytes > READ_AHEAD_BYTES || length > KEPT_PACKETS
     const may =
       (this.#claims.size === 0 && length > 0 && !isFresh) ||
       length > READ_AHEAD_PACKETS ||
       (this.#isStopped && length > 0)
     // Where nobody has listened so far, the end of the connection shall be seen all the same; but not at any price.
-    const isGreeting = this.has(holdReason.noListener) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
+    const isGreeting =
+      this.has(holdReason.noListener) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
     const stop = must || (may && (length === 0 || !(isGreeting || this.#owner._readsOn())))
     if (stop === this.#isStopped) return
     this.#isStopped = stop

@@ -5,7 +5,7 @@ import { abort } from './close.js'
 import type { Connection, DropInfo } from './connection.js'
 import { withinConnection } from './context.js'
 import { tell } from './notify.js'
-import { DEAD, NOT_WRITABLE, SILENT, extraOf, flag } from './state.js'
+import { DEAD, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
 /** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
 export const ACCEPTED = 0

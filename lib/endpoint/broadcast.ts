@@ -1,9 +1,9 @@
 /** One payload to many connections. */
 
-import { checkEncodable, checkSize, type SendRules } from '../packets/send_rules.js'
 import type { Connection } from '../connection/connection.js'
-import { CLOSED, DROPPED, ACCEPTED, admit, wantDrain } from '../connection/send.js'
+import { ACCEPTED, admit, CLOSED, DROPPED, wantDrain } from '../connection/send.js'
 import type { Engine } from '../engine/engine.js'
+import { checkEncodable, checkSize, type SendRules } from '../packets/send_rules.js'
 
 /** How many connections answered what, see {@link SendState}. */
 export interface BroadcastResult {

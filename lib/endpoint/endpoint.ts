@@ -1,24 +1,24 @@
 /** What servers and clients have in common. */
 
 import { publishStats } from '../common/diagnostics.js'
-import { LazyEmitter, type Emitter, type EventMap } from '../common/emitter.js'
-import { IocpError, errorCodes, invalidArgument, invalidOption } from '../common/errors.js'
-import { OptionReader, MAX_DURATION, type Duration } from '../common/option_reader.js'
+import { type Emitter, type EventMap, LazyEmitter } from '../common/emitter.js'
+import { errorCodes, invalidArgument, invalidOption, IocpError } from '../common/errors.js'
+import { type Duration, MAX_DURATION, OptionReader } from '../common/option_reader.js'
 import type { Path } from '../common/paths.js'
-import { within } from '../native/async_context.js'
-import type { EndpointStats } from '../native/stats.js'
-import { checkBytes } from '../packets/send_rules.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
 import type { SendFileOptions } from '../connection/file_types.js'
 import { tellOwner } from '../connection/notify.js'
 import type { Profile } from '../connection/profile.js'
 import { holdReason } from '../connection/receive_queue.js'
-import { broadcastFile, type BroadcastFileResult } from '../transfer/outgoing_file.js'
-import { whichConnection, type CloseReport, type Engine } from '../engine/engine.js'
+import { type CloseReport, type Engine, whichConnection } from '../engine/engine.js'
 import type { WorkersSettings } from '../jobs/options.js'
 import type { WorkerExitInfo } from '../jobs/worker_pool.js'
 import { JobClient, type Workers } from '../jobs/workers.js'
+import { within } from '../native/async_context.js'
+import type { EndpointStats } from '../native/stats.js'
+import { checkBytes } from '../packets/send_rules.js'
+import { broadcastFile, type BroadcastFileResult } from '../transfer/outgoing_file.js'
 import { broadcast, type BroadcastResult } from './broadcast.js'
 
 /** Events of a server or client. Those of connections name the connection last. */
@@ -98,7 +98,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
       get: (id) => engine()?.find(id) as Connection<Data> | undefined,
       has: (id) => engine()?.find(id) !== undefined,
       *[Symbol.iterator]() {
-        for (const connection of engine()?.connections ?? []) if (connection !== undefined) yield connection as Connection<Data>
+        for (const connection of engine()?.connections ?? [])
+          if (connection !== undefined) yield connection as Connection<Data>
       }
     }
   }
@@ -189,7 +190,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   #checkOwn(option: string, connection: Connection): void {
-    if (connection._engine.owner !== this._common) throw invalidOption(option, connection, 'a connection of this server or client')
+    if (connection._engine.owner !== this._common)
+      throw invalidOption(option, connection, 'a connection of this server or client')
   }
 
   /** The members of a group, in the order in which they joined. */
@@ -282,7 +284,10 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
 }
 
 function toConnections(value: unknown): Connection[] {
-  const list = typeof value === 'object' && value !== null && Symbol.iterator in value ? [...(value as Iterable<unknown>)] : [value]
+  const list =
+    typeof value === 'object' && value !== null && Symbol.iterator in value
+      ? [...(value as Iterable<unknown>)]
+      : [value]
   return list.map((one) => {
     if (one instanceof Connection) return one
     throw invalidOption('to', one, 'an iterable of connections')

@@ -2,14 +2,14 @@
 
 import { invalidOption } from '../common/errors.js'
 import { MAX_DURATION, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
+import type { Profile } from '../connection/profile.js'
+import type { Lookup, Target } from '../engine/connect_target.js'
+import { type HostTarget, toAddress, toHost, toLocalAddress } from '../engine/resolve.js'
+import { readWorkers, type WorkersSettings } from '../jobs/options.js'
 import type { NativeEngineOptions } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
-import type { Profile } from '../connection/profile.js'
 import { readTransfer } from '../transfer/options.js'
-import type { Lookup, Target } from '../engine/connect_target.js'
-import { toAddress, toHost, toLocalAddress, type HostTarget } from '../engine/resolve.js'
-import { readWorkers, type WorkersSettings } from '../jobs/options.js'
 import type { ReconnectOptions } from './options.js'
 
 const KIB = 1024
@@ -34,7 +34,14 @@ const connectionNames = [
   'transfer',
   'onHandlerError'
 ] as const
-const engineNames = ['ioThreads', 'diskThreads', 'delivery', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess'] as const
+const engineNames = [
+  'ioThreads',
+  'diskThreads',
+  'delivery',
+  'maxFreeBuffers',
+  'maxFreeContexts',
+  'skipOnSuccess'
+] as const
 const targetNames = [
   'port',
   'host',

@@ -2,16 +2,16 @@
 
 import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
-import { promised, type Promised } from '../common/deferred.js'
+import { type Promised, promised } from '../common/deferred.js'
 import { LazyEmitter, runUncaught } from '../common/emitter.js'
-import { IocpError, invalidArgument } from '../common/errors.js'
-import { capture, within } from '../native/async_context.js'
-import type { SendCallback } from '../native/submission.js'
+import { invalidArgument, IocpError } from '../common/errors.js'
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection, ConnectionEvents, SendState } from '../connection/connection.js'
 import { tellLink } from '../connection/notify.js'
 import { type EndOptions, readEndDeadline } from '../connection/options.js'
 import { extraOf } from '../connection/state.js'
+import { capture, within } from '../native/async_context.js'
+import type { SendCallback } from '../native/submission.js'
 import type { ReconnectPlan } from './read_options.js'
 
 /** Why a connection is about to be made again, and when. */

@@ -3,12 +3,12 @@
 import { markAsUntransferable } from 'node:worker_threads'
 import { Queue } from '../common/queue.js'
 import { nativeSetImmediate } from '../common/timers.js'
-import { contexts, notice } from '../native/async_context.js'
-import { CARRIES_BYTES, RECORD_WORDS, record } from '../native/protocol.js'
-import { PacketBuffer } from '../packets/packet_buffer.js'
 import type { Connection } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
 import { deliver } from '../connection/receive.js'
+import { contexts, notice } from '../native/async_context.js'
+import { CARRIES_BYTES, record, RECORD_WORDS } from '../native/protocol.js'
+import { PacketBuffer } from '../packets/packet_buffer.js'
 
 /** What the records of batches go to. */
 export interface BatchSink {
@@ -125,7 +125,8 @@ export class BatchReader {
           else deliver(connection, packet)
         } else {
           const c = words[here + 5] as number
-          if (payload?.detached !== true || b === 0 || !CARRIES_BYTES.has(kind)) sink.record(kind, slot, generation, a, b, c, payload)
+          if (payload?.detached !== true || b === 0 || !CARRIES_BYTES.has(kind))
+            sink.record(kind, slot, generation, a, b, c, payload)
           else sink.lost(kind, slot, generation, c)
         }
       }

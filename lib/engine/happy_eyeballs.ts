@@ -4,12 +4,12 @@
  */
 
 import { IocpAttemptsError, IocpError } from '../common/errors.js'
-import { capture } from '../native/async_context.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
+import { capture } from '../native/async_context.js'
 import type { Target } from './connect_target.js'
 import type { Attempt, Engine } from './engine.js'
-import { interleave, resolveHost, type HostTarget } from './resolve.js'
+import { type HostTarget, interleave, resolveHost } from './resolve.js'
 
 /** The part of an engine that makes connections. */
 export type Connector = Pick<Engine, 'connect' | 'error' | 'isStopping'>

@@ -1,9 +1,9 @@
 /** The numbers under which native code knows the behaviours of connections. */
 
+import type { Profile } from '../connection/profile.js'
 import { op } from '../native/protocol.js'
 import type { Submission } from '../native/submission.js'
 import type { NativeEngine } from '../native/types.js'
-import type { Profile } from '../connection/profile.js'
 
 interface Entry {
   readonly index: number

@@ -1,11 +1,11 @@
 /** What the records of a batch mean for a connection or a job. */
 
-import { frameError, record } from '../native/protocol.js'
-import { PacketBuffer } from '../packets/packet_buffer.js'
 import { closed } from '../connection/close.js'
 import type { Connection } from '../connection/connection.js'
 import { frameProblem, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../connection/receive.js'
 import { drained, dropped } from '../connection/send.js'
+import { frameError, record } from '../native/protocol.js'
+import { PacketBuffer } from '../packets/packet_buffer.js'
 import { fileEnded, fileFrame, fileProgress } from '../transfer/service.js'
 
 /** What records about jobs go to. */

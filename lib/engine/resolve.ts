@@ -3,7 +3,7 @@
 import { lookup as lookupName } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { IocpError, invalidOption, show } from '../common/errors.js'
+import { invalidOption, IocpError, show } from '../common/errors.js'
 import type { Lookup } from './connect_target.js'
 
 /** An address to listen at or to connect to. */
@@ -35,7 +35,9 @@ async function find(host: string, lookup: Lookup | undefined): Promise<HostTarge
     return found.flatMap(({ address }) => toAddress(address) ?? [])
   }
   const found: unknown = await lookup(host)
-  const targets = Array.isArray(found) ? found.map((one: { address?: unknown } | null) => toAddress(one?.address)) : [undefined]
+  const targets = Array.isArray(found)
+    ? found.map((one: { address?: unknown } | null) => toAddress(one?.address))
+    : [undefined]
   const good = targets.filter((target) => target !== undefined)
   if (good.length === targets.length) return good
   const message = `Option 'lookup' has to give a list of { address, family }; for '${host}' it gave ${show(found)}`

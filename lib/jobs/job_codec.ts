@@ -92,7 +92,8 @@ export function decodeResult(bytes: Buffer | undefined): unknown {
 
 /** @throws IocpError ERR_IOCP_JOB_SIZE */
 export function checkJobSize(what: string, size: number): void {
-  if (size > MAX_SIZE) throw new IocpError('ERR_IOCP_JOB_SIZE', `${what} of ${size} bytes is above the limit of ${MAX_SIZE}`)
+  if (size > MAX_SIZE)
+    throw new IocpError('ERR_IOCP_JOB_SIZE', `${what} of ${size} bytes is above the limit of ${MAX_SIZE}`)
 }
 
 /** Stands for a payload that comes as a message: its number. */

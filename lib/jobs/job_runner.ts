@@ -2,16 +2,16 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
-import { parentPort, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads'
 import { IocpError } from '../common/errors.js'
 import { addonPath, setAddonPath } from '../native/addon.js'
 import { binding } from '../native/binding.js'
-import { RECORD_WORDS, SLOTS, jobOutcome, op, record } from '../native/protocol.js'
+import { jobOutcome, op, record, RECORD_WORDS, SLOTS } from '../native/protocol.js'
 import { Submission } from '../native/submission.js'
-import type { NativeWorkerPort, NativeFraming } from '../native/types.js'
+import type { NativeFraming, NativeWorkerPort } from '../native/types.js'
 import { PacketBuffer } from '../packets/packet_buffer.js'
-import { checkBytes, checkEncodable, checkSize, sendRules, type SendRules } from '../packets/send_rules.js'
-import { Job, generationOf, slotOf, type JobSender } from './job.js'
+import { checkBytes, checkEncodable, checkSize, type SendRules, sendRules } from '../packets/send_rules.js'
+import { generationOf, Job, type JobSender, slotOf } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
 
 /** What the main thread gives a worker to begin with. */
@@ -205,7 +205,7 @@ export class JobRunner implements JobSender {
     const words = port.batchControl
     submission.beginBatch()
     try {
-      for (let memory: ArrayBuffer | undefined = first; memory !== undefined; ) {
+      for (let memory: ArrayBuffer | undefined = first; memory !== undefined;) {
         const isPending = this.#turn(words, memory)
         // Before the next one begins, however long that takes.
         submission.flush()

@@ -5,10 +5,10 @@ import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ResourceLimits, Transferable } from 'node:worker_threads'
 import { invalidOption } from '../common/errors.js'
-import { MAX_DURATION, OptionReader, isRecord, type Duration, type Size } from '../common/option_reader.js'
+import { type Duration, isRecord, MAX_DURATION, OptionReader, type Size } from '../common/option_reader.js'
 import { toPath } from '../common/paths.js'
-import type { NativeJobOptions } from '../native/types.js'
 import { Connection } from '../connection/connection.js'
+import type { NativeJobOptions } from '../native/types.js'
 
 /** Which jobs go first. */
 export type JobPriority = 'high' | 'normal' | 'low'

@@ -5,7 +5,7 @@ import { IocpError } from '../common/errors.js'
 import { toError } from '../common/thrown.js'
 import { addonPath } from '../native/addon.js'
 import { withoutContext } from '../native/async_context.js'
-import type { NativeJobs, NativeFraming } from '../native/types.js'
+import type { NativeFraming, NativeJobs } from '../native/types.js'
 import { decodeError } from './job_codec.js'
 import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js'
 import type { WorkersSettings } from './options.js'
@@ -32,7 +32,9 @@ export interface PoolOwner {
 }
 
 /** What every worker is told. */
-export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'transfers'> & { readonly send: NativeFraming }
+export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'transfers'> & {
+  readonly send: NativeFraming
+}
 
 const FIRST_DELAY = 50
 const LONGEST_DELAY = 10_000
@@ -187,7 +189,11 @@ export class WorkerPool {
     const number = ++lastNumber
     const { data, module, resourceLimits } = this.#settings
     const setup: WorkerSetup = { iocp: { key: this.#key, number, addon: addonPath(), ...this.#facts }, data }
-    const options = { workerData: setup, name: `iocp worker ${number}`, ...(resourceLimits !== undefined && { resourceLimits }) }
+    const options = {
+      workerData: setup,
+      name: `iocp worker ${number}`,
+      ...(resourceLimits !== undefined && { resourceLimits })
+    }
     let worker: Worker
     try {
       // It outlives the call that adds it.
@@ -213,7 +219,11 @@ export class WorkerPool {
     }
     this.#members.set(number, member)
     const { setupTimeout } = this.#settings
-    this.#limit(member, 'has not loaded its module', setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD))
+    this.#limit(
+      member,
+      'has not loaded its module',
+      setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD)
+    )
     // The module may post messages of its own; they are nobody's here.
     worker.on('message', (message: Partial<WorkerMessage> | null | undefined) => {
       this.#told(member, message)
@@ -286,7 +296,8 @@ export class WorkerPool {
   #replace(how: Omit<WorkerExitInfo, 'replacedIn'>, isStart: boolean, isYoung: boolean): void {
     if (this.#isClosed) return
     this.#deaths = isYoung ? this.#deaths + 1 : 1
-    const replacedIn = this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(this.#deaths - 2, 20))
+    const replacedIn =
+      this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(this.#deaths - 2, 20))
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       this.#adjust()
@@ -301,7 +312,11 @@ export class WorkerPool {
     const isLate = cause instanceof IocpError && cause.code === 'ERR_IOCP_WORKER_TIMEOUT'
     this.#failedStarts = isLate ? TRIES : this.#failedStarts + 1
     if (this.#failedStarts < TRIES) return
-    const failure = new IocpError('ERR_IOCP_WORKERS_FAILED', `No worker starts (${String(this.#settings.module)}): ${cause.message}`, { cause })
+    const failure = new IocpError(
+      'ERR_IOCP_WORKERS_FAILED',
+      `No worker starts (${String(this.#settings.module)}): ${cause.message}`,
+      { cause }
+    )
     for (const { reject } of this.#waiting.splice(0)) reject(failure)
     const isThere = [...this.#members.values()].some(({ isReady, isLeaving }) => isReady && !isLeaving)
     if (!isThere) this.#fail(failure)

@@ -1,18 +1,18 @@
 /** The workers of a server or client as the main thread sees them: jobs, their results, figures. */
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { IocpError, errorCodes, invalidArgument, type IocpErrorCode } from '../common/errors.js'
+import { errorCodes, invalidArgument, IocpError, type IocpErrorCode } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
-import { withoutContext } from '../native/async_context.js'
-import { jobOutcome } from '../native/protocol.js'
-import type { Distribution, JobStats } from '../native/stats.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
 import type { Engine } from '../engine/engine.js'
 import type { JobSink } from '../engine/record_dispatch.js'
+import { withoutContext } from '../native/async_context.js'
+import { jobOutcome } from '../native/protocol.js'
+import type { Distribution, JobStats } from '../native/stats.js'
 import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
-import { defaultRun, readRun, workerRange, type RunOptions, type RunSettings, type WorkersSettings } from './options.js'
-import { WorkerPool, type WorkerExitInfo } from './worker_pool.js'
+import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
+import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
 
 /** Whom the workers tell what nobody has asked for. */
 export interface WorkersOwner {

@@ -6,7 +6,7 @@ import Module from 'node:module'
 import { dirname, join, resolve, toNamespacedPath } from 'node:path'
 import { IocpError } from '../common/errors.js'
 import { here } from '../common/here.js'
-import { toPath, type Path } from '../common/paths.js'
+import { type Path, toPath } from '../common/paths.js'
 
 /** What programs set. Each environment (main thread, worker) has its own. */
 let chosen: string | undefined
@@ -187,7 +187,8 @@ function processorOf(file: string): string | undefined {
   try {
     const descriptor = openSync(file, 'r')
     try {
-      if (readSync(descriptor, header, 0, header.length, 0) < 64 || header.toString('latin1', 0, 2) !== 'MZ') return undefined
+      if (readSync(descriptor, header, 0, header.length, 0) < 64 || header.toString('latin1', 0, 2) !== 'MZ')
+        return undefined
     } finally {
       closeSync(descriptor)
     }

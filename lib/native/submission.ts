@@ -7,7 +7,7 @@
  */
 
 import { bound } from './async_context.js'
-import { OPERATION_WORDS, op, outcome } from './protocol.js'
+import { op, OPERATION_WORDS, outcome } from './protocol.js'
 import type { NativeEngine } from './types.js'
 
 /**

@@ -1,6 +1,6 @@
 /** Taking values out of a packet. Nothing is ever read beyond its end. */
 
-import { IocpError, invalidArgument } from '../common/errors.js'
+import { invalidArgument, IocpError } from '../common/errors.js'
 
 /** Order of bytes. */
 export type Endian = 'big' | 'little'

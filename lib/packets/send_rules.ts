@@ -3,7 +3,7 @@
  * before anything is queued, whether it can: a send that cannot work has to throw at the place that called it.
  */
 
-import { IocpError, invalidArgument } from '../common/errors.js'
+import { invalidArgument, IocpError } from '../common/errors.js'
 import { transferKind } from '../native/protocol.js'
 import type { NativeFraming } from '../native/types.js'
 
@@ -178,7 +178,10 @@ export function checkSize(rules: SendRules, size: number): void {
   if (size >= rules.minPayload && size <= rules.maxPayload) return
   const { maxPayload, minPayload } = rules
   if (maxPayload < minPayload) {
-    throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing can carry no packet at all: its length would be impossible')
+    throw new IocpError(
+      'ERR_IOCP_PACKET_SIZE',
+      'The framing can carry no packet at all: its length would be impossible'
+    )
   }
   const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
   throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)

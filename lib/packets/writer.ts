@@ -1,7 +1,7 @@
 /** Putting a packet together. */
 
 import { invalidArgument } from '../common/errors.js'
-import { checkString, isBigEndian, type Endian, type StringEnd } from './reader.js'
+import { checkString, type Endian, isBigEndian, type StringEnd } from './reader.js'
 
 const FIRST_SIZE = 64
 const MAX_CAPACITY = 2 ** 31 - 1
@@ -42,22 +42,30 @@ export class PacketWriter {
 
   u16(value: number): this {
     const to = this.#room(2)
-    return this.#wrote(this.#isBig ? to.writeUInt16BE(whole(value), this.#size) : to.writeUInt16LE(whole(value), this.#size))
+    return this.#wrote(
+      this.#isBig ? to.writeUInt16BE(whole(value), this.#size) : to.writeUInt16LE(whole(value), this.#size)
+    )
   }
 
   i16(value: number): this {
     const to = this.#room(2)
-    return this.#wrote(this.#isBig ? to.writeInt16BE(whole(value), this.#size) : to.writeInt16LE(whole(value), this.#size))
+    return this.#wrote(
+      this.#isBig ? to.writeInt16BE(whole(value), this.#size) : to.writeInt16LE(whole(value), this.#size)
+    )
   }
 
   u32(value: number): this {
     const to = this.#room(4)
-    return this.#wrote(this.#isBig ? to.writeUInt32BE(whole(value), this.#size) : to.writeUInt32LE(whole(value), this.#size))
+    return this.#wrote(
+      this.#isBig ? to.writeUInt32BE(whole(value), this.#size) : to.writeUInt32LE(whole(value), this.#size)
+    )
   }
 
   i32(value: number): this {
     const to = this.#room(4)
-    return this.#wrote(this.#isBig ? to.writeInt32BE(whole(value), this.#size) : to.writeInt32LE(whole(value), this.#size))
+    return this.#wrote(
+      this.#isBig ? to.writeInt32BE(whole(value), this.#size) : to.writeInt32LE(whole(value), this.#size)
+    )
   }
 
   u64(value: bigint | number): this {

@@ -1,6 +1,6 @@
 /** The ways in which a file transfer fails, and how one end tells the other. */
 
-import { IocpError, errorCodes, type IocpErrorCode } from '../common/errors.js'
+import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
 
 /** Codes and their numbers between two ends. Numbers are never given anew. */
 const numbers = {
@@ -46,7 +46,10 @@ export function errorFromPeer(number: number, reason: string): IocpError {
   const found = Object.entries(numbers).find(([, one]) => one === number)
   // The text is the peer's: data that is shown, and no longer than it has to be.
   const text = reason.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_REASON)
-  return transferError((found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode, `the peer says so${text === '' ? '' : ` (${text})`}`)
+  return transferError(
+    (found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode,
+    `the peer says so${text === '' ? '' : ` (${text})`}`
+  )
 }
 
 /** How an error is told to the peer: what lies behind it on this machine is none of its business. */

@@ -22,7 +22,17 @@ const EMPTY = Buffer.alloc(0)
 /** Reads a frame whose form native code has checked. What is kept of it is copied. */
 export function readFrame(bytes: Buffer): TransferFrame {
   const kind = bytes[0] ?? 0
-  const frame = { kind, id: bytes.readUInt32BE(1), number: 0, hasHash: false, hash: undefined, name: '', side: 0, code: 0, rest: EMPTY }
+  const frame = {
+    kind,
+    id: bytes.readUInt32BE(1),
+    number: 0,
+    hasHash: false,
+    hash: undefined,
+    name: '',
+    side: 0,
+    code: 0,
+    rest: EMPTY
+  }
   switch (kind) {
     case transferKind.offer: {
       const size = bytes.readUInt16BE(14)

@@ -1,17 +1,17 @@
 /** A file on its way in, in framed mode. */
 
 import type { IocpError } from '../common/errors.js'
-import { transferKind } from '../native/protocol.js'
 import type { Connection } from '../connection/connection.js'
-import type { TransferSettings, ReceivedFile } from '../connection/file_types.js'
+import type { ReceivedFile, TransferSettings } from '../connection/file_types.js'
 import { SILENT } from '../connection/state.js'
-import { reasonBytes, errorToPeer, transferError } from './errors.js'
+import { transferKind } from '../native/protocol.js'
+import { errorToPeer, reasonBytes, transferError } from './errors.js'
 import { normalName } from './file_names.js'
 import type { TransferFrame } from './frames.js'
-import { emitOffer, rejectReason, type Answerable } from './offer.js'
+import { type Answerable, emitOffer, rejectReason } from './offer.js'
 import type { AcceptPlan } from './options.js'
 import { IncomingFile, targetOf } from './target_file.js'
-import { largestOf, transfersOf, filesOf } from './transfer.js'
+import { filesOf, largestOf, transfersOf } from './transfer.js'
 
 /** Bytes of an abort before the reason. */
 const REASON_HEADER = 8
@@ -74,7 +74,8 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
-    const rest = this.#reason === undefined ? told.rest : reasonBytes(this.#reason, largestOf(this.connection) - REASON_HEADER)
+    const rest =
+      this.#reason === undefined ? told.rest : reasonBytes(this.#reason, largestOf(this.connection) - REASON_HEADER)
     const kind = this.partialFile === '' && this.#name === undefined ? transferKind.reject : transferKind.abort
     this.files.frame(this.connection, { kind, id: this.id, side: 1, code: told.code, rest })
   }

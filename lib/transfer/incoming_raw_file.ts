@@ -2,11 +2,11 @@
 
 import { resolve, toNamespacedPath } from 'node:path'
 import type { Connection } from '../connection/connection.js'
-import type { ReceiveFileOptions, TransferSettings, ReceivedFile } from '../connection/file_types.js'
+import type { ReceivedFile, ReceiveFileOptions, TransferSettings } from '../connection/file_types.js'
 import { DEAD, SILENT } from '../connection/state.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
-import { readReceiveFile, type Overwrite, type ReceivePlan } from './options.js'
+import { type Overwrite, readReceiveFile, type ReceivePlan } from './options.js'
 import { IncomingFile } from './target_file.js'
 import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 
@@ -61,7 +61,12 @@ export abstract class RawIncomingBase extends IncomingFile {
   }
 
   /** @param onReady what comes belongs to the file from now on */
-  protected async bring(target: string, bytes: number, overwrite: Overwrite, onReady: () => void): Promise<ReceivedFile> {
+  protected async bring(
+    target: string,
+    bytes: number,
+    overwrite: Overwrite,
+    onReady: () => void
+  ): Promise<ReceivedFile> {
     await this.open(target, bytes, overwrite, false, false)
     await this.orAbort(Promise.resolve())
     this.#start(bytes)
@@ -76,7 +81,10 @@ export abstract class RawIncomingBase extends IncomingFile {
   #start(bytes: number): void {
     const file = this.source
     this.connection._engine.submission.flush()
-    if (file === undefined || !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })) {
+    if (
+      file === undefined ||
+      !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })
+    ) {
       if ((this.connection._flags & DEAD) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       throw transferError('ERR_IOCP_TRANSFER_LIMIT', 'a connection receives one raw file at a time')
     }

@@ -7,18 +7,18 @@
 import { basename, resolve, toNamespacedPath } from 'node:path'
 import { Deferred } from '../common/deferred.js'
 import type { Connection } from '../connection/connection.js'
-import type { TransferSettings, SentFile, ReceivedFile } from '../connection/file_types.js'
-import { SILENT, flag } from '../connection/state.js'
+import type { ReceivedFile, SentFile, TransferSettings } from '../connection/file_types.js'
+import { flag, SILENT } from '../connection/state.js'
 import { transferError } from './errors.js'
 import { normalName } from './file_names.js'
 import type { FileEnd } from './frames.js'
 import { RawIncomingBase } from './incoming_raw_file.js'
 import type { OpenFile } from './native_files.js'
-import { emitOffer, rejectReason, type Answerable } from './offer.js'
+import { type Answerable, emitOffer, rejectReason } from './offer.js'
 import type { AcceptPlan, SendPlan } from './options.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 import { targetOf } from './target_file.js'
-import { Transfer, transfersOf, filesOf, knownTransfers } from './transfer.js'
+import { filesOf, knownTransfers, Transfer, transfersOf } from './transfer.js'
 
 const type = { offer: 1, start: 2, refuse: 3 } as const
 const START = Buffer.from([type.start])
@@ -85,7 +85,12 @@ function turnOf(connection: Connection): IocpsTurn {
 /** Whether raw mode speaks as IOCPS does. */
 export function speaksIocps(connection: Connection): boolean {
   const { send, receive } = connection._profile.native
-  return send.kind === 'lengthField' && send.iocpsFiles === true && receive.kind === 'lengthField' && receive.iocpsFiles === true
+  return (
+    send.kind === 'lengthField' &&
+    send.iocpsFiles === true &&
+    receive.kind === 'lengthField' &&
+    receive.iocpsFiles === true
+  )
 }
 
 /**
@@ -124,12 +129,18 @@ function offered(connection: Connection, bytes: Buffer): void {
   }
   const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
   const told = { name, size: bytes.readUInt32LE(1), metadata: Buffer.alloc(0), isVerified: false }
-  if (rejectReason(connection, settings, told) === undefined) emitOffer(new IncomingIocpsFile(connection, settings, told.size), told)
+  if (rejectReason(connection, settings, told) === undefined)
+    emitOffer(new IncomingIocpsFile(connection, settings, told.size), told)
   else filesOf(connection).control(connection, REFUSE)
 }
 
 /** Sends a file so that IOCPS understands it. */
-export function sendIocps(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+export function sendIocps(
+  connection: Connection,
+  path: string,
+  plan: SendPlan,
+  settings: TransferSettings
+): Promise<SentFile> {
   return new OutgoingIocpsFile(connection, settings, plan)._run(path)
 }
 
@@ -167,7 +178,10 @@ class OutgoingIocpsFile extends Transfer {
   _refused(): void {
     if (!this.#isOffered) return
     this.#isRefused = !this.#isAnswered
-    this.fail(transferError(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED', 'the peer says so'), false)
+    this.fail(
+      transferError(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED', 'the peer says so'),
+      false
+    )
     this.#isAnswered = true
   }
 

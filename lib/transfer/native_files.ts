@@ -139,7 +139,7 @@ export class NativeFiles {
 
   /** Step by step, so that neither a hash of hours nor the thread that computes it outlives this environment. */
   async #hash(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
-    for (let at = 0; ; ) {
+    for (let at = 0; ;) {
       const reached = await this.#try(this.#native.hashSome(file.file, at, bytes, keep), { path: file.path })
       if (typeof reached !== 'number') return reached
       if (reached > at) onProgress()

@@ -3,9 +3,9 @@
 import { invalidOption } from '../common/errors.js'
 import { MAX_DURATION, OptionReader } from '../common/option_reader.js'
 import { toOptionalPath, toPath } from '../common/paths.js'
+import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { bound } from '../native/async_context.js'
 import type { NativeFraming } from '../native/types.js'
-import type { TransferSettings, TransferProgress } from '../connection/file_types.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -122,7 +122,8 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
   const value = reader.raw('verify')
   if (value === undefined) return framed
   if (value !== false && value !== 'sha256') throw invalidOption('verify', value, "'sha256' or false")
-  if (value !== false && !framed) throw invalidOption('verify', value, 'false in raw mode, which has no room for a checksum')
+  if (value !== false && !framed)
+    throw invalidOption('verify', value, 'false in raw mode, which has no room for a checksum')
   return value !== false
 }
 

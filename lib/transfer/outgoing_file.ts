@@ -1,18 +1,18 @@
 /** A file on its way out. */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
-import { toPath, type Path } from '../common/paths.js'
-import { transferKind } from '../native/protocol.js'
+import { type Path, toPath } from '../common/paths.js'
 import type { Connection } from '../connection/connection.js'
-import type { SendFileOptions, TransferSettings, SentFile } from '../connection/file_types.js'
+import type { SendFileOptions, SentFile, TransferSettings } from '../connection/file_types.js'
 import { flag } from '../connection/state.js'
+import { transferKind } from '../native/protocol.js'
 import { transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
 import { sendIocps, speaksIocps } from './iocps.js'
 import type { OpenFile } from './native_files.js'
 import { carriesFiles, readSendFile, type SendPlan } from './options.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
-import { Transfer, hasRoom, largestOf, requireWritable, settingsOf, transfersOf } from './transfer.js'
+import { hasRoom, largestOf, requireWritable, settingsOf, Transfer, transfersOf } from './transfer.js'
 
 /** Bytes of an offer before the name. */
 const OFFER_HEADER = 16
@@ -30,7 +30,12 @@ export function sendFile(connection: Connection, path: Path, options: SendFileOp
   return begin(connection, source, plan, settings)
 }
 
-async function begin(connection: Connection, path: string, plan: SendPlan, settings: TransferSettings): Promise<SentFile> {
+async function begin(
+  connection: Connection,
+  path: string,
+  plan: SendPlan,
+  settings: TransferSettings
+): Promise<SentFile> {
   requireWritable(connection)
   if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
     const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
@@ -72,7 +77,8 @@ class OutgoingFile extends Transfer {
 
   override peerEnded(): void {
     // Framed, the receiver's word may be still to come; raw, it says nothing.
-    if (this.#plan.framed && !this.#isStored) this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
+    if (this.#plan.framed && !this.#isStored)
+      this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
 
   protected override refuse(told: { code: number; rest: Buffer }): void {
@@ -120,13 +126,22 @@ class OutgoingFile extends Transfer {
   async #offer(file: OpenFile, name: string): Promise<number> {
     const plan = this.#plan
     const bytes = Buffer.from(name)
-    if (bytes.length > 1024 || name === '') throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
-    if (bytes.toString() !== name) throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
+    if (bytes.length > 1024 || name === '')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+    if (bytes.toString() !== name)
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
     if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
       throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
     }
     const { id } = this
-    this.sendFrame({ kind: transferKind.offer, id, number: this.#length, hasHash: plan.verify, name: bytes, rest: plan.metadata })
+    this.sendFrame({
+      kind: transferKind.offer,
+      id,
+      number: this.#length,
+      hasHash: plan.verify,
+      name: bytes,
+      rest: plan.metadata
+    })
     this.#isOffered = true
     // The receiver has a limit of its own, and its answer to that is better than none.
     const { answerTimeout, stallTimeout } = this.settings

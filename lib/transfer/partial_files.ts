@@ -3,8 +3,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lstat, opendir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { OptionReader, type Duration } from '../common/option_reader.js'
-import { toPath, type Path } from '../common/paths.js'
+import { type Duration, OptionReader } from '../common/option_reader.js'
+import { type Path, toPath } from '../common/paths.js'
 
 /** What this library calls them, and nothing else. */
 const PART = /^\.iocp-(?:[0-9a-f]{24}|[0-9a-f]{32})\.part$/
@@ -22,7 +22,10 @@ export function newPart(target: string): string {
 
 /** The same file offered again has the same place for what has come of it. */
 export function resumePath(target: string, size: number): string {
-  const name = createHash('sha256').update(`${basename(target).toLowerCase()}/${size}`).digest('hex').slice(0, 32)
+  const name = createHash('sha256')
+    .update(`${basename(target).toLowerCase()}/${size}`)
+    .digest('hex')
+    .slice(0, 32)
   return join(dirname(target), `.iocp-${name}.part`)
 }
 

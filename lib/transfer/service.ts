@@ -3,12 +3,12 @@
 import { runUncaught } from '../common/emitter.js'
 import type { Path } from '../common/paths.js'
 import { nativeSetImmediate } from '../common/timers.js'
-import { transferKind } from '../native/protocol.js'
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection } from '../connection/connection.js'
-import type { ReceiveFileOptions, ReceivedFile, SendFileOptions, SentFile } from '../connection/file_types.js'
+import type { ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from '../connection/file_types.js'
 import { deliver } from '../connection/receive.js'
-import { SILENT, flag } from '../connection/state.js'
+import { flag, SILENT } from '../connection/state.js'
+import { transferKind } from '../native/protocol.js'
 import { readFileEnd, readFrame, type TransferFrame } from './frames.js'
 import { offered } from './incoming_file.js'
 import { receiveFile } from './incoming_raw_file.js'
@@ -17,7 +17,7 @@ import type { NativeFiles } from './native_files.js'
 import { isFresh } from './offer.js'
 import { carriesFiles } from './options.js'
 import { sendFile } from './outgoing_file.js'
-import { knownTransfers, type FileService, type Transfer } from './transfer.js'
+import { type FileService, knownTransfers, type Transfer } from './transfer.js'
 
 /** Packages that came before it was known whether anybody listens for files. */
 const undecided = new WeakSet<Buffer>()
@@ -135,7 +135,11 @@ export class FileTransfers implements FileService {
   readsOn(connection: Connection): boolean {
     if ((connection._flags & flag.ended) !== 0 || (connection._extra?.transfers?.size ?? 0) > 0) return true
     const { transfer, native } = connection._profile
-    if (transfer === undefined || connection.listenerCount('file') + connection._engine.owner.listenerCount('file') === 0) return false
+    if (
+      transfer === undefined ||
+      connection.listenerCount('file') + connection._engine.owner.listenerCount('file') === 0
+    )
+      return false
     return carriesFiles(native.receive) || speaksIocps(connection)
   }
 

@@ -1,8 +1,8 @@
 /** What both ways of sending have in common: the range, the piece, the result. */
 
 import { invalidOption } from '../common/errors.js'
+import type { SentFile, TransferSettings } from '../connection/file_types.js'
 import { fileOutcome } from '../native/protocol.js'
-import type { TransferSettings, SentFile } from '../connection/file_types.js'
 import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
 import type { NativeFiles } from './native_files.js'
@@ -34,7 +34,9 @@ export function pieceOf(
 
 /** The error for an end that is not the file's. */
 export function readError(files: NativeFiles, { outcome, winCode }: FileEnd, path: string): Error {
-  return outcome === fileOutcome.failed ? files.error(winCode, 'read', path) : transferError('ERR_IOCP_TRANSFER_ABORTED')
+  return outcome === fileOutcome.failed
+    ? files.error(winCode, 'read', path)
+    : transferError('ERR_IOCP_TRANSFER_ABORTED')
 }
 
 export function sentResult(bytes: number, begun: number, resumedFrom: number): SentFile {

@@ -4,8 +4,8 @@ import { realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { IocpError } from '../common/errors.js'
-import { fileOutcome } from '../native/protocol.js'
 import type { ReceivedFile } from '../connection/file_types.js'
+import { fileOutcome } from '../native/protocol.js'
 import { placeError, transferError } from './errors.js'
 import { otherName, plainPath } from './file_names.js'
 import type { FileEnd } from './frames.js'
@@ -76,7 +76,13 @@ export abstract class IncomingFile extends Transfer {
   #claimed = ''
 
   /** Opens the part beside the target. Gives the bytes that are there already. */
-  protected async open(target: string, size: number, overwrite: Overwrite, resume: boolean, hash: boolean): Promise<number> {
+  protected async open(
+    target: string,
+    size: number,
+    overwrite: Overwrite,
+    resume: boolean,
+    hash: boolean
+  ): Promise<number> {
     await checkPlace(target, this.settings.directory)
     const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
     // Nothing is put in the place of a folder.
@@ -158,7 +164,8 @@ export abstract class IncomingFile extends Transfer {
 
   protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
     if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.partialFile)
-    if (outcome === fileOutcome.excess) return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
+    if (outcome === fileOutcome.excess)
+      return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
     return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 
@@ -166,7 +173,12 @@ export abstract class IncomingFile extends Transfer {
     await this.#close()
     if (failed && this.partialFile !== '') {
       // A part of nothing is of no use to the next attempt.
-      const size = this.keepsPartialFile ? await stat(this.partialFile).then((found) => found.size, () => 0) : 0
+      const size = this.keepsPartialFile
+        ? await stat(this.partialFile).then(
+            (found) => found.size,
+            () => 0
+          )
+        : 0
       if (size === 0) await rm(this.partialFile, { force: true }).catch(() => undefined)
     }
     if (this.#claimed !== '') releasePart(this.#claimed)

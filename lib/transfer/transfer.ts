@@ -3,12 +3,12 @@
 import { Deferred } from '../common/deferred.js'
 import { runUncaught } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
-import { fileOutcome, transferKind } from '../native/protocol.js'
-import type { NativeTransferFrame } from '../native/types.js'
 import type { Connection } from '../connection/connection.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { guarded } from '../connection/notify.js'
-import { NOT_WRITABLE, SILENT, extraOf, type ConnectionTransfers, type TransferService } from '../connection/state.js'
+import { type ConnectionTransfers, extraOf, NOT_WRITABLE, SILENT, type TransferService } from '../connection/state.js'
+import { fileOutcome, transferKind } from '../native/protocol.js'
+import type { NativeTransferFrame } from '../native/types.js'
 import { errorFromPeer, errorToPeer, transferError } from './errors.js'
 import type { FileEnd, TransferFrame } from './frames.js'
 import type { IocpsTurn } from './iocps.js'
@@ -109,9 +109,7 @@ export function transfersOf(connection: Connection): TransferTable {
 
 /** Whether another transfer may begin. */
 export function hasRoom(connection: Connection, settings: TransferSettings): boolean {
-  return (
-    transfersOf(connection).size < settings.maxPerConnection && filesOf(connection).active < settings.maxTotal
-  )
+  return transfersOf(connection).size < settings.maxPerConnection && filesOf(connection).active < settings.maxTotal
 }
 
 /** One file on its way. What goes wrong first decides; it ends when native code has let go of the file. */
@@ -230,7 +228,12 @@ export abstract class Transfer {
   /** Breaks off when the time passes without any progress. */
   protected setDeadline(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
     clearTimeout(this.#timer)
-    this.#timer = time === 0 ? undefined : setTimeout(() => { this.fail(transferError(code, this.#obstacle())) }, time).unref()
+    this.#timer =
+      time === 0
+        ? undefined
+        : setTimeout(() => {
+            this.fail(transferError(code, this.#obstacle()))
+          }, time).unref()
   }
 
   protected refreshDeadline(): void {
@@ -240,7 +243,9 @@ export abstract class Transfer {
   /** What keeps this side from reading what the peer may have said long ago. */
   #obstacle(): string | undefined {
     const { _receiveQueue: receiveQueue, _profile: profile } = this.connection
-    const demand = profile.native.demand ? 'it is received on demand, and no more packets may have been asked for' : undefined
+    const demand = profile.native.demand
+      ? 'it is received on demand, and no more packets may have been asked for'
+      : undefined
     const why = receiveQueue?.obstacle ?? demand
     return why === undefined ? undefined : `what comes is not read, because ${why}`
   }
@@ -345,5 +350,6 @@ export abstract class Transfer {
 
 /** Whether a file can be begun. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
 export function requireWritable(connection: Connection): void {
-  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._engine.isStopping) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._engine.isStopping)
+    throw transferError('ERR_IOCP_TRANSFER_CLOSED')
 }

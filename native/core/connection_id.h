@@ -20,9 +20,7 @@ struct ConnectionId {
   constexpr uint32_t index_in_segment() const { return slot & (kSegmentSlots - 1); }
 
   // At most 53 bits: exact as a JavaScript number.
-  constexpr uint64_t number() const {
-    return (static_cast<uint64_t>(generation) << kSlotBits) | slot;
-  }
+  constexpr uint64_t number() const { return (static_cast<uint64_t>(generation) << kSlotBits) | slot; }
   // A number that cannot be an id gives an id that is not valid.
   static constexpr ConnectionId from_number(uint64_t number) {
     const uint64_t generation = number >> kSlotBits;
@@ -31,9 +29,7 @@ struct ConnectionId {
   }
 };
 
-constexpr bool operator==(ConnectionId a, ConnectionId b) {
-  return a.slot == b.slot && a.generation == b.generation;
-}
+constexpr bool operator==(ConnectionId a, ConnectionId b) { return a.slot == b.slot && a.generation == b.generation; }
 constexpr bool operator!=(ConnectionId a, ConnectionId b) { return !(a == b); }
 
 }  // namespace iocp

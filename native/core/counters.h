@@ -9,33 +9,33 @@
 namespace iocp {
 
 // X(enumerator, name in stats())
-#define IOCP_COUNTERS(X)                                                            \
-  X(accepts, "accepts")                                                             \
-  X(accept_dry, "acceptDry") /* times no AcceptEx was outstanding */                \
-  X(accept_failures, "acceptFailures")                                              \
-  X(refused, "refused") /* accepted and reset: over the limit */                    \
-  X(connects, "connects")                                                           \
-  X(connect_failures, "connectFailures")                                            \
-  X(closes, "closes")                                                               \
-  X(bytes_in, "bytesIn")                                                            \
-  X(bytes_out, "bytesOut")                                                          \
-  X(packets_in, "packetsIn")                                                        \
-  X(packets_out, "packetsOut")                                                      \
-  X(recv_calls, "recvCalls")                                                        \
-  X(send_calls, "sendCalls")                                                        \
-  X(zero_reads, "zeroReads")     /* zero-byte reads posted */                       \
-  X(direct_reads, "directReads") /* reads posted with a buffer */                   \
-  X(skip_success, "skipSuccess") /* completions taken at once, without a packet */  \
-  X(short_writes, "shortWrites")                                                    \
-  X(enobufs, "enobufs")                                                             \
-  X(drops, "drops") /* packets dropped, for any reason */                           \
-  X(dropped_bytes, "droppedBytes")                                                  \
-  X(protocol_errors, "protocolErrors")                                              \
-  X(parks, "parks") /* reads stopped because JavaScript did not keep up */          \
-  X(dequeues, "dequeues")                                                           \
-  X(completions, "completions")                                                     \
-  X(wakes, "wakes")                                                                 \
-  X(batches, "batches")                                                             \
+#define IOCP_COUNTERS(X)                                                           \
+  X(accepts, "accepts")                                                            \
+  X(accept_dry, "acceptDry") /* times no AcceptEx was outstanding */               \
+  X(accept_failures, "acceptFailures")                                             \
+  X(refused, "refused") /* accepted and reset: over the limit */                   \
+  X(connects, "connects")                                                          \
+  X(connect_failures, "connectFailures")                                           \
+  X(closes, "closes")                                                              \
+  X(bytes_in, "bytesIn")                                                           \
+  X(bytes_out, "bytesOut")                                                         \
+  X(packets_in, "packetsIn")                                                       \
+  X(packets_out, "packetsOut")                                                     \
+  X(recv_calls, "recvCalls")                                                       \
+  X(send_calls, "sendCalls")                                                       \
+  X(zero_reads, "zeroReads")     /* zero-byte reads posted */                      \
+  X(direct_reads, "directReads") /* reads posted with a buffer */                  \
+  X(skip_success, "skipSuccess") /* completions taken at once, without a packet */ \
+  X(short_writes, "shortWrites")                                                   \
+  X(enobufs, "enobufs")                                                            \
+  X(drops, "drops") /* packets dropped, for any reason */                          \
+  X(dropped_bytes, "droppedBytes")                                                 \
+  X(protocol_errors, "protocolErrors")                                             \
+  X(parks, "parks") /* reads stopped because JavaScript did not keep up */         \
+  X(dequeues, "dequeues")                                                          \
+  X(completions, "completions")                                                    \
+  X(wakes, "wakes")                                                                \
+  X(batches, "batches")                                                            \
   X(records, "records")
 
 #define IOCP_COUNTER_ENUMERATOR(name, text) name,
@@ -60,9 +60,7 @@ class ThreadCounters {
   void add_shared(Counter counter, uint64_t amount = 1) {
     values_[static_cast<size_t>(counter)].fetch_add(amount, std::memory_order_relaxed);
   }
-  uint64_t read(Counter counter) const {
-    return values_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
-  }
+  uint64_t read(Counter counter) const { return values_[static_cast<size_t>(counter)].load(std::memory_order_relaxed); }
 
  private:
   std::atomic<uint64_t> values_[kCounterCount] = {};
@@ -76,8 +74,7 @@ class Counters {
  public:
   static constexpr size_t kOthers = 0;
 
-  explicit Counters(size_t threads)
-      : count_(threads + 1), counters_(new ThreadCounters[count_]) {}
+  explicit Counters(size_t threads) : count_(threads + 1), counters_(new ThreadCounters[count_]) {}
 
   size_t threads() const { return count_ - 1; }
   ThreadCounters& of(size_t thread) { return counters_[thread]; }

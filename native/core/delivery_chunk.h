@@ -25,9 +25,7 @@ class DeliveryChunk {
   DeliveryChunk(const DeliveryChunk&) = delete;
   DeliveryChunk& operator=(const DeliveryChunk&) = delete;
 
-  bool fits(size_t bytes) const {
-    return count_ < kMaxRecords && (bytes <= capacity_ - used_);
-  }
+  bool fits(size_t bytes) const { return count_ < kMaxRecords && (bytes <= capacity_ - used_); }
 
   // The bytes stand at what payload_size() said before. The caller has asked fits().
   void append(const Record& record, const void* data, size_t size) {

@@ -63,10 +63,7 @@ class DeliveryQueue {
   }
 
   // I/O threads, cheap: is there something that nobody has been woken for?
-  bool needs_wake() {
-    return has_records_.load() &&
-           !wake_outstanding_.exchange(true);
-  }
+  bool needs_wake() { return has_records_.load() && !wake_outstanding_.exchange(true); }
 
   // Any thread: a wake-up for another reason. False when one is on its way, or a drain is not over.
   bool begin_wake() { return !wake_outstanding_.exchange(true); }
@@ -179,9 +176,7 @@ class DeliveryQueue {
     if (is_full_) return false;
     return !over_total_.empty() || own_is_drained();
   }
-  bool own_is_drained() const {
-    return !over_own_.empty() && over_own_.front().sequence <= drained_sequence_;
-  }
+  bool own_is_drained() const { return !over_own_.empty() && over_own_.front().sequence <= drained_sequence_; }
 
   void append_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
     DeliveryChunk* chunk = writable(size);
@@ -226,9 +221,8 @@ class DeliveryQueue {
   // Empty, the last of those that fill. A spare one may have a block, of the usual size.
   DeliveryChunk* new_chunk(bool may_have_block) {
     std::unique_ptr<DeliveryChunk> chunk;
-    const auto found = std::find_if(spare_.begin(), spare_.end(), [&](const auto& spare) {
-      return may_have_block || !spare->has_block();
-    });
+    const auto found = std::find_if(spare_.begin(), spare_.end(),
+                                    [&](const auto& spare) { return may_have_block || !spare->has_block(); });
     if (found != spare_.end()) {
       chunk = std::move(*found);
       spare_.erase(found);

@@ -35,9 +35,7 @@ struct HistogramSnapshot {
   uint64_t sum = 0;
   uint64_t max = 0;
 
-  double mean() const {
-    return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
-  }
+  double mean() const { return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count); }
 
   // The value that `percent` of all values do not exceed; 0 when there are none.
   uint64_t percentile(double percent) const {

@@ -7,8 +7,7 @@ namespace iocp {
 namespace {
 
 uint64_t microseconds(JobQueue::Clock::duration duration) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
 }
 
 }  // namespace
@@ -103,16 +102,15 @@ void JobQueue::attach(JobSeat* seat) {
   seats_.push_back(seat);
 }
 
-void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted,
-                      std::vector<Settled>* lost, WakeList* wake) {
+void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost,
+                      WakeList* wake) {
   seats_.erase(std::remove(seats_.begin(), seats_.end(), seat), seats_.end());
   // From the last to the first, so that those that wait again do so in the order they had.
   for (auto at = seat->held.rbegin(); at != seat->held.rend(); ++at) {
     const uint32_t slot = *at;
     Entry& entry = entries_[slot];
-    const bool waits_again =
-        !closed_ && entry.state == State::running && !entry.job.announce &&
-        std::find(unstarted.begin(), unstarted.end(), slot) != unstarted.end();
+    const bool waits_again = !closed_ && entry.state == State::running && !entry.job.announce &&
+                             std::find(unstarted.begin(), unstarted.end(), slot) != unstarted.end();
     if (waits_again) {
       --running_;
       ++queued_;
@@ -201,8 +199,7 @@ bool JobQueue::complete(JobSeat* seat, uint32_t slot, Settled* settled, WakeList
 }
 
 bool JobQueue::runs(const JobSeat* seat, uint32_t slot) const {
-  return slot < entries_.size() && entries_[slot].seat == seat &&
-         entries_[slot].state == State::running;
+  return slot < entries_.size() && entries_[slot].seat == seat && entries_[slot].state == State::running;
 }
 
 bool JobQueue::is_stuck(JobId id) const {
@@ -295,8 +292,7 @@ void JobQueue::remove(List* list, uint32_t slot) {
 }
 
 bool JobQueue::has_ready() const {
-  return std::any_of(std::begin(ready_), std::end(ready_),
-                     [](const List& list) { return list.first != kNone; });
+  return std::any_of(std::begin(ready_), std::end(ready_), [](const List& list) { return list.first != kNone; });
 }
 
 void JobQueue::make_ready(uint32_t slot) {
@@ -352,18 +348,11 @@ void JobQueue::let_go(JobSeat* seat, uint32_t slot) {
 
 JobQueue::Settled JobQueue::settle(uint32_t slot) const {
   const Entry& entry = entries_[slot];
-  const uint64_t ran =
-      entry.state == State::running ? microseconds(Clock::now() - entry.started) : 0;
-  return {{slot, entry.generation},
-          entry.job.kind,
-          entry.state == State::abandoned,
-          entry.job.connection,
-          ran};
+  const uint64_t ran = entry.state == State::running ? microseconds(Clock::now() - entry.started) : 0;
+  return {{slot, entry.generation}, entry.job.kind, entry.state == State::abandoned, entry.job.connection, ran};
 }
 
-JobQueue::Entry* JobQueue::find(JobId id) {
-  return const_cast<Entry*>(static_cast<const JobQueue*>(this)->find(id));
-}
+JobQueue::Entry* JobQueue::find(JobId id) { return const_cast<Entry*>(static_cast<const JobQueue*>(this)->find(id)); }
 
 const JobQueue::Entry* JobQueue::find(JobId id) const {
   if (id.slot >= entries_.size()) return nullptr;

@@ -44,7 +44,7 @@ struct Job {
   bool skip_when_closed = true;  // not worth running once its connection has closed
   // The caller wants to know who takes it, and gives that worker something: nobody else can do it then.
   bool announce = false;
-  ConnectionId connection;       // generation 0: about none
+  ConnectionId connection;  // generation 0: about none
   JobBytes bytes;
 };
 
@@ -109,11 +109,11 @@ class JobQueue {
     uint64_t ran_us;
   };
   struct Counts {
-    uint32_t size;     // seats that are not retiring
-    uint32_t idle;     // of those, the ones that run nothing
+    uint32_t size;  // seats that are not retiring
+    uint32_t idle;  // of those, the ones that run nothing
     uint32_t queued;
     uint32_t running;
-    uint64_t bytes;    // of what is queued
+    uint64_t bytes;  // of what is queued
   };
 
   explicit JobQueue(const JobLimits& limits) : limits_(limits) {}
@@ -125,9 +125,7 @@ class JobQueue {
   AddResult add(Job job, bool force, JobId* id, WakeList* wake);
   bool full() const { return queued_ >= limits_.max_queued || bytes_ >= limits_.max_bytes; }
   // Half empty again: time to let those go on that were stopped.
-  bool has_room() const {
-    return queued_ <= limits_.max_queued / 2 && bytes_ <= limits_.max_bytes / 2;
-  }
+  bool has_room() const { return queued_ <= limits_.max_queued / 2 && bytes_ <= limits_.max_bytes / 2; }
   // A job that waits is taken out. One that runs is settled now, its worker is told to give it up, and
   // its result will not count.
   CancelResult cancel(JobId id, Settled* settled, WakeList* wake);
@@ -140,8 +138,7 @@ class JobQueue {
   void attach(JobSeat* seat);
   // Jobs of `unstarted` (slots that it holds) wait again, in front, but for announced ones; all others
   // are lost.
-  void detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost,
-              WakeList* wake);
+  void detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost, WakeList* wake);
   // It takes no job any more and is woken when it runs none.
   void retire(JobSeat* seat, WakeList* wake);
 
@@ -187,16 +184,12 @@ class JobQueue {
   void push_back(List* list, uint32_t slot);
   void push_front(List* list, uint32_t slot);
   void remove(List* list, uint32_t slot);
-  List& ready_list(const Entry& entry) {
-    return ready_[static_cast<size_t>(entry.job.priority)];
-  }
+  List& ready_list(const Entry& entry) { return ready_[static_cast<size_t>(entry.job.priority)]; }
   bool has_ready() const;
   void make_ready(uint32_t slot);
   // The job of a connection is over: the next one may run.
   void release_chain(const Entry& entry);
-  bool is_chained(const Entry& entry) const {
-    return limits_.ordered && entry.job.connection.generation != 0;
-  }
+  bool is_chained(const Entry& entry) const { return limits_.ordered && entry.job.connection.generation != 0; }
   void wake_for_ready(WakeList* wake);
   static void wake_seat(JobSeat* seat, WakeList* wake);
   Settled settle(uint32_t slot) const;

@@ -33,7 +33,7 @@ constexpr size_t kOperationWords = 6;
   X(send_progress, 19)       \
   X(send_file_end, 20)       \
   X(receive_progress, 21)    \
-  X(receive_file_end, 22)   \
+  X(receive_file_end, 22)    \
   X(job, 40)                 \
   X(job_abort, 41)           \
   X(retire, 42)              \
@@ -99,7 +99,6 @@ enum class SendOutcome : uint32_t { IOCP_SEND_OUTCOMES(IOCP_ENUMERATOR) };
 enum class CloseCause : uint32_t { none = 0, IOCP_CLOSE_CAUSES(IOCP_ENUMERATOR) };
 enum class JobOutcome : uint32_t { IOCP_JOB_OUTCOMES(IOCP_ENUMERATOR) };
 #undef IOCP_ENUMERATOR
-
 
 struct Record {
   uint32_t kind;

@@ -70,8 +70,7 @@ void SendQueue::push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer
   at(count_ - 1).lasts = 1;
 }
 
-void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
-                           uint32_t token) {
+void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner, uint32_t token) {
   if (header.size != 0) {
     SendBlock* block = nullptr;
     uint8_t* at = reserve_copy(header.size, &block);
@@ -123,7 +122,8 @@ size_t SendQueue::find_item(const SendOwner* item) {
 bool SendQueue::push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer) {
   const size_t index = find_item(item);
   if (index == count_) return false;
-  // Words that a peer can provoke: many of them are one entry, so that finding the item does not take longer and longer.
+  // Words that a peer can provoke: many of them are one entry, so that finding the item does not take longer and
+  // longer.
   if (index > in_flight_ && append_to(&at(index - 1), header, payload, trailer)) return true;
   const size_t size = header.size + payload.size + trailer.size;
   if (front_block_ != nullptr) front_block_->release();
@@ -222,8 +222,7 @@ void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished
     uint32_t run_packets = gone.packets;
     size_t last = first;
     while (last < count_ && at(last).is_item == 0 && at(last).lasts == 0 &&
-           (run_bytes < bytes || run_packets < packets ||
-            (last != first && at(last - 1).ends_packet == 0))) {
+           (run_bytes < bytes || run_packets < packets || (last != first && at(last - 1).ends_packet == 0))) {
       run_bytes += at(last).size;
       run_packets += at(last).ends_packet;
       ++last;
@@ -236,9 +235,7 @@ void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished
   finished->tokens.insert(finished->tokens.end(), gone.tokens.begin(), gone.tokens.end());
 }
 
-void SendQueue::clear(Finished* finished) {
-  remove_range(in_flight_, count_, finished);
-}
+void SendQueue::clear(Finished* finished) { remove_range(in_flight_, count_, finished); }
 
 void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
   if (first >= last) return;
@@ -266,8 +263,7 @@ void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
   if (count_ == 0) release_memory();
 }
 
-void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token,
-                           bool ends) {
+void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends) {
   if (count_ == capacity_) grow();
   Entry& entry = at(count_++);
   entry.data = data;

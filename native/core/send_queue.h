@@ -84,8 +84,7 @@ class SendQueue {
   // The same, but it stays when the oldest packets have to go.
   void push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // The payload stays where it is; the queue takes one count of `owner` over.
-  void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner,
-                  uint32_t token);
+  void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner, uint32_t token);
 
   // Something that is not in memory (a file) takes its place behind what was pushed before. The queue
   // takes one count of `item` over. It has no bytes here and is no packet: whoever sends it counts it.
@@ -96,7 +95,8 @@ class SendQueue {
   void begin_item() { in_flight_ = 1; }
   // The item's count comes back to the caller when it has `finished`; else null, and it stays in front.
   SendOwner* end_item(bool finished);
-  // As push_lasting(), right in front of an item that no write has begun on. False when the item is not there (any more).
+  // As push_lasting(), right in front of an item that no write has begun on. False when the item is not there (any
+  // more).
   bool push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // Takes an item out that no write has begun on. False when it is not there (any more).
   bool remove_item(const SendOwner* item);
@@ -126,7 +126,7 @@ class SendQueue {
     uint32_t size;
     uint32_t token : 29;
     uint32_t is_item : 1;
-    uint32_t lasts : 1;        // also when the oldest packets have to go; always a whole packet, or several
+    uint32_t lasts : 1;  // also when the oldest packets have to go; always a whole packet, or several
     uint32_t ends_packet : 1;
   };
   static constexpr size_t kInlineEntries = 2;
@@ -147,8 +147,8 @@ class SendQueue {
   size_t capacity_ = kInlineEntries;
   size_t head_ = 0;
   size_t count_ = 0;
-  size_t front_offset_ = 0;    // bytes of the front entry that have gone
-  size_t in_flight_ = 0;       // entries that the write in progress touches
+  size_t front_offset_ = 0;     // bytes of the front entry that have gone
+  size_t in_flight_ = 0;        // entries that the write in progress touches
   bool front_started_ = false;  // bytes of the front packet have gone before the front entry
   SendBlock* tail_block_ = nullptr;
   SendBlock* front_block_ = nullptr;  // the last one of push_before()

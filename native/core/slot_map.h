@@ -59,8 +59,7 @@ class SlotMap {
       Entry* entries = segments_[segment]->entries;
       for (uint32_t index = 0; index < kSegmentSlots; ++index) {
         if (entries[index].value == nullptr) continue;
-        f(ConnectionId{(segment << kSegmentBits) | index, entries[index].generation},
-          *entries[index].value);
+        f(ConnectionId{(segment << kSegmentBits) | index, entries[index].generation}, *entries[index].value);
       }
     }
   }
@@ -78,9 +77,7 @@ class SlotMap {
   };
   static constexpr uint32_t kNoSlot = 0xFFFFFFFFu;
 
-  Entry& entry_at(uint32_t slot) {
-    return segments_[slot >> kSegmentBits]->entries[slot & (kSegmentSlots - 1)];
-  }
+  Entry& entry_at(uint32_t slot) { return segments_[slot >> kSegmentBits]->entries[slot & (kSegmentSlots - 1)]; }
   Entry* find(ConnectionId id) {
     if (!id.valid() || id.segment() >= segments_.size()) return nullptr;
     if (segments_[id.segment()] == nullptr) return nullptr;

@@ -46,7 +46,7 @@ struct TransferFrame {
   bool has_hash = false;  // of an offer: the hash will come with `done`
   uint16_t code = 0;
   uint32_t id = 0;
-  uint64_t number = 0;           // size of offer and done, offset of accept and start
+  uint64_t number = 0;            // size of offer and done, offset of accept and start
   const uint8_t* hash = nullptr;  // kTransferHash bytes
   const uint8_t* name = nullptr;
   size_t name_size = 0;

@@ -21,9 +21,8 @@ namespace {
 // with the Worker that loaded it first.
 void stay_loaded() {
   HMODULE self = nullptr;
-  (void)GetModuleHandleExW(
-      GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
-      reinterpret_cast<LPCWSTR>(&stay_loaded), &self);
+  (void)GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+                           reinterpret_cast<LPCWSTR>(&stay_loaded), &self);
 }
 
 // "peer_end" as JavaScript writes it: "peerEnd".
@@ -94,8 +93,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
 }  // namespace
 }  // namespace iocp
 
-static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) {
-  return iocp::initialize(env, exports);
-}
+static Napi::Object initialize_addon(Napi::Env env, Napi::Object exports) { return iocp::initialize(env, exports); }
 
 NODE_API_MODULE(iocp, initialize_addon)

@@ -39,8 +39,7 @@ void read_bounded(ArgumentReader& reader, FramingOptions* out) {
   if (reader.has("streamAbove")) out->stream_above = size_of(reader, "streamAbove");
 }
 
-std::shared_ptr<const Framing> read_framing(Napi::Env env, Napi::Value value,
-                                            ArgumentReader& parent) {
+std::shared_ptr<const Framing> read_framing(Napi::Env env, Napi::Value value, ArgumentReader& parent) {
   ArgumentReader reader(env, value);
   FramingOptions options;
   const std::string kind = reader.text("kind");
@@ -132,8 +131,7 @@ int64_t ArgumentReader::signed_number(const char* name, int64_t least, int64_t m
 }
 
 uint64_t ArgumentReader::number(const char* name, uint64_t least, uint64_t most) {
-  return static_cast<uint64_t>(
-      signed_number(name, static_cast<int64_t>(least), static_cast<int64_t>(most)));
+  return static_cast<uint64_t>(signed_number(name, static_cast<int64_t>(least), static_cast<int64_t>(most)));
 }
 
 bool ArgumentReader::boolean(const char* name) {
@@ -174,8 +172,7 @@ std::string text_of(const Napi::Value& value) {
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
 }
 
-bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out,
-                         bool* external_memory) {
+bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out, bool* external_memory) {
   ArgumentReader reader(env, value);
   out->io_threads = static_cast<uint32_t>(reader.number("ioThreads", 1, 64));
   out->disk_threads = static_cast<uint32_t>(reader.number("diskThreads", 1, 64));
@@ -196,9 +193,7 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out) {
   out->receive = read_framing(env, reader.get("receive"), reader);
   out->send = read_framing(env, reader.get("send"), reader);
   const std::string mode = reader.text("readMode");
-  out->read_mode = mode == "direct"      ? ReadMode::direct
-                   : mode == "zero-byte" ? ReadMode::zero_byte
-                                         : ReadMode::adaptive;
+  out->read_mode = mode == "direct" ? ReadMode::direct : mode == "zero-byte" ? ReadMode::zero_byte : ReadMode::adaptive;
   out->pending_reads = number("pendingReads", 1, 64);
   out->high_water = reader.number("highWater", 0, kMaxInteger);
   out->low_water = reader.number("lowWater", 0, kMaxInteger);
@@ -244,8 +239,7 @@ JobPriority job_priority(uint32_t number) {
   return number == 0 ? JobPriority::high : number == 2 ? JobPriority::low : JobPriority::normal;
 }
 
-bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
-                         ListenOptions* out) {
+bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine, ListenOptions* out) {
   ArgumentReader reader(env, value);
   const uint16_t port = static_cast<uint16_t>(reader.number("port", 0, 65535));
   if (!Address::parse(reader.text("address"), port, &out->address)) reader.fail("address");
@@ -259,8 +253,7 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   return reader.finish();
 }
 
-bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine,
-                          ConnectOptions* out) {
+bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine, ConnectOptions* out) {
   ArgumentReader reader(env, value);
   const uint16_t port = static_cast<uint16_t>(reader.number("port", 0, 65535));
   if (!Address::parse(reader.text("address"), port, &out->remote)) reader.fail("address");

@@ -49,9 +49,7 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
 bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out);
 // 'high', 'normal' or 'low' as 0, 1, 2; anything else is taken for normal.
 JobPriority job_priority(uint32_t number);
-bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
-                         ListenOptions* out);
-bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine,
-                          ConnectOptions* out);
+bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine, ListenOptions* out);
+bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine, ConnectOptions* out);
 
 }  // namespace iocp

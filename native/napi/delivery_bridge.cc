@@ -19,8 +19,8 @@ void free_block(napi_env, void* data, void*) { PayloadMemory::free(static_cast<u
 
 }  // namespace
 
-bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
-                          Napi::Uint32Array control, bool external_memory) {
+bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate, Napi::Uint32Array control,
+                          bool external_memory) {
   const auto hold = [](auto& reference, auto value) {
     reference = Napi::Persistent(value);
     reference.SuppressDestruct();  // given back in close(), on the JavaScript thread
@@ -29,8 +29,7 @@ bool DeliveryBridge::open(Napi::Function on_batch, Napi::Function set_immediate,
   hold(on_batch_, on_batch);
   control_words_ = control.Data();
   external_memory_ = external_memory;
-  return waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp",
-                     set_immediate);
+  return waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp", set_immediate);
 }
 
 void DeliveryBridge::close() {
@@ -72,8 +71,7 @@ void DeliveryBridge::drain(napi_env env) {
   }
 }
 
-void DeliveryBridge::note_batch(const DeliveryChunk& chunk,
-                                std::chrono::steady_clock::time_point now) {
+void DeliveryBridge::note_batch(const DeliveryChunk& chunk, std::chrono::steady_clock::time_point now) {
   engine_->count(Counter::batches, 1);
   engine_->count(Counter::records, chunk.count());
   engine_->batch_records().add(chunk.count());
@@ -103,8 +101,7 @@ napi_value DeliveryBridge::payload_of(napi_env env, DeliveryChunk* chunk) {
   }
   if (external_memory_ && size >= kExternalBytes) {
     uint8_t* block = chunk->release_payload();
-    const napi_status status =
-        napi_create_external_arraybuffer(env, block, size, &free_block, nullptr, &payload);
+    const napi_status status = napi_create_external_arraybuffer(env, block, size, &free_block, nullptr, &payload);
     if (status == napi_ok) return payload;
     external_memory_ = false;  // Electron; a copy does everywhere
     chunk->adopt_payload(block, size);

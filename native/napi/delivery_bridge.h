@@ -16,8 +16,7 @@
 
 namespace iocp {
 
-class DeliveryBridge final : public LoopWaker::Target,
-                             public std::enable_shared_from_this<DeliveryBridge> {
+class DeliveryBridge final : public LoopWaker::Target, public std::enable_shared_from_this<DeliveryBridge> {
  public:
   explicit DeliveryBridge(napi_env env) : env_(env), waker_(env, this) {}
   DeliveryBridge(const DeliveryBridge&) = delete;
@@ -27,8 +26,7 @@ class DeliveryBridge final : public LoopWaker::Target,
   // what a test may have put in its place. `external_memory`: large batches may be handed over as they are.
   // JavaScript marks the memory of batches as not transferable, and where Node does that with a detach key,
   // it aborts when the environment ends while marked memory is there that is not its own.
-  bool open(Napi::Function on_batch, Napi::Function set_immediate, Napi::Uint32Array control,
-            bool external_memory);
+  bool open(Napi::Function on_batch, Napi::Function set_immediate, Napi::Uint32Array control, bool external_memory);
   void set_engine(Engine* engine) { engine_ = engine; }
   void keep_loop_alive(bool alive) { waker_.keep_loop_alive(alive); }
   // The engine's threads have ended. Further wake-ups do nothing.
@@ -60,7 +58,7 @@ class DeliveryBridge final : public LoopWaker::Target,
   Napi::Reference<Napi::Uint32Array> control_;
   uint32_t* control_words_ = nullptr;
   Napi::FunctionReference on_batch_;
-  bool in_batch_ = false;  // JavaScript is at the records in control_
+  bool in_batch_ = false;         // JavaScript is at the records in control_
   bool external_memory_ = false;  // until a host refuses it
   SrwLock pins_lock_;
   std::vector<napi_ref> free_pins_;

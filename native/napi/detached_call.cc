@@ -2,8 +2,8 @@
 
 namespace iocp {
 
-napi_status call_detached(napi_env env, napi_value function, size_t count,
-                          const napi_value* arguments, napi_value* result) {
+napi_status call_detached(napi_env env, napi_value function, size_t count, const napi_value* arguments,
+                          napi_value* result) {
   // Without an async_context Node enters an empty one. In Node 22 storages keep their values on the
   // receiver, which therefore is a new object each time.
   napi_value receiver = nullptr;
@@ -12,14 +12,12 @@ napi_status call_detached(napi_env env, napi_value function, size_t count,
   return napi_make_callback(env, nullptr, receiver, function, count, arguments, result);
 }
 
-bool hand_over_detached(napi_env env, napi_value function, size_t count,
-                        const napi_value* arguments) {
+bool hand_over_detached(napi_env env, napi_value function, size_t count, const napi_value* arguments) {
   const napi_status status = call_detached(env, function, count, arguments, nullptr);
   if (status == napi_ok) return true;
   // The facade goes on with the rest of the batch by itself.
   napi_value error = nullptr;
-  if (status != napi_pending_exception ||
-      napi_get_and_clear_last_exception(env, &error) != napi_ok) {
+  if (status != napi_pending_exception || napi_get_and_clear_last_exception(env, &error) != napi_ok) {
     return false;
   }
   return napi_fatal_exception(env, error) == napi_ok;

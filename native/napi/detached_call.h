@@ -12,13 +12,12 @@
 namespace iocp {
 
 // `function` with nothing in its context; what it puts there ends with the call.
-napi_status call_detached(napi_env env, napi_value function, size_t count,
-                          const napi_value* arguments, napi_value* result);
+napi_status call_detached(napi_env env, napi_value function, size_t count, const napi_value* arguments,
+                          napi_value* result);
 
 // The same for a batch: what a user's handler threw becomes an ordinary uncaught exception. False when
 // JavaScript cannot run any more.
-bool hand_over_detached(napi_env env, napi_value function, size_t count,
-                        const napi_value* arguments);
+bool hand_over_detached(napi_env env, napi_value function, size_t count, const napi_value* arguments);
 
 // withoutContext(function) -> what it returns
 Napi::Value without_context(const Napi::CallbackInfo& info);

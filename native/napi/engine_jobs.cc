@@ -73,8 +73,7 @@ Napi::Value EngineWrap::add_job(const Napi::CallbackInfo& info) {
 // (job) -> 0 gone, 1 taken out, 2 it runs and its worker is told
 Napi::Value EngineWrap::cancel_job(const Napi::CallbackInfo& info) {
   JobHub* jobs = hub();
-  const auto result =
-      jobs == nullptr ? JobQueue::CancelResult::gone : jobs->cancel(job_of(info[0]));
+  const auto result = jobs == nullptr ? JobQueue::CancelResult::gone : jobs->cancel(job_of(info[0]));
   return Napi::Number::New(info.Env(), static_cast<uint32_t>(result));
 }
 

@@ -11,9 +11,7 @@
 namespace iocp {
 namespace {
 
-ConnectionId id_of(const Napi::CallbackInfo& info) {
-  return {uint32_of(info[0]), uint32_of(info[1])};
-}
+ConnectionId id_of(const Napi::CallbackInfo& info) { return {uint32_of(info[0]), uint32_of(info[1])}; }
 
 }  // namespace
 
@@ -71,15 +69,12 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
   if (!read_engine_options(env, info[0], &options, &external_memory)) return;
   if (!info[1].IsFunction() || !info[2].IsFunction()) {
     const char* name = info[1].IsFunction() ? "setImmediate" : "onBatch";
-    Napi::TypeError::New(env, std::string("iocp addon: wrong argument: ") + name)
-        .ThrowAsJavaScriptException();
+    Napi::TypeError::New(env, std::string("iocp addon: wrong argument: ") + name).ThrowAsJavaScriptException();
     return;
   }
   auto delivery = std::make_shared<DeliveryBridge>(env);
-  const Napi::Uint32Array control =
-      Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
-  if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control,
-                      external_memory)) {
+  const Napi::Uint32Array control = Napi::Uint32Array::New(env, DeliveryChunk::kMaxRecords * kRecordWords);
+  if (!delivery->open(info[1].As<Napi::Function>(), info[2].As<Napi::Function>(), control, external_memory)) {
     Napi::Error::New(env, "iocp addon: no thread-safe function").ThrowAsJavaScriptException();
     return;
   }
@@ -128,8 +123,7 @@ Napi::Value EngineWrap::submit(const Napi::CallbackInfo& info) {
   Engine* engine = running(info);
   if (engine == nullptr) return info.Env().Undefined();
   if (!submission_->submit(info.Env(), engine, uint32_of(info[0]), info[1])) {
-    Napi::TypeError::New(info.Env(), "iocp addon: malformed operation")
-        .ThrowAsJavaScriptException();
+    Napi::TypeError::New(info.Env(), "iocp addon: malformed operation").ThrowAsJavaScriptException();
   }
   return info.Env().Undefined();
 }
@@ -193,9 +187,8 @@ void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
   double bytes = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info), [&](Connection& connection) {
-      bytes = static_cast<double>(connection.queued().bytes);
-    });
+    engine_->with_connection(id_of(info),
+                             [&](Connection& connection) { bytes = static_cast<double>(connection.queued().bytes); });
   }
   return Napi::Number::New(info.Env(), bytes);
 }
@@ -203,9 +196,7 @@ Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued_packets(const Napi::CallbackInfo& info) {
   double packets = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info), [&](Connection& connection) {
-      packets = connection.queued().packets;
-    });
+    engine_->with_connection(id_of(info), [&](Connection& connection) { packets = connection.queued().packets; });
   }
   return Napi::Number::New(info.Env(), packets);
 }
@@ -214,9 +205,7 @@ Napi::Value EngineWrap::connection_info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (engine_ == nullptr) return env.Undefined();
   Napi::Value result = env.Undefined();
-  engine_->with_connection(id_of(info), [&](Connection& connection) {
-    result = describe_connection(env, connection);
-  });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { result = describe_connection(env, connection); });
   return result;
 }
 
@@ -270,8 +259,7 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const bool received = boolean_of(info[2]);
   const uint32_t id = uint32_of(info[3]);
-  engine_->with_connection(id_of(info),
-                           [&](Connection& connection) { connection.cancel_file(received, id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.cancel_file(received, id); });
   engine_->wake_if_needed();
 }
 

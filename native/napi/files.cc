@@ -96,9 +96,7 @@ std::string bytes_of(const ArgumentReader& reader, const char* name) {
   return std::string(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
 }
 
-const uint8_t* start_of(const std::string& bytes) {
-  return reinterpret_cast<const uint8_t*>(bytes.data());
-}
+const uint8_t* start_of(const std::string& bytes) { return reinterpret_cast<const uint8_t*>(bytes.data()); }
 
 }  // namespace
 

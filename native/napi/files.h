@@ -6,8 +6,8 @@
 
 #include "core/transfer_protocol.h"
 #include "napi/file_jobs.h"
-#include "win/send_file.h"
 #include "win/receive_file.h"
+#include "win/send_file.h"
 #include "win/transfer_file.h"
 
 namespace iocp {

@@ -11,8 +11,7 @@ constexpr auto kWatchInterval = std::chrono::milliseconds(4);
 
 }  // namespace
 
-bool LoopWaker::open(const std::shared_ptr<LoopWaker>& self, const char* name,
-                     Napi::Function set_immediate) {
+bool LoopWaker::open(const std::shared_ptr<LoopWaker>& self, const char* name, Napi::Function set_immediate) {
   const Napi::Env env(env_);
   const auto hold = [](Napi::FunctionReference& reference, Napi::Function value) {
     reference = Napi::Persistent(value);
@@ -20,15 +19,13 @@ bool LoopWaker::open(const std::shared_ptr<LoopWaker>& self, const char* name,
   };
   hold(set_immediate_, set_immediate);
   // An immediate may still be due when this has closed.
-  hold(on_turn_, Napi::Function::New(env, [weak = std::weak_ptr<LoopWaker>(self)](
-                                              const Napi::CallbackInfo&) {
+  hold(on_turn_, Napi::Function::New(env, [weak = std::weak_ptr<LoopWaker>(self)](const Napi::CallbackInfo&) {
          if (const std::shared_ptr<LoopWaker> alive = weak.lock()) alive->turned();
        }));
   auto* held = new std::shared_ptr<LoopWaker>(self);
   napi_threadsafe_function function = nullptr;
   const napi_status status = napi_create_threadsafe_function(
-      env_, on_turn_.Value(), nullptr, Napi::String::New(env_, name), 0, 1, held, &finalize, held,
-      &call_js, &function);
+      env_, on_turn_.Value(), nullptr, Napi::String::New(env_, name), 0, 1, held, &finalize, held, &call_js, &function);
   if (status != napi_ok) {
     delete held;
     close();
@@ -50,9 +47,7 @@ void LoopWaker::close() {
   if (function != nullptr) (void)napi_release_threadsafe_function(function, napi_tsfn_abort);
 }
 
-void LoopWaker::finalize(napi_env, void* data, void*) {
-  delete static_cast<std::shared_ptr<LoopWaker>*>(data);
-}
+void LoopWaker::finalize(napi_env, void* data, void*) { delete static_cast<std::shared_ptr<LoopWaker>*>(data); }
 
 void LoopWaker::wake() {
   // The lock keeps close() from giving the function back meanwhile. The call puts a message into the
@@ -66,8 +61,7 @@ void LoopWaker::wake() {
 void LoopWaker::keep_loop_alive(bool alive) {
   if (function_ == nullptr) return;
   keeps_loop_alive_ = alive;
-  (void)(alive ? napi_ref_threadsafe_function(env_, function_)
-               : napi_unref_threadsafe_function(env_, function_));
+  (void)(alive ? napi_ref_threadsafe_function(env_, function_) : napi_unref_threadsafe_function(env_, function_));
 }
 
 void LoopWaker::call_js(napi_env env, napi_value callback, void* context, void*) {
@@ -111,8 +105,7 @@ void LoopWaker::watch() {
   napi_value argument = on_turn_.Value();
   napi_value receiver = Napi::Env(env_).Global();
   napi_value immediate = nullptr;
-  if (napi_call_function(env_, receiver, set_immediate_.Value(), 1, &argument, &immediate) ==
-      napi_ok) {
+  if (napi_call_function(env_, receiver, set_immediate_.Value(), 1, &argument, &immediate) == napi_ok) {
     if (keeps_loop_alive_) return;
     // It must not keep the event loop alive either.
     napi_value unref = nullptr;

@@ -45,8 +45,7 @@ class LoopWaker final {
 
   // `self` shares its count with the target, which so outlives the last wake-up. `set_immediate` is Node's
   // own, not what a test may have put in its place.
-  bool open(const std::shared_ptr<LoopWaker>& self, const char* name,
-            Napi::Function set_immediate);
+  bool open(const std::shared_ptr<LoopWaker>& self, const char* name, Napi::Function set_immediate);
   // Further wake-ups do nothing. The environment has to be there still.
   void close();
   void wake();
@@ -65,9 +64,9 @@ class LoopWaker final {
   Target* const target_;
   Napi::FunctionReference set_immediate_;
   Napi::FunctionReference on_turn_;
-  Clock::time_point turned_at_;   // the last turn that is known of
-  bool watching_ = false;         // turned() is to come
-  bool goes_on_later_ = false;    // and drains then: this turn has used its time up
+  Clock::time_point turned_at_;  // the last turn that is known of
+  bool watching_ = false;        // turned() is to come
+  bool goes_on_later_ = false;   // and drains then: this turn has used its time up
   bool keeps_loop_alive_ = true;
   SrwLock lock_;
   napi_threadsafe_function function_ = nullptr;  // under lock_; null once closed

@@ -3,9 +3,7 @@
 namespace iocp {
 namespace {
 
-Napi::Number number(Napi::Env env, uint64_t value) {
-  return Napi::Number::New(env, static_cast<double>(value));
-}
+Napi::Number number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
 
 Napi::Object describe_pool(Napi::Env env, const PoolStats& stats) {
   Napi::Object result = Napi::Object::New(env);

@@ -10,8 +10,7 @@ namespace {
 // the last count may fall on any thread, the reference goes back to the JavaScript thread.
 class PinnedOwner final : public SendOwner {
  public:
-  PinnedOwner(std::shared_ptr<DeliveryBridge> bridge, napi_ref pin)
-      : bridge_(std::move(bridge)), pin_(pin) {}
+  PinnedOwner(std::shared_ptr<DeliveryBridge> bridge, napi_ref pin) : bridge_(std::move(bridge)), pin_(pin) {}
 
  private:
   void destroy() override {
@@ -29,9 +28,7 @@ SubmissionBridge::SubmissionBridge(Napi::Env env, std::shared_ptr<DeliveryBridge
   make_arrays(env);
 }
 
-SubmissionBridge::SubmissionBridge(Napi::Env env, WorkerSide worker) : worker_(worker) {
-  make_arrays(env);
-}
+SubmissionBridge::SubmissionBridge(Napi::Env env, WorkerSide worker) : worker_(worker) { make_arrays(env); }
 
 void SubmissionBridge::make_arrays(Napi::Env env) {
   const Napi::Uint32Array control = Napi::Uint32Array::New(env, kMaxOperations * kOperationWords);
@@ -51,8 +48,7 @@ void SubmissionBridge::close() {
   bytes_ = nullptr;
 }
 
-bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations,
-                              Napi::Value pinned) {
+bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations, Napi::Value pinned) {
   if (words_ == nullptr || operations > kMaxOperations) return false;
   bool ok = true;
   for (uint32_t i = 0; i < operations; ++i) {
@@ -67,8 +63,7 @@ bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations
   return ok;
 }
 
-bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation& operation,
-                                 Napi::Value pinned) {
+bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned) {
   const ConnectionId id{operation.slot, operation.generation};
   const auto with = [&](auto&& f) {
     engine->with_connection(id, f);  // a stale id is a clean miss
@@ -117,10 +112,8 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
   return false;
 }
 
-bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& operation,
-                            Napi::Value pinned) {
-  const bool repeated = shared_.kind == operation.kind && shared_.place == operation.a &&
-                        shared_.size == operation.b;
+bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned) {
+  const bool repeated = shared_.kind == operation.kind && shared_.place == operation.a && shared_.size == operation.b;
   uint32_t token = operation.c;
   switch (locate(env, operation, pinned, repeated)) {
     case Located::found:
@@ -137,8 +130,7 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
     token = 0;
   }
   const ConnectionId id{operation.slot, operation.generation};
-  const bool found = engine->with_connection(
-      id, [&](Connection& connection) { push(connection, repeated, token); });
+  const bool found = engine->with_connection(id, [&](Connection& connection) { push(connection, repeated, token); });
   if (!found && token != 0) engine->deliver_sent(id, token, SendOutcome::closed);
   return true;
 }
@@ -172,8 +164,7 @@ void SubmissionBridge::push(Connection& connection, bool shared, uint32_t token)
   connection.push(shared_.payload, nullptr, token, &ready_);
 }
 
-bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation& operation,
-                                 Napi::Value pinned) {
+bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned) {
   const Located located = locate(env, operation, pinned, false);
   if (located == Located::malformed) return false;
   const ConnectionId except{operation.slot, operation.generation};
@@ -189,8 +180,7 @@ bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation&
   return true;
 }
 
-bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& operation,
-                                Napi::Value pinned) {
+bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned) {
   const Located located = locate(env, operation, pinned, false);
   if (located == Located::malformed) return false;
   if (operation.generation > static_cast<uint32_t>(JobOutcome::no_workers)) return false;
@@ -203,13 +193,12 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
 }
 
 // Makes shared_ what this operation refers to.
-SubmissionBridge::Located SubmissionBridge::locate(Napi::Env env, const Operation& operation,
-                                                   Napi::Value pinned, bool repeated) {
+SubmissionBridge::Located SubmissionBridge::locate(Napi::Env env, const Operation& operation, Napi::Value pinned,
+                                                   bool repeated) {
   if (repeated) return Located::found;
   forget_shared();
   const OperationKind kind = static_cast<OperationKind>(operation.kind);
-  if (kind == OperationKind::send || kind == OperationKind::broadcast ||
-      kind == OperationKind::job_done) {
+  if (kind == OperationKind::send || kind == OperationKind::broadcast || kind == OperationKind::job_done) {
     if (operation.a > kPayloadBytes || operation.b > kPayloadBytes - operation.a) return Located::malformed;
     shared_.payload = {bytes_ + operation.a, operation.b};
   } else {

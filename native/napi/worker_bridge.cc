@@ -8,8 +8,7 @@
 
 namespace iocp {
 
-WorkerBridge::WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number,
-                           uint32_t capacity)
+WorkerBridge::WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number, uint32_t capacity)
     : env_(env), hub_(std::move(hub)), waker_(env, this) {
   seat_.number = number;
   seat_.capacity = capacity;
@@ -27,11 +26,9 @@ bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
   on_batch_ = Napi::Persistent(on_batch);
   on_batch_.SuppressDestruct();
   seat_.waker = shared_from_this();
-  if (waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp worker",
-                   set_immediate) &&
+  if (waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp worker", set_immediate) &&
       hub_->attach(&seat_)) {
-    submission_ =
-        std::make_unique<SubmissionBridge>(Napi::Env(env_), WorkerSide{hub_.get(), &seat_});
+    submission_ = std::make_unique<SubmissionBridge>(Napi::Env(env_), WorkerSide{hub_.get(), &seat_});
     wake();  // a seat begins awake
     return true;
   }
@@ -138,8 +135,7 @@ void WorkerBridge::write_records(uint8_t* payload) {
   }
   for (const JobQueue::Taken& job : turn_.jobs) {
     const RecordKind kind = job.kind == JobKind::packet ? RecordKind::packet : RecordKind::job;
-    write({static_cast<uint32_t>(kind), job.connection.slot, job.connection.generation, 0,
-           job.size, job.id.slot});
+    write({static_cast<uint32_t>(kind), job.connection.slot, job.connection.generation, 0, job.size, job.id.slot});
     if (job.size != 0) std::memcpy(payload, job.data, job.size);
   }
   if (turn_.retire) write({static_cast<uint32_t>(RecordKind::retire), 0, 0, 0, 0, 0});

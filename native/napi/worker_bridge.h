@@ -66,8 +66,8 @@ class WorkerBridge final : public JobWaker,
   uint8_t* small_bytes_ = nullptr;
   Napi::FunctionReference on_batch_;
   JobHub::Turn turn_;
-  bool in_batch_ = false;       // JavaScript is at turn_
-  bool is_over_ = true;         // this drain takes no more
+  bool in_batch_ = false;  // JavaScript is at turn_
+  bool is_over_ = true;    // this drain takes no more
   LoopWaker::Clock::time_point drain_began_;
   LoopWaker waker_;
 };

@@ -25,13 +25,11 @@ WorkerPort::WorkerPort(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Worker
     return;
   }
   const uint32_t capacity = uint32_of(info[2]);
-  if (capacity == 0 || capacity > WorkerBridge::kMaxJobs || !info[3].IsFunction() ||
-      !info[4].IsFunction()) {
+  if (capacity == 0 || capacity > WorkerBridge::kMaxJobs || !info[3].IsFunction() || !info[4].IsFunction()) {
     Napi::TypeError::New(env, "iocp addon: wrong argument").ThrowAsJavaScriptException();
     return;
   }
-  auto bridge = std::make_shared<WorkerBridge>(env, std::move(hub), uint32_of(info[1]),
-                                               capacity);
+  auto bridge = std::make_shared<WorkerBridge>(env, std::move(hub), uint32_of(info[1]), capacity);
   if (!bridge->open(info[3].As<Napi::Function>(), info[4].As<Napi::Function>())) {
     Napi::Error::New(env, "iocp addon: the worker is not wanted").ThrowAsJavaScriptException();
     return;
@@ -48,18 +46,14 @@ WorkerPort::WorkerPort(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Worker
 
 WorkerPort::~WorkerPort() = default;
 
-void WorkerPort::on_environment_cleanup(void* self) {
-  static_cast<WorkerPort*>(self)->bridge_->close();
-}
+void WorkerPort::on_environment_cleanup(void* self) { static_cast<WorkerPort*>(self)->bridge_->close(); }
 
 Napi::Value WorkerPort::submit(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   bool well_formed = true;
   if (bridge_->is_open()) {
-    bridge_->hub().with_engine([&](Engine& engine) {
-      well_formed = bridge_->submission().submit(env, &engine, uint32_of(info[0]),
-                                                 info[1]);
-    });
+    bridge_->hub().with_engine(
+        [&](Engine& engine) { well_formed = bridge_->submission().submit(env, &engine, uint32_of(info[0]), info[1]); });
   }
   if (!well_formed) {
     Napi::TypeError::New(env, "iocp addon: malformed operation").ThrowAsJavaScriptException();
@@ -78,9 +72,7 @@ Napi::Value WorkerPort::queued(const Napi::CallbackInfo& info) {
   const ConnectionId id{uint32_of(info[0]), uint32_of(info[1])};
   double bytes = -1;
   bridge_->hub().with_engine([&](Engine& engine) {
-    engine.with_connection(id, [&](Connection& connection) {
-      bytes = static_cast<double>(connection.queued().bytes);
-    });
+    engine.with_connection(id, [&](Connection& connection) { bytes = static_cast<double>(connection.queued().bytes); });
   });
   return Napi::Number::New(info.Env(), bytes);
 }

@@ -38,8 +38,7 @@ Address Address::from(const sockaddr* source, int size) {
   Address address;
   if (source == nullptr || size <= 0) return address;
   const size_t bytes = static_cast<size_t>(size);
-  std::memcpy(&address.storage_, source,
-              bytes < sizeof(address.storage_) ? bytes : sizeof(address.storage_));
+  std::memcpy(&address.storage_, source, bytes < sizeof(address.storage_) ? bytes : sizeof(address.storage_));
   return address;
 }
 

@@ -23,9 +23,7 @@ class Address {
   int family() const { return storage_.sin6_family; }
   uint16_t port() const { return ntohs(storage_.sin6_port); }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
-  int size() const {
-    return static_cast<int>(family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-  }
+  int size() const { return static_cast<int>(family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)); }
   Address unmapped() const;
   // 127.0.0.0/8 or ::1, mapped or not.
   bool is_loopback() const;

@@ -19,13 +19,10 @@ class CompletionPort {
   bool post(OVERLAPPED* operation) const {
     return PostQueuedCompletionStatus(port_.get(), 0, kOperationKey, operation) != FALSE;
   }
-  bool post_quit() const {
-    return PostQueuedCompletionStatus(port_.get(), 0, kQuitKey, nullptr) != FALSE;
-  }
+  bool post_quit() const { return PostQueuedCompletionStatus(port_.get(), 0, kQuitKey, nullptr) != FALSE; }
   // TRUE says only that packets were dequeued: each one has a status of its own.
   bool wait(OVERLAPPED_ENTRY* entries, ULONG capacity, ULONG* count, DWORD timeout_ms) const {
-    return GetQueuedCompletionStatusEx(port_.get(), entries, capacity, count, timeout_ms, FALSE) !=
-           FALSE;
+    return GetQueuedCompletionStatusEx(port_.get(), entries, capacity, count, timeout_ms, FALSE) != FALSE;
   }
 
   static constexpr ULONG_PTR kOperationKey = 0;

@@ -16,11 +16,9 @@ constexpr uint32_t kCancelMs = 100;
 
 }  // namespace
 
-ReadOperation::ReadOperation(Connection* owner)
-    : Operation(&Connection::on_read_complete), connection(owner) {}
+ReadOperation::ReadOperation(Connection* owner) : Operation(&Connection::on_read_complete), connection(owner) {}
 
-SendOperation::SendOperation(Connection* owner)
-    : Operation(&Connection::on_send_complete), connection(owner) {}
+SendOperation::SendOperation(Connection* owner) : Operation(&Connection::on_send_complete), connection(owner) {}
 
 TransmitOperation::TransmitOperation() : Operation(&Connection::on_transmit_complete) {}
 
@@ -31,8 +29,8 @@ void ConnectionTimer::fire() {
   connection->release();
 }
 
-Connection::Connection(Engine* engine, const ProfileRef& profile, UniqueSocket socket,
-                       const Address& local, const Address& remote, Listener* listener)
+Connection::Connection(Engine* engine, const ProfileRef& profile, UniqueSocket socket, const Address& local,
+                       const Address& remote, Listener* listener)
     : engine_(engine),
       profile_(profile),
       listener_(listener),
@@ -82,8 +80,8 @@ void Connection::finalize() {
   if (outstanding_ != 0) forget_reads();
   forget_files();
   const size_t discarded = frame_.buffered() + (current_size_ - current_offset_);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::close), id_.slot, id_.generation,
-                    static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded)},
+  engine_->deliver({static_cast<uint32_t>(RecordKind::close), id_.slot, id_.generation, static_cast<uint32_t>(cause_),
+                    detail_, static_cast<uint32_t>(discarded)},
                    nullptr, 0, nullptr);
   engine_->forget(this);  // frees this
 }

@@ -84,7 +84,7 @@ struct ConnectionFiles {
 
   ~ConnectionFiles();
   std::vector<std::unique_ptr<Closing>> closings;
-  std::atomic<size_t> open{0};  // of those
+  std::atomic<size_t> open{0};                  // of those
   std::unique_ptr<TransmitOperation> transmit;  // sending strand
   std::vector<SendFile*> sent;
   std::vector<ReceiveFile*> received;
@@ -110,11 +110,11 @@ class Connection final {
     kEnd = 4,
     kDestroy = 8,
     kReset = 16,
-    kCut = 32,   // a deadline has passed: reset with the cause that end() left
-    kCool = 64,      // has been quiet: back to zero-byte reads
-    kDropped = 128,  // packets were dropped: say so
-    kRetry = 256,    // the wait after a shortage is over
-    kCloseLate = 512,  // cancelled operations have not come back: close the socket all the same
+    kCut = 32,             // a deadline has passed: reset with the cause that end() left
+    kCool = 64,            // has been quiet: back to zero-byte reads
+    kDropped = 128,        // packets were dropped: say so
+    kRetry = 256,          // the wait after a shortage is over
+    kCloseLate = 512,      // cancelled operations have not come back: close the socket all the same
     kAbandonFiles = 1024,  // calls on files have not come back: cancel them once more
   };
 
@@ -154,8 +154,7 @@ class Connection final {
   PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready);
   // The same for bytes that stand as `framing` wants them on the wire. PushResult::reframe, and nothing
   // has happened, when that is not the connection's framing any more.
-  PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token,
-                          ReadyList* ready);
+  PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token, ReadyList* ready);
   // To compare with; it may be gone a moment later. On the engine's own JavaScript thread, which alone changes it, it
   // stays until that does.
   const Framing* send_framing() const { return send_framing_.load(std::memory_order_acquire); }
@@ -186,8 +185,9 @@ class Connection final {
   void cancel_file(bool received, uint32_t id);
   // Queued behind what is there, whatever the overflow policy says: there are few, and none may be lost.
   bool push_transfer(const Framing* framing, const TransferFrame& frame);
-  // The same for a whole packet that is not one of the frames. It goes before the file with the number `before`, or else
-  // before the first one that is held back: what that one keeps back is what was sent later, not what is said about files.
+  // The same for a whole packet that is not one of the frames. It goes before the file with the number `before`, or
+  // else before the first one that is held back: what that one keeps back is what was sent later, not what is said
+  // about files.
   bool push_control(ByteSpan packet, uint32_t before);
   // Takes the place of a raw file in the queue; send_file() with the same number fills it. It ends like
   // one. False when the connection is closed or ending.
@@ -227,7 +227,9 @@ class Connection final {
   };
   struct RareTimers {
     explicit RareTimers(Connection* owner)
-        : retry(owner, kSend | kReceive | kRetry), deadline(owner, kCut), late_close(owner, kCloseLate),
+        : retry(owner, kSend | kReceive | kRetry),
+          deadline(owner, kCut),
+          late_close(owner, kCloseLate),
           abandon_files(owner, kAbandonFiles) {}
     ConnectionTimer retry;  // after a shortage of memory
     ConnectionTimer deadline;
@@ -242,8 +244,8 @@ class Connection final {
   };
   // What has to be done when the last thread has left the socket of a connection that is closing.
   struct ToClose {
-    UniqueSocket socket;    // to close now, because nothing is pending; else it stays until all packets have come
-    bool cancel = false;    // reads or a write are in the kernel
+    UniqueSocket socket;  // to close now, because nothing is pending; else it stays until all packets have come
+    bool cancel = false;  // reads or a write are in the kernel
     bool abortive = false;
   };
 
@@ -299,7 +301,7 @@ class Connection final {
   // connection_send.cc
   void run_send();
   void send_strand();
-struct Push {
+  struct Push {
     ByteSpan payload;
     SendOwner* owner;
     uint32_t token;
@@ -332,12 +334,10 @@ struct Push {
   SendFile* find_held_locked(uint32_t id);
   bool push_packet(const Framing* framing, ByteSpan packet, const uint32_t* before);
   void add_sent_locked(SendFile* file, bool queued);
-  void send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
+  void send_file_ended(SendFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes, const uint8_t* hash);
+  void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes, const uint8_t* hash);
+  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, bool begun, uint64_t bytes,
                        const uint8_t* hash);
-  void receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
-                          const uint8_t* hash);
-  void report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, bool begun,
-                       uint64_t bytes, const uint8_t* hash);
   void report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes);
   bool carries_transfers(const Framing& framing) const;
   ReceiveFile* find_received(uint32_t id, bool framed_only = true);
@@ -353,8 +353,8 @@ struct Push {
   Engine* const engine_;
   const ProfileRef profile_;
   Listener* const listener_;
-  const Framing* receive_framing_;               // receiving strand
-  std::atomic<const Framing*> send_framing_;     // written under lock_
+  const Framing* receive_framing_;                             // receiving strand
+  std::atomic<const Framing*> send_framing_;                   // written under lock_
   std::atomic<const Framing*> next_receive_framing_{nullptr};  // written under lock_
   ConnectionId id_;
   std::atomic<uint32_t> refs_{1};
@@ -362,8 +362,8 @@ struct Push {
 
   // Under lock_.
   std::unique_ptr<ChangedFramings> changed_framings_;
-  UniqueSocket socket_;    // open while a call or an operation on it may be under way
-  uint32_t users_ = 0;     // strands that may be in a call on the socket
+  UniqueSocket socket_;  // open while a call or an operation on it may be under way
+  uint32_t users_ = 0;   // strands that may be in a call on the socket
   uint32_t requests_ = 0;
   CloseCause cause_ = CloseCause::none;
   CloseCause end_cause_ = CloseCause::none;
@@ -372,25 +372,25 @@ struct Push {
   uint32_t end_deadline_ms_ = 0;
   bool closing_ = false;
   bool abortive_ = false;
-  bool scheduled_ = false;      // in the engine's list of connections to serve
+  bool scheduled_ = false;  // in the engine's list of connections to serve
   bool end_requested_ = false;
-  bool end_held_ = false;       // files are under way
-  bool shut_down_ = false;      // our FIN is out
+  bool end_held_ = false;   // files are under way
+  bool shut_down_ = false;  // our FIN is out
   bool peer_ended_ = false;
-  bool peer_end_waits_ = false; // PEER_END comes when the jobs of this connection have ended
-  bool receiving_ = false;      // a thread is in the receiving strand
-  bool receive_again_ = false;  // somebody asked for a run meanwhile
-  bool sending_ = false;        // a thread is in the sending strand, or a write is in the kernel
+  bool peer_end_waits_ = false;  // PEER_END comes when the jobs of this connection have ended
+  bool receiving_ = false;       // a thread is in the receiving strand
+  bool receive_again_ = false;   // somebody asked for a run meanwhile
+  bool sending_ = false;         // a thread is in the sending strand, or a write is in the kernel
   bool drain_wanted_ = false;
-  bool send_waits_ = false;     // after a shortage, until rare_timers_->retry
+  bool send_waits_ = false;  // after a shortage, until rare_timers_->retry
   bool read_waits_ = false;
   uint8_t send_retries_ = 0;
-  uint32_t jobs_ = 0;           // packets that are with the workers
+  uint32_t jobs_ = 0;  // packets that are with the workers
   uint32_t dropped_packets_ = 0;
   uint64_t dropped_bytes_ = 0;
   SendQueue send_;
-  SendFile* written_file_ = nullptr;  // whose piece is in the hands of the sending strand or the kernel
-  std::unique_ptr<ConnectionFiles> files_;  // made with the first one
+  SendFile* written_file_ = nullptr;         // whose piece is in the hands of the sending strand or the kernel
+  std::unique_ptr<ConnectionFiles> files_;   // made with the first one
   std::unique_ptr<RareTimers> rare_timers_;  // made when one is needed
   Sequencer<ReadItem> sequencer_;
 
@@ -404,19 +404,19 @@ struct Push {
   std::unique_ptr<uint8_t[]> rest_;
   uint32_t current_offset_ = 0;
   uint32_t current_size_ = 0;
-  uint32_t outstanding_ = 0;       // reads posted and not yet taken
+  uint32_t outstanding_ = 0;  // reads posted and not yet taken
   uint32_t last_arrival_ms_ = 0;
-  uint8_t streak_ = 0;             // arrivals in quick succession
+  uint8_t streak_ = 0;  // arrivals in quick succession
   uint8_t read_retries_ = 0;
-  bool readable_ = false;          // there may be something to read without waiting
-  bool fed_ = false;               // something came since a read was last put off
-  bool lucky_ = false;             // the last wait without a buffer was over at once
-  bool new_ = true;                // nothing has been read or waited for yet
-  bool greeting_ = false;          // waits with a buffer for the peer's first bytes
-  bool hot_ = false;               // busy: reads are posted with buffers
-  bool non_blocking_ = false;      // the socket is
+  bool readable_ = false;      // there may be something to read without waiting
+  bool fed_ = false;           // something came since a read was last put off
+  bool lucky_ = false;         // the last wait without a buffer was over at once
+  bool new_ = true;            // nothing has been read or waited for yet
+  bool greeting_ = false;      // waits with a buffer for the peer's first bytes
+  bool hot_ = false;           // busy: reads are posted with buffers
+  bool non_blocking_ = false;  // the socket is
   bool eof_ = false;
-  bool has_routed_ = false;        // packets of it go to workers
+  bool has_routed_ = false;  // packets of it go to workers
   bool takes_transfers_;
   bool takes_iocps_files_;
   bool bad_transfer_ = false;
@@ -426,11 +426,11 @@ struct Push {
   SendOperation write_;
   ConnectionTimer cool_timer_;
 
-  std::atomic<bool> parked_{false};  // named in the delivery queue's list of those that wait
+  std::atomic<bool> parked_{false};      // named in the delivery queue's list of those that wait
   std::atomic<bool> cool_check_{false};  // the receiving strand shall see whether it is still busy
-  std::atomic<bool> put_off_{false};  // in the list of a thread's reads that were put off
+  std::atomic<bool> put_off_{false};     // in the list of a thread's reads that were put off
   std::atomic<bool> paused_{false};
-  std::atomic<uint32_t> disk_full_{0};  // received files that have too many writes pending
+  std::atomic<uint32_t> disk_full_{0};           // received files that have too many writes pending
   std::atomic<ReceiveFile*> raw_file_{nullptr};  // takes what comes, from the next packet boundary on
   std::atomic<int64_t> demand_{0};
   std::atomic<uint64_t> bytes_read_{0};

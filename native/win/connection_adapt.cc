@@ -8,10 +8,10 @@
 namespace iocp {
 namespace {
 
-constexpr uint8_t kHotStreak = 4;          // so many arrivals...
-constexpr uint32_t kQuickMs = 1000;        // ...each within this time of the one before...
-constexpr uint32_t kQuickMsOfMany = 100;   // ...when many connections wait with a buffer
-constexpr uint32_t kCoolCheckMs = 2000;    // a hot connection without arrivals for so long is idle
+constexpr uint8_t kHotStreak = 4;         // so many arrivals...
+constexpr uint32_t kQuickMs = 1000;       // ...each within this time of the one before...
+constexpr uint32_t kQuickMsOfMany = 100;  // ...when many connections wait with a buffer
+constexpr uint32_t kCoolCheckMs = 2000;   // a hot connection without arrivals for so long is idle
 
 }  // namespace
 

@@ -69,9 +69,9 @@ void Connection::consumed(uint32_t bytes) {
 void Connection::protocol_error(FrameError error) {
   size_t size = 0;
   const uint8_t* header = frame_.header(&size);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0,
-                    0, static_cast<uint32_t>(error)},
-                   header, size, &credit_);
+  engine_->deliver(
+      {static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0, 0, static_cast<uint32_t>(error)},
+      header, size, &credit_);
   close(CloseCause::protocol_error, static_cast<uint32_t>(error), true);
 }
 

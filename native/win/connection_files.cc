@@ -141,9 +141,7 @@ bool Connection::push_transfer(const Framing* framing, const TransferFrame& fram
   return size != 0 && push_packet(framing, {bytes, size}, nullptr);
 }
 
-bool Connection::push_control(ByteSpan packet, uint32_t before) {
-  return push_packet(send_framing(), packet, &before);
-}
+bool Connection::push_control(ByteSpan packet, uint32_t before) { return push_packet(send_framing(), packet, &before); }
 
 // One of a number, or without one the first; they stand in the list as in the queue.
 SendFile* Connection::find_held_locked(uint32_t id) {
@@ -272,8 +270,8 @@ void Connection::send_file_ended(SendFile* file, FileOutcome outcome, uint32_t e
   request(kSend);  // what waited behind it
 }
 
-void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error,
-                                    uint64_t bytes, const uint8_t* hash) {
+void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint32_t error, uint64_t bytes,
+                                    const uint8_t* hash) {
   report_file_end(RecordKind::receive_file_end, file->id(), outcome, error, true, bytes, hash);
   bool mine = false;
   {
@@ -284,20 +282,19 @@ void Connection::receive_file_ended(ReceiveFile* file, FileOutcome outcome, uint
 }
 
 // [u32 id, u32 outcome, u32 error, u32 begun, u64 bytes, SHA-256], little-endian as the machine.
-void Connection::report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error,
-                                 bool begun, uint64_t bytes, const uint8_t* hash) {
+void Connection::report_file_end(RecordKind kind, uint32_t id, FileOutcome outcome, uint32_t error, bool begun,
+                                 uint64_t bytes, const uint8_t* hash) {
   uint8_t blob[24 + Sha256::kSize];
   const uint32_t words[4] = {id, static_cast<uint32_t>(outcome), error, begun ? 1u : 0u};
   std::memcpy(blob, words, sizeof(words));
   std::memcpy(blob + 16, &bytes, sizeof(bytes));
   std::memcpy(blob + 24, hash, Sha256::kSize);
-  engine_->deliver({static_cast<uint32_t>(kind), id_.slot, id_.generation, 0, 0, 0}, blob, sizeof(blob),
-                   nullptr);
+  engine_->deliver({static_cast<uint32_t>(kind), id_.slot, id_.generation, 0, 0, 0}, blob, sizeof(blob), nullptr);
 }
 
 void Connection::report_file_progress(RecordKind kind, uint32_t id, uint64_t bytes) {
-  engine_->deliver({static_cast<uint32_t>(kind), id_.slot, id_.generation, id,
-                    static_cast<uint32_t>(bytes), static_cast<uint32_t>(bytes >> 32)},
+  engine_->deliver({static_cast<uint32_t>(kind), id_.slot, id_.generation, id, static_cast<uint32_t>(bytes),
+                    static_cast<uint32_t>(bytes >> 32)},
                    nullptr, 0, nullptr);
 }
 

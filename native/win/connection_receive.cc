@@ -175,9 +175,7 @@ void Connection::note_received(uint32_t bytes, bool full) {
 
 // The system has said that something is there; or it is a guess: for a connection that waits without a buffer, the last
 // wait was over at once, and no guess has been wrong since. To ask first would be one call more each time.
-bool Connection::may_read_now() const {
-  return outstanding_ == 0 && (readable_ || (lucky_ && !waits_with_buffer()));
-}
+bool Connection::may_read_now() const { return outstanding_ == 0 && (readable_ || (lucky_ && !waits_with_buffer())); }
 
 // Fetches what is there without waiting. False when the strand has to stop.
 bool Connection::read_now() {
@@ -275,8 +273,8 @@ uint32_t Connection::post_read(bool zero_byte, bool* completed) {
   } else {
     engine_->count(Counter::direct_reads, 1);
     engine_->direct_read_began();
-    error = calls::receive(socket_.get(), operation->buffer.data(), operation->buffer.size(),
-                           &bytes, operation->prepare());
+    error =
+        calls::receive(socket_.get(), operation->buffer.data(), operation->buffer.size(), &bytes, operation->prepare());
   }
   if (error == WSA_IO_PENDING) return 0;
   if (error == 0) {
@@ -343,8 +341,8 @@ void Connection::on_peer_end() {
 }
 
 void Connection::tell_peer_end() {
-  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0},
-                   nullptr, 0, nullptr);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0}, nullptr, 0,
+                   nullptr);
 }
 
 void Connection::jobs_added(uint32_t count) {

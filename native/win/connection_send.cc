@@ -20,8 +20,7 @@ constexpr uint8_t kMaxRetries = 6;
 }  // namespace
 
 // The facade refuses what it can; what native code cannot frame must not go out bare.
-Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token,
-                                        ReadyList* ready) {
+Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready) {
   Push push{payload, owner, token};
   {
     // With the lock, under which the framing stays what it is.
@@ -36,9 +35,8 @@ Connection::PushResult Connection::push(ByteSpan payload, SendOwner* owner, uint
   return after_push(&push, ready);
 }
 
-Connection::PushResult Connection::push_encoded(const Framing* framing, ByteSpan bytes,
-                                                SendOwner* owner, uint32_t token,
-                                                ReadyList* ready) {
+Connection::PushResult Connection::push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner,
+                                                uint32_t token, ReadyList* ready) {
   Push push{bytes, owner, token};
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -92,8 +90,7 @@ Connection::PushResult Connection::after_push(Push* push, ReadyList* ready) {
 // is never passed.
 Connection::PushResult Connection::make_room_locked(uint64_t size, SendQueue::Finished* dropped) {
   const OverflowPolicy policy = profile_->on_overflow;
-  const uint64_t mark =
-      policy == OverflowPolicy::queue ? profile_->hard_cap : profile_->high_water;
+  const uint64_t mark = policy == OverflowPolicy::queue ? profile_->hard_cap : profile_->high_water;
   const auto fits = [&] {
     const SendQueue::Totals totals = send_.totals();
     if (totals.packets >= profile_->hard_cap_packets) return false;
@@ -117,8 +114,7 @@ Connection::PushResult Connection::make_room_locked(uint64_t size, SendQueue::Fi
 // With drop-oldest a write takes only a part of what may wait, so that there are older packets to drop.
 size_t Connection::max_write() const {
   if (profile_->on_overflow != OverflowPolicy::drop_oldest) return kMaxWrite;
-  return static_cast<size_t>((std::max)(uint64_t{1}, (std::min)(uint64_t{kMaxWrite},
-                                                                profile_->high_water / 2)));
+  return static_cast<size_t>((std::max)(uint64_t{1}, (std::min)(uint64_t{kMaxWrite}, profile_->high_water / 2)));
 }
 
 SendQueue::Totals Connection::queued() {
@@ -202,8 +198,7 @@ void Connection::send_strand() {
 }
 
 // `count` spans from memory, or else a piece of a file.
-uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece,
-                                 DWORD* bytes) {
+uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes) {
   if (piece.file_size != 0) return issue_transmit(piece, bytes);
   WSABUF buffers[kMaxSpans];
   DWORD used = 0;
@@ -370,9 +365,9 @@ void Connection::report_lost(uint64_t bytes, SendOutcome why) {
   const auto size = static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX}));
   engine_->count(Counter::drops, 1);
   engine_->count(Counter::dropped_bytes, size);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, 1, size,
-                    static_cast<uint32_t>(why)},
-                   nullptr, 0, nullptr);
+  engine_->deliver(
+      {static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, 1, size, static_cast<uint32_t>(why)},
+      nullptr, 0, nullptr);
 }
 
 void Connection::report_dropped() {

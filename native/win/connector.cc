@@ -9,8 +9,7 @@
 
 namespace iocp {
 
-ConnectAttempt::ConnectAttempt(Engine* engine, const ConnectOptions& options)
-    : engine_(engine), options_(options) {}
+ConnectAttempt::ConnectAttempt(Engine* engine, const ConnectOptions& options) : engine_(engine), options_(options) {}
 
 bool ConnectAttempt::try_add_ref() {
   uint32_t refs = refs_.load(std::memory_order_relaxed);
@@ -51,10 +50,9 @@ uint32_t ConnectAttempt::open() {
   // ConnectEx wants a bound socket. Local ports are shared between peers where the system can, which
   // makes the ephemeral range last longer.
   const DWORD share = 1;
-  (void)setsockopt(socket.get(), SOL_SOCKET, SO_REUSE_UNICASTPORT,
-                   reinterpret_cast<const char*>(&share), sizeof(share));
-  const Address local =
-      options_.local.known() ? options_.local : Address::any(options_.remote.family(), 0);
+  (void)setsockopt(socket.get(), SOL_SOCKET, SO_REUSE_UNICASTPORT, reinterpret_cast<const char*>(&share),
+                   sizeof(share));
+  const Address local = options_.local.known() ? options_.local : Address::any(options_.remote.family(), 0);
   error = calls::bind_to(socket.get(), local.get(), local.size());
   if (error != 0) return error;
   if (options_.remote.is_loopback()) (void)calls::send_one_syn(socket.get());
@@ -69,8 +67,7 @@ uint32_t ConnectAttempt::open() {
   }
   refs_.fetch_add(1, std::memory_order_relaxed);
   // The packet comes in any case: the socket does not skip the port yet.
-  error = calls::connect_to(raw, options_.remote.get(), options_.remote.size(),
-                            connect_operation_.prepare());
+  error = calls::connect_to(raw, options_.remote.get(), options_.remote.size(), connect_operation_.prepare());
   UniqueSocket to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -123,10 +120,9 @@ void ConnectAttempt::connected() {
   }
   if (engine_->stopping()) return report_failure(kErrorOperationAborted);
   engine_->count(Counter::connects, 1);
-  const Record announcement{static_cast<uint32_t>(RecordKind::connected), 0, 0, 0, 0,
-                            options_.token};
-  if (!engine_->adopt(std::move(socket), options_.profile, local.unmapped(),
-                      options_.remote.unmapped(), nullptr, announcement)) {
+  const Record announcement{static_cast<uint32_t>(RecordKind::connected), 0, 0, 0, 0, options_.token};
+  if (!engine_->adopt(std::move(socket), options_.profile, local.unmapped(), options_.remote.unmapped(), nullptr,
+                      announcement)) {
     return report_failure(kErrorNotEnoughMemory);
   }
   engine_->forget_attempt(this);
@@ -148,9 +144,8 @@ void ConnectAttempt::finish(uint32_t error) {
 void ConnectAttempt::report_failure(uint32_t error) {
   engine_->count(Counter::connect_failures, 1);
   engine_->forget_attempt(this);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::connect_failed), 0, 0, error, 0,
-                    options_.token},
-                   nullptr, 0, nullptr);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::connect_failed), 0, 0, error, 0, options_.token}, nullptr, 0,
+                   nullptr);
   release();  // the count of being registered
 }
 

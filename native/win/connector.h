@@ -41,8 +41,7 @@ class ConnectAttempt final {
 
  private:
   struct ConnectOperation final : Operation {
-    explicit ConnectOperation(ConnectAttempt* owner)
-        : Operation(&ConnectAttempt::on_connect), attempt(owner) {}
+    explicit ConnectOperation(ConnectAttempt* owner) : Operation(&ConnectAttempt::on_connect), attempt(owner) {}
     ConnectAttempt* attempt;
   };
   class TimeoutTimer final : public EngineTimer {
@@ -74,8 +73,8 @@ class ConnectAttempt final {
   TimeoutTimer timeout_{this};
 
   SrwLock lock_;
-  UniqueSocket socket_;     // under lock_
-  bool in_call_ = false;    // ConnectEx is being called: the socket stays open meanwhile
+  UniqueSocket socket_;   // under lock_
+  bool in_call_ = false;  // ConnectEx is being called: the socket stays open meanwhile
   bool finished_ = false;
   uint32_t cancelled_ = 0;  // why, when it was
 };

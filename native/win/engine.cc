@@ -64,9 +64,7 @@ uint32_t Engine::add_profile(Profile profile) {
   return index;
 }
 
-ProfileRef Engine::profile(uint32_t index) const {
-  return index < profiles_.size() ? profiles_[index] : nullptr;
-}
+ProfileRef Engine::profile(uint32_t index) const { return index < profiles_.size() ? profiles_[index] : nullptr; }
 
 bool Engine::free_profile(uint32_t index) {
   if (index >= profiles_.size() || !profiles_[index]) return false;
@@ -84,8 +82,7 @@ uint32_t Engine::listen(const ListenOptions& options, uint32_t* index, const cha
   // An I/O thread may be walking over the listeners to close them.
   *syscall = "listen";
   if (stopping()) return kErrorOperationAborted;
-  auto listener = std::make_unique<Listener>(this, options,
-                                             static_cast<uint32_t>(listeners_.size()));
+  auto listener = std::make_unique<Listener>(this, options, static_cast<uint32_t>(listeners_.size()));
   const uint32_t error = listener->open(syscall);
   if (error != 0) return error;
   *index = listener->index();
@@ -151,21 +148,19 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local,
-                   const Address& remote, Listener* listener, const Record& announcement) {
+bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+                   Listener* listener, const Record& announcement) {
   const bool inherits = profile->no_delay && listener != nullptr && listener->hands_no_delay_down(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port_, socket.handle()) != 0) return false;
   if (skip_on_success_ && !skip_port_on_success(socket.handle())) return false;
-  Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote,
-                                            listener);
+  Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote, listener);
   if (connection == nullptr) return false;
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
   connection->add_ref();
-  const ConnectionId id =
-      connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
+  const ConnectionId id = connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
   if (!id.valid()) {
     contexts_.destroy(connection);
     active_release();
@@ -214,12 +209,9 @@ SendQueue::Totals Engine::queued() {
 }
 
 Engine::Totals Engine::totals() const {
-  return {open_connections_.load(std::memory_order_relaxed),
-          peak_connections_.load(std::memory_order_relaxed),
-          total_connections_.load(std::memory_order_relaxed),
-          active_.load(std::memory_order_relaxed),
-          direct_reads_.load(std::memory_order_relaxed),
-          profiles_alive_.load(std::memory_order_relaxed)};
+  return {open_connections_.load(std::memory_order_relaxed),  peak_connections_.load(std::memory_order_relaxed),
+          total_connections_.load(std::memory_order_relaxed), active_.load(std::memory_order_relaxed),
+          direct_reads_.load(std::memory_order_relaxed),      profiles_alive_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace iocp

@@ -36,10 +36,10 @@
 namespace iocp {
 
 struct EngineOptions {
-  uint32_t io_threads = 1;  // 1..64
+  uint32_t io_threads = 1;    // 1..64
   uint32_t disk_threads = 1;  // 1..64
   DeliveryLimits delivery;
-  int64_t max_free_buffers = 0;   // 0: unlimited, -1: keep none
+  int64_t max_free_buffers = 0;  // 0: unlimited, -1: keep none
   int64_t max_free_contexts = 0;
   bool skip_on_success = true;
 };
@@ -149,20 +149,17 @@ class Engine final {
   BufferPool<SrwLock>& wait_buffers() { return wait_buffers_; }
   // Reads that wait with a buffer lock pages: their number is bounded.
   bool may_read_directly() const {
-    return direct_reads_.load(std::memory_order_relaxed) <
-           direct_limit_.load(std::memory_order_relaxed);
+    return direct_reads_.load(std::memory_order_relaxed) < direct_limit_.load(std::memory_order_relaxed);
   }
-  bool few_direct_reads() const {
-    return direct_reads_.load(std::memory_order_relaxed) < kFewDirectReads;
-  }
+  bool few_direct_reads() const { return direct_reads_.load(std::memory_order_relaxed) < kFewDirectReads; }
   bool few_new_reads() const { return direct_reads_.load(std::memory_order_relaxed) < kFewNewReads; }
   void direct_read_began() { direct_reads_.fetch_add(1, std::memory_order_relaxed); }
   void direct_read_ended() { direct_reads_.fetch_sub(1, std::memory_order_relaxed); }
   void shed_direct_reads();
   const CompletionPort& port() const { return port_; }
   // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local,
-             const Address& remote, Listener* listener, const Record& announcement);
+  bool adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+             Listener* listener, const Record& announcement);
   void forget(Connection* connection);
   // Of a call that has failed at once: no packet should come, and none that does may find freed memory.
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation);
@@ -254,14 +251,14 @@ class Engine final {
   std::vector<std::unique_ptr<Listener>> listeners_;  // JavaScript thread; freed with the engine
   std::vector<std::unique_ptr<IoThread>> threads_;    // JavaScript thread
   DiskPool disk_;
-  std::unique_ptr<PutOffReads[]> put_off_reads_;      // each its thread's alone
+  std::unique_ptr<PutOffReads[]> put_off_reads_;  // each its thread's alone
 
   SrwLock attempts_lock_;
   std::unordered_map<uint32_t, ConnectAttempt*> attempts_;  // by token: those that have not reported
 
   mutable SrwLock timers_lock_;
   TimerWheel timers_;
-  uint64_t next_housekeeping_ms_ = 0;  // under timers_lock_
+  uint64_t next_housekeeping_ms_ = 0;               // under timers_lock_
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> nudge_posted_{false};
   PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
@@ -272,7 +269,7 @@ class Engine final {
 
   SrwLock ready_lock_;
   std::deque<Connection*> ready_;  // each with a count of the list
-  bool ready_posted_ = false;  // ready_operation_ is on its way: it must not be posted twice
+  bool ready_posted_ = false;      // ready_operation_ is on its way: it must not be posted twice
   std::atomic<bool> has_ready_{false};
   PostedOperation<Engine, &Engine::serve_posted_ready> ready_operation_{this};
 

@@ -37,9 +37,8 @@ void Engine::begin_stop() {
 
 // The deadline has passed, or the environment goes.
 void Engine::cut_all() {
-  for_each_connection([](Connection& connection) {
-    connection.close_now(CloseCause::server_closing, kWsaEtimedout, true);
-  });
+  for_each_connection(
+      [](Connection& connection) { connection.close_now(CloseCause::server_closing, kWsaEtimedout, true); });
   disk_.break_off();
 }
 
@@ -54,8 +53,7 @@ bool Engine::try_active_add() {
 void Engine::active_release() {
   if (active_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   cancel(stop_timer_);
-  deliver({static_cast<uint32_t>(RecordKind::stopped), 0, 0, drained_.load(), cut_.load(), 0},
-          nullptr, 0, nullptr);
+  deliver({static_cast<uint32_t>(RecordKind::stopped), 0, 0, drained_.load(), cut_.load(), 0}, nullptr, 0, nullptr);
   std::lock_guard<SrwLock> guard(stopped_lock_);
   stopped_ = true;
   stopped_changed_.notify_all();

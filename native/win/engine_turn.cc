@@ -116,8 +116,7 @@ bool Engine::read_later(Connection* connection) {
 }
 
 void Engine::deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome) {
-  deliver({static_cast<uint32_t>(RecordKind::sent), id.slot, id.generation, token,
-           static_cast<uint32_t>(outcome), 0},
+  deliver({static_cast<uint32_t>(RecordKind::sent), id.slot, id.generation, token, static_cast<uint32_t>(outcome), 0},
           nullptr, 0, nullptr);
 }
 

@@ -18,16 +18,15 @@ ExtensionFunctions g_functions;
 template <class Function>
 uint32_t look_up(SOCKET socket, GUID guid, Function* out) {
   DWORD bytes = 0;
-  const int rc = WSAIoctl(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof(guid), out,
-                          sizeof(*out), &bytes, nullptr, nullptr);
+  const int rc = WSAIoctl(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof(guid), out, sizeof(*out), &bytes,
+                          nullptr, nullptr);
   return rc == 0 ? 0 : static_cast<uint32_t>(WSAGetLastError());
 }
 
 bool providers_have_ifs_handles() {
   INT protocols[] = {IPPROTO_TCP, 0};
   DWORD size = 0;
-  if (WSAEnumProtocolsW(protocols, nullptr, &size) != SOCKET_ERROR ||
-      WSAGetLastError() != WSAENOBUFS) {
+  if (WSAEnumProtocolsW(protocols, nullptr, &size) != SOCKET_ERROR || WSAGetLastError() != WSAENOBUFS) {
     return false;
   }
   std::vector<WSAPROTOCOL_INFOW> infos(size / sizeof(WSAPROTOCOL_INFOW) + 1);
@@ -49,8 +48,8 @@ uint32_t system_build() {
   using RtlGetVersionFunction = LONG(WINAPI*)(OSVERSIONINFOW*);
   const HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
   if (ntdll == nullptr) return 0;
-  const auto get_version = reinterpret_cast<RtlGetVersionFunction>(
-      reinterpret_cast<void*>(GetProcAddress(ntdll, "RtlGetVersion")));
+  const auto get_version =
+      reinterpret_cast<RtlGetVersionFunction>(reinterpret_cast<void*>(GetProcAddress(ntdll, "RtlGetVersion")));
   OSVERSIONINFOW version{};
   version.dwOSVersionInfoSize = sizeof(version);
   if (get_version == nullptr || get_version(&version) != 0) return 0;
@@ -65,11 +64,11 @@ uint32_t load_extension_functions() {
   WSADATA data;
   const int started = WSAStartup(MAKEWORD(2, 2), &data);
   if (started != 0) return static_cast<uint32_t>(started);
-  UniqueSocket socket(WSASocketW(AF_INET, SOCK_STREAM, IPPROTO_TCP, nullptr, 0,
-                                 WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
+  UniqueSocket socket(
+      WSASocketW(AF_INET, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
   if (!socket) {  // a machine without IPv4
-    socket = UniqueSocket(WSASocketW(AF_INET6, SOCK_STREAM, IPPROTO_TCP, nullptr, 0,
-                                     WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
+    socket = UniqueSocket(
+        WSASocketW(AF_INET6, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
   }
   if (!socket) return static_cast<uint32_t>(WSAGetLastError());
   ExtensionFunctions functions;

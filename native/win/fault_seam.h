@@ -50,16 +50,17 @@ enum class Call : uint32_t { IOCP_FAULT_CALLS(IOCP_FAULT_ENUMERATOR) count };
 
 // One rule per call. All counts are of calls since the rule was set.
 struct Rule {
-  uint32_t error = 0;        // the Winsock/Win32 number to fail with; 0: do not fail
-  uint32_t status = 0;       // the NTSTATUS of a call that pends first and then fails; 0: it does not
-  uint32_t skip = 0;         // let this many calls through first
-  uint32_t count = 0;        // then hit this many (0: no end)
+  uint32_t error = 0;         // the Winsock/Win32 number to fail with; 0: do not fail
+  uint32_t status = 0;        // the NTSTATUS of a call that pends first and then fails; 0: it does not
+  uint32_t skip = 0;          // let this many calls through first
+  uint32_t count = 0;         // then hit this many (0: no end)
   uint32_t per_mille = 1000;  // of those, how many per thousand
-  uint32_t short_to = 0;     // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
-  uint32_t delay_ms = 0;     // completions: hold back for a random time up to this
-  uint32_t block_ms = 0;     // calls on files: the calling thread waits so long
-  bool keep = false;         // reads and writes of files: pending until they are cancelled
-  bool late = false;         // those that are kept: the cancel comes too late, they end well
+  uint32_t short_to =
+      0;  // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
+  uint32_t delay_ms = 0;  // completions: hold back for a random time up to this
+  uint32_t block_ms = 0;  // calls on files: the calling thread waits so long
+  bool keep = false;      // reads and writes of files: pending until they are cancelled
+  bool late = false;      // those that are kept: the cancel comes too late, they end well
 };
 
 const char* call_name(Call call);

@@ -12,8 +12,7 @@ using StatusToError = ULONG(WINAPI*)(LONG status);
 StatusToError find_function() {
   const HMODULE library = GetModuleHandleW(L"ntdll.dll");
   if (library == nullptr) return nullptr;
-  return reinterpret_cast<StatusToError>(
-      reinterpret_cast<void*>(GetProcAddress(library, "RtlNtStatusToDosError")));
+  return reinterpret_cast<StatusToError>(reinterpret_cast<void*>(GetProcAddress(library, "RtlNtStatusToDosError")));
 }
 
 }  // namespace

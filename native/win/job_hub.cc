@@ -53,8 +53,7 @@ JobHub::JobHub(Engine* engine, const JobHubOptions& options)
 
 // -- I/O threads ----------------------------------------------------------------------------------
 
-void JobHub::add_packets(Connection& connection, const Packet* packets, size_t count,
-                         DeliveryCredit* credit) {
+void JobHub::add_packets(Connection& connection, const Packet* packets, size_t count, DeliveryCredit* credit) {
   constexpr size_t kMost = 128;
   Job jobs[kMost];
   for (size_t i = 0; i < count; ++i) {
@@ -311,9 +310,9 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
         }
         wait_us_.add(job.waited_us);
         if (job.announce) {
-          engine.deliver({static_cast<uint32_t>(RecordKind::job_taken), job.id.slot,
-                          job.id.generation, seat->number, 0, 0},
-                         nullptr, 0, nullptr);
+          engine.deliver(
+              {static_cast<uint32_t>(RecordKind::job_taken), job.id.slot, job.id.generation, seat->number, 0, 0},
+              nullptr, 0, nullptr);
         }
         turn->jobs[kept++] = job;
       }
@@ -328,8 +327,7 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
   }
 }
 
-bool JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome,
-                      const void* data, size_t size) {
+bool JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size) {
   WakeList wakes;
   JobQueue::Settled settled{};
   {
@@ -361,8 +359,7 @@ void JobHub::wake_all(const WakeList& wakes) {
   for (const auto& waker : wakes) waker->wake();
 }
 
-void JobHub::after(Engine& engine, const WakeList& wakes,
-                   const std::vector<ConnectionId>& unparked) {
+void JobHub::after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked) {
   wake_all(wakes);
   for (const ConnectionId id : unparked) {
     engine.with_connection(id, [](Connection& connection) { connection.unpark(); });
@@ -377,40 +374,37 @@ void JobHub::tell_if_drained(Engine& engine) {
     if (!draining_ || !queue_.idle()) return;
     draining_ = false;
   }
-  engine.deliver({static_cast<uint32_t>(RecordKind::jobs_drained), 0, 0, 0, 0, 0}, nullptr, 0,
-                 nullptr);
+  engine.deliver({static_cast<uint32_t>(RecordKind::jobs_drained), 0, 0, 0, 0, 0}, nullptr, 0, nullptr);
 }
 
-void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome,
-                  const void* data, size_t size) {
+void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size) {
   if (settled.abandoned) return;  // told when it was settled
   std::atomic<uint64_t>& counter = outcome == JobOutcome::done                ? completed_
                                    : outcome == JobOutcome::connection_closed ? skipped_
                                                                               : failed_;
   counter.fetch_add(1, std::memory_order_relaxed);
   if (settled.kind == JobKind::call) {
-    engine.deliver({static_cast<uint32_t>(RecordKind::job_done), settled.id.slot,
-                    settled.id.generation, 0, 0, static_cast<uint32_t>(outcome)},
+    engine.deliver({static_cast<uint32_t>(RecordKind::job_done), settled.id.slot, settled.id.generation, 0, 0,
+                    static_cast<uint32_t>(outcome)},
                    data, size, nullptr);
     return;
   }
   if (outcome != JobOutcome::done && outcome != JobOutcome::connection_closed) {
     tell_failure(engine, settled.connection, outcome, data, size, nullptr);
   }
-  engine.with_connection(settled.connection,
-                         [](Connection& connection) { connection.job_ended(); });
+  engine.with_connection(settled.connection, [](Connection& connection) { connection.job_ended(); });
 }
 
-void JobHub::tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data,
-                          size_t size, DeliveryCredit* credit) {
+void JobHub::tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
+                          DeliveryCredit* credit) {
   // With a credit the connection's reads stop by themselves.
   if (credit == nullptr && engine.delivery().pending_bytes() > kMostUntold) {
     untold_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  engine.deliver({static_cast<uint32_t>(RecordKind::job_failed), id.slot, id.generation, 0, 0,
-                  static_cast<uint32_t>(outcome)},
-                 data, size, credit);
+  engine.deliver(
+      {static_cast<uint32_t>(RecordKind::job_failed), id.slot, id.generation, 0, 0, static_cast<uint32_t>(outcome)},
+      data, size, credit);
 }
 
 }  // namespace iocp

@@ -27,8 +27,8 @@ struct JobHubOptions {
   JobLimits limits;
   JobPriority priority = JobPriority::normal;  // of routed packets
   bool route_all = false;
-  bool route[256] = {};      // by the packet's first byte
-  bool reject = false;       // at the bound: refuse packets; else stop reading
+  bool route[256] = {};  // by the packet's first byte
+  bool reject = false;   // at the bound: refuse packets; else stop reading
   bool skip_when_closed = true;
 };
 
@@ -53,8 +53,7 @@ class JobHub final {
     size_t size;
   };
   // Packets of one connection, by its receiving strand. Copies them.
-  void add_packets(Connection& connection, const Packet* packets, size_t count,
-                   DeliveryCredit* credit);
+  void add_packets(Connection& connection, const Packet* packets, size_t count, DeliveryCredit* credit);
   // True when the connection must stop reading; it is unparked when there is room. While jobs are
   // drained it is so for every connection, until close_jobs().
   bool park(ConnectionId id, bool has_routed);
@@ -109,8 +108,7 @@ class JobHub final {
   };
   void take(JobSeat* seat, size_t most, Turn* turn);
   // Within with_engine(). False when the seat does not run that job.
-  bool complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data,
-                size_t size);
+  bool complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
   bool runs(const JobSeat* seat, uint32_t slot);
 
  private:
@@ -118,16 +116,15 @@ class JobHub final {
   void take_parked_locked(std::vector<ConnectionId>* ids);
   void after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked);
   static void wake_all(const WakeList& wakes);
-  void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data,
-            size_t size);
-  void tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data,
-                    size_t size, DeliveryCredit* credit);
+  void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size);
+  void tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
+                    DeliveryCredit* credit);
   void tell_if_drained(Engine& engine);
 
   const JobHubOptions options_;
   uint32_t key_ = 0;
-  SrwLock gate_;      // exclusive: the engine goes; shared: a worker thread uses it
-  Engine* engine_;    // worker threads: under gate_
+  SrwLock gate_;         // exclusive: the engine goes; shared: a worker thread uses it
+  Engine* engine_;       // worker threads: under gate_
   Engine* const owner_;  // the engine's own threads, which end before it does
 
   SrwLock queue_lock_;

@@ -27,8 +27,7 @@ int backlog_argument(uint32_t backlog) {
 
 }  // namespace
 
-AcceptOperation::AcceptOperation(Listener* owner)
-    : Operation(&Listener::on_accept), listener(owner) {}
+AcceptOperation::AcceptOperation(Listener* owner) : Operation(&Listener::on_accept), listener(owner) {}
 
 Listener::Listener(Engine* engine, const ListenOptions& options, uint32_t index)
     : engine_(engine), options_(options), index_(index), retry_ms_(kRetryMs) {}
@@ -43,8 +42,8 @@ uint32_t Listener::open(const char** syscall) {
   if (error != 0) return error;
   if (options_.address.family() == AF_INET6) {
     const DWORD v6_only = options_.dual_stack ? 0 : 1;
-    if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY,
-                   reinterpret_cast<const char*>(&v6_only), sizeof(v6_only)) != 0) {
+    if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, reinterpret_cast<const char*>(&v6_only), sizeof(v6_only)) !=
+        0) {
       return calls::last_error();
     }
   }
@@ -93,8 +92,7 @@ void Listener::release() {
   if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   engine_->cancel(retry_timer_);
   engine_->cancel(shrink_timer_);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_closed), index_, 0, 0, 0, 0},
-                   nullptr, 0, nullptr);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_closed), index_, 0, 0, 0, 0}, nullptr, 0, nullptr);
   engine_->active_release();
 }
 
@@ -185,7 +183,8 @@ uint32_t Listener::issue(AcceptOperation* operation) {
 }
 
 // An accept has failed that had been pending. A peer that left early is no reason for a pause: each takes a peer to
-// fail. Other failures, and so many of those in a row that they look like another one, would come back at once, for ever.
+// fail. Other failures, and so many of those in a row that they look like another one, would come back at once, for
+// ever.
 bool Listener::has_to_rest(uint32_t error) {
   const uint32_t failures = failures_.fetch_add(1, std::memory_order_relaxed) + 1;
   const bool peer_left = established_connection_error(error, false) == kWsaEconnreset;
@@ -210,8 +209,7 @@ void Listener::rest(AcceptOperation* operation, uint32_t error) {
   retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
   failures_.fetch_add(1, std::memory_order_relaxed);
   engine_->count(Counter::enobufs, is_resource_shortage(error) ? 1 : 0);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_error), index_, 0, error, 0, 0},
-                   nullptr, 0, nullptr);
+  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_error), index_, 0, error, 0, 0}, nullptr, 0, nullptr);
   engine_->arm(retry_timer_, pause);
 }
 
@@ -294,8 +292,8 @@ bool Listener::retire(AcceptOperation* operation) {
   std::lock_guard<SrwLock> guard(lock_);
   if (surplus_ == 0 || closing_) return false;
   --surplus_;
-  const auto found = std::find_if(pool_.begin(), pool_.end(),
-                                  [&](const auto& candidate) { return candidate.get() == operation; });
+  const auto found =
+      std::find_if(pool_.begin(), pool_.end(), [&](const auto& candidate) { return candidate.get() == operation; });
   to_free = std::move(*found);
   *found = std::move(pool_.back());
   pool_.pop_back();
@@ -314,9 +312,9 @@ void Listener::admit(AcceptOperation* operation) {
   sockaddr* remote = nullptr;
   int local_size = 0;
   int remote_size = 0;
-  extension_functions().get_accept_ex_sockaddrs(
-      operation->addresses, 0, AcceptOperation::kAddressBytes, AcceptOperation::kAddressBytes,
-      &local, &local_size, &remote, &remote_size);
+  extension_functions().get_accept_ex_sockaddrs(operation->addresses, 0, AcceptOperation::kAddressBytes,
+                                                AcceptOperation::kAddressBytes, &local, &local_size, &remote,
+                                                &remote_size);
   // Over the limit: reset before it costs anything more.
   const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
   if (open >= options_.max_connections || engine_->stopping()) {
@@ -327,8 +325,7 @@ void Listener::admit(AcceptOperation* operation) {
   }
   engine_->count(Counter::accepts, 1);
   const Record announcement{static_cast<uint32_t>(RecordKind::connection), 0, 0, 0, 0, index_};
-  if (!engine_->adopt(std::move(operation->socket), options_.profile,
-                      Address::from(local, local_size).unmapped(),
+  if (!engine_->adopt(std::move(operation->socket), options_.profile, Address::from(local, local_size).unmapped(),
                       Address::from(remote, remote_size).unmapped(), this, announcement)) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
     engine_->count(Counter::accept_failures, 1);

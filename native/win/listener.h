@@ -114,10 +114,10 @@ class Listener final {
   UniqueSocket socket_;  // under lock_; kept while users_ != 0
   uint32_t users_ = 0;
   bool closing_ = false;
-  bool resting_ = false;                     // a failure has been reported, a retry is due
-  bool shrink_due_ = false;                  // the timer is armed: the pool has grown
+  bool resting_ = false;     // a failure has been reported, a retry is due
+  bool shrink_due_ = false;  // the timer is armed: the pool has grown
   uint64_t last_dry_ms_ = 0;
-  size_t surplus_ = 0;                       // so many accepts of the pool go as soon as they are not in the kernel
+  size_t surplus_ = 0;  // so many accepts of the pool go as soon as they are not in the kernel
   AcceptOperation* idle_ = nullptr;
   std::vector<std::unique_ptr<AcceptOperation>> pool_;
 };

@@ -1,5 +1,6 @@
 #pragma once
-// What a decoder finds, on its way to the delivery queue or to the workers. Used by a connection's receiving strand only.
+// What a decoder finds, on its way to the delivery queue or to the workers. Used by a connection's receiving strand
+// only.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,10 +17,7 @@ namespace iocp {
 class PacketSink final : public FrameSink {
  public:
   PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
-      : connection_(connection),
-        jobs_(connection->engine_->jobs()),
-        begin_(begin),
-        end_(end) {}
+      : connection_(connection), jobs_(connection->engine_->jobs()), begin_(begin), end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
     if (is_transfer(data, size)) return on_transfer(data, size);
@@ -52,8 +50,7 @@ class PacketSink final : public FrameSink {
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
-    add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length),
-        static_cast<uint32_t>(length >> 32));
+    add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length), static_cast<uint32_t>(length >> 32));
     return goes_on();
   }
   bool on_stream_data(const uint8_t* data, size_t size) override {
@@ -103,9 +100,7 @@ class PacketSink final : public FrameSink {
   bool is_transfer(const uint8_t* data, size_t size) const {
     return connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0]);
   }
-  bool is_routed(const uint8_t* data, size_t size) const {
-    return jobs_ != nullptr && jobs_->routes(data, size);
-  }
+  bool is_routed(const uint8_t* data, size_t size) const { return jobs_ != nullptr && jobs_->routes(data, size); }
   bool may_be_iocps_file(const uint8_t* data, size_t size) const {
     return connection_->takes_iocps_files_ && is_iocps_file(data, size);
   }
@@ -144,8 +139,7 @@ class PacketSink final : public FrameSink {
     return goes_on();
   }
   bool allow_next() {
-    if (connection_->profile_->demand &&
-        connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
+    if (connection_->profile_->demand && connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
       return false;
     }
     return goes_on();

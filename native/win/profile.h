@@ -28,7 +28,7 @@ struct Profile {
 
   bool no_delay = true;
   bool demand = false;
-  bool transfers = false;  // where the framing can carry them, packets of the reserved types are about files
+  bool transfers = false;      // where the framing can carry them, packets of the reserved types are about files
   uint32_t keep_alive_ms = 0;  // 0: off
   uint32_t keep_alive_interval_ms = 1000;
   uint32_t keep_alive_count = 10;

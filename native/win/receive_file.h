@@ -28,7 +28,8 @@ struct ReceiveFileOptions {
 };
 
 // Where an open file is that JavaScript holds. While a connection receives it the place is empty; one that is complete
-// is back there, still open, before its end is told. So its name can be given to it before anybody else gets hold of it.
+// is back there, still open, before its end is told. So its name can be given to it before anybody else gets hold of
+// it.
 using FileHome = std::shared_ptr<std::unique_ptr<TransferFile>>;
 
 class ReceiveFile final : private DiskWork {
@@ -67,7 +68,7 @@ class ReceiveFile final : private DiskWork {
     PooledBuffer<SrwLock> memory;
     uint32_t size = 0;
     uint64_t offset = 0;
-    bool busy = false;             // from being filled on
+    bool busy = false;               // from being filled on
     WriteOperation* next = nullptr;  // in the list of those that a disk thread has to begin
   };
 
@@ -117,8 +118,8 @@ class ReceiveFile final : private DiskWork {
   uint64_t next_offset_;
   uint64_t come_;  // bytes of the file that are in its writes or gathered, those that were there included
   uint64_t written_ = 0;
-  uint64_t written_end_ = 0;         // behind the last byte that was written
-  uint64_t gap_ = UINT64_MAX;        // the first byte that was not, although it was tried
+  uint64_t written_end_ = 0;   // behind the last byte that was written
+  uint64_t gap_ = UINT64_MAX;  // the first byte that was not, although it was tried
   uint64_t reported_ms_ = 0;
 };
 

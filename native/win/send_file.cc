@@ -23,15 +23,16 @@ const uint8_t kZeros[16 * 1024] = {};
 
 }  // namespace
 
-SendFile::SendFile(Connection* connection, Engine* engine, ProfileRef profile,
-                   std::unique_ptr<TransferFile> file, const SendFileOptions& options)
+SendFile::SendFile(Connection* connection, Engine* engine, ProfileRef profile, std::unique_ptr<TransferFile> file,
+                   const SendFileOptions& options)
     : connection_(connection),
       engine_(engine),
       profile_(std::move(profile)),
       options_(options),
       file_(std::move(file)),
       held_(options.held),
-      queued_(!options.framed && (options.held || options.length != 0)),  // a raw file keeps its place from the beginning
+      queued_(!options.framed &&
+              (options.held || options.length != 0)),  // a raw file keeps its place from the beginning
       started_ms_(Engine::now_ms()),
       reported_ms_(started_ms_),
       read_operation_(this),
@@ -210,8 +211,7 @@ bool SendFile::encode_head(uint32_t size) {
   frame.kind = TransferKind::chunk;
   frame.id = options_.id;
   head_size_ = envelope.header_size +
-               static_cast<uint32_t>(encode_transfer(frame, head_ + envelope.header_size,
-                                                     kTransferChunkHeader));
+               static_cast<uint32_t>(encode_transfer(frame, head_ + envelope.header_size, kTransferChunkHeader));
   return true;
 }
 
@@ -219,9 +219,9 @@ bool SendFile::begin_piece(Piece* out) {
   std::lock_guard<SrwLock> guard(lock_);
   if (!has_piece()) return false;
   if (piece_size_ == 0) {
-    const uint32_t size =
-        options_.transmit ? static_cast<uint32_t>((std::min)(uint64_t{options_.chunk}, options_.length - sent_))
-                          : ahead_[front_].size;
+    const uint32_t size = options_.transmit
+                              ? static_cast<uint32_t>((std::min)(uint64_t{options_.chunk}, options_.length - sent_))
+                              : ahead_[front_].size;
     if (!encode_head(size)) return false;  // not reached: the chunk fits the framing
     piece_size_ = uint64_t{head_size_} + size;
     piece_sent_ = 0;

@@ -40,7 +40,7 @@ struct SendFileOptions {
   uint64_t start = 0;  // bytes of what was offered that the receiver has already
   uint32_t chunk = 0;  // bytes of the file per piece
   bool framed = true;
-  bool held = false;  // raw: keeps its place, but waits for let_go()
+  bool held = false;              // raw: keeps its place, but waits for let_go()
   bool transmit = false;          // TransmitFile; else ReadFile and WSASend
   uint64_t bytes_per_second = 0;  // 0: as fast as it goes
 };
@@ -60,8 +60,8 @@ class SendFile final : public SendOwner, private DiskWork {
     uint64_t size() const { return head.size + data.size + file_size; }
   };
 
-  SendFile(Connection* connection, Engine* engine, ProfileRef profile,
-           std::unique_ptr<TransferFile> file, const SendFileOptions& options);
+  SendFile(Connection* connection, Engine* engine, ProfileRef profile, std::unique_ptr<TransferFile> file,
+           const SendFileOptions& options);
   ~SendFile();
 
   uint32_t id() const { return options_.id; }
@@ -149,14 +149,14 @@ class SendFile final : public SendOwner, private DiskWork {
   bool ended_ = false;
   bool begun_ = false;  // a piece has been in the hands of the strand, or the peer waits for it
   bool held_;
-  bool queued_ = false;   // in the send queue
-  bool writing_ = false;  // a piece is in the hands of the strand
-  bool reading_ = false;  // from the decision to read on
+  bool queued_ = false;    // in the send queue
+  bool writing_ = false;   // a piece is in the hands of the strand
+  bool reading_ = false;   // from the decision to read on
   bool read_due_ = false;  // a disk thread has to begin the read
   bool landed_ = false;    // the read has pended; a disk thread has to hash what it has brought
   bool end_due_ = false;   // a disk thread has to close the file and to report its end
-  bool paced_ = false;    // waits for the timer
-  bool filling_ = false;  // the source has shrunk: what a frame has promised is made up with zeros
+  bool paced_ = false;     // waits for the timer
+  bool filling_ = false;   // the source has shrunk: what a frame has promised is made up with zeros
   FileOutcome outcome_ = FileOutcome::complete;
   uint32_t landed_error_ = 0;
   uint32_t landed_bytes_ = 0;
@@ -166,7 +166,7 @@ class SendFile final : public SendOwner, private DiskWork {
   uint64_t started_ms_ = 0;
   uint64_t reported_ms_ = 0;
   Ahead ahead_[2];
-  uint32_t front_ = 0;    // the one of the two that goes next
+  uint32_t front_ = 0;  // the one of the two that goes next
   uint32_t filling_slot_ = 0;
   uint8_t quick_pieces_ = 0;  // the last ones that went quickly
   uint8_t head_[FramingOptions::max_header + kTransferChunkHeader];

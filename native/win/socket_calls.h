@@ -41,8 +41,8 @@ inline uint32_t last_error() { return static_cast<uint32_t>(WSAGetLastError()); 
 
 inline uint32_t open_stream(int family, UniqueSocket* out) {
   IOCP_FAULT_POINT(socket);
-  const SOCKET socket = WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, nullptr, 0,
-                                   WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  const SOCKET socket =
+      WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
   if (socket == INVALID_SOCKET) return last_error();
   *out = UniqueSocket(socket);
   return 0;
@@ -88,15 +88,15 @@ inline uint32_t accept_into(const CompletionPort& port, SOCKET listener, SOCKET 
   IOCP_FAULT_LATER(accept, port, operation);
   DWORD received = 0;
   // No first data (length 0): a silent client would hold the accept.
-  const BOOL ok = extension_functions().accept_ex(listener, accepted, addresses, 0, address_size,
-                                                  address_size, &received, operation);
+  const BOOL ok = extension_functions().accept_ex(listener, accepted, addresses, 0, address_size, address_size,
+                                                  &received, operation);
   return ok ? 0 : last_error();
 }
 
 inline uint32_t update_accept_context(SOCKET accepted, SOCKET listener) {
   IOCP_FAULT_POINT(accept_context);
-  const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
-                            reinterpret_cast<const char*>(&listener), sizeof(listener));
+  const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, reinterpret_cast<const char*>(&listener),
+                            sizeof(listener));
   return rc == 0 ? 0 : last_error();
 }
 
@@ -109,16 +109,13 @@ inline uint32_t send_one_syn(SOCKET socket) {
   values.Rtt = TCP_INITIAL_RTO_UNSPECIFIED_RTT;
   values.MaxSynRetransmissions = TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS;
   DWORD bytes = 0;
-  const int rc =
-      WSAIoctl(socket, SIO_TCP_INITIAL_RTO, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
+  const int rc = WSAIoctl(socket, SIO_TCP_INITIAL_RTO, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t connect_to(SOCKET socket, const sockaddr* address, int size,
-                           OVERLAPPED* operation) {
+inline uint32_t connect_to(SOCKET socket, const sockaddr* address, int size, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(connect);
-  const BOOL ok = extension_functions().connect_ex(socket, address, size, nullptr, 0, nullptr,
-                                                   operation);
+  const BOOL ok = extension_functions().connect_ex(socket, address, size, nullptr, 0, nullptr, operation);
   return ok ? 0 : last_error();
 }
 
@@ -140,11 +137,9 @@ inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes,
-                        OVERLAPPED* operation) {
+inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(receive);
-  WSABUF buffer{IOCP_FAULT_SHORTEN(receive, static_cast<ULONG>(size)),
-                reinterpret_cast<char*>(data)};
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive, static_cast<ULONG>(size)), reinterpret_cast<char*>(data)};
   DWORD flags = 0;
   const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, operation, nullptr);
   return rc == 0 ? 0 : last_error();
@@ -159,15 +154,13 @@ inline uint32_t make_non_blocking(SOCKET socket) {
 // The socket is non-blocking: WSAEWOULDBLOCK when nothing is there.
 inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes) {
   IOCP_FAULT_POINT(receive_now);
-  WSABUF buffer{IOCP_FAULT_SHORTEN(receive_now, static_cast<ULONG>(size)),
-                reinterpret_cast<char*>(data)};
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive_now, static_cast<ULONG>(size)), reinterpret_cast<char*>(data)};
   DWORD flags = 0;
   const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, nullptr, nullptr);
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
-                     OVERLAPPED* operation) {
+inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(send);
 #ifdef IOCP_FAULT_SEAM
   const ULONG first = IOCP_FAULT_SHORTEN(send, buffers[0].len);
@@ -201,8 +194,8 @@ inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE 
   (void)port;
   const DWORD wanted = IOCP_FAULT_SHORTEN(transmit_file, size);
   TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
-  const BOOL ok = extension_functions().transmit_file(socket, file, wanted, 0, operation,
-                                                      head_size == 0 ? nullptr : &buffers, 0);
+  const BOOL ok =
+      extension_functions().transmit_file(socket, file, wanted, 0, operation, head_size == 0 ? nullptr : &buffers, 0);
   return ok ? 0 : last_error();
 }
 
@@ -230,8 +223,8 @@ inline uint32_t write_file(const CompletionPort& port, HANDLE file, bool skips_p
   IOCP_FAULT_POINT(write_file);
   IOCP_FAULT_KEEP(write_file, operation);
   IOCP_FAULT_LATER(write_file, port, operation);
-  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port,
-                          operation, bytes);
+  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port, operation,
+                          bytes);
 }
 
 // Test builds: what has come of a read for a hash.
@@ -263,7 +256,8 @@ inline uint32_t allocate_file(HANDLE file, uint64_t size) {
   return SetFileInformationByHandle(file, FileAllocationInfo, &room, sizeof(room)) ? 0 : GetLastError();
 }
 
-inline uint32_t open_file(const wchar_t* path, DWORD access, DWORD share, DWORD disposition, DWORD flags, UniqueHandle* out) {
+inline uint32_t open_file(const wchar_t* path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
+                          UniqueHandle* out) {
   IOCP_FAULT_BLOCK(open_file);
   IOCP_FAULT_POINT(open_file);
   const HANDLE handle = CreateFileW(path, access, share, nullptr, disposition, flags, nullptr);
@@ -378,8 +372,7 @@ inline bool post(const CompletionPort& port, OVERLAPPED* operation) {
 // Makes the next closesocket send RST and drop what was not sent.
 inline void make_close_abortive(SOCKET socket) {
   const linger abortive{1, 0};
-  (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive),
-                   sizeof(abortive));
+  (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive), sizeof(abortive));
 }
 
 // Ends every operation that is pending on the socket, each with its packet.
@@ -398,8 +391,8 @@ inline void cancel_accept(HANDLE listener, OVERLAPPED* operation) {
   (void)CancelIoEx(listener, operation);
 }
 
-// Ends all operations of a socket and closes it. Closing alone would do on Windows; where a pending write keeps the socket alive
-// beyond its handle (Wine) its operations would never end.
+// Ends all operations of a socket and closes it. Closing alone would do on Windows; where a pending write keeps the
+// socket alive beyond its handle (Wine) its operations would never end.
 inline void cancel_and_close(UniqueSocket socket) {
   if (!socket) return;
   cancel_all(socket.handle());

@@ -7,8 +7,7 @@ namespace {
 
 template <class Value>
 bool set_option(SOCKET socket, int level, int name, Value value) {
-  return setsockopt(socket, level, name, reinterpret_cast<const char*>(&value),
-                    static_cast<int>(sizeof(value))) == 0;
+  return setsockopt(socket, level, name, reinterpret_cast<const char*>(&value), static_cast<int>(sizeof(value))) == 0;
 }
 
 // Idle time, interval and count each have an option since Windows 10 1709, in seconds. Before, one
@@ -16,15 +15,13 @@ bool set_option(SOCKET socket, int level, int name, Value value) {
 void apply_keep_alive(SOCKET socket, const Profile& profile) {
   const auto seconds = [](uint32_t ms) { return static_cast<DWORD>(ms / 1000 + (ms % 1000 != 0 ? 1 : 0)); };
   if (!set_option<DWORD>(socket, SOL_SOCKET, SO_KEEPALIVE, 1)) return;
-  const bool modern =
-      set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds(profile.keep_alive_ms)) &&
-      set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, seconds(profile.keep_alive_interval_ms)) &&
-      set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, static_cast<DWORD>(profile.keep_alive_count));
+  const bool modern = set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds(profile.keep_alive_ms)) &&
+                      set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, seconds(profile.keep_alive_interval_ms)) &&
+                      set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, static_cast<DWORD>(profile.keep_alive_count));
   if (modern) return;
   tcp_keepalive values{1, profile.keep_alive_ms, profile.keep_alive_interval_ms};
   DWORD bytes = 0;
-  (void)WSAIoctl(socket, SIO_KEEPALIVE_VALS, &values, sizeof(values), nullptr, 0, &bytes, nullptr,
-                 nullptr);
+  (void)WSAIoctl(socket, SIO_KEEPALIVE_VALS, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
 }
 
 void apply_buffer_sizes(SOCKET socket, const Profile& profile) {

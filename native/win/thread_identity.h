@@ -22,7 +22,8 @@ class ThreadIdentity final {
   ThreadIdentity(const ThreadIdentity&) = delete;
   ThreadIdentity& operator=(const ThreadIdentity&) = delete;
 
-  // Number of the running thread, 0 when it is none of `engine`. Overwrites the thread's last error, as TlsGetValue does.
+  // Number of the running thread, 0 when it is none of `engine`. Overwrites the thread's last error, as TlsGetValue
+  // does.
   static size_t number_of(const Engine* engine) {
     const auto* self = static_cast<const ThreadIdentity*>(TlsGetValue(slot()));
     return self != nullptr && self->engine_ == engine ? self->number_ : 0;

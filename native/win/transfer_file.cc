@@ -18,8 +18,8 @@ constexpr DWORD kSmallestHashBlock = 4 * 1024;
 
 TransferFile::~TransferFile() { calls::close_file(std::move(handle_)); }
 
-uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition,
-                            DWORD flags, std::unique_ptr<TransferFile>* out) {
+uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
+                            std::unique_ptr<TransferFile>* out) {
   std::unique_ptr<TransferFile> file(new TransferFile());
   uint32_t error = calls::open_file(path.c_str(), access, share, disposition,
                                     FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED | flags, &file->handle_);
@@ -27,8 +27,8 @@ uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share,
   const HANDLE handle = file->handle();
   // A pipe or a console has neither a size nor offsets.
   if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
-  // Before any call that may wait for a disk, and so be broken off. Where a file system cannot do this, a killed process
-  // leaves its part, as with `resume`.
+  // Before any call that may wait for a disk, and so be broken off. Where a file system cannot do this, a killed
+  // process leaves its part, as with `resume`.
   const bool is_new = disposition == CREATE_NEW;
   if (is_new) (void)file->set_temporary(true);
   // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
@@ -96,7 +96,8 @@ uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bo
 uint32_t TransferFile::rename(const std::wstring& to, bool replace) {
   const uint32_t error = calls::rename_posix(handle(), to, replace);
   // Windows before 10 1607, and file systems that do not know it (FAT, shares) say so in several ways.
-  const bool knows = error != ERROR_INVALID_PARAMETER && error != ERROR_NOT_SUPPORTED && error != ERROR_INVALID_FUNCTION;
+  const bool knows =
+      error != ERROR_INVALID_PARAMETER && error != ERROR_NOT_SUPPORTED && error != ERROR_INVALID_FUNCTION;
   return knows ? error : calls::rename_file(handle(), to, replace);
 }
 
@@ -131,8 +132,7 @@ uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
     operation.OffsetHigh = static_cast<DWORD>(*at >> 32);
     operation.hEvent = done.get();
     const DWORD wanted = static_cast<DWORD>((std::min)(bytes - *at, uint64_t{block.size()}));
-    if (!ReadFile(handle(), block.data(), wanted, nullptr, &operation) &&
-        GetLastError() != ERROR_IO_PENDING) {
+    if (!ReadFile(handle(), block.data(), wanted, nullptr, &operation) && GetLastError() != ERROR_IO_PENDING) {
       return GetLastError();
     }
     // Either stop() sees the read, or this sees the word that stop() has left before.
@@ -167,8 +167,6 @@ void TransferFile::stop() {
   (void)CancelIoEx(handle(), nullptr);
 }
 
-uint32_t TransferFile::set_size(uint64_t size) {
-  return calls::size_file(handle(), size);
-}
+uint32_t TransferFile::set_size(uint64_t size) { return calls::size_file(handle(), size); }
 
 }  // namespace iocp

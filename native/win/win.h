@@ -9,9 +9,9 @@
 #include <winsock2.h>
 #include <ws2tcpip.h>
 // mswsock.h needs the two above.
+#include <mstcpip.h>
 #include <mswsock.h>
 #include <windows.h>
-#include <mstcpip.h>
 // SHA-256.
 #include <bcrypt.h>
 // _beginthreadex: CreateThread does not set the C run time up.

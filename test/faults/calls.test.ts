@@ -3,9 +3,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { cause, op, record } from '../../lib/native/protocol.js'
 import type { NativeProfile } from '../../lib/native/types.js'
-import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
-import { echoClient, packetOf, type EchoResult } from './client.js'
-import { Rig, type Peer } from './rig.js'
+import { type Call, faultAddon, hasFaults, type Rule, win } from './addon.js'
+import { echoClient, type EchoResult, packetOf } from './client.js'
+import { type Peer, Rig } from './rig.js'
 
 const CLIENTS = 6
 
@@ -292,25 +292,28 @@ describe.skipIf(!hasFaults)('connecting fails', () => {
     { call: 'connect', error: win.hostUnreachable },
     { call: 'connect', error: win.semTimeout },
     { call: 'connect_context', error: win.notConnected }
-  ] as { call: Call; error: number }[])('$call with $error: one CONNECT_FAILED, the others connect', async ({ call, error }) => {
-    const server = new Rig()
-    const { port } = server.listen({ accepts: 1 })
-    // The accepts that are posted take sockets too.
-    await server.until('the accepts are there', () => server.stats().listeners[0]?.acceptsOutstanding === 1)
-    const rig = new Rig()
-    const hits = fault(call, { error, count: 1 })
-    rig.connect(1, port)
-    await rig.until('it has failed', () => rig.failedConnects.size === 1)
-    expect(hits()).toBe(1)
-    expect([...rig.failedConnects]).toEqual([[1, error]])
-    for (let token = 2; token < 6; token++) rig.connect(token, port)
-    await rig.until('the others are there', () => rig.peers.size === 4)
-    expect(rig.failedConnects.size).toBe(1)
-    onTestFinished(() => {
-      server.join()
-    })
-    await rig.finish()
-    await server.finish()
-    expect(rig.count(record.connected)).toBe(4)
-  })
+  ] as { call: Call; error: number }[])(
+    '$call with $error: one CONNECT_FAILED, the others connect',
+    async ({ call, error }) => {
+      const server = new Rig()
+      const { port } = server.listen({ accepts: 1 })
+      // The accepts that are posted take sockets too.
+      await server.until('the accepts are there', () => server.stats().listeners[0]?.acceptsOutstanding === 1)
+      const rig = new Rig()
+      const hits = fault(call, { error, count: 1 })
+      rig.connect(1, port)
+      await rig.until('it has failed', () => rig.failedConnects.size === 1)
+      expect(hits()).toBe(1)
+      expect([...rig.failedConnects]).toEqual([[1, error]])
+      for (let token = 2; token < 6; token++) rig.connect(token, port)
+      await rig.until('the others are there', () => rig.peers.size === 4)
+      expect(rig.failedConnects.size).toBe(1)
+      onTestFinished(() => {
+        server.join()
+      })
+      await rig.finish()
+      await server.finish()
+      expect(rig.count(record.connected)).toBe(4)
+    }
+  )
 })

@@ -67,22 +67,26 @@ describe.skipIf(!hasFaults)('accepts that fail after they have been pending', ()
 })
 
 describe.skipIf(!hasFaults)('the pool of accepts', () => {
-  test('shrinks after a peak, also where accepts cannot be cancelled, and goes on accepting', { timeout: 120_000 }, async () => {
-    const rig = new Rig()
-    const { faults } = faultAddon()
-    const { port } = rig.listen({ accepts: 2 })
-    for (let token = 1; token <= 60; token++) rig.connect(token, port)
-    await rig.until('all are there', () => rig.peers.size === 120, 20_000)
-    const size = (): number => rig.stats().listeners[0]?.acceptPool ?? NaN
-    expect(size()).toBeGreaterThan(2)
-    faults.set('cancel', { error: win.invalid })
-    await pause(7000)
-    faults.clear()
-    await rig.until('it is as it was', () => size() === 2, 60_000)
-    for (let token = 61; token <= 100; token++) rig.connect(token, port)
-    await rig.until('the next are there', () => rig.peers.size === 200, 20_000)
-    await rig.finish()
-  })
+  test(
+    'shrinks after a peak, also where accepts cannot be cancelled, and goes on accepting',
+    { timeout: 120_000 },
+    async () => {
+      const rig = new Rig()
+      const { faults } = faultAddon()
+      const { port } = rig.listen({ accepts: 2 })
+      for (let token = 1; token <= 60; token++) rig.connect(token, port)
+      await rig.until('all are there', () => rig.peers.size === 120, 20_000)
+      const size = (): number => rig.stats().listeners[0]?.acceptPool ?? NaN
+      expect(size()).toBeGreaterThan(2)
+      faults.set('cancel', { error: win.invalid })
+      await pause(7000)
+      faults.clear()
+      await rig.until('it is as it was', () => size() === 2, 60_000)
+      for (let token = 61; token <= 100; token++) rig.connect(token, port)
+      await rig.until('the next are there', () => rig.peers.size === 200, 20_000)
+      await rig.finish()
+    }
+  )
 })
 
 describe.skipIf(!hasFaults)('a listener that closes', () => {

@@ -6,7 +6,7 @@ import vm from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { op } from '../../lib/native/protocol.js'
 import { hasFaults } from './addon.js'
-import { HOST, Rig, type Peer } from './rig.js'
+import { HOST, type Peer, Rig } from './rig.js'
 
 v8.setFlagsFromString('--expose-gc')
 const collect = vm.runInNewContext('gc') as () => void

@@ -1,9 +1,9 @@
 /** A connection that was fed reads again a little later: never not at all, and not later the longer it is busy. */
 
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { OPERATION_WORDS, op } from '../../lib/native/protocol.js'
+import { op, OPERATION_WORDS } from '../../lib/native/protocol.js'
 import { faultAddon, hasFaults, win } from './addon.js'
-import { Rig, type Peer } from './rig.js'
+import { type Peer, Rig } from './rig.js'
 
 const empty = new Uint8Array(0)
 
@@ -58,7 +58,7 @@ function pause(milliseconds: number): Promise<void> {
 /** Until nobody reads any more. */
 async function quiet(rig: Rig): Promise<void> {
   const reads = (): number => rig.stats().counters.zeroReads + rig.stats().counters.recvCalls
-  for (let before = -1; before !== reads(); ) {
+  for (let before = -1; before !== reads();) {
     before = reads()
     await pause(100)
   }
@@ -153,7 +153,11 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
     for (let packets = 2; packets <= 4; packets++) {
       const before = reads()
       sendEmpty(sender, [last])
-      await rig.until('its packet comes, or many other reads', () => quiet.packets === packets || reads() - before > 10_000, 20_000)
+      await rig.until(
+        'its packet comes, or many other reads',
+        () => quiet.packets === packets || reads() - before > 10_000,
+        20_000
+      )
       expect(quiet.packets).toBe(packets)
     }
     asks = false

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { hasFaults } from './addon.js'
 import { packetOf } from './client.js'
-import { Rig, type Peer } from './rig.js'
+import { type Peer, Rig } from './rig.js'
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {

@@ -1,14 +1,14 @@
 /** One raw engine that echoes packets, and keeps a record of every record: whatever fails, the rules must hold. */
 
 import { expect, onTestFinished } from 'vitest'
+import { op, OPERATION_WORDS, outcome, record, RECORD_WORDS, SLOTS } from '../../lib/native/protocol.js'
 import type {
   NativeEngine,
   NativeEngineOptions,
+  NativeFraming,
   NativeHostOptions,
-  NativeProfile,
-  NativeFraming
+  NativeProfile
 } from '../../lib/native/types.js'
-import { OPERATION_WORDS, RECORD_WORDS, SLOTS, op, outcome, record } from '../../lib/native/protocol.js'
 import { plainProfile } from '../helpers/raw_engine.mjs'
 import { faultAddon } from './addon.js'
 
@@ -99,7 +99,10 @@ export class Rig {
   }
 
   /** Listens and says where. */
-  listen({ accepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): { listener: number; port: number } {
+  listen({ accepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): {
+    listener: number
+    port: number
+  } {
     const listener = this.engine.listen({
       address: HOST,
       port,
@@ -177,7 +180,9 @@ export class Rig {
   }
 
   describe(): string {
-    const kinds = Object.entries(record).flatMap(([name, kind]) => (this.count(kind) ? [`${name} ${this.count(kind)}`] : []))
+    const kinds = Object.entries(record).flatMap(([name, kind]) =>
+      this.count(kind) ? [`${name} ${this.count(kind)}`] : []
+    )
     return `${kinds.join(', ')}; open ${this.open().length}; ${JSON.stringify(this.#joined ? 'joined' : this.stats())}`
   }
 
@@ -240,7 +245,10 @@ export class Rig {
   #batch(records: number, payload: ArrayBuffer | undefined): void {
     for (let i = 0; i < records; i++) {
       const at = i * RECORD_WORDS
-      const [kind = 0, slot = 0, generation = 0, a = 0, b = 0, c = 0] = this.engine.batchControl.subarray(at, at + RECORD_WORDS)
+      const [kind = 0, slot = 0, generation = 0, a = 0, b = 0, c = 0] = this.engine.batchControl.subarray(
+        at,
+        at + RECORD_WORDS
+      )
       this.counts.set(kind, this.count(kind) + 1)
       // STOPPED is the last word, but for answers to what was sent while it came.
       if (this.stopped !== undefined && kind !== record.sent) this.violations.push(`record ${kind} after STOPPED`)

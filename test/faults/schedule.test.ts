@@ -3,9 +3,9 @@
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { record } from '../../lib/native/protocol.js'
-import { faultAddon, hasFaults, win, type Call, type Rule } from './addon.js'
+import { type Call, faultAddon, hasFaults, type Rule, win } from './addon.js'
 import { echoClient, type EchoResult } from './client.js'
-import { Rig, type Peer } from './rig.js'
+import { type Peer, Rig } from './rig.js'
 
 type Rules = Partial<Record<Call, Rule>>
 
@@ -20,7 +20,12 @@ function sizeOf(number: number): number {
 }
 
 /** Clients that talk, all at once; resolves when each has ended. */
-async function talk(rig: Rig, port: number, clients: number, options: Parameters<typeof echoClient>[2]): Promise<EchoResult[]> {
+async function talk(
+  rig: Rig,
+  port: number,
+  clients: number,
+  options: Parameters<typeof echoClient>[2]
+): Promise<EchoResult[]> {
   const results: EchoResult[] = []
   for (let client = 0; client < clients; client++) {
     void echoClient(client, port, options).then((result) => results.push(result))
@@ -38,37 +43,47 @@ const shortage: Rules = {
 }
 
 describe.skipIf(!hasFaults)('at random', () => {
-  const smooth: { name: string; rules: Rules; clients: number; packets: number; size?: (number: number) => number }[] = [
-    { name: 'completions up to 3 ms late', rules: { completion: { delay: 3 } }, clients: 60, packets: 20 },
-    { name: 'a few completions 30 ms late', rules: { completion: { delay: 30, perMille: 30 } }, clients: 60, packets: 20 },
-    ...[1, 3, 7].map((shortTo) => ({
-      name: `sends of ${shortTo} bytes at most`,
-      rules: { send: { shortTo } },
-      clients: 6,
-      packets: shortTo === 1 ? 6 : 20,
-      size: (number: number) => (number * 23) % 70
-    })),
-    ...[1, 5].map((shortTo) => ({
-      name: `reads of ${shortTo} bytes at most`,
-      rules: { receive: { shortTo }, receive_now: { shortTo } },
-      clients: 6,
-      packets: shortTo === 1 ? 6 : 20,
-      size: (number: number) => (number * 23) % 70
-    })),
-    { name: 'shortages', rules: shortage, clients: 40, packets: 20 },
-    {
-      name: 'packets that cannot be posted',
-      rules: { post: { error: win.notEnoughMemory, perMille: 500 } },
-      clients: 40,
-      packets: 20
-    },
-    {
-      name: 'everything at once',
-      rules: { ...shortage, post: { error: win.notEnoughMemory, perMille: 200 }, completion: { delay: 2, perMille: 300 } },
-      clients: 40,
-      packets: 15
-    }
-  ]
+  const smooth: { name: string; rules: Rules; clients: number; packets: number; size?: (number: number) => number }[] =
+    [
+      { name: 'completions up to 3 ms late', rules: { completion: { delay: 3 } }, clients: 60, packets: 20 },
+      {
+        name: 'a few completions 30 ms late',
+        rules: { completion: { delay: 30, perMille: 30 } },
+        clients: 60,
+        packets: 20
+      },
+      ...[1, 3, 7].map((shortTo) => ({
+        name: `sends of ${shortTo} bytes at most`,
+        rules: { send: { shortTo } },
+        clients: 6,
+        packets: shortTo === 1 ? 6 : 20,
+        size: (number: number) => (number * 23) % 70
+      })),
+      ...[1, 5].map((shortTo) => ({
+        name: `reads of ${shortTo} bytes at most`,
+        rules: { receive: { shortTo }, receive_now: { shortTo } },
+        clients: 6,
+        packets: shortTo === 1 ? 6 : 20,
+        size: (number: number) => (number * 23) % 70
+      })),
+      { name: 'shortages', rules: shortage, clients: 40, packets: 20 },
+      {
+        name: 'packets that cannot be posted',
+        rules: { post: { error: win.notEnoughMemory, perMille: 500 } },
+        clients: 40,
+        packets: 20
+      },
+      {
+        name: 'everything at once',
+        rules: {
+          ...shortage,
+          post: { error: win.notEnoughMemory, perMille: 200 },
+          completion: { delay: 2, perMille: 300 }
+        },
+        clients: 40,
+        packets: 15
+      }
+    ]
   const engines = [
     { ioThreads: 8, pendingReads: 8, readMode: 'direct' },
     { ioThreads: 3, pendingReads: 2, readMode: 'adaptive' },

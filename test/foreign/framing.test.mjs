@@ -7,6 +7,8 @@ import { has, run } from './helpers.mjs'
 const isThere = await has('python3', '--version')
 const name = "Python's struct and Erlang's gen_tcp agree with the vectors of the framings"
 test(isThere ? name : `${name} (skipped: there is no python3 here)`, { skip: !isThere, timeout: 120_000 }, async () => {
-  const { code, out, error } = await run('python3', [fileURLToPath(new URL('../framing-independent.py', import.meta.url))])
+  const { code, out, error } = await run('python3', [
+    fileURLToPath(new URL('../framing-independent.py', import.meta.url))
+  ])
   assert.equal(code, 0, `${out}${error}`)
 })

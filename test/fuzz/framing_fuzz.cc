@@ -63,8 +63,7 @@ std::vector<size_t> choose_cuts(Choices& choices) {
 
 void same(const char* what, const Outcome& one, const Outcome& other) {
   if (one == other && one.broken.empty()) return;
-  std::fprintf(stderr, "%s\none:%s\nother:%s\n", what, describe(one).c_str(),
-               describe(other).c_str());
+  std::fprintf(stderr, "%s\none:%s\nother:%s\n", what, describe(one).c_str(), describe(other).c_str());
   std::abort();
 }
 
@@ -82,12 +81,10 @@ bool comes_back(const Framing& framing, const std::string& wire, const std::stri
 }
 
 // What would go on the wire with nothing looked at: by each delimiter, where there are some.
-std::vector<std::string> blindly(const FramingOptions& options, const Framing& framing,
-                                 const std::string& payload) {
+std::vector<std::string> blindly(const FramingOptions& options, const Framing& framing, const std::string& payload) {
   FrameEnvelope envelope;
   if (!framing.encode(payload.size(), &envelope)) return {};
-  const std::string front =
-      std::string(reinterpret_cast<const char*>(envelope.header), envelope.header_size) + payload;
+  const std::string front = std::string(reinterpret_cast<const char*>(envelope.header), envelope.header_size) + payload;
   if (options.kind != FramingKind::delimiter || !options.strip_delimiter) return {front};
   std::vector<std::string> out;
   for (const std::string& delimiter : options.delimiters) out.push_back(front + delimiter);
@@ -117,8 +114,8 @@ void check_encode(const FramingOptions& options, const Framing& framing, const s
     if (payload.size() > framing.max_payload()) fail("wrap() goes beyond max_payload()", payload);
     wire += whole;
     const bool streamed = payload.size() > options.stream_above;
-    wanted.events.push_back({streamed ? Event::Kind::stream : Event::Kind::packet, payload,
-                             streamed ? payload.size() : uint64_t{0}});
+    wanted.events.push_back(
+        {streamed ? Event::Kind::stream : Event::Kind::packet, payload, streamed ? payload.size() : uint64_t{0}});
   }
   same("encoded and decoded", decode_cut(framing, wire, cuts, stops), wanted);
 }

@@ -55,8 +55,7 @@ Prefix varint(const FramingOptions& o, const std::string& input) {
     if (last && (byte >= 128 || value >= limit)) return corrupt(FrameError::bad_varint, i + 1);
     if (byte >= 128) continue;
     if (value >= limit / 2) return corrupt(FrameError::negative_length, i + 1);
-    return {true, FrameError::none, i + 1, value + static_cast<Wide>(i + 1),
-            static_cast<Wide>(i + 1)};
+    return {true, FrameError::none, i + 1, value + static_cast<Wide>(i + 1), static_cast<Wide>(i + 1)};
   }
 }
 
@@ -69,9 +68,7 @@ Prefix hp_socket_pack(const FramingOptions& o, const std::string& input) {
   return {true, FrameError::none, 4, word % 4194304 + 4, 4};
 }
 
-Prefix fixed(const FramingOptions& o) {
-  return {true, FrameError::none, 0, static_cast<Wide>(o.fixed_bytes), 0};
-}
+Prefix fixed(const FramingOptions& o) { return {true, FrameError::none, 0, static_cast<Wide>(o.fixed_bytes), 0}; }
 
 Outcome stop(Outcome out, FrameError error, const std::string& header) {
   out.error = error;
@@ -102,12 +99,12 @@ Outcome prefixed(const FramingOptions& o, std::string input) {
     } else if (p.whole && packet > o.stream_above) {
       const size_t from = std::min(input.size(), static_cast<size_t>(p.strip));
       const auto size = static_cast<size_t>(std::min<Wide>(packet, input.size()));
-      out.events.push_back({complete ? Event::Kind::stream : Event::Kind::stream_part,
-                            input.substr(from, size), static_cast<uint64_t>(packet)});
+      out.events.push_back({complete ? Event::Kind::stream : Event::Kind::stream_part, input.substr(from, size),
+                            static_cast<uint64_t>(packet)});
       out.at_rest = complete;
     } else if (complete) {
-      out.events.push_back({Event::Kind::packet, input.substr(static_cast<size_t>(p.strip),
-                                                              static_cast<size_t>(packet))});
+      out.events.push_back(
+          {Event::Kind::packet, input.substr(static_cast<size_t>(p.strip), static_cast<size_t>(packet))});
     } else {
       out.held = input.size();
       out.at_rest = false;
@@ -140,8 +137,7 @@ Outcome delimited(const FramingOptions& o, std::string input) {
       return out;
     }
     if (!complete || content > o.max_packet) {
-      const std::string header =
-          input.substr(0, static_cast<size_t>(std::min<uint64_t>(32, o.max_packet + 1)));
+      const std::string header = input.substr(0, static_cast<size_t>(std::min<uint64_t>(32, o.max_packet + 1)));
       if (o.on_oversize == iocp::OnOversize::close) return stop(out, FrameError::too_large, header);
       if (o.fail_fast || complete) {
         const uint64_t frame = o.fail_fast ? 0 : content + size;

@@ -37,7 +37,8 @@ function findClang() {
     const flags = ['-fsanitize=fuzzer,address,undefined', probe, '-o', path.join(cache, 'probe')]
     if (spawnSync(name, flags, { stdio: 'ignore' }).status === 0) return name
   }
-  if (tried.length === 0) throw new Stop('clang is missing; on Debian or Ubuntu: apt-get install clang libclang-rt-14-dev')
+  if (tried.length === 0)
+    throw new Stop('clang is missing; on Debian or Ubuntu: apt-get install clang libclang-rt-14-dev')
   const packages = tried.map(({ major }) => `libclang-rt-${major}-dev`).join(' or ')
   throw new Stop(`${tried[0].name} cannot link a fuzzer: its run-time library is missing (Debian, Ubuntu: ${packages})`)
 }
@@ -52,7 +53,11 @@ function findTargets() {
     const sources = named.flatMap((name) => {
       const full = path.join(root, name)
       if (!fs.statSync(full).isDirectory()) return [full]
-      return fs.readdirSync(full).filter((f) => f.endsWith('.cc')).sort().map((f) => path.join(full, f))
+      return fs
+        .readdirSync(full)
+        .filter((f) => f.endsWith('.cc'))
+        .sort()
+        .map((f) => path.join(full, f))
     })
     targets.set(file.slice(0, -'.cc'.length), [path.join(here, file), ...sources])
   }
@@ -106,9 +111,24 @@ async function build(clang, targets, jobs) {
     }
   }
   const link = (name, files) =>
-    compileStrictly(clang, ['-fsanitize=fuzzer,address,undefined', ...files.map(object), '-o', path.join(cache, 'bin', name)])
-  await parallel(stale.map((source) => () => compile(source)), jobs)
-  await parallel([...targets].map(([name, files]) => () => link(name, files)), jobs)
+    compileStrictly(clang, [
+      '-fsanitize=fuzzer,address,undefined',
+      ...files.map(object),
+      '-o',
+      path.join(cache, 'bin', name)
+    ])
+  await parallel(
+    stale.map((source) => () => compile(source)),
+    jobs
+  )
+  await parallel(
+    [...targets].map(
+      ([name, files]) =>
+        () =>
+          link(name, files)
+    ),
+    jobs
+  )
 }
 
 async function fuzz(name, seconds) {
@@ -137,7 +157,11 @@ async function fuzz(name, seconds) {
     console.log(`again: ${path.relative(root, program)} ${crashes}/${name}-<file named above>\n`)
   } else {
     const { target, result, ...rest } = figures
-    console.log(`${target}: ${result}, ${Object.entries(rest).map(([k, v]) => `${v} ${k}`).join(', ')}`)
+    console.log(
+      `${target}: ${result}, ${Object.entries(rest)
+        .map(([k, v]) => `${v} ${k}`)
+        .join(', ')}`
+    )
   }
   return figures
 }
@@ -160,16 +184,22 @@ async function main() {
     return 0
   }
   const unknown = positionals.filter((name) => !all.has(name))
-  if (unknown.length > 0) throw new Stop(`no such target: ${unknown.join(', ')} (there are: ${[...all.keys()].join(', ')})`)
+  if (unknown.length > 0)
+    throw new Stop(`no such target: ${unknown.join(', ')} (there are: ${[...all.keys()].join(', ')})`)
   const chosen = new Map([...all].filter(([name]) => positionals.length === 0 || positionals.includes(name)))
 
   for (const folder of ['obj', 'bin']) fs.mkdirSync(path.join(cache, folder), { recursive: true })
   await build(findClang(), chosen, jobs)
   const results = []
-  await parallel([...chosen.keys()].map((name) => async () => results.push(await fuzz(name, seconds))), jobs)
+  await parallel(
+    [...chosen.keys()].map((name) => async () => results.push(await fuzz(name, seconds))),
+    jobs
+  )
   const found = results.filter(({ result }) => result !== 'ok').map(({ target }) => target)
   const execs = results.reduce((sum, result) => sum + result.execs, 0)
-  console.log(`${results.length} targets, ${execs} executions, ${found.length === 0 ? 'nothing found' : `FOUND: ${found.join(', ')}`}`)
+  console.log(
+    `${results.length} targets, ${execs} executions, ${found.length === 0 ? 'nothing found' : `FOUND: ${found.join(', ')}`}`
+  )
   return found.length === 0 ? 0 : 1
 }
 

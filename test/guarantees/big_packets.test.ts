@@ -1,16 +1,44 @@
 /** Big packets are read straight to where they are gathered, in memory that is used again: every byte stays right. */
 
 import { once } from 'node:events'
-import { framing, type Connection, type ServerOptions } from 'iocp'
+import { type Connection, framing, type ServerOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import { faults } from '../helpers/files.js'
-import { Deframer, MOST_NUMBERED, counter, framed, load, many, numbered, pause, peer, random, serve, until, write } from './support.js'
+import {
+  counter,
+  Deframer,
+  framed,
+  load,
+  many,
+  MOST_NUMBERED,
+  numbered,
+  pause,
+  peer,
+  random,
+  serve,
+  until,
+  write
+} from './support.js'
 
 const KIB = 1024
 const seam = faults()
 
 /** Most are large, some fit a read, some end where a block or a buffer does. */
-const sizes = [0, 1, 70 * KIB, 64 * KIB - 4, 64 * KIB, 64 * KIB + 1, 128 * KIB, 129 * KIB, 200_000, 300 * KIB, 512 * KIB, 777_777, MOST_NUMBERED]
+const sizes = [
+  0,
+  1,
+  70 * KIB,
+  64 * KIB - 4,
+  64 * KIB,
+  64 * KIB + 1,
+  128 * KIB,
+  129 * KIB,
+  200_000,
+  300 * KIB,
+  512 * KIB,
+  777_777,
+  MOST_NUMBERED
+]
 
 interface Plan {
   packets: Buffer[]
@@ -31,7 +59,12 @@ function plan(stream: number, count: number): Plan {
 }
 
 /** In pieces that are cut anywhere, with pauses now and then. */
-async function sendInPieces(port: number, stream: number, { wire }: Plan, onPacket?: (packet: Buffer) => void): Promise<void> {
+async function sendInPieces(
+  port: number,
+  stream: number,
+  { wire }: Plan,
+  onPacket?: (packet: Buffer) => void
+): Promise<void> {
   const socket = await peer(port)
   if (onPacket) socket.on('data', new Deframer(onPacket).feed)
   else socket.resume()
@@ -92,15 +125,23 @@ describe.each(modes)('%s', (_, options) => {
     )
     const wanted = plans.reduce((sum, { packets }) => sum + packets.length + 1, 0)
     await until('all packets have come', () => got === wanted)
-    for (const { stream, index, packet } of kept) expect(packet.equals(plans[stream]?.packets[index] ?? Buffer.alloc(0))).toBe(true)
+    for (const { stream, index, packet } of kept)
+      expect(packet.equals(plans[stream]?.packets[index] ?? Buffer.alloc(0))).toBe(true)
   })
 })
 
 test.skipIf(seam === undefined)('reads that bring less than there is, or nothing for want of memory', async () => {
-  const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }), readMode: 'zero-byte' })
+  const { server, port } = await serve({
+    framing: framing.lengthField({ maxPacket: MOST_NUMBERED }),
+    readMode: 'zero-byte'
+  })
   server.on('packet', (packet, connection) => connection.send(packet))
   const one = plan(9, 20)
-  for (const rule of [{ shortTo: 100_000, perMille: 500 }, { shortTo: 1000, perMille: 300 }, { error: 10055, perMille: 100 }]) {
+  for (const rule of [
+    { shortTo: 100_000, perMille: 500 },
+    { shortTo: 1000, perMille: 300 },
+    { error: 10055, perMille: 100 }
+  ]) {
     seam?.set('receive_now', rule)
     const back: Buffer[] = []
     await sendInPieces(port, 9, one, (packet) => back.push(packet))
@@ -118,7 +159,8 @@ test('sent back as they are, by many at once', async () => {
     const one = plan(stream + 20, load(12, 200))
     let back = 0
     await sendInPieces(port, stream, one, (packet) => {
-      if (!packet.equals(one.packets[back] ?? Buffer.alloc(0))) throw new Error(`packet ${back} of stream ${stream} came back wrong`)
+      if (!packet.equals(one.packets[back] ?? Buffer.alloc(0)))
+        throw new Error(`packet ${back} of stream ${stream} came back wrong`)
       back++
     })
     await until('all has come back', () => back === one.packets.length)
@@ -126,13 +168,18 @@ test('sent back as they are, by many at once', async () => {
 })
 
 test('a big packet costs few reads', async () => {
-  const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }), readMode: 'zero-byte' })
+  const { server, port } = await serve({
+    framing: framing.lengthField({ maxPacket: MOST_NUMBERED }),
+    readMode: 'zero-byte'
+  })
   const socket = await peer(port)
   let got = 0
-  const [connection] = (await Promise.all([
-    once(server as unknown as NodeJS.EventEmitter, 'connection'),
-    write(socket, framed(Buffer.from('first')))
-  ]))[0] as [Connection]
+  const [connection] = (
+    await Promise.all([
+      once(server as unknown as NodeJS.EventEmitter, 'connection'),
+      write(socket, framed(Buffer.from('first')))
+    ])
+  )[0] as [Connection]
   connection.on('packet', () => got++)
   await until('the first is there', () => got === 1)
   // All of it is there before the first read: so the count does not depend on the peer's pace.
@@ -171,7 +218,10 @@ describe('a connection that ends in the middle of a big packet', () => {
     // Wine may look at the error before the read does: then a reset looks like an end.
     const possible = how === 'end' ? ['peer-end'] : how === 'reset' ? ['peer-reset', 'peer-end'] : ['local']
     expect(causes.filter((cause) => !possible.includes(cause))).toEqual([])
-    await until('nothing is left', () => server.stats()?.pools.contexts.inUse === 0 && server.stats()?.pools.readBuffers.inUse === 0)
+    await until(
+      'nothing is left',
+      () => server.stats()?.pools.contexts.inUse === 0 && server.stats()?.pools.readBuffers.inUse === 0
+    )
   })
 })
 

@@ -1,9 +1,18 @@
 /** Guarantees 3, 8, 9, 10, 11 and 17: how connections and servers end, whatever happens at the same moment. */
 
 import type net from 'node:net'
-import { connect, createServer, framing, type Client, type CloseInfo, type Connection, type SendOutcome, type Server } from 'iocp'
+import {
+  type Client,
+  type CloseInfo,
+  connect,
+  type Connection,
+  createServer,
+  framing,
+  type SendOutcome,
+  type Server
+} from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { HOST, client, counter, framed, load, many, pause, peer, random, serve, until } from './support.js'
+import { client, counter, framed, HOST, load, many, pause, peer, random, serve, until } from './support.js'
 
 const KIB = 1024
 /** A port where nobody listens: TCPMUX was never in use. */
@@ -88,14 +97,14 @@ const endings: Record<string, (connection: Connection) => void> = {
   'pause, end and resume': (connection) => {
     connection.pause().end({ deadline: 100 })
     setTimeout(() => connection.resume(), 20)
-  },
+  }
 }
 const foreignEndings: Record<string, (socket: net.Socket) => void> = {
   end: (socket) => socket.end(),
   destroy: (socket) => socket.destroy(),
   reset: (socket) => socket.resetAndDestroy(),
   'end inside a packet': (socket) => socket.end(Buffer.from([0, 0, 1, 0, 1, 2])),
-  'a frame that is too large': (socket) => socket.write(Buffer.alloc(16, 0xff)),
+  'a frame that is too large': (socket) => socket.write(Buffer.alloc(16, 0xff))
 }
 
 /** What a function does at a moment nobody can foresee. */
@@ -110,7 +119,7 @@ function soon(draw: (below: number) => number, act: () => void): void {
 describe("guarantee 8: exactly one 'close' for each connection, nothing after it", () => {
   test.each([
     { ioThreads: 8, pendingReads: 8, readMode: 'direct' },
-    { ioThreads: 3, pendingReads: 1, readMode: 'adaptive' },
+    { ioThreads: 3, pendingReads: 1, readMode: 'adaptive' }
   ] as const)('whoever ends it, however, at any moment: $ioThreads threads, $pendingReads reads', async (options) => {
     const { server, port } = await serve(options)
     const mine = client(options)
@@ -187,7 +196,10 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
     const nothing = (): void => undefined
     expect(await one((socket) => socket.end())).toEqual(['peer-end', undefined])
     expect(await one((socket) => socket.resetAndDestroy())).toEqual(['peer-reset', 'ECONNRESET'])
-    expect(await one((socket) => socket.write(Buffer.alloc(4, 0xff)))).toEqual(['protocol-error', 'ERR_IOCP_FRAME_TOO_LARGE'])
+    expect(await one((socket) => socket.write(Buffer.alloc(4, 0xff)))).toEqual([
+      'protocol-error',
+      'ERR_IOCP_FRAME_TOO_LARGE'
+    ])
     expect(await one(nothing, (connection) => connection.destroy())).toEqual(['local', undefined])
     expect(await one(nothing, (connection) => connection.reset())).toEqual(['local', undefined])
     expect(await one(nothing, (connection) => connection.end())).toEqual(['local', undefined])
@@ -196,8 +208,8 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
         (socket) => socket.pause(),
         (connection) => {
           while (connection.send(Buffer.alloc(4 * KIB)) !== 'closed');
-        },
-      ),
+        }
+      )
     ).toEqual(['overflow', 'ERR_IOCP_OVERFLOW'])
     const half = createServer({ ioThreads: 1 })
     const halfPort = (await half.listen(0, HOST)).port
@@ -220,7 +232,7 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
   })
 })
 
-describe("guarantee 8, while a connection is paused and packets are held back", () => {
+describe('guarantee 8, while a connection is paused and packets are held back', () => {
   /** Three packets have come in one batch; the first was taken, the others are held. */
   const paused = async (server: Server, port: number): Promise<[Connection, net.Socket]> => {
     const first = new Promise<Connection>((resolve) => {
@@ -242,28 +254,31 @@ describe("guarantee 8, while a connection is paused and packets are held back", 
     expect(await connection.closed).toMatchObject({ cause: 'local', discardedBytes: 200 })
   })
 
-  test.each(['end', 'deadline', 'reset'] as const)('what is held can still be taken after %s, and then the end is told', async (how) => {
-    const { server, port } = await serve()
-    const [connection, socket] = await paused(server, port)
-    const packets: (number | undefined)[] = []
-    connection.on('packet', (packet) => packets.push(packet[0]))
-    if (how === 'reset') {
-      // It is paused and does not see the reset; it sees that it cannot send.
-      socket.resetAndDestroy()
-      await pause(20)
-      connection.send('does not arrive')
-      await pause(20)
-    } else {
-      connection.end({ deadline: how === 'deadline' ? 50 : 5000 })
-      if (how === 'end') socket.end()
+  test.each(['end', 'deadline', 'reset'] as const)(
+    'what is held can still be taken after %s, and then the end is told',
+    async (how) => {
+      const { server, port } = await serve()
+      const [connection, socket] = await paused(server, port)
+      const packets: (number | undefined)[] = []
+      connection.on('packet', (packet) => packets.push(packet[0]))
+      if (how === 'reset') {
+        // It is paused and does not see the reset; it sees that it cannot send.
+        socket.resetAndDestroy()
+        await pause(20)
+        connection.send('does not arrive')
+        await pause(20)
+      } else {
+        connection.end({ deadline: how === 'deadline' ? 50 : 5000 })
+        if (how === 'end') socket.end()
+      }
+      if (how === 'deadline') await until('it is gone', () => server.connections.size === 0)
+      expect(packets).toEqual([])
+      connection.resume()
+      const { discardedBytes } = await connection.closed
+      expect(packets).toEqual([2, 3])
+      expect(discardedBytes).toBe(0)
     }
-    if (how === 'deadline') await until('it is gone', () => server.connections.size === 0)
-    expect(packets).toEqual([])
-    connection.resume()
-    const { discardedBytes } = await connection.closed
-    expect(packets).toEqual([2, 3])
-    expect(discardedBytes).toBe(0)
-  })
+  )
 
   test("after an orderly end of the peer 'close' waits for resume(), but not beyond the server's own", async () => {
     const { server, port } = await serve()
@@ -381,7 +396,7 @@ describe('guarantee 9: handlers may call everything, because no lock is held whi
         void second.listen(0, HOST).then(() => second.close({ deadline: 0 }))
         void connect({ port, host: HOST }).then(
           (made) => made.destroy(),
-          () => undefined,
+          () => undefined
         )
       }
     }
@@ -421,7 +436,10 @@ describe('guarantee 9: handlers may call everything, because no lock is held whi
 
 describe('guarantees 10 and 11: what fails gives back everything it had taken', () => {
   test('after hundreds of failures of every kind nothing is left, and everything still works', async () => {
-    const { server, port } = await serve({ maxConnections: 30, backpressure: { highWater: 4 * KIB, onOverflow: 'close' } })
+    const { server, port } = await serve({
+      maxConnections: 30,
+      backpressure: { highWater: 4 * KIB, onOverflow: 'close' }
+    })
     const witness = new Witness(server)
     const mine = client()
     for (let round = 0; round < load(5, 500); round++) {
@@ -431,7 +449,7 @@ describe('guarantees 10 and 11: what fails gives back everything it had taken', 
         mine.connect({ port: CLOSED, host: HOST, signal: AbortSignal.abort() }),
         mine.connect({ port: CLOSED, host: HOST, localAddress: '192.0.2.77' }),
         mine.connect({ port: CLOSED, host: 'name.invalid' }),
-        ...Array.from({ length: 5 }, () => mine.connect({ port, host: HOST, signal: AbortSignal.timeout(1) })),
+        ...Array.from({ length: 5 }, () => mine.connect({ port, host: HOST, signal: AbortSignal.timeout(1) }))
       ])
       expect(failures.slice(0, 13).map(({ status }) => status)).toEqual(Array<string>(13).fill('rejected'))
       // Above the limit, with a broken frame, with a reset, too slow.
@@ -469,7 +487,7 @@ describe('guarantee 17: shutting down waits for everything that is under way', (
   test.each([
     { deadline: 0, ioThreads: 8 },
     { deadline: 40, ioThreads: 4 },
-    { deadline: 800, ioThreads: 1 },
+    { deadline: 800, ioThreads: 1 }
   ])('while all connections send and receive, with a deadline of $deadline ms', async ({ deadline, ioThreads }) => {
     const server = createServer({ ioThreads, pendingReads: 4, readMode: 'direct', sendBuffer: 16 * KIB })
     const witness = new Witness(server)
@@ -502,7 +520,7 @@ describe('guarantee 17: shutting down waits for everything that is under way', (
       await until('it flows', () => witness.seen.length === before + 40 && asked > alreadyAsked + 400)
       const pending = mine.connect({ port, host: HOST }).then(
         () => 'connected',
-        () => 'refused',
+        () => 'refused'
       )
       // Peers end too, when they see that the server does.
       const report = await server.close({ deadline })

@@ -1,12 +1,12 @@
 /** Guarantee 21: connecting, with names, both families, limits of time and new attempts. */
 
-import { networkInterfaces } from 'node:os'
 import net from 'node:net'
-import { IocpError, createServer, type Connection, type RetryInfo, type Server } from 'iocp'
+import { networkInterfaces } from 'node:os'
+import { type Connection, createServer, IocpError, type RetryInfo, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { freePort } from '../helpers/ports.js'
 import { closeAfterTest } from '../helpers/endpoints.js'
-import { HOST, client, counter, load, many, pause, random, serve, until } from './support.js'
+import { freePort } from '../helpers/ports.js'
+import { client, counter, HOST, load, many, pause, random, serve, until } from './support.js'
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 /** RFC 5737: nobody has this address. */
@@ -24,7 +24,10 @@ async function serveOnlySix(): Promise<{ server: Server; port: number }> {
   closeAfterTest(server)
   for (;;) {
     try {
-      return { server, port: (await server.listen({ port: 20_000 + Math.floor(Math.random() * 10_000), host: '::1' })).port }
+      return {
+        server,
+        port: (await server.listen({ port: 20_000 + Math.floor(Math.random() * 10_000), host: '::1' })).port
+      }
     } catch (error) {
       if (!(error instanceof IocpError) || error.code !== 'EADDRINUSE') throw error
     }
@@ -36,7 +39,7 @@ const unused = (): void => undefined
 async function failure(attempt: Promise<unknown>): Promise<IocpError> {
   const error: unknown = await attempt.then(
     () => undefined,
-    (thrown: unknown) => thrown,
+    (thrown: unknown) => thrown
   )
   if (!(error instanceof IocpError)) throw new Error(`not an IocpError: ${String(error)}`)
   return error
@@ -76,7 +79,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
       asked.push(host)
       return Promise.resolve([
         { address: HOST, family: 4 },
-        { address: '::1', family: 6 },
+        { address: '::1', family: 6 }
       ])
     }
     const connection = await client().connect({ port, host: 'two.families.test', lookup })
@@ -85,7 +88,9 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
     await until('the server has it', () => families.length === 1)
     if (hasIPv6) {
       // Only the family is wanted at whose address nobody listens.
-      await expect(client().connect({ port, host: 'two.families.test', lookup, family: 4 })).rejects.toThrow('ECONNREFUSED')
+      await expect(client().connect({ port, host: 'two.families.test', lookup, family: 4 })).rejects.toThrow(
+        'ECONNREFUSED'
+      )
     }
   })
 
@@ -100,23 +105,26 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
     expect([...server.connections].map(({ remoteAddress }) => remoteAddress).sort()).toEqual([HOST, '::1'])
   })
 
-  test.runIf(hasIPv6)('options of sockets are wishes: a server at :: that wants all of them serves both families', async () => {
-    const keepAlive = { delay: 10_000, interval: 2000, count: 4 }
-    const wishes = { keepAlive, receiveBuffer: 32_768, sendBuffer: 32_768, typeOfService: 8 }
-    const { server, port } = await serve(wishes, '::')
-    server.on('packet', (packet, connection) => {
-      connection.send(packet)
-    })
-    for (const host of ['::1', HOST]) {
-      const connection = await client(wishes).connect({ port, host })
-      connection.send(Buffer.from(host))
-      for await (const packet of connection) {
-        expect(String(packet)).toBe(host)
-        break
+  test.runIf(hasIPv6)(
+    'options of sockets are wishes: a server at :: that wants all of them serves both families',
+    async () => {
+      const keepAlive = { delay: 10_000, interval: 2000, count: 4 }
+      const wishes = { keepAlive, receiveBuffer: 32_768, sendBuffer: 32_768, typeOfService: 8 }
+      const { server, port } = await serve(wishes, '::')
+      server.on('packet', (packet, connection) => {
+        connection.send(packet)
+      })
+      for (const host of ['::1', HOST]) {
+        const connection = await client(wishes).connect({ port, host })
+        connection.send(Buffer.from(host))
+        for await (const packet of connection) {
+          expect(String(packet)).toBe(host)
+          break
+        }
       }
+      expect(counter(server, 'acceptFailures')).toBe(0)
     }
-    expect(counter(server, 'acceptFailures')).toBe(0)
-  })
+  )
 
   test('an address that does not answer: its time is up, or the next one is taken meanwhile', async () => {
     const { port } = await serve()
@@ -130,7 +138,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
       Promise.resolve([
         { address: NOWHERE, family: 4 },
         { address: '192.0.2.2', family: 4 },
-        { address: HOST, family: 4 },
+        { address: HOST, family: 4 }
       ])
     const connection = await client().connect({ port, host: 'slow.test', lookup, attemptDelay: 30, timeout: 10_000 })
     expect(connection.remoteAddress).toBe(HOST)
@@ -138,9 +146,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
 
   test('the limit of time is for everything, names included', async () => {
     const never = (): Promise<never> => new Promise(unused)
-    const error = await failure(
-      client().connect({ port: 1, host: 'never.test', timeout: 60, lookup: never }),
-    )
+    const error = await failure(client().connect({ port: 1, host: 'never.test', timeout: 60, lookup: never }))
     expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect', port: 1 })
   })
 
@@ -161,7 +167,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
           (error: unknown) => {
             expect(error).toBe(reason)
             return undefined
-          },
+          }
         )
         if (draw(2) === 0) await Promise.resolve()
         if (draw(2) === 0) await new Promise(setImmediate)

@@ -3,17 +3,17 @@
 import { framing, type ServerOptions } from 'iocp'
 import { expect } from 'vitest'
 import {
-  Deframer,
-  NumberedStream,
   asError,
   counter,
+  Deframer,
   framed,
   many,
   numbered,
+  NumberedStream,
   peer,
   random,
   serve,
-  write,
+  write
 } from './support.js'
 
 /** Packets that say which stream they are of and which number they have, and go on with numbered bytes. */
@@ -56,38 +56,42 @@ export async function echoBytes(options: ServerOptions, connections: number, byt
       connection.send(packet)
     })
   })
-  await many(connections, async (index) => {
-    const socket = await peer(port)
-    const back = new NumberedStream(index)
-    let header = 4
-    const finished = new Promise<void>((resolve, reject) => {
-      socket.on('data', (data) => {
-        const skip = Math.min(header, data.length)
-        header -= skip
-        try {
-          back.take(data.subarray(skip))
-        } catch (error) {
-          reject(asError(error))
-        }
-        if (back.at === bytes) resolve()
+  await many(
+    connections,
+    async (index) => {
+      const socket = await peer(port)
+      const back = new NumberedStream(index)
+      let header = 4
+      const finished = new Promise<void>((resolve, reject) => {
+        socket.on('data', (data) => {
+          const skip = Math.min(header, data.length)
+          header -= skip
+          try {
+            back.take(data.subarray(skip))
+          } catch (error) {
+            reject(asError(error))
+          }
+          if (back.at === bytes) resolve()
+        })
+        socket.on('close', () => {
+          reject(new Error(`stream ${index} was closed after ${back.at} of ${bytes} bytes`))
+        })
       })
-      socket.on('close', () => {
-        reject(new Error(`stream ${index} was closed after ${back.at} of ${bytes} bytes`))
-      })
-    })
-    finished.catch(() => undefined)
-    const name = Buffer.alloc(4)
-    name.writeUInt32BE(index)
-    socket.write(name)
-    const draw = random(index + 1)
-    for (let at = 0; at < bytes; ) {
-      const size = Math.min(bytes - at, draw(4) === 0 ? 1 + draw(64) : 1 + draw(40_000))
-      await write(socket, numbered(index, at, size))
-      at += size
-    }
-    await finished
-    socket.destroy()
-  }, connections)
+      finished.catch(() => undefined)
+      const name = Buffer.alloc(4)
+      name.writeUInt32BE(index)
+      socket.write(name)
+      const draw = random(index + 1)
+      for (let at = 0; at < bytes;) {
+        const size = Math.min(bytes - at, draw(4) === 0 ? 1 + draw(64) : 1 + draw(40_000))
+        await write(socket, numbered(index, at, size))
+        at += size
+      }
+      await finished
+      socket.destroy()
+    },
+    connections
+  )
   expect(failures).toEqual([])
   if (options.readMode === 'direct') expect(counter(server, 'directReads')).toBeGreaterThan(connections)
 }
@@ -130,7 +134,7 @@ export async function echoPackets(options: ServerOptions, connections: number, p
     })
     finished.catch(() => undefined)
     const draw = random(index + 1)
-    for (let at = 0, number = 0; number < packets; ) {
+    for (let at = 0, number = 0; number < packets;) {
       // Several packets in one write; that reads end inside of packets comes from TCP by itself.
       const batch: Buffer[] = []
       for (let more = 1 + draw(8); more > 0 && number < packets; more--) {

@@ -1,10 +1,10 @@
 /** Guarantees 6 and 7: how connections are named and found. */
 
-import { Worker } from 'node:worker_threads'
 import { once } from 'node:events'
-import { createServer, type Connection } from 'iocp'
+import { Worker } from 'node:worker_threads'
+import { type Connection, createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { HOST, client, framed, load, many, peer, serve, until } from './support.js'
+import { client, framed, HOST, load, many, peer, serve, until } from './support.js'
 
 describe('guarantee 6: looking a connection up is safe and changes nothing', () => {
   test('an id finds its connection while that is open, and nothing afterwards', async () => {

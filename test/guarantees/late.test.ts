@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { echoBytes, echoPackets } from './echo.js'
-import { HOST, client, counter, load, many, pause, peer, random, serve, until } from './support.js'
+import { client, counter, HOST, load, many, pause, peer, random, serve, until } from './support.js'
 
 interface Faults {
   set(call: string, rule: { delay?: number; perMille?: number; shortTo?: number; error?: number; count?: number }): void
@@ -33,7 +33,7 @@ describe.skipIf(file === '')('guarantee 2, while completions come late and reads
     { ioThreads: 4, pendingReads: 64, readMode: 'direct' },
     { ioThreads: 64, pendingReads: 3, readMode: 'direct' },
     { ioThreads: 4, pendingReads: 4, readMode: 'adaptive' },
-    { ioThreads: 3, pendingReads: 1, readMode: 'zero-byte', skipOnSuccess: false },
+    { ioThreads: 3, pendingReads: 1, readMode: 'zero-byte', skipOnSuccess: false }
   ] as const)('$ioThreads threads, $pendingReads reads, $readMode', async (options) => {
     const hits = disturb(4)
     await echoBytes(options, 12, load(120_000, 5_000_000))

@@ -1,9 +1,9 @@
 /** Guarantees 16 and 18: starting, and accepting whatever comes. */
 
 import net from 'node:net'
-import { createServer, type Connection } from 'iocp'
+import { type Connection, createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { HOST, counter, framed, load, many, pause, peer, random, serve, until } from './support.js'
+import { counter, framed, HOST, load, many, pause, peer, random, serve, until } from './support.js'
 
 /** What a peer is sent next. */
 function answered(socket: net.Socket): Promise<Buffer> {
@@ -45,7 +45,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
     for (let attempt = 0; attempt < 50; attempt++) {
       const error = await server.listen(holder.port, HOST).then(
         () => undefined,
-        (thrown: unknown) => thrown,
+        (thrown: unknown) => thrown
       )
       expect(error).toMatchObject({ code: 'EADDRINUSE', syscall: 'bind', address: HOST, port: holder.port })
       expect(server.listening).toBe(false)
@@ -61,7 +61,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
 
   test.each([
     { what: 'an address of another machine', host: '192.0.2.1', code: 'EADDRNOTAVAIL' },
-    { what: 'a name that does not exist', host: 'no.such.name.invalid', code: 'ENOTFOUND' },
+    { what: 'a name that does not exist', host: 'no.such.name.invalid', code: 'ENOTFOUND' }
   ])('$what', async ({ host, code }) => {
     const server = createServer({ ioThreads: 4 })
     for (let attempt = 0; attempt < 5; attempt++) {
@@ -102,7 +102,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
         (error: unknown) => {
           expect(error).toMatchObject({ code: 'ERR_IOCP_CLOSING' })
           return undefined
-        },
+        }
       )
       for (let ticks = draw(6); ticks > 0; ticks--) await Promise.resolve()
       if (draw(3) === 0) await new Promise(setImmediate)
@@ -164,7 +164,7 @@ describe('guarantee 18: accepting survives whatever the peers do', () => {
             else if (when === 1) setImmediate(reset)
             else setTimeout(reset, draw(5))
           }),
-        100,
+        100
       )
       // In the middle of it somebody is served.
       const socket = await peer(port)

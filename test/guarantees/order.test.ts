@@ -3,7 +3,7 @@
 import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import { echoBytes, echoPackets } from './echo.js'
-import { NumberedStream, load, numbered, peer, serve, until } from './support.js'
+import { load, numbered, NumberedStream, peer, serve, until } from './support.js'
 
 describe('guarantee 1: a read keeps its own length, whatever completes before it', () => {
   test('pieces of one byte between pieces that fill a buffer, with 16 reads outstanding', async () => {
@@ -11,7 +11,7 @@ describe('guarantee 1: a read keeps its own length, whatever completes before it
       ioThreads: 4,
       pendingReads: 16,
       readMode: 'direct',
-      framing: framing.raw(),
+      framing: framing.raw()
     })
     const seen = new NumberedStream(7)
     server.on('packet', (packet) => {
@@ -41,7 +41,7 @@ describe('guarantee 2: bytes arrive in order for any number of I/O threads and p
     { ioThreads: 4, pendingReads: 3, readMode: 'direct' },
     { ioThreads: 3, pendingReads: 5, readMode: 'adaptive' },
     { ioThreads: 4, pendingReads: 8, readMode: 'zero-byte' },
-    { ioThreads: 8, pendingReads: 8, readMode: 'direct', skipOnSuccess: false },
+    { ioThreads: 8, pendingReads: 8, readMode: 'direct', skipOnSuccess: false }
   ] as const)('$ioThreads threads, $pendingReads reads, $readMode, without framing', async (options) => {
     await echoBytes(options, 12, load(400_000, 50_000_000))
   })

@@ -12,7 +12,7 @@ async function pump(index) {
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
   socket.on('error', () => {})
   await once(socket, 'connect')
-  for (let number = 0; number < perConnection; ) {
+  for (let number = 0; number < perConnection;) {
     const together = Math.min(16, perConnection - number)
     const batch = Buffer.alloc(together * (size + 4), number & 0xff)
     for (let at = 0; at < batch.length; at += size + 4, number++) {

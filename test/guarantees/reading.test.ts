@@ -2,7 +2,7 @@
 
 import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { NumberedStream, counter, framed, many, numbered, pause, peer, serve, until } from './support.js'
+import { counter, framed, many, numbered, NumberedStream, pause, peer, serve, until } from './support.js'
 
 describe('guarantee 4: readiness first, memory only when data is there', () => {
   test('500 idle connections hold no buffer, and are served when they speak', async () => {
@@ -51,7 +51,10 @@ describe('reading adapts to the load', () => {
     await until('all are connected', () => server.connections.size === sockets.length)
     // Threads that count at the same moment may each take the last one.
     const most = 256 + 8
-    await until('all wait for something', () => counter(server, 'directReads') + counter(server, 'zeroReads') >= sockets.length)
+    await until(
+      'all wait for something',
+      () => counter(server, 'directReads') + counter(server, 'zeroReads') >= sockets.length
+    )
     expect(counter(server, 'directReads')).toBeGreaterThan(0)
     expect(server.stats()?.directReadsPending).toBeLessThanOrEqual(most)
     expect(server.stats()?.pools.waitBuffers.peak).toBeLessThanOrEqual(most)

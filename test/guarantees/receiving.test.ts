@@ -2,9 +2,9 @@
 
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { framing, type Connection, type ServerOptions } from 'iocp'
+import { type Connection, framing, type ServerOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { NumberedStream, client, framed, load, numbered, pause, peer, serve, until } from './support.js'
+import { client, framed, load, numbered, NumberedStream, pause, peer, serve, until } from './support.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -19,7 +19,7 @@ function block(milliseconds: number): void {
 describe('flow control in: delivery is bounded, per connection and overall', () => {
   test.each([
     { connections: 8, size: 16 * KIB, delivery: { total: MIB, perConnection: 256 * KIB } },
-    { connections: 2, size: 124, delivery: { total: 4 * MIB, perConnection: 128 * KIB } },
+    { connections: 2, size: 124, delivery: { total: 4 * MIB, perConnection: 128 * KIB } }
   ])(
     'a blocked event loop stops the reads: $connections connections, packets of $size bytes',
     { timeout: load(60_000, 600_000) },
@@ -32,7 +32,8 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
       server.on('packet', (packet, connection) => {
         const number = packet.readUInt32BE(4)
         const due = next.get(connection.id) ?? 0
-        if (number !== due || packet.length !== size) failures.push(`packet ${number} of ${packet.length} bytes for ${due}`)
+        if (number !== due || packet.length !== size)
+          failures.push(`packet ${number} of ${packet.length} bytes for ${due}`)
         next.set(connection.id, due + 1)
         received += packet.length
       })
@@ -40,7 +41,7 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
       const pumped = (): number => Number(Atomics.load(new BigUint64Array(counter), 0))
       const bytes = load(size > KIB ? 48 : 32, 200) * MIB
       const worker = new Worker(new URL('pump.mjs', import.meta.url), {
-        workerData: { port, connections, bytes, size, counter },
+        workerData: { port, connections, bytes, size, counter }
       })
       const done = once(worker, 'message') as Promise<[{ perConnection: number }]>
       await until('the load has begun', () => received > 0)
@@ -91,7 +92,7 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
       expect(server.stats()?.delivery.parked).toBe(0)
       expect(server.stats()?.delivery.timesParked).toBeGreaterThan(0)
       await worker.terminate()
-    },
+    }
   )
 
   test('a connection that is not read from does not hold up the others', async () => {
@@ -124,29 +125,32 @@ describe('pause, resume and demand', () => {
     return { server, connection, socket }
   }
 
-  test.each(['zero-byte', 'direct'] as const)('after pause() no packet comes, after resume() the rest does: %s', async (readMode) => {
-    const total = 8 * MIB
-    const { connection } = await stream({ readMode, pendingReads: 4 }, total)
-    const seen = new NumberedStream(2)
-    let mayCome = true
-    let pauses = 0
-    connection.on('packet', (packet) => {
-      expect(mayCome).toBe(true)
-      seen.take(packet)
-      if (seen.at > (pauses + 1) * MIB && pauses < 5) {
-        pauses++
-        mayCome = false
-        connection.pause()
-        expect(connection.isPaused()).toBe(true)
-        setTimeout(() => {
-          mayCome = true
-          connection.resume()
-        }, 30)
-      }
-    })
-    await until('everything has come', () => seen.at === total)
-    expect(pauses).toBe(5)
-  })
+  test.each(['zero-byte', 'direct'] as const)(
+    'after pause() no packet comes, after resume() the rest does: %s',
+    async (readMode) => {
+      const total = 8 * MIB
+      const { connection } = await stream({ readMode, pendingReads: 4 }, total)
+      const seen = new NumberedStream(2)
+      let mayCome = true
+      let pauses = 0
+      connection.on('packet', (packet) => {
+        expect(mayCome).toBe(true)
+        seen.take(packet)
+        if (seen.at > (pauses + 1) * MIB && pauses < 5) {
+          pauses++
+          mayCome = false
+          connection.pause()
+          expect(connection.isPaused()).toBe(true)
+          setTimeout(() => {
+            mayCome = true
+            connection.resume()
+          }, 30)
+        }
+      })
+      await until('everything has come', () => seen.at === total)
+      expect(pauses).toBe(5)
+    }
+  )
 
   test('while it is paused it is not read from', async () => {
     const { connection } = await stream({}, 8 * MIB)

@@ -3,9 +3,29 @@
 import { once } from 'node:events'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { framing, type BackpressureOptions, type Connection, type DropInfo, type SendOutcome, type SendState } from 'iocp'
+import {
+  type BackpressureOptions,
+  type Connection,
+  type DropInfo,
+  framing,
+  type SendOutcome,
+  type SendState
+} from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { Deframer, NumberedStream, Watch, client, load, many, numbered, pause, peer, random, serve, until } from './support.js'
+import {
+  client,
+  Deframer,
+  load,
+  many,
+  numbered,
+  NumberedStream,
+  pause,
+  peer,
+  random,
+  serve,
+  until,
+  Watch
+} from './support.js'
 
 const KIB = 1024
 
@@ -103,7 +123,7 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
       else socket.pause()
     }, 3)
     try {
-      for (let number = 0; number < count; ) {
+      for (let number = 0; number < count;) {
         const state = connection.send(packet(number, 4 + draw(3000)))
         watch.add(connection.stats()?.queuedBytes ?? 0)
         expect(state).not.toBe('closed')
@@ -186,15 +206,18 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
     expect(connection.send('more')).toBe('closed')
   })
 
-  test.each(['queue', 'drop-newest'] as const)("an empty queue takes what is larger than the mark: '%s'", async (onOverflow) => {
-    const { connection, socket, received } = await slowReader({ highWater: 4 * KIB, hardCap: 512 * KIB, onOverflow })
-    expect(connection.send(packet(1, 600 * KIB))).toBe('dropped')
-    expect(connection.send(packet(2, 300 * KIB))).toBe('queued')
-    expect(connection.queuedBytes).toBeLessThanOrEqual(512 * KIB)
-    socket.resume()
-    await until('it has come', () => received.length === 1)
-    expect(received).toEqual([2])
-  })
+  test.each(['queue', 'drop-newest'] as const)(
+    "an empty queue takes what is larger than the mark: '%s'",
+    async (onOverflow) => {
+      const { connection, socket, received } = await slowReader({ highWater: 4 * KIB, hardCap: 512 * KIB, onOverflow })
+      expect(connection.send(packet(1, 600 * KIB))).toBe('dropped')
+      expect(connection.send(packet(2, 300 * KIB))).toBe('queued')
+      expect(connection.queuedBytes).toBeLessThanOrEqual(512 * KIB)
+      socket.resume()
+      await until('it has come', () => received.length === 1)
+      expect(received).toEqual([2])
+    }
+  )
 
   test('writes of which the system takes a part go on with the rest', async () => {
     const { connection, socket, received } = await slowReader({ hardCap: '1GiB' }, { copyThreshold: 16 * KIB })
@@ -243,7 +266,7 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
       return connection.send(packet(0, 2 * KIB), (outcome) => late.push(outcome))
     }
     // Until neither the system nor the peer takes any more, as far as one can see.
-    for (let written = -1, still = 0; still < 25; ) {
+    for (let written = -1, still = 0; still < 25;) {
       while (ask() !== 'dropped');
       await pause(10)
       const now = connection.stats()?.bytesWritten ?? 0

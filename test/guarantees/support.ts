@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import net from 'node:net'
-import { createClient, createServer, type Client, type ClientOptions, type Server, type ServerOptions } from 'iocp'
+import { type Client, type ClientOptions, createClient, createServer, type Server, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
 import { closeAfterTest } from '../helpers/endpoints.js'
 
@@ -122,10 +122,11 @@ export class NumberedStream {
     while (piece[wrong] === wanted[wrong]) wrong++
     const bytes = piece.subarray(wrong, wrong + 16)
     const found = pattern.indexOf(bytes)
-    const from = found === -1 ? 'nowhere in it' : `at byte ${(found + PERIOD - ((this.#stream * 7919) % PERIOD)) % PERIOD}`
+    const from =
+      found === -1 ? 'nowhere in it' : `at byte ${(found + PERIOD - ((this.#stream * 7919) % PERIOD)) % PERIOD}`
     throw new Error(
       `stream ${this.#stream} is wrong from byte ${this.at + wrong} on (piece of ${piece.length} at ${this.at}): ` +
-        `${bytes.toString('hex')} belongs ${from}`,
+        `${bytes.toString('hex')} belongs ${from}`
     )
   }
 }

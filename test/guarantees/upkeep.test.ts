@@ -1,11 +1,11 @@
 /** What a server keeps, and what it tells about itself: pools, broadcasts and groups, options, figures, channels. */
 
+import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { connect, hostAddresses, type CloseInfo, type Connection, type ConnectionOptions, type SendState } from 'iocp'
+import { type CloseInfo, connect, type Connection, type ConnectionOptions, hostAddresses, type SendState } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { Deframer, HOST, client, counter, framed, load, many, pause, peer, serve, until } from './support.js'
+import { client, counter, Deframer, framed, HOST, load, many, pause, peer, serve, until } from './support.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -31,7 +31,7 @@ describe('pools: memory is used again, and given back after a peak', () => {
 
   test.each([
     { max: -1, kept: 0 },
-    { max: 7, kept: 7 },
+    { max: 7, kept: 7 }
   ])('`maxFreeContexts` and `maxFreeBuffers` $max: never more than $kept are kept', async ({ max, kept }) => {
     const { server, port } = await serve({ maxFreeContexts: max, maxFreeBuffers: max, readMode: 'direct' })
     server.on('packet', () => undefined)
@@ -117,7 +117,7 @@ describe('pools: memory is used again, and given back after a peak', () => {
       expect(after.external - before.external).toBeLessThan(3 * MIB)
       // The whole process moves by more than a small leak makes in a short run; in a long one it does not.
       expect(after.rss - before.rss).toBeLessThan(load(64, 24) * MIB)
-    },
+    }
   )
 })
 
@@ -136,22 +136,26 @@ describe('broadcast and groups', () => {
   test('the result counts every outcome, and each receiver gets it in its place among other packets', async () => {
     const { server, port } = await serve({
       sendBuffer: 8 * KIB,
-      backpressure: { highWater: 64 * KIB, hardCap: 96 * KIB },
+      backpressure: { highWater: 64 * KIB, hardCap: 96 * KIB }
     })
     const received = new Map<number, number[]>()
     const connections: Connection[] = []
-    const sockets = await many(30, async (index) => {
-      const accepted = new Promise<Connection>((resolve) => {
-        server.once('connection', resolve)
-      })
-      const socket = await peer(port)
-      connections.push(await accepted)
-      const numbers: number[] = []
-      received.set(index, numbers)
-      const deframer = new Deframer((packet) => numbers.push(packet.readUInt32BE()))
-      if (index >= 10) socket.on('data', deframer.feed)
-      return socket
-    }, 1)
+    const sockets = await many(
+      30,
+      async (index) => {
+        const accepted = new Promise<Connection>((resolve) => {
+          server.once('connection', resolve)
+        })
+        const socket = await peer(port)
+        connections.push(await accepted)
+        const numbers: number[] = []
+        received.set(index, numbers)
+        const deframer = new Deframer((packet) => numbers.push(packet.readUInt32BE()))
+        if (index >= 10) socket.on('data', deframer.feed)
+        return socket
+      },
+      1
+    )
     const packet = (number: number, size = 100): Buffer => {
       const bytes = Buffer.alloc(size)
       bytes.writeUInt32BE(number)
@@ -161,7 +165,7 @@ describe('broadcast and groups', () => {
     // Five are at their cap, five above their mark, five are ending.
     const fill = async (some: readonly Connection[], isFull: (state: SendState) => boolean): Promise<void> => {
       for (const connection of some) {
-        for (let quiet = 0; quiet < 3; ) {
+        for (let quiet = 0; quiet < 3;) {
           quiet = isFull(connection.send(packet(1, 4 * KIB))) ? quiet + 1 : 0
           // The system may still take some of it.
           if (quiet > 0) await pause(5)
@@ -187,7 +191,8 @@ describe('broadcast and groups', () => {
     const slow = [...received.values()].slice(0, 10).filter((numbers) => numbers.includes(2))
     expect(slow.length).toBe(counts.sent + counts.queued - 15)
 
-    for (const connection of connections.slice(15)) connection.join(connection.id % 2 === 0 ? 'even' : 'odd').join('all')
+    for (const connection of connections.slice(15))
+      connection.join(connection.id % 2 === 0 ? 'even' : 'odd').join('all')
     const even = server.group('even').length
     connections[15]?.send(packet(3))
     expect(server.broadcast(packet(4), { group: 'all' })).toEqual({ sent: 15, queued: 0, dropped: 0, closed: 0 })
@@ -198,7 +203,8 @@ describe('broadcast and groups', () => {
     expect(server.broadcast(packet(8), { to: connections.slice(15), except: first as Connection }).sent).toBe(14)
     await until('the last one has it', () => received.get(29)?.at(-1) === 8)
     await until('the first one has its own', () => (received.get(15)?.length ?? 0) >= 4)
-    const parity = (connection: Connection | undefined): number[] => (connection !== undefined && connection.id % 2 === 0 ? [6] : [])
+    const parity = (connection: Connection | undefined): number[] =>
+      connection !== undefined && connection.id % 2 === 0 ? [6] : []
     expect(received.get(15)).toEqual([2, 3, 4, 5, ...parity(first)])
     for (const [index, connection] of rest.entries()) {
       await until('it has all', () => received.get(16 + index)?.at(-1) === 8)
@@ -240,7 +246,7 @@ describe('options of sockets', () => {
     ['buffer sizes', { receiveBuffer: '64KiB', sendBuffer: 32_768 }],
     ['type of service', { typeOfService: 0x10 }],
     ['a short deadline', { endDeadline: 50 }],
-    ['all of them', { noDelay: true, keepAlive: true, receiveBuffer: 8192, sendBuffer: 8192, typeOfService: 8 }],
+    ['all of them', { noDelay: true, keepAlive: true, receiveBuffer: 8192, sendBuffer: 8192, typeOfService: 8 }]
   ]
   test.each(variants)('%s: taken, and the connection works, on both sides', async (_, options) => {
     const { server, port } = await serve(options)
@@ -298,7 +304,12 @@ describe('figures', () => {
     // A write is counted when it has ended, and the peer may have its bytes before.
     await until('all writes are counted', () => counter(server, 'packetsOut') === 200)
     for (const endpoint of [server, mine]) {
-      expect(endpoint.stats()?.counters).toMatchObject({ bytesIn: wire, bytesOut: wire, packetsIn: 200, packetsOut: 200 })
+      expect(endpoint.stats()?.counters).toMatchObject({
+        bytesIn: wire,
+        bytesOut: wire,
+        packetsIn: 200,
+        packetsOut: 200
+      })
       expect(endpoint.stats()?.connections).toEqual({ now: 10, peak: 10, total: 10 })
       expect(endpoint.stats()?.delivery).toMatchObject({ parked: 0 })
       expect(endpoint.stats()?.delivery.peakBytes).toBeGreaterThan(0)
@@ -316,7 +327,7 @@ describe('figures', () => {
         packetsRead: 20,
         packetsWritten: 20,
         queuedBytes: 0,
-        queuedPackets: 0,
+        queuedPackets: 0
       })
     }
     for (const connection of connections.slice(5)) connection.destroy()

@@ -1,6 +1,6 @@
 /** Batches as native code makes them, made by hand. */
 
-import { RECORD_WORDS, record } from '../../lib/native/protocol.js'
+import { record, RECORD_WORDS } from '../../lib/native/protocol.js'
 
 /** One record and its payload, if it has one. */
 export interface HandMade {

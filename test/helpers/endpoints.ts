@@ -1,6 +1,6 @@
 /** How servers and clients end with their test. */
 
-import { once, type EventEmitter } from 'node:events'
+import { type EventEmitter, once } from 'node:events'
 import type { Client, CloseInfo, Server } from 'iocp'
 import { onTestFinished } from 'vitest'
 

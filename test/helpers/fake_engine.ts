@@ -1,18 +1,18 @@
 /** A connection's surroundings without a completion port: what is submitted can be looked at. */
 
 import { EventEmitter } from 'node:events'
-import { AddressTable } from '../../lib/native/addresses.js'
-import { Connection, type ConnectionOwnerEvents } from '../../lib/connection/connection.js'
-import type { ConnectionEngine } from '../../lib/connection/state.js'
 import type { Emitter } from '../../lib/common/emitter.js'
+import { Connection, type ConnectionOwnerEvents } from '../../lib/connection/connection.js'
 import { GroupTable } from '../../lib/connection/groups.js'
-import type { NativeFiles } from '../../lib/transfer/native_files.js'
-import { readProfile } from '../../lib/endpoint/read_options.js'
 import type { Profile } from '../../lib/connection/profile.js'
 import { reportDrops } from '../../lib/connection/send.js'
+import type { ConnectionEngine } from '../../lib/connection/state.js'
+import { readProfile } from '../../lib/endpoint/read_options.js'
+import { AddressTable } from '../../lib/native/addresses.js'
+import { op, OPERATION_WORDS } from '../../lib/native/protocol.js'
 import type { ConnectionStats } from '../../lib/native/stats.js'
 import { Submission, type SubmissionEngine } from '../../lib/native/submission.js'
-import { OPERATION_WORDS, op } from '../../lib/native/protocol.js'
+import type { NativeFiles } from '../../lib/transfer/native_files.js'
 import { FileTransfers } from '../../lib/transfer/service.js'
 
 /** An operation as native code would read it. */

@@ -1,7 +1,7 @@
 /** A peer that says what it likes about files, in framed mode. */
 
 import { connect as netConnect, type Socket } from 'node:net'
-import { createServer, type Connection, type ReceivedFile, type ServerOptions } from 'iocp'
+import { type Connection, createServer, type ReceivedFile, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
 import { closeAfterTest } from './endpoints.js'
 import { acceptNext, folders, pause, typed, until } from './files.js'

@@ -1,19 +1,19 @@
 /** What the tests of file transfers share. */
 
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream, mkdtempSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  connect,
-  createServer,
-  framing,
   type AcceptOptions,
   type CloseReport,
+  connect,
   type Connection,
   type ConnectionOptions,
+  createServer,
   type FileOffer,
+  framing,
   type ReceivedFile,
   type Server,
   type ServerOptions
@@ -78,10 +78,7 @@ export interface Pair {
 }
 
 /** A connection of the library at both of its ends. */
-export async function pair(
-  options: ServerOptions = {},
-  clientOptions: ConnectionOptions = {}
-): Promise<Pair> {
+export async function pair(options: ServerOptions = {}, clientOptions: ConnectionOptions = {}): Promise<Pair> {
   const server = createServer({ framing: typed, ioThreads: 2, ...options })
   closeAfterTest(server)
   const { port } = await server.listen({ host: '127.0.0.1' })
@@ -181,4 +178,13 @@ export function faults(): Faults | undefined {
 }
 
 /** Every call that may wait for a disk. */
-export const diskCalls = ['open_file', 'read_file', 'hash_read', 'write_file', 'allocate_file', 'size_file', 'close_file', 'move_file']
+export const diskCalls = [
+  'open_file',
+  'read_file',
+  'hash_read',
+  'write_file',
+  'allocate_file',
+  'size_file',
+  'close_file',
+  'move_file'
+]

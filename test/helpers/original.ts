@@ -1,7 +1,7 @@
 /** An end that speaks about files as IOCPS did. */
 
 import { connect as netConnect, type Socket } from 'node:net'
-import { createServer, framing, type Connection } from 'iocp'
+import { type Connection, createServer, framing } from 'iocp'
 import { onTestFinished } from 'vitest'
 import { until } from './files.js'
 
@@ -78,7 +78,9 @@ export class Original {
 }
 
 /** A server of the library, and the original as its client. */
-export async function served(options: Parameters<typeof createServer>[0] = {}): Promise<{ peer: Original; connection: Connection }> {
+export async function served(
+  options: Parameters<typeof createServer>[0] = {}
+): Promise<{ peer: Original; connection: Connection }> {
   const server = createServer({ framing: iocps, ioThreads: 2, ...options })
   onTestFinished(async () => {
     await server.close({ deadline: 0 })

@@ -1,6 +1,6 @@
 /** Programs in processes of their own. */
 
-import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 
@@ -24,7 +24,11 @@ export function runProgram(name: string, ...args: string[]): Promise<Ended> {
 const ATTEMPTS = 3
 
 /** Starts this Node.js with a program; both of its outputs are pipes. */
-export function startNode(file: string, words: string[] = [], cwd?: string): ChildProcessByStdio<null, Readable, Readable> {
+export function startNode(
+  file: string,
+  words: string[] = [],
+  cwd?: string
+): ChildProcessByStdio<null, Readable, Readable> {
   for (let attempt = 1; ; attempt++) {
     try {
       return spawn(process.execPath, [file, ...words], { cwd, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -3,8 +3,8 @@
 import { once } from 'node:events'
 import { onTestFinished } from 'vitest'
 import type { CloseInfo } from '../../lib/connection/close_info.js'
-import { createClient, type Client } from '../../lib/endpoint/client.js'
 import type { Connection } from '../../lib/connection/connection.js'
+import { type Client, createClient } from '../../lib/endpoint/client.js'
 import type { ClientOptions, ServerOptions } from '../../lib/endpoint/options.js'
 import { createServer, type Server } from '../../lib/endpoint/server.js'
 

@@ -2,7 +2,15 @@
 import { once } from 'node:events'
 import { createServer as netServer, type Server as NetServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect, createClient, createServer, type Connection, type ReconnectingConnection, type RetryInfo, type Server } from 'iocp'
+import {
+  connect,
+  type Connection,
+  createClient,
+  createServer,
+  type ReconnectingConnection,
+  type RetryInfo,
+  type Server
+} from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { closeAfterTest } from '../helpers/endpoints.js'
 import { freePort } from '../helpers/ports.js'
@@ -174,7 +182,11 @@ describe('a reconnecting link', () => {
     const server = createServer()
     closeAfterTest(server)
     const { port } = await server.listen({ host: '127.0.0.1' })
-    const link = await client.connect({ host: '127.0.0.1', port, reconnect: { minDelay: '1h', maxDelay: '1h', jitter: 0 } })
+    const link = await client.connect({
+      host: '127.0.0.1',
+      port,
+      reconnect: { minDelay: '1h', maxDelay: '1h', jitter: 0 }
+    })
     const retry = once(link, 'retry')
     await resetAll(server)
     await retry

@@ -3,18 +3,18 @@ import { once } from 'node:events'
 import { connect as netConnect } from 'node:net'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
+  type CloseInfo,
   connect,
+  type Connection,
   createClient,
   createServer,
   framing,
   iocpsPackage,
   PacketReader,
-  PacketWriter,
-  type CloseInfo,
-  type Connection
+  PacketWriter
 } from '../../lib/index.js'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { nextConnection, startClient, startEcho, startServer, until } from '../helpers/servers.js'
 
 type Anything = (...args: unknown[]) => unknown
@@ -190,7 +190,18 @@ describe('groups and inspection', () => {
 })
 
 /** What no argument of any call takes, unless it says so. */
-const junk: unknown[] = [null, Number.NaN, -1.5, 10n, Symbol('x'), [Symbol('y')], new Map(), new Date(0), new ArrayBuffer(1), false]
+const junk: unknown[] = [
+  null,
+  Number.NaN,
+  -1.5,
+  10n,
+  Symbol('x'),
+  [Symbol('y')],
+  new Map(),
+  new Date(0),
+  new ArrayBuffer(1),
+  false
+]
 const someJunk = fc.oneof(
   fc.constantFrom(...junk),
   fc.bigInt(),
@@ -230,14 +241,22 @@ afterAll(async () => {
   await place.server.close({ deadline: 0 })
 })
 
-const onServer = (name: string) => (...args: unknown[]): unknown => (place.server as never as Record<string, Anything>)[name]?.(...args)
-const onConnection = (name: string) => (...args: unknown[]): unknown =>
-  (place.connection as never as Record<string, Anything>)[name]?.(...args)
+const onServer =
+  (name: string) =>
+  (...args: unknown[]): unknown =>
+    (place.server as never as Record<string, Anything>)[name]?.(...args)
+const onConnection =
+  (name: string) =>
+  (...args: unknown[]): unknown =>
+    (place.connection as never as Record<string, Anything>)[name]?.(...args)
 const target = (options: object): object => ({ host: '127.0.0.1', port: place.port, ...options })
 const newServer = createServer as Anything
 const newClient = createClient as Anything
 const open = connect as Anything
-const unopened = (name: string) => (...args: unknown[]): unknown => (createServer() as never as Record<string, Anything>)[name]?.(...args)
+const unopened =
+  (name: string) =>
+  (...args: unknown[]): unknown =>
+    (createServer() as never as Record<string, Anything>)[name]?.(...args)
 
 const serverOptions = [
   'framing',
@@ -261,7 +280,17 @@ const serverOptions = [
   'accepts',
   'workers'
 ]
-const targetOptions = ['host', 'port', 'family', 'localAddress', 'localPort', 'timeout', 'attemptDelay', 'signal', 'lookup']
+const targetOptions = [
+  'host',
+  'port',
+  'family',
+  'localAddress',
+  'localPort',
+  'timeout',
+  'attemptDelay',
+  'signal',
+  'lookup'
+]
 const writing = ['u8', 'i8', 'u16', 'i16', 'u32', 'i32', 'f32', 'f64', 'bytes', 'string'] as const
 
 /** A call with the junk, the name that its error has, and what it takes all the same. */
@@ -278,7 +307,11 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
     `backpressure.${name}`
   ]),
   ...['answerTimeout', 'stallTimeout', 'maxFileSize', 'directory', 'maxPerConnection', 'bytesPerSecond', 'method'].map(
-    (name): (typeof calls)[number] => [`transfer.${name}`, (value) => newServer({ transfer: { [name]: value } }), `transfer.${name}`]
+    (name): (typeof calls)[number] => [
+      `transfer.${name}`,
+      (value) => newServer({ transfer: { [name]: value } }),
+      `transfer.${name}`
+    ]
   ),
   ['createClient', (value) => newClient(value), 'options'],
   ['listen', (value) => unopened('listen')(value), /options|port|callback/],
@@ -295,7 +328,11 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
   ['connect', (value) => open(value), /options|port/],
   ['connect, host', (value) => open(place.port, value), 'host'],
   ['connect, listener', (value) => open(target({}), value), 'connectListener'],
-  ...targetOptions.map((name): (typeof calls)[number] => [`connect: ${name}`, (value) => open(target({ [name]: value })), name]),
+  ...targetOptions.map((name): (typeof calls)[number] => [
+    `connect: ${name}`,
+    (value) => open(target({ [name]: value })),
+    name
+  ]),
   ['connect: reconnect', (value) => open(target({ reconnect: value })), 'reconnect', false],
   ...['attempts', 'minDelay', 'maxDelay', 'factor', 'jitter', 'onRetry'].map((name): (typeof calls)[number] => [
     `reconnect.${name}`,
@@ -304,7 +341,11 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
   ]),
   ['lookup gives', (value) => open(target({ host: 'a.test', lookup: () => value })), 'lookup'],
   ['lookup gives a list of', (value) => open(target({ host: 'a.test', lookup: () => [value] })), 'lookup'],
-  ['lookup gives an address', (value) => open(target({ host: 'a.test', lookup: () => [{ address: value }] })), 'lookup'],
+  [
+    'lookup gives an address',
+    (value) => open(target({ host: 'a.test', lookup: () => [{ address: value }] })),
+    'lookup'
+  ],
   ['broadcast', (value) => onServer('broadcast')(value), 'data'],
   ['broadcast, options', (value) => onServer('broadcast')('x', value), 'options'],
   ['broadcast: to', (value) => onServer('broadcast')('x', { to: value }), 'to', new Map()],
@@ -333,7 +374,11 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
   ['sendFile', (value) => onConnection('sendFile')(value), 'path'],
   ['sendFile, options', (value) => onConnection('sendFile')('x', value), 'options'],
   ...['name', 'offset', 'length', 'mode', 'chunk', 'metadata', 'bytesPerSecond', 'signal', 'onProgress'].map(
-    (name): (typeof calls)[number] => [`sendFile: ${name}`, (value) => onConnection('sendFile')('x', { [name]: value }), name]
+    (name): (typeof calls)[number] => [
+      `sendFile: ${name}`,
+      (value) => onConnection('sendFile')('x', { [name]: value }),
+      name
+    ]
   ),
   ['receiveFile', (value) => onConnection('receiveFile')(value), /options|path/],
   ['receiveFile: path', (value) => onConnection('receiveFile')({ path: value, bytes: 5 }), 'path'],
@@ -343,7 +388,11 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
   ['PacketReader.skip', (value) => new PacketReader(Buffer.alloc(1)).skip(value as never), 'length'],
   ['PacketReader.bytes', (value) => new PacketReader(Buffer.alloc(1)).bytes(value as never), 'length'],
   ['PacketReader.string, end', (value) => new PacketReader(Buffer.alloc(1)).string(value as never), 'end'],
-  ['PacketReader.string, encoding', (value) => new PacketReader(Buffer.alloc(1)).string('nul', value as never), 'encoding'],
+  [
+    'PacketReader.string, encoding',
+    (value) => new PacketReader(Buffer.alloc(1)).string('nul', value as never),
+    'encoding'
+  ],
   ['PacketWriter, endian', (value) => new PacketWriter(value as never), 'endian'],
   ['PacketWriter, capacity', (value) => new PacketWriter('big', value as never), 'capacity'],
   ['PacketWriter.string, end', (value) => new PacketWriter().string('x', value as never), 'end'],
@@ -352,12 +401,17 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
   ['iocpsPackage.bytes', (value) => iocpsPackage.bytes(1, 1, value as never), 'value'],
   ...Object.entries(framing)
     .filter(([name]) => name !== 'raw')
-    .map(([name, build]): (typeof calls)[number] => [`framing.${name}`, (value) => (build as Anything)(value), /options|bytes/])
+    .map(([name, build]): (typeof calls)[number] => [
+      `framing.${name}`,
+      (value) => (build as Anything)(value),
+      /options|bytes/
+    ])
 ]
 
 describe('what is wrong is refused by a coded error that names it', () => {
   test.each(calls)('%s', async (_, call, name, ...taken) => {
-    const names = (value: unknown): boolean => taken.some((one) => Object.is(one, value) || (one instanceof Map && value instanceof Map))
+    const names = (value: unknown): boolean =>
+      taken.some((one) => Object.is(one, value) || (one instanceof Map && value instanceof Map))
     await fc.assert(
       fc.asyncProperty(someJunk, async (value) => {
         if (names(value) || (typeof value === 'number' && taken.some((one) => typeof one === 'number'))) return
@@ -380,12 +434,16 @@ describe('what is wrong is refused by a coded error that names it', () => {
       if ((kind === 'f32' || kind === 'f64') && typeof value === 'number') continue
       const writer = new PacketWriter().u8(1)
       const write = (writer as never as Record<string, Anything>)[kind]?.bind(writer) as Anything
-      expect(() => write(value), inspect(value)).toThrow(expect.objectContaining({ code: expect.any(String) as string }))
+      expect(() => write(value), inspect(value)).toThrow(
+        expect.objectContaining({ code: expect.any(String) as string })
+      )
       expect(() => write(value)).toThrow(/value/)
       expect(writer.size).toBe(1)
     }
     expect(() => new PacketWriter().u64(1.5)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }))
-    expect(() => new PacketWriter().i64('x' as never)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }))
+    expect(() => new PacketWriter().i64('x' as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' })
+    )
     expect(() => new PacketWriter().u64(-1n)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }))
     expect(() => new PacketWriter().u8(256)).toThrow(expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' }))
   })
@@ -393,7 +451,11 @@ describe('what is wrong is refused by a coded error that names it', () => {
   test.each<[string, object, string]>([
     ['a local address that is none', { localAddress: 'localhost' }, 'localAddress'],
     ['one of the other family', { localAddress: '::1' }, 'localAddress'],
-    ['one that contradicts the option family', { host: 'a.test', family: 6, localAddress: '127.0.0.1' }, 'localAddress'],
+    [
+      'one that contradicts the option family',
+      { host: 'a.test', family: 6, localAddress: '127.0.0.1' },
+      'localAddress'
+    ],
     ['one whose scope does not exist', { host: '::1', localAddress: 'fe80::1%nosuch' }, 'localAddress'],
     ['a host whose scope does not exist', { host: 'fe80::1%nosuch' }, 'host'],
     ['a host whose scope is no number that there is', { host: 'fe80::1%4294967296' }, 'host'],
@@ -410,7 +472,10 @@ describe('what is wrong is refused by a coded error that names it', () => {
 
   test('listen on a host whose scope does not exist, or with a byte 0', async () => {
     for (const host of ['fe80::1%nosuch', 'localhost\0x']) {
-      expect(await errorOf(() => createServer().listen({ host }))).toMatchObject({ code: 'ERR_IOCP_INVALID_OPTION', option: 'host' })
+      expect(await errorOf(() => createServer().listen({ host }))).toMatchObject({
+        code: 'ERR_IOCP_INVALID_OPTION',
+        option: 'host'
+      })
     }
   })
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import type { BackpressureOptions } from '../../lib/connection/options.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, startServer, until } from '../helpers/servers.js'
 
 const KIB = 1024

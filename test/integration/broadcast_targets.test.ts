@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, startServer } from '../helpers/servers.js'
 
 test('a connection that is named twice gets the packet once', async () => {
@@ -24,7 +24,9 @@ test('a connection of somebody else is refused, before anything is sent', async 
   const { server: other } = await startServer()
   for (const options of [{ to: [mine] }, { except: mine }]) {
     expect(() => other.broadcast('x', options)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }))
-    expect(() => other.broadcastFile('x', options)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }))
+    expect(() => other.broadcastFile('x', options)).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' })
+    )
   }
   // One of its own that is closed meanwhile is nobody else's.
   client.reset()

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { CloseInfo } from '../../lib/connection/close_info.js'
 import type { Connection } from '../../lib/connection/connection.js'
 import { createServer } from '../../lib/endpoint/server.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
 
 async function pair(options = {}) {

@@ -1,6 +1,6 @@
 /** What a connection says of itself while its server or client closes. */
 
-import { connect, createClient, createServer, type Connection, type SendOutcome } from 'iocp'
+import { connect, type Connection, createClient, createServer, type SendOutcome } from 'iocp'
 import { expect, test } from 'vitest'
 import { closeAfterTest, first } from '../helpers/endpoints.js'
 

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { connect, createClient, createServer, framing, type Client, type Connection, type Server } from 'iocp'
+import { type Client, connect, type Connection, createClient, createServer, framing, type Server } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import { closeAfterTest } from '../helpers/endpoints.js'
 import { folders, makeFile, pair, until } from '../helpers/files.js'
@@ -113,7 +113,9 @@ test('events of a client have the context of the connection that they are about'
     connection.end()
     await connection.closed
   }
-  expect(seen).toEqual(['a', 'b'].flatMap((name) => ['connection', 'packet', 'disconnect'].map((event) => `${event} ${name}`)))
+  expect(seen).toEqual(
+    ['a', 'b'].flatMap((name) => ['connection', 'packet', 'disconnect'].map((event) => `${event} ${name}`))
+  )
 })
 
 describe('a server', () => {
@@ -177,9 +179,7 @@ test('what a handler enters does not reach other connections', async () => {
   const { port } = await echo()
   const client = newClient()
   const seen = new Map<string, number>()
-  const connections = await Promise.all(
-    Array.from({ length: 10 }, () => client.connect({ host: '127.0.0.1', port }))
-  )
+  const connections = await Promise.all(Array.from({ length: 10 }, () => client.connect({ host: '127.0.0.1', port })))
   connections.forEach((connection, index) => {
     connection.on('packet', () => {
       if (index === 0) storage.enterWith('entered')

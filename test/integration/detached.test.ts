@@ -1,6 +1,6 @@
 /** Memory that is taken away: of payloads on their way out, and of packets that have come. */
 
-import { createServer, connect, type Connection, type DropInfo, type SendOutcome, type Server } from 'iocp'
+import { connect, type Connection, createServer, type DropInfo, type SendOutcome, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { closeAfterTest, first } from '../helpers/endpoints.js'
 import { refusesTransfer } from '../helpers/transferring.js'
@@ -32,9 +32,13 @@ const next = (connection: Connection): Promise<Buffer> => first<Buffer>(connecti
 /** How memory can go between a send and its submission. */
 const ways: [string, (bytes: Uint8Array<ArrayBuffer>) => unknown, (size: number) => ArrayBuffer][] = [
   ['transferred', ({ buffer }) => structuredClone(buffer, { transfer: [buffer] }), (size) => new ArrayBuffer(size)],
-  ['shrunk', ({ buffer }) => {
-    buffer.resize(10)
-  }, (size) => new ArrayBuffer(size, { maxByteLength: size })]
+  [
+    'shrunk',
+    ({ buffer }) => {
+      buffer.resize(10)
+    },
+    (size) => new ArrayBuffer(size, { maxByteLength: size })
+  ]
 ]
 
 describe.each(ways)('a large payload whose memory is %s in the tick of its send', (_, takeAway, make) => {
@@ -95,9 +99,12 @@ test('a payload that is gone already is refused at the call, and leaves nothing 
 
 describe('the memory of packets', () => {
   test.each([
-    ['postMessage', (buffer: ArrayBuffer) => {
-      new MessageChannel().port1.postMessage(buffer, [buffer])
-    }],
+    [
+      'postMessage',
+      (buffer: ArrayBuffer) => {
+        new MessageChannel().port1.postMessage(buffer, [buffer])
+      }
+    ],
     ['structuredClone', (buffer: ArrayBuffer) => structuredClone(buffer, { transfer: [buffer] })]
   ] as const)('cannot be taken away by %s', async (_, take) => {
     const { clients, peers } = await some(2)
@@ -166,25 +173,28 @@ describe('the memory of packets', () => {
     expect(Buffer.from(buffer).toString()).toBe('mine')
   })
 
-  test.skipIf(refusesTransfer)('taken away by transfer(), in a Node.js that lets it: those whose packets are lost are reset, and nobody else notices', async () => {
-    const { clients, peers } = await some(3)
-    const [thief, victim, other] = peers as [Connection, Connection, Connection]
-    thief.on('packet', (packet) => {
-      if (packet[0] === 1) (packet.buffer as ArrayBuffer).transfer()
-    })
-    const seen: string[] = []
-    victim.on('packet', (packet) => seen.push(packet.toString()))
-    other.on('packet', (packet) => seen.push(packet.toString()))
-    // Until something has come behind one of the thief's in the same batch: the victim's, or another one of its own.
-    for (let round = 0; round < 2000 && victim.state === 'open' && thief.state === 'open'; round++) {
-      clients[0]?.send(Buffer.of(1))
-      clients[1]?.send('lost or found')
-      await new Promise(setImmediate)
+  test.skipIf(refusesTransfer)(
+    'taken away by transfer(), in a Node.js that lets it: those whose packets are lost are reset, and nobody else notices',
+    async () => {
+      const { clients, peers } = await some(3)
+      const [thief, victim, other] = peers as [Connection, Connection, Connection]
+      thief.on('packet', (packet) => {
+        if (packet[0] === 1) (packet.buffer as ArrayBuffer).transfer()
+      })
+      const seen: string[] = []
+      victim.on('packet', (packet) => seen.push(packet.toString()))
+      other.on('packet', (packet) => seen.push(packet.toString()))
+      // Until something has come behind one of the thief's in the same batch: the victim's, or another one of its own.
+      for (let round = 0; round < 2000 && victim.state === 'open' && thief.state === 'open'; round++) {
+        clients[0]?.send(Buffer.of(1))
+        clients[1]?.send('lost or found')
+        await new Promise(setImmediate)
+      }
+      const { cause, error } = await Promise.race([thief.closed, victim.closed])
+      expect([cause, error?.code]).toEqual(['detached', 'ERR_IOCP_DETACHED'])
+      expect(other.state).toBe('open')
+      clients[2]?.send('still there')
+      await expect.poll(() => seen.includes('still there'), PATIENCE).toBe(true)
     }
-    const { cause, error } = await Promise.race([thief.closed, victim.closed])
-    expect([cause, error?.code]).toEqual(['detached', 'ERR_IOCP_DETACHED'])
-    expect(other.state).toBe('open')
-    clients[2]?.send('still there')
-    await expect.poll(() => seen.includes('still there'), PATIENCE).toBe(true)
-  })
+  )
 })

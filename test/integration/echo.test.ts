@@ -1,7 +1,7 @@
-import { describe, expect, test } from 'vitest'
 import { connect as netConnect } from 'node:net'
+import { describe, expect, test } from 'vitest'
 import { framing } from '../../lib/packets/framing.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
 
 describe.each(['big', 'little'] as const)('%s-endian', (endian) => {

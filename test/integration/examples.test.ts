@@ -1,8 +1,8 @@
 /** Every program in the README and in docs/, as it is printed, against peers that send whatever comes to their mind. */
 
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { connect as connectPlain, createServer as createPlainServer, type AddressInfo, type Socket } from 'node:net'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect as connectPlain, createServer as createPlainServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
@@ -10,7 +10,7 @@ import { connect } from '../../lib/endpoint/client.js'
 import { framing } from '../../lib/packets/framing.js'
 import { freePort } from '../helpers/ports.js'
 import { startNode } from '../helpers/programs.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 
 /** To each program. Fewer where the same programs are run with a second Node.js. */
 const INPUTS = Number(process.env['IOCP_INPUTS'] ?? 100_000)
@@ -18,7 +18,12 @@ const CONNECTIONS = 4
 const LIMIT = 600_000
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
-const pages = ['README.md', ...readdirSync(at('docs')).sort().map((name) => `docs/${name}`)].filter((name) => name.endsWith('.md'))
+const pages = [
+  'README.md',
+  ...readdirSync(at('docs'))
+    .sort()
+    .map((name) => `docs/${name}`)
+].filter((name) => name.endsWith('.md'))
 
 /** What stands in the pages, by page and number among the page's blocks. */
 const blocks = new Map<string, string>(
@@ -86,7 +91,7 @@ async function fuzzServer(port: number, wire: Wire, seed: number): Promise<void>
 
 /** Sends so many inputs over one connection after the other. */
 async function fuzz(port: number, wire: Wire, roll: Dice, count: number): Promise<void> {
-  for (let left = count; left > 0; ) {
+  for (let left = count; left > 0;) {
     const socket = connectPlain({ port, host: '127.0.0.1' })
     const closed = new Promise<void>((resolve) => {
       socket.on('close', () => {
@@ -118,7 +123,8 @@ function start(id: string, code: string, port: number) {
   rmSync(at(folder), { recursive: true, force: true })
   mkdirSync(at(`${folder}/inbox`), { recursive: true })
   for (const [other, jobs] of blocks) {
-    if (other.split(' ')[0] === id.split(' ')[0] && jobs.startsWith('// jobs.js\n')) writeFileSync(at(`${folder}/jobs.js`), jobs)
+    if (other.split(' ')[0] === id.split(' ')[0] && jobs.startsWith('// jobs.js\n'))
+      writeFileSync(at(`${folder}/jobs.js`), jobs)
   }
   const path = at(`${folder}/program.mjs`)
   writeFileSync(path, code.replaceAll(/port: \d+/g, `port: ${port}`))
@@ -143,7 +149,13 @@ async function listens({ child, errors }: Program, port: number): Promise<void> 
     if (child.exitCode !== null) throw new Error(`it has ended: ${errors()}`)
     const socket = connectPlain({ port, host: '127.0.0.1' })
     const isOpen = await new Promise((resolve) => {
-      socket.on('connect', () => { resolve(true) }).on('error', () => { resolve(false) })
+      socket
+        .on('connect', () => {
+          resolve(true)
+        })
+        .on('error', () => {
+          resolve(false)
+        })
     })
     socket.destroy()
     if (isOpen === true) return
@@ -176,7 +188,10 @@ const server = createServer({ framing: framing.lengthField({ typeByte: true }), 
 `
 
 /** The servers, and what shows that they still serve. */
-const servers: Record<string, { wire: Wire; works: (port: number) => Promise<void>; whole?: (code: string) => string }> = {
+const servers: Record<
+  string,
+  { wire: Wire; works: (port: number) => Promise<void>; whole?: (code: string) => string }
+> = {
   'README.md 0': { wire: big, works: echoes },
   'README.md 3': { wire: { ...big, avoid: 0x10 }, works: echoes },
   'README.md 4': { wire: big, works: takesFile },
@@ -205,20 +220,26 @@ const clients: Record<string, { ends: readonly number[] | undefined }> = {
 const parts = new Set(['docs/api.md 0', 'docs/api.md 2', 'docs/framing.md 1'])
 
 test('every program of the pages is known here', () => {
-  const programs = [...blocks].filter(([id, code]) => /\b(createServer|connect|server\.on|sendFile)\(/.test(code) && !parts.has(id))
+  const programs = [...blocks].filter(
+    ([id, code]) => /\b(createServer|connect|server\.on|sendFile)\(/.test(code) && !parts.has(id)
+  )
   expect(programs.map(([id]) => id)).toEqual([...Object.keys(servers), ...Object.keys(clients)].toSorted())
 })
 
-test.each(Object.entries(servers))(`%s survives ${INPUTS} inputs and still serves`, { timeout: LIMIT }, async (id, { wire, works, whole }) => {
-  const port = await freePort()
-  const code = blocks.get(id) ?? ''
-  const program = start(id, whole?.(code) ?? code, port)
-  await listens(program, port)
-  await works(port)
-  await fuzzServer(port, wire, 2008)
-  expect([program.child.exitCode, program.child.signalCode], program.errors()).toEqual([null, null])
-  await works(port)
-})
+test.each(Object.entries(servers))(
+  `%s survives ${INPUTS} inputs and still serves`,
+  { timeout: LIMIT },
+  async (id, { wire, works, whole }) => {
+    const port = await freePort()
+    const code = blocks.get(id) ?? ''
+    const program = start(id, whole?.(code) ?? code, port)
+    await listens(program, port)
+    await works(port)
+    await fuzzServer(port, wire, 2008)
+    expect([program.child.exitCode, program.child.signalCode], program.errors()).toEqual([null, null])
+    await works(port)
+  }
+)
 
 /** Sends inputs to whoever connects, until all have been sent; `isRight`: none that closes the connection. */
 function fuzzClients(wire: Wire, isRight: boolean) {
@@ -230,7 +251,9 @@ function fuzzClients(wire: Wire, isRight: boolean) {
     socket.on('error', () => undefined).resume()
     const go = (): void => {
       while (left > 0 && !socket.destroyed) {
-        const inputs = Array.from({ length: Math.min(left, 50) }, () => (isRight ? frame(randomBytes(roll, roll(40))) : input(roll, wire)))
+        const inputs = Array.from({ length: Math.min(left, 50) }, () =>
+          isRight ? frame(randomBytes(roll, roll(40))) : input(roll, wire)
+        )
         left -= inputs.length
         if (!socket.write(Buffer.concat(inputs))) {
           socket.once('drain', go)

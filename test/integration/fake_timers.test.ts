@@ -1,10 +1,12 @@
 import { expect, test, vi } from 'vitest'
 import { createServer } from '../../lib/endpoint/server.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 
 // Native code gives the event loop a turn between two long deliveries and must not depend on what a test fakes.
 test('packets come although the timers of the process are fake', async () => {
-  vi.useFakeTimers({ toFake: ['setImmediate', 'clearImmediate', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'] })
+  vi.useFakeTimers({
+    toFake: ['setImmediate', 'clearImmediate', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date']
+  })
   try {
     const server = createServer()
     const all = new Promise<void>((resolve) => {

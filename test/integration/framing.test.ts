@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { connect } from '../../lib/endpoint/client.js'
 import type { IocpFrameError } from '../../lib/common/errors.js'
-import { framing, type Framing } from '../../lib/packets/framing.js'
-import type { PacketStream } from '../../lib/packets/stream.js'
+import { connect } from '../../lib/endpoint/client.js'
+import { type Framing, framing } from '../../lib/packets/framing.js'
 import { PacketReader } from '../../lib/packets/reader.js'
+import type { PacketStream } from '../../lib/packets/stream.js'
 import { iocpsPackage } from '../../lib/packets/writer.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
 
 /** What a server gets, and what it sends back, byte for byte. */

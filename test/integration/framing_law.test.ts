@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { connect } from '../../lib/endpoint/client.js'
-import { framing, type Framing } from '../../lib/packets/framing.js'
 import { createServer, type Server } from '../../lib/endpoint/server.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { type Framing, framing } from '../../lib/packets/framing.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 import { startEcho, startServer, until } from '../helpers/servers.js'
 
 const limits = {
@@ -19,7 +19,13 @@ const limits = {
   failFast: fc.boolean(),
   typeByte: fc.boolean()
 }
-const streams = { ...limits, streamAbove: fc.oneof({ weight: 2, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.integer({ min: 0, max: 8 }) }) }
+const streams = {
+  ...limits,
+  streamAbove: fc.oneof(
+    { weight: 2, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.integer({ min: 0, max: 8 }) }
+  )
+}
 
 /** Only what is given: undefined is no value of an option. */
 function given<T extends object>(options: T): T {
@@ -59,9 +65,9 @@ const framings: fc.Arbitrary<Framing> = fc.oneof(
   fc
     .record({ ...streams, flag: fc.constantFrom(0, 5) })
     .map((options) => framing.hpSocketPack(given(options) as Parameters<typeof framing.hpSocketPack>[0])),
-  fc.tuple(fc.constantFrom<1 | 2 | 4>(1, 2, 4), fc.record({ ...streams })).map(([bytes, options]) =>
-    framing.erlang(bytes, given(options) as Parameters<typeof framing.erlang>[1])
-  ),
+  fc
+    .tuple(fc.constantFrom<1 | 2 | 4>(1, 2, 4), fc.record({ ...streams }))
+    .map(([bytes, options]) => framing.erlang(bytes, given(options) as Parameters<typeof framing.erlang>[1])),
   fc.record({ ...streams }).map((options) => framing.iocps(given(options) as Parameters<typeof framing.iocps>[0])),
   fc.record({ bytes: fc.integer({ min: 1, max: 9 }), typeByte: fc.boolean() }).map((options) => framing.fixed(options)),
   fc.constant(framing.raw())
@@ -74,13 +80,18 @@ const letters = fc.oneof(
 )
 const pieces = fc.oneof(
   fc.array(letters, { maxLength: 12 }).map((bytes) => Buffer.from(bytes)),
-  fc.tuple(fc.constantFrom(1, 2, 4, 8), fc.boolean(), fc.array(letters, { maxLength: 12 }), fc.integer({ min: -3, max: 3 })).map(
-    ([bytes, isBig, body, off]) => {
+  fc
+    .tuple(
+      fc.constantFrom(1, 2, 4, 8),
+      fc.boolean(),
+      fc.array(letters, { maxLength: 12 }),
+      fc.integer({ min: -3, max: 3 })
+    )
+    .map(([bytes, isBig, body, off]) => {
       const header = Buffer.alloc(bytes)
       header[isBig ? bytes - 1 : 0] = Math.max(0, body.length + off)
       return Buffer.concat([header, Buffer.from(body)])
-    }
-  ),
+    }),
   fc.array(letters, { maxLength: 8 }).map((bytes) => Buffer.concat([Buffer.from(bytes), Buffer.from('\r\n')])),
   fc.array(letters, { maxLength: 8 }).map((bytes) => Buffer.concat([Buffer.from(bytes), Buffer.from('\n')]))
 )

@@ -1,40 +1,44 @@
 /** Framings that peers choose do not pile up. */
 
-import { connect, createServer, framing, type Connection } from 'iocp'
+import { connect, type Connection, createServer, framing } from 'iocp'
 import { expect, test } from 'vitest'
 import { closeAfterTest, first } from '../helpers/endpoints.js'
 
 const HOST = '127.0.0.1'
 const PATIENCE = { timeout: 20_000 }
 
-test('100,000 framings on one connection: a bounded number is kept, and each is in force', { timeout: 120_000 }, async () => {
-  const server = createServer({ framing: framing.line() })
-  closeAfterTest(server)
-  const { port } = await server.listen(0, HOST)
-  const accepted = first<Connection>(server, 'connection')
-  const client = await connect({ port, host: HOST, framing: framing.line() })
-  const peer = await accepted
-  const profiles = (): number => server.stats()?.profiles ?? NaN
-  let most = 0
-  for (let round = 0; round < 100_000; round++) {
-    peer.setFraming(framing.delimiter({ delimiters: `--boundary ${round}` }))
-    if (round % 5000 !== 0) continue
-    await new Promise(setImmediate)
-    most = Math.max(most, profiles())
-    const packet = first<Buffer>(client, 'packet')
-    client.setFraming(framing.delimiter({ delimiters: `--boundary ${round}` }))
-    peer.send(`packet ${round}`)
-    expect((await packet).toString()).toBe(`packet ${round}`)
-    const answer = first<Buffer>(peer, 'packet')
-    client.send(`answer ${round}`)
-    expect((await answer).toString()).toBe(`answer ${round}`)
+test(
+  '100,000 framings on one connection: a bounded number is kept, and each is in force',
+  { timeout: 120_000 },
+  async () => {
+    const server = createServer({ framing: framing.line() })
+    closeAfterTest(server)
+    const { port } = await server.listen(0, HOST)
+    const accepted = first<Connection>(server, 'connection')
+    const client = await connect({ port, host: HOST, framing: framing.line() })
+    const peer = await accepted
+    const profiles = (): number => server.stats()?.profiles ?? NaN
+    let most = 0
+    for (let round = 0; round < 100_000; round++) {
+      peer.setFraming(framing.delimiter({ delimiters: `--boundary ${round}` }))
+      if (round % 5000 !== 0) continue
+      await new Promise(setImmediate)
+      most = Math.max(most, profiles())
+      const packet = first<Buffer>(client, 'packet')
+      client.setFraming(framing.delimiter({ delimiters: `--boundary ${round}` }))
+      peer.send(`packet ${round}`)
+      expect((await packet).toString()).toBe(`packet ${round}`)
+      const answer = first<Buffer>(peer, 'packet')
+      client.send(`answer ${round}`)
+      expect((await answer).toString()).toBe(`answer ${round}`)
+    }
+    expect(most).toBeLessThanOrEqual(64 + 4)
+    client.end()
+    await peer.closed
+    await client.closed
+    await expect.poll(profiles, PATIENCE).toBeLessThanOrEqual(65)
   }
-  expect(most).toBeLessThanOrEqual(64 + 4)
-  client.end()
-  await peer.closed
-  await client.closed
-  await expect.poll(profiles, PATIENCE).toBeLessThanOrEqual(65)
-})
+)
 
 test('many connections with framings of their own, at the same time', { timeout: 120_000 }, async () => {
   const server = createServer({ framing: framing.line() })
@@ -74,11 +78,16 @@ test('a broadcast to connections of many framings, which change', async () => {
   const server = createServer({ framing: framing.line() })
   closeAfterTest(server)
   const { port } = await server.listen(0, HOST)
-  const clients = await Promise.all(Array.from({ length: 20 }, () => connect({ port, host: HOST, framing: framing.line() })))
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, () => connect({ port, host: HOST, framing: framing.line() }))
+  )
   await expect.poll(() => server.connections.size, PATIENCE).toBe(20)
   const got = clients.map((): string[] => [])
   for (const [index, client] of clients.entries()) client.on('packet', (packet) => got[index]?.push(packet.toString()))
-  const ends = [...server.connections].map((end) => ({ end, client: clients.find(({ localPort }) => localPort === end.remotePort) }))
+  const ends = [...server.connections].map((end) => ({
+    end,
+    client: clients.find(({ localPort }) => localPort === end.remotePort)
+  }))
   for (let round = 0; round < 30; round++) {
     const changing = ends.filter((_, index) => (index + round) % 3 === 0)
     const next = (index: number) => framing.delimiter({ delimiters: `<${index % 5} ${round}>` })

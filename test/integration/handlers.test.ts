@@ -1,12 +1,12 @@
 import { errorMonitor, once } from 'node:events'
-import { createServer as createPlainServer, type AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createPlainServer } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { CloseInfo } from '../../lib/connection/close_info.js'
-import { connect } from '../../lib/endpoint/client.js'
-import type { Connection } from '../../lib/connection/connection.js'
 import type { IocpError } from '../../lib/common/errors.js'
+import type { CloseInfo } from '../../lib/connection/close_info.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { connect } from '../../lib/endpoint/client.js'
 import { framing } from '../../lib/packets/framing.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { never, nextDisconnect, startClient, startEcho, startServer, until } from '../helpers/servers.js'
 
 describe("onHandlerError: 'close'", () => {
@@ -23,7 +23,7 @@ describe("onHandlerError: 'close'", () => {
     server.on('disconnect', (info) => infos.push(info))
     const rounds = 50
     for (let round = 0; round < rounds; round++) {
-      const victim = round % 10 === 5 ? clients[round / 10 | 0] : undefined
+      const victim = round % 10 === 5 ? clients[(round / 10) | 0] : undefined
       for (const client of clients) {
         if (client.over !== undefined) continue
         client.socket.write(client === victim ? Buffer.concat([frame(''), frame('never')]) : frame(pattern(100, round)))
@@ -64,7 +64,9 @@ describe("onHandlerError: 'close'", () => {
     })
     const first = nextDisconnect(server)
     const sender = await connect({ host: '127.0.0.1', port, framing: typed })
-    await expect(sender.sendFile(import.meta.filename)).rejects.toMatchObject({ code: expect.stringMatching(/^E/) as string })
+    await expect(sender.sendFile(import.meta.filename)).rejects.toMatchObject({
+      code: expect.stringMatching(/^E/) as string
+    })
     expect((await first).info.cause).toBe('handler-error')
 
     const read = async (connection: Connection): Promise<void> => {

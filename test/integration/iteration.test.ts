@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 import { startServer, until } from '../helpers/servers.js'
 
 const PACKETS = 50_000

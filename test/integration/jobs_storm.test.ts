@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { framing } from '../../lib/packets/framing.js'
 import type { JobPriority } from '../../lib/jobs/options.js'
+import { framing } from '../../lib/packets/framing.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
 /** With IOCP_LONG=1 (`npm run test:long`) for minutes. */
@@ -87,7 +87,10 @@ test('a storm: workers come, go and die while connections do; each job ends once
     // Seldom: the more of them die young, the longer the others wait for a worker.
     if (below(400) === 0) {
       const isLoop = below(2) === 0
-      watch(isLoop ? server.workers.run('loops', 0, { timeout: 1 + below(200) }) : server.workers.run('exits'), undefined)
+      watch(
+        isLoop ? server.workers.run('loops', 0, { timeout: 1 + below(200) }) : server.workers.run('exits'),
+        undefined
+      )
       return
     }
     switch (below(10)) {
@@ -96,7 +99,10 @@ test('a storm: workers come, go and die while connections do; each job ends once
         return
       case 1: {
         const given = new AbortController()
-        watch(server.workers.run('wait', below(50), { signal: given.signal, timeout: 5000 }).then(() => 0), 0)
+        watch(
+          server.workers.run('wait', below(50), { signal: given.signal, timeout: 5000 }).then(() => 0),
+          0
+        )
         setTimeout(() => {
           given.abort(new Error('given up'))
         }, below(60))

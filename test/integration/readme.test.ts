@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
 import { runFile, startNode } from '../helpers/programs.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const programs = [...readFileSync(file('README.md'), 'utf8').matchAll(/^```js\n(.*?)^```$/gms)].map(
@@ -76,8 +76,7 @@ test('the example with workers works', async () => {
   const ended = await runFile('examples/workers.js')
   expect(ended).toMatchObject({ code: 0, error: '' })
   const lines = ended.out.trim().split('\n').sort()
-  const hash = (password: string): string =>
-    scryptSync(password, 'salt', 32).toString('hex')
+  const hash = (password: string): string => scryptSync(password, 'salt', 32).toString('hex')
   expect(lines).toEqual(
     [
       'chat: not held up by the hashes',

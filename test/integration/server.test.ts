@@ -1,7 +1,7 @@
 import diagnostics from 'node:diagnostics_channel'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { framing } from '../../lib/packets/framing.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, startEcho, startServer, until } from '../helpers/servers.js'
 
 async function withClients(count: number, options = {}) {
@@ -26,7 +26,8 @@ describe('connections', () => {
     }
     expect(server.connections.get(12_345)).toBeUndefined()
     expect(server.connections.get(-1)).toBeUndefined()
-    for (const odd of [Symbol('id'), 5n, Object.create(null), 'x'] as never[]) expect(server.connections.has(odd)).toBe(false)
+    for (const odd of [Symbol('id'), 5n, Object.create(null), 'x'] as never[])
+      expect(server.connections.has(odd)).toBe(false)
     clients[0]?.end()
     await until(() => server.connections.size === 2)
     expect(connections.filter(({ id }) => server.connections.has(id))).toHaveLength(2)

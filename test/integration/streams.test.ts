@@ -4,10 +4,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { framing } from '../../lib/packets/framing.js'
 import type { ServerOptions } from '../../lib/endpoint/options.js'
+import { framing } from '../../lib/packets/framing.js'
 import type { PacketStream } from '../../lib/packets/stream.js'
-import { RawClient, frame, pattern } from '../helpers/raw_client.js'
+import { frame, pattern, RawClient } from '../helpers/raw_client.js'
 import { never, startServer, until } from '../helpers/servers.js'
 import { catchUncaught } from '../helpers/uncaught.js'
 
@@ -66,7 +66,7 @@ const readers: [name: string, read: (stream: PacketStream) => Promise<Buffer>][]
       new Promise((resolve) => {
         const pieces: Buffer[] = []
         stream.on('readable', () => {
-          for (let piece: unknown; (piece = stream.read(Math.min(1000, stream.readableLength || 1))) !== null; ) {
+          for (let piece: unknown; (piece = stream.read(Math.min(1000, stream.readableLength || 1))) !== null;) {
             pieces.push(piece as Buffer)
           }
         })
@@ -146,22 +146,28 @@ describe.each(readers)('a stream read by %s', (_, read) => {
     expect(told).toEqual([`stream ${LARGE}`, 'all of it', 'packet next', 'disconnect peer-reset'])
   })
 
-  test.each(['reset', 'end'] as const)('fails when the peer %ss in the middle, and the close comes behind that', async (how) => {
-    const { server, port, seen } = await startReading(read)
-    const failed: unknown[] = []
-    server.on('stream', (stream) => stream.on('error', (error: NodeJS.ErrnoException) => failed.push(error.code)))
-    const client = await RawClient.open(port)
-    await client.write(frame(pattern(LARGE)).subarray(0, 50_000))
-    await until(() => seen.length > 0)
-    client[how]()
-    await until(() => seen.some((one) => one.startsWith('disconnect')))
-    // The system may show a reset as an end.
-    expect(failed).toEqual([expect.stringMatching(how === 'end' ? /^ERR_IOCP_CLOSED$/ : /^(ECONNRESET|ERR_IOCP_CLOSED)$/)])
-    expect(seen[0]).toBe(`stream ${LARGE}`)
-    expect(seen).not.toContain('all of it')
-    expect(seen.filter((one) => one === 'end').length).toBeLessThanOrEqual(1)
-    if (how === 'end') expect(seen.filter((one) => !one.startsWith('error')).slice(1)).toEqual(['end', 'disconnect peer-end'])
-  })
+  test.each(['reset', 'end'] as const)(
+    'fails when the peer %ss in the middle, and the close comes behind that',
+    async (how) => {
+      const { server, port, seen } = await startReading(read)
+      const failed: unknown[] = []
+      server.on('stream', (stream) => stream.on('error', (error: NodeJS.ErrnoException) => failed.push(error.code)))
+      const client = await RawClient.open(port)
+      await client.write(frame(pattern(LARGE)).subarray(0, 50_000))
+      await until(() => seen.length > 0)
+      client[how]()
+      await until(() => seen.some((one) => one.startsWith('disconnect')))
+      // The system may show a reset as an end.
+      expect(failed).toEqual([
+        expect.stringMatching(how === 'end' ? /^ERR_IOCP_CLOSED$/ : /^(ECONNRESET|ERR_IOCP_CLOSED)$/)
+      ])
+      expect(seen[0]).toBe(`stream ${LARGE}`)
+      expect(seen).not.toContain('all of it')
+      expect(seen.filter((one) => one === 'end').length).toBeLessThanOrEqual(1)
+      if (how === 'end')
+        expect(seen.filter((one) => !one.startsWith('error')).slice(1)).toEqual(['end', 'disconnect peer-end'])
+    }
+  )
 })
 
 describe('a stream that nobody reads', () => {
@@ -229,7 +235,14 @@ describe('a stream that nobody reads', () => {
     await until(() => seen.length > 2)
     streams[1]?.destroy()
     await untilClosed(seen)
-    expect(seen).toEqual(['stream 2000000', 'packet next', `stream ${LARGE}`, 'packet last', 'end', 'disconnect peer-end'])
+    expect(seen).toEqual([
+      'stream 2000000',
+      'packet next',
+      `stream ${LARGE}`,
+      'packet last',
+      'end',
+      'disconnect peer-end'
+    ])
   })
 
   test('is kept while nobody listens; resume() throws it away', async () => {
@@ -379,7 +392,7 @@ describe('a stream meets', () => {
     const collect = runInNewContext('gc') as () => void
     const { port, seen } = await startReading(async (stream) => {
       const iterator = stream[Symbol.asyncIterator]()
-      for (let bytes = 0; bytes < stream.size; ) bytes += ((await iterator.next()).value as Buffer).length
+      for (let bytes = 0; bytes < stream.size;) bytes += ((await iterator.next()).value as Buffer).length
       return pattern(stream.size)
     })
     const client = await RawClient.open(port)
@@ -403,7 +416,14 @@ describe('a stream meets', () => {
     client.socket.write(Buffer.concat([frame(pattern(LARGE)), Buffer.from('a line\nanother\n')]))
     client.end()
     await untilClosed(seen)
-    expect(seen).toEqual([`stream ${LARGE}`, 'all of it', 'packet a line', 'packet another', 'end', 'disconnect peer-end'])
+    expect(seen).toEqual([
+      `stream ${LARGE}`,
+      'all of it',
+      'packet a line',
+      'packet another',
+      'end',
+      'disconnect peer-end'
+    ])
   })
 
   test('an exception from its handler: what is behind it comes', async () => {

@@ -1,10 +1,10 @@
 /** Packets that nobody has ever taken: how the connection, its server or its client ends all the same. */
 
 import { once } from 'node:events'
-import { createServer as createPlainServer, type AddressInfo, type Socket } from 'node:net'
+import { type AddressInfo, createServer as createPlainServer, type Socket } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import { framing } from '../../lib/packets/framing.js'
-import { RawClient, frame } from '../helpers/raw_client.js'
+import { frame, RawClient } from '../helpers/raw_client.js'
 import { nextConnection, nextDisconnect, startClient, startServer, until } from '../helpers/servers.js'
 
 /** Far more than anything here takes: whoever waits for it has been held back. */
@@ -116,7 +116,10 @@ test('a connection that was made ends by an error, although nobody has taken wha
 test('one that has ended in order keeps what came, and client.close ends that', async () => {
   const port = await greeting((socket) => socket.end())
   const client = startClient()
-  const [kept, forgotten] = await Promise.all([client.connect({ host: '127.0.0.1', port }), client.connect({ host: '127.0.0.1', port })])
+  const [kept, forgotten] = await Promise.all([
+    client.connect({ host: '127.0.0.1', port }),
+    client.connect({ host: '127.0.0.1', port })
+  ])
   await until(() => [kept, forgotten].every((one) => one.stats()?.packetsRead === 1))
   // Both sides have ended: what is left is what nobody has taken.
   kept.end()

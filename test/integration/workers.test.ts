@@ -4,9 +4,9 @@ import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { framing } from '../../lib/packets/framing.js'
 import type { Server } from '../../lib/endpoint/server.js'
 import type { WorkersOptions } from '../../lib/jobs/options.js'
+import { framing } from '../../lib/packets/framing.js'
 import { RawClient } from '../helpers/raw_client.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
@@ -159,7 +159,9 @@ describe('a blocked main thread', () => {
     })
     const ask = async (what: string): Promise<{ sent: number; received: number; wrong: number; at: number }> => {
       client.postMessage(what)
-      const [answer] = (await once(client, 'message')) as [{ sent: number; received: number; wrong: number; at: number }]
+      const [answer] = (await once(client, 'message')) as [
+        { sent: number; received: number; wrong: number; at: number }
+      ]
       return answer
     }
     let before = await ask('count')
@@ -269,7 +271,7 @@ describe('run', () => {
     expect(await server.workers.run('isDetached', shared, { transfer: [] })).toBe(8)
   })
 
-  test('a payload that is on its way when its job is given up is no other job\'s', async () => {
+  test("a payload that is on its way when its job is given up is no other job's", async () => {
     const { server } = await start()
     await server.workers.resize(1)
     for (let round = 0; round < 60; round++) {
@@ -299,7 +301,9 @@ describe('run', () => {
     running.abort(new Error('no more'))
     await expect(first).rejects.toThrow('no more')
     expect(await third).toBe(3)
-    await expect(server.workers.run('echo', 1, { signal: AbortSignal.abort(new Error('never')) })).rejects.toThrow('never')
+    await expect(server.workers.run('echo', 1, { signal: AbortSignal.abort(new Error('never')) })).rejects.toThrow(
+      'never'
+    )
   })
 
   test('takes jobs of higher priority first', async () => {
@@ -350,8 +354,14 @@ describe('run', () => {
   test('refuses what cannot be', async () => {
     const { server } = await start({ count: 0, maxQueued: 1 })
     await expect(server.workers.run(1 as unknown as string)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' })
-    await expect(server.workers.run('echo', 1, { timeout: -1 })).rejects.toMatchObject({ code: 'ERR_IOCP_INVALID_OPTION' })
-    for (const workers of [{ module: 'jobs.js' }, { module: new URL('http://localhost/') }, { module, data: () => 1 }]) {
+    await expect(server.workers.run('echo', 1, { timeout: -1 })).rejects.toMatchObject({
+      code: 'ERR_IOCP_INVALID_OPTION'
+    })
+    for (const workers of [
+      { module: 'jobs.js' },
+      { module: new URL('http://localhost/') },
+      { module, data: () => 1 }
+    ]) {
       await expect(startServer({ workers })).rejects.toMatchObject({ code: 'ERR_IOCP_INVALID_OPTION' })
     }
     const waits = server.workers.run('echo', 1)
@@ -385,7 +395,8 @@ describe('workers', () => {
     const answers = connections.map(collect)
     let next = 0
     const timer = setInterval(() => {
-      for (const connection of connections) for (const number of upTo(5)) connection.send(numbered(type.echo, next + number))
+      for (const connection of connections)
+        for (const number of upTo(5)) connection.send(numbered(type.echo, next + number))
       next += 5
     }, 10)
     onTestFinished(() => {
@@ -438,7 +449,9 @@ describe('workers', () => {
     expect(error).toMatchObject({ code: 'ERR_IOCP_JOB_TIMEOUT' })
     await exited
     await until(() => answers.length === 1)
-    await expect(server.workers.run('loops', 0, { timeout: 50 })).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_TIMEOUT' })
+    await expect(server.workers.run('loops', 0, { timeout: 50 })).rejects.toMatchObject({
+      code: 'ERR_IOCP_JOB_TIMEOUT'
+    })
     await expect(server.workers.run('never')).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_TIMEOUT' })
     expect(await server.workers.run('echo', 1, { timeout: 10_000 })).toBe(1)
   })

@@ -1,13 +1,15 @@
 import { expect, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
 import type { Server } from '../../lib/endpoint/server.js'
+import { framing } from '../../lib/packets/framing.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
 const module = new URL('../fixtures/edge_jobs.mjs', import.meta.url)
 const typed = framing.lengthField({ bytes: 4, typeByte: true, maxPacket: '4MiB' })
 
 /** A worker that learns of everything that happens from now on at one time. */
-async function startBlocked(signal?: AbortSignal): Promise<{ server: Server; job: Promise<unknown>; teardowns: () => number }> {
+async function startBlocked(
+  signal?: AbortSignal
+): Promise<{ server: Server; job: Promise<unknown>; teardowns: () => number }> {
   const [blocked, teardowns] = [new Int32Array(new SharedArrayBuffer(4)), new Int32Array(new SharedArrayBuffer(4))]
   const { server } = await startServer({ workers: { module, count: 1, data: { blocked, teardowns } } })
   const job = server.workers.run('blocksLater', undefined, signal && { signal })

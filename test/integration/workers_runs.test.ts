@@ -1,8 +1,8 @@
 /** Several jobs that one worker could take at a time: what it has not begun is still everybody's. */
 
 import { expect, onTestFinished, test } from 'vitest'
-import { startServer, until } from '../helpers/servers.js'
 import type { Workers } from '../../lib/jobs/workers.js'
+import { startServer, until } from '../helpers/servers.js'
 
 const module = new URL('../fixtures/run_jobs.mjs', import.meta.url)
 
@@ -28,16 +28,19 @@ async function start(): Promise<Started> {
 
 const NUMBERS = [1, 2, 3, 4, 5, 6]
 
-test.each(['short', 'promises', 'turns'])("a job that takes long keeps no answer back of those before it: '%s'", async (name) => {
-  const { workers, begun, release } = await start()
-  const short = NUMBERS.map((number) => workers.run(name, number))
-  const long = workers.run('blocks', 10)
-  await workers.resize(1)
-  expect(await Promise.all(short)).toEqual(NUMBERS)
-  await until(() => begun(10) === 1)
-  release()
-  expect(await long).toBe(10)
-})
+test.each(['short', 'promises', 'turns'])(
+  "a job that takes long keeps no answer back of those before it: '%s'",
+  async (name) => {
+    const { workers, begun, release } = await start()
+    const short = NUMBERS.map((number) => workers.run(name, number))
+    const long = workers.run('blocks', 10)
+    await workers.resize(1)
+    expect(await Promise.all(short)).toEqual(NUMBERS)
+    await until(() => begun(10) === 1)
+    release()
+    expect(await long).toBe(10)
+  }
+)
 
 test('a job that takes long keeps no job back that an idle worker can run', async () => {
   const { workers, release } = await start()

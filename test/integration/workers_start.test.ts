@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
 import type { Server } from '../../lib/endpoint/server.js'
 import type { WorkersOptions } from '../../lib/jobs/options.js'
+import { framing } from '../../lib/packets/framing.js'
 import { startNode } from '../helpers/programs.js'
 import { startClient, startServer, until } from '../helpers/servers.js'
 
@@ -26,42 +26,80 @@ interface Broken {
 }
 
 const broken: readonly Broken[] = [
-  { name: 'is missing', workers: { module: new URL('../fixtures/no_such_file.mjs', import.meta.url) }, cause: { message: expect.stringContaining('no_such_file') as unknown } },
+  {
+    name: 'is missing',
+    workers: { module: new URL('../fixtures/no_such_file.mjs', import.meta.url) },
+    cause: { message: expect.stringContaining('no_such_file') as unknown }
+  },
   { name: 'has a syntax error', workers: { module: code('const = 1') }, cause: { name: 'SyntaxError' } },
   { name: 'throws', workers: { module: code('throw new Error("broken")') }, cause: { message: 'broken' } },
   { name: 'throws what is no error', workers: { module: code('throw { toString: 1 }') }, cause: {} },
   { name: 'exits', workers: { module: code('process.exit(4)') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
   { name: 'defines nothing', workers: { module: code('1') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
-  { name: 'waits for ever', workers: { module: code('await new Promise(() => 1)') }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
-  { name: 'loops', workers: { module: code('for (;;);'), setupTimeout: 300 }, cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' } },
-  { name: 'has a setup that throws', workers: { data: { how: 'throws' } }, cause: { name: 'RangeError', code: 'E_DATABASE', message: 'no database' } },
+  {
+    name: 'waits for ever',
+    workers: { module: code('await new Promise(() => 1)') },
+    cause: { code: 'ERR_IOCP_WORKER_MODULE' }
+  },
+  {
+    name: 'loops',
+    workers: { module: code('for (;;);'), setupTimeout: 300 },
+    cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' }
+  },
+  {
+    name: 'has a setup that throws',
+    workers: { data: { how: 'throws' } },
+    cause: { name: 'RangeError', code: 'E_DATABASE', message: 'no database' }
+  },
   { name: 'has a setup that throws what is no error', workers: { data: { how: 'throws oddly' } }, cause: {} },
   { name: 'has a setup that exits', workers: { data: { how: 'exits' } }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
-  { name: 'has a setup that waits for nothing', workers: { data: { how: 'waits for nothing' } }, cause: { code: 'ERR_IOCP_WORKER_MODULE' } },
-  { name: 'has a setup that hangs', workers: { data: { how: 'hangs' }, setupTimeout: 300 }, cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' } },
-  { name: 'has a setup that loops', workers: { data: { how: 'loops' }, setupTimeout: 300 }, cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' } }
+  {
+    name: 'has a setup that waits for nothing',
+    workers: { data: { how: 'waits for nothing' } },
+    cause: { code: 'ERR_IOCP_WORKER_MODULE' }
+  },
+  {
+    name: 'has a setup that hangs',
+    workers: { data: { how: 'hangs' }, setupTimeout: 300 },
+    cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' }
+  },
+  {
+    name: 'has a setup that loops',
+    workers: { data: { how: 'loops' }, setupTimeout: 300 },
+    cause: { code: 'ERR_IOCP_WORKER_TIMEOUT' }
+  }
 ]
 
 describe('a module that', () => {
-  test.each(broken)('$name: run and resize say so, packets fail, and close ends', async ({ workers, cause }) => {
-    const { server, port } = await start({ setupTimeout: 120_000, ...workers })
-    const failed = { code: 'ERR_IOCP_WORKERS_FAILED', cause: expect.objectContaining(cause) as unknown }
-    const memory = new ArrayBuffer(8)
-    const jobError = once(server, 'jobError')
-    const client = await startClient({ framing: typed }).connect({ port, host: '127.0.0.1' })
-    client.send(Buffer.of(ECHO))
-    const results = await Promise.allSettled([server.workers.run('echo', 1), server.workers.run('echo', 2), server.workers.resize(2)])
-    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: failed })
-    const [error, connection] = (await jobError) as [Error, unknown]
-    expect(error).toMatchObject(failed)
-    expect(connection).toBeDefined()
-    expect(client.state).toBe('open')
-    await until(() => server.workers.queued === 0)
-    // What is refused at once has not been taken away.
-    await expect(server.workers.run('echo', memory, { transfer: [memory] })).rejects.toMatchObject({ code: 'ERR_IOCP_WORKERS_FAILED' })
-    expect(memory.byteLength).toBe(8)
-    await server.close()
-  }, 180_000)
+  test.each(broken)(
+    '$name: run and resize say so, packets fail, and close ends',
+    async ({ workers, cause }) => {
+      const { server, port } = await start({ setupTimeout: 120_000, ...workers })
+      const failed = { code: 'ERR_IOCP_WORKERS_FAILED', cause: expect.objectContaining(cause) as unknown }
+      const memory = new ArrayBuffer(8)
+      const jobError = once(server, 'jobError')
+      const client = await startClient({ framing: typed }).connect({ port, host: '127.0.0.1' })
+      client.send(Buffer.of(ECHO))
+      const results = await Promise.allSettled([
+        server.workers.run('echo', 1),
+        server.workers.run('echo', 2),
+        server.workers.resize(2)
+      ])
+      for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: failed })
+      const [error, connection] = (await jobError) as [Error, unknown]
+      expect(error).toMatchObject(failed)
+      expect(connection).toBeDefined()
+      expect(client.state).toBe('open')
+      await until(() => server.workers.queued === 0)
+      // What is refused at once has not been taken away.
+      await expect(server.workers.run('echo', memory, { transfer: [memory] })).rejects.toMatchObject({
+        code: 'ERR_IOCP_WORKERS_FAILED'
+      })
+      expect(memory.byteLength).toBe(8)
+      await server.close()
+    },
+    180_000
+  )
 })
 
 test('that starts at last works again, and resize tries again at once', async () => {
@@ -92,14 +130,18 @@ test('that starts at last is used without being asked for', async () => {
   expect(result).toBe(2)
 }, 180_000)
 
-test.each(['throws', 'hangs', 'leaves a timer'])('a teardown that %s does not keep a worker', async (teardown) => {
-  const { server } = await start({ data: { teardown }, setupTimeout: 2000 })
-  expect(await server.workers.run('echo', 1)).toBe(1)
-  await server.workers.resize(0)
-  await server.workers.resize(1)
-  expect(await server.workers.run('echo', 2)).toBe(2)
-  await server.close({ deadline: 100 })
-}, 180_000)
+test.each(['throws', 'hangs', 'leaves a timer'])(
+  'a teardown that %s does not keep a worker',
+  async (teardown) => {
+    const { server } = await start({ data: { teardown }, setupTimeout: 2000 })
+    expect(await server.workers.run('echo', 1)).toBe(1)
+    await server.workers.resize(0)
+    await server.workers.resize(1)
+    expect(await server.workers.run('echo', 2)).toBe(2)
+    await server.close({ deadline: 100 })
+  },
+  180_000
+)
 
 describe('what a worker throws', () => {
   const odd = ['odd', 'nothing', 'symbol', 'hostile', 'proxy', 'tag', 'name']
@@ -110,15 +152,18 @@ describe('what a worker throws', () => {
     expect(await server.workers.run('echo', 1)).toBe(1)
   })
 
-  test.each(['odd', 'nothing', 'symbol', 'hostile', 'text'])('outside of a handler, %s, becomes an Error', async (what) => {
-    const { server } = await start({ data: {} })
-    const exited = once(server, 'workerExit')
-    await expect(server.workers.run('throwsLater', what)).rejects.toMatchObject({ code: 'ERR_IOCP_WORKER_EXITED' })
-    const [info] = (await exited) as [{ error: unknown }]
-    expect(info.error).toBeInstanceOf(Error)
-    expect(typeof (info.error as Error).message).toBe('string')
-    expect(await server.workers.run('echo', 1)).toBe(1)
-  })
+  test.each(['odd', 'nothing', 'symbol', 'hostile', 'text'])(
+    'outside of a handler, %s, becomes an Error',
+    async (what) => {
+      const { server } = await start({ data: {} })
+      const exited = once(server, 'workerExit')
+      await expect(server.workers.run('throwsLater', what)).rejects.toMatchObject({ code: 'ERR_IOCP_WORKER_EXITED' })
+      const [info] = (await exited) as [{ error: unknown }]
+      expect(info.error).toBeInstanceOf(Error)
+      expect(typeof (info.error as Error).message).toBe('string')
+      expect(await server.workers.run('echo', 1)).toBe(1)
+    }
+  )
 })
 
 /** A program that is given as text: no file, and flags that are not for workers. */
@@ -134,12 +179,17 @@ test.each([
   { flags: ['--input-type', 'module', '--no-warnings', '--eval'] },
   { flags: ['--expose-gc', '--input-type=commonjs', '--max-old-space-size=300', '-e'] },
   { flags: ['-p'] }
-])('a program that is given as text has workers: $flags', async ({ flags: [first = '', ...flags] }) => {
-  const child = startNode(first, [...flags, text])
-  let out = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (some: string) => (out += some))
-  const [exitCode] = (await once(child, 'close')) as [number]
-  expect(out).toContain('answered 7')
-  expect(out).not.toContain('rror')
-  expect(exitCode).toBe(0)
-}, 180_000)
+])(
+  'a program that is given as text has workers: $flags',
+  async ({ flags: [first = '', ...flags] }) => {
+    const child = startNode(first, [...flags, text])
+    let out = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (some: string) => (out += some))
+    const [exitCode] = (await once(child, 'close')) as [number]
+    expect(out).toContain('answered 7')
+    expect(out).not.toContain('rror')
+    expect(exitCode).toBe(0)
+  },
+  180_000
+)

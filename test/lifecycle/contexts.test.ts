@@ -11,10 +11,20 @@ test('nothing keeps the context of a caller, and no handler gets that of another
 })
 
 // In a process of their own: a test runner has storages too, and they would be seen first.
-test.each(['before-import', 'before-listen', 'in-listen', 'in-connect'])('the only storage, first used %s: handlers have their context', async (when) => {
-  const ended = await runProgram('context_first.mjs', when)
-  expect(ended).toMatchObject({ code: 0, error: '' })
-  const server = when === 'in-connect' ? 'none' : 'listen'
-  const wanted = ['client close: connect', 'client packet: connect', `connection: ${server}`, 'end: end', `packet: ${server}`, `sent: ${server}`]
-  expect(JSON.parse(ended.out)).toEqual(wanted)
-})
+test.each(['before-import', 'before-listen', 'in-listen', 'in-connect'])(
+  'the only storage, first used %s: handlers have their context',
+  async (when) => {
+    const ended = await runProgram('context_first.mjs', when)
+    expect(ended).toMatchObject({ code: 0, error: '' })
+    const server = when === 'in-connect' ? 'none' : 'listen'
+    const wanted = [
+      'client close: connect',
+      'client packet: connect',
+      `connection: ${server}`,
+      'end: end',
+      `packet: ${server}`,
+      `sent: ${server}`
+    ]
+    expect(JSON.parse(ended.out)).toEqual(wanted)
+  }
+)

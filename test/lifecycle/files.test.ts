@@ -31,7 +31,16 @@ test('process.exit in the middle of files', async () => {
 })
 
 // A hash of the file, or a write that is never told of, would last longer than the program may.
-const busy = [['opening', 5], ['hashing', 1], ...(faults() === undefined ? [] : [['writing', 1], ['blocked', 2]] as const)] as const
+const busy = [
+  ['opening', 5],
+  ['hashing', 1],
+  ...(faults() === undefined
+    ? []
+    : ([
+        ['writing', 1],
+        ['blocked', 2]
+      ] as const))
+] as const
 
 describe.each(busy)('while it is busy %s', (what, rounds) => {
   test('a Worker is terminated: it ends soon, and nothing stays open', async () => {
@@ -49,6 +58,13 @@ describe.each(busy)('while it is busy %s', (what, rounds) => {
   })
 })
 
-test.skipIf(process.env['IOCP_FAULT_ADDON'] === undefined)('a file that outlives its connection keeps the process until whoever waits has heard of its end', async () => {
-  expect(await runProgram('file_outlives.mjs')).toMatchObject({ code: 0, error: '', out: expect.stringContaining('ERR_IOCP_TRANSFER_CLOSED') as unknown })
-})
+test.skipIf(process.env['IOCP_FAULT_ADDON'] === undefined)(
+  'a file that outlives its connection keeps the process until whoever waits has heard of its end',
+  async () => {
+    expect(await runProgram('file_outlives.mjs')).toMatchObject({
+      code: 0,
+      error: '',
+      out: expect.stringContaining('ERR_IOCP_TRANSFER_CLOSED') as unknown
+    })
+  }
+)

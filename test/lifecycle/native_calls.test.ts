@@ -8,7 +8,17 @@ import { runProgram } from '../helpers/programs.js'
 vi.setConfig({ testTimeout: 90_000 })
 
 const ROUNDS = process.env['IOCP_LONG'] === '1' ? 100 : 10
-const calls = ['openSource', 'openTarget', 'moveFile', 'errorInfo', 'stats', 'addProfile', 'listen', 'connect', 'engine']
+const calls = [
+  'openSource',
+  'openTarget',
+  'moveFile',
+  'errorInfo',
+  'stats',
+  'addProfile',
+  'listen',
+  'connect',
+  'engine'
+]
 
 describe.skipIf(faults() === undefined)('a Worker is terminated in the middle of a native call', () => {
   test.each(calls)('%s', async (call) => {

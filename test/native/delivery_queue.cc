@@ -32,8 +32,7 @@ std::string text_of(const DeliveryChunk& chunk, const Record& record) {
   return std::string(reinterpret_cast<const char*>(chunk.payload()) + record.a, record.b);
 }
 
-void append(Queue& queue, uint32_t slot, uint32_t number, const std::string& text,
-            DeliveryCredit* credit = nullptr) {
+void append(Queue& queue, uint32_t slot, uint32_t number, const std::string& text, DeliveryCredit* credit = nullptr) {
   queue.append(packet_record(slot, number), text.data(), text.size(), credit);
 }
 
@@ -270,8 +269,10 @@ TEST_CASE("delivery_queue: whoever has parked first goes on first, whatever it h
     queue.take_resumable(256, &resumable);
     fill();
     for (const ConnectionId id : resumable) {
-      if (id.slot == 0) named = true;
-      else REQUIRE(queue.park_if_full(id, &credits[id.slot]));
+      if (id.slot == 0)
+        named = true;
+      else
+        REQUIRE(queue.park_if_full(id, &credits[id.slot]));
     }
   }
   CHECK(named);
@@ -449,8 +450,7 @@ struct Harness {
     while (received < kThreads * kPerThread * kPackets) {
       {
         std::unique_lock<std::mutex> guard(mutex);
-        const bool woken = changed.wait_for(guard, std::chrono::seconds(20),
-                                            [&] { return wakes != 0; });
+        const bool woken = changed.wait_for(guard, std::chrono::seconds(20), [&] { return wakes != 0; });
         if (!woken) return false;
         if (--wakes != 0) ++surplus_wakes;
       }
@@ -500,15 +500,12 @@ void run_harness(DeliveryLimits limits) {
   CHECK(harness.queue.depth().parked == 0);
   // Every thread may be one packet over the bound, and the last packet of a connection is not held.
   const uint64_t packet = 600 + sizeof(Record);
-  CHECK(harness.queue.depth().peak_bytes <=
-        limits.total + Harness::kThreads * Harness::kPerThread * packet);
+  CHECK(harness.queue.depth().peak_bytes <= limits.total + Harness::kThreads * Harness::kPerThread * packet);
 }
 
 }  // namespace
 
-TEST_CASE("delivery_queue stress: no record lost or out of order, no lost wake-up") {
-  run_harness(DeliveryLimits{});
-}
+TEST_CASE("delivery_queue stress: no record lost or out of order, no lost wake-up") { run_harness(DeliveryLimits{}); }
 
 TEST_CASE("delivery_queue stress: bounded while JavaScript is slow, and everybody goes on") {
   run_harness({20000, 1u << 20});

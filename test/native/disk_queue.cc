@@ -140,8 +140,14 @@ TEST_CASE("disk_queue: an end has a thread when all others wait for their disks"
   Gate gate;
   Gate ended;
   Gate both_wait[2];
-  Step first([&] { both_wait[0].open(); gate.pass(); });
-  Step second([&] { both_wait[1].open(); gate.pass(); });
+  Step first([&] {
+    both_wait[0].open();
+    gate.pass();
+  });
+  Step second([&] {
+    both_wait[1].open();
+    gate.pass();
+  });
   Step behind([] {});
   Step end([&] { ended.open(); });
   Threads ends(&queue, 1, true);

@@ -63,8 +63,8 @@ struct Parser {
       out.type = Json::Type::string;
       out.text = string();
     } else {
-      while (at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) != 0 ||
-                                  text[at] == '-' || text[at] == '+' || text[at] == '.')) {
+      while (at < text.size() && (std::isalnum(static_cast<unsigned char>(text[at])) != 0 || text[at] == '-' ||
+                                  text[at] == '+' || text[at] == '.')) {
         out.text += text[at++];
       }
       if (out.text == "true" || out.text == "false") {

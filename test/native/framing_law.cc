@@ -63,7 +63,8 @@ std::string any_stream(Dice& dice, const iocp::Framing& framing) {
     const std::string payload = dice.bytes(dice.below(12));
     std::string wire;
     if (dice.below(3) == 0 || !encode_whole(framing, payload, &wire)) wire = payload;
-    if (dice.below(6) == 0 && !wire.empty()) wire[dice.below(static_cast<uint32_t>(wire.size()))] ^= static_cast<char>(dice.byte());
+    if (dice.below(6) == 0 && !wire.empty())
+      wire[dice.below(static_cast<uint32_t>(wire.size()))] ^= static_cast<char>(dice.byte());
     stream += wire;
   }
   return stream;

@@ -14,8 +14,7 @@ using iocp::OnOversize;
 
 namespace {
 
-DecodeResult feed(const Framing& framing, FrameState& state, const std::string& bytes,
-                  Recorder& sink) {
+DecodeResult feed(const Framing& framing, FrameState& state, const std::string& bytes, Recorder& sink) {
   return framing.decode(state, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), sink);
 }
 
@@ -64,7 +63,11 @@ TEST_CASE("framing: a reader puts the rest of a big packet where it belongs") {
   FrameState state;
   Recorder sink(state);
   CHECK(state.make_room(1).data == nullptr);  // at rest
-  feed(*framing, state, std::string("\0\0\x27\x10" "abcdef", 10), sink);
+  feed(*framing, state,
+       std::string("\0\0\x27\x10"
+                   "abcdef",
+                   10),
+       sink);
   CHECK(state.make_room(11).data == nullptr);  // that would be more than has come
   std::string wanted = "abcdef";
   while (!state.whole()) {
@@ -193,9 +196,7 @@ TEST_CASE("framing: the longest delimiter, discarding byte by byte") {
   o.fail_fast = false;
   const std::string input = std::string(200, '=') + end + end + "x" + end;
   Outcome wanted;
-  wanted.events = {{Event::Kind::discarded, "=", 264},
-                   {Event::Kind::packet, ""},
-                   {Event::Kind::discarded, "x", 65}};
+  wanted.events = {{Event::Kind::discarded, "=", 264}, {Event::Kind::packet, ""}, {Event::Kind::discarded, "x", 65}};
   std::vector<size_t> cuts;
   for (size_t i = 1; i < input.size(); ++i) {
     cuts.push_back(i);

@@ -150,8 +150,7 @@ TEST_CASE("framing: nothing at the top of 64 bits wraps round") {
         if (strip < bytes) continue;
         FrameState state;
         Recorder sink(state);
-        const DecodeResult result =
-            framing->decode(state, envelope.header, envelope.header_size, sink);
+        const DecodeResult result = framing->decode(state, envelope.header, envelope.header_size, sink);
         CHECK(result.error == FrameError::none);
         REQUIRE(sink.events.size() == 1);
         CHECK(sink.events[0].kind == Event::Kind::stream_part);

@@ -123,8 +123,8 @@ void Recorder::on_discarded(uint64_t frame_size, const uint8_t* header, size_t h
   events.push_back({Event::Kind::discarded, string_of(header, header_size), frame_size});
 }
 
-Outcome decode_cut(const Framing& framing, const std::string& input,
-                   const std::vector<size_t>& cuts, uint64_t stops, bool join_packets, uint64_t filled) {
+Outcome decode_cut(const Framing& framing, const std::string& input, const std::vector<size_t>& cuts, uint64_t stops,
+                   bool join_packets, uint64_t filled) {
   FrameState state;
   Recorder sink(state);
   sink.stop_at(stops);
@@ -207,8 +207,8 @@ bool encode_whole(const Framing& framing, const std::string& payload, std::strin
   std::unique_ptr<uint8_t[]> copy(payload.empty() ? nullptr : new uint8_t[payload.size()]);
   if (!payload.empty()) std::memcpy(copy.get(), payload.data(), payload.size());
   if (!framing.wrap(copy.get(), payload.size(), &envelope)) return false;
-  *wire = string_of(envelope.header, envelope.header_size) + payload +
-          string_of(envelope.trailer, envelope.trailer_size);
+  *wire =
+      string_of(envelope.header, envelope.header_size) + payload + string_of(envelope.trailer, envelope.trailer_size);
   return true;
 }
 

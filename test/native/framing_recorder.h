@@ -43,8 +43,8 @@ class Recorder final : public iocp::FrameSink {
 
   std::vector<Event> events;
   std::string broken;
-  uint64_t said = 0;         // events, pieces counted one by one
-  bool said_stop = false;    // since whoever decodes set it to false
+  uint64_t said = 0;       // events, pieces counted one by one
+  bool said_stop = false;  // since whoever decodes set it to false
   uint64_t streamed = 0;
 
  private:
@@ -70,8 +70,8 @@ struct Outcome {
   std::string broken;
 
   bool operator==(const Outcome& other) const {
-    return events == other.events && error == other.error && header == other.header &&
-           held == other.held && at_rest == other.at_rest && broken == other.broken;
+    return events == other.events && error == other.error && header == other.header && held == other.held &&
+           at_rest == other.at_rest && broken == other.broken;
   }
 };
 
@@ -80,9 +80,8 @@ std::string describe(const Outcome& outcome);
 // Decodes `input` in slices that end at `cuts` (rising), each in memory of its own and exact size.
 // After a stop the rest of the slice is decoded again. Bit n of `filled`: what the nth slice (of 64, over and
 // over) brings for a packet that is gathered is put there without the decoder, where there is room.
-Outcome decode_cut(const iocp::Framing& framing, const std::string& input,
-                   const std::vector<size_t>& cuts, uint64_t stops = 0,
-                   bool join_packets = false, uint64_t filled = 0);
+Outcome decode_cut(const iocp::Framing& framing, const std::string& input, const std::vector<size_t>& cuts,
+                   uint64_t stops = 0, bool join_packets = false, uint64_t filled = 0);
 
 // Header, payload, trailer; false when the payload is refused.
 bool encode_whole(const iocp::Framing& framing, const std::string& payload, std::string* wire);

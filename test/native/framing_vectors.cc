@@ -122,11 +122,11 @@ Outcome wanted_of(const Json& vector) {
       const std::string bytes = bytes_of(event["stream"].text);
       out.events.push_back({Event::Kind::stream, bytes, bytes.size()});
     } else if (event.has("streamPart")) {
-      out.events.push_back({Event::Kind::stream_part, bytes_of(event["streamPart"].text),
-                            event["length"].unsigned_value()});
+      out.events.push_back(
+          {Event::Kind::stream_part, bytes_of(event["streamPart"].text), event["length"].unsigned_value()});
     } else {
-      out.events.push_back({Event::Kind::discarded, bytes_of(event["header"].text),
-                            event["discarded"].unsigned_value()});
+      out.events.push_back(
+          {Event::Kind::discarded, bytes_of(event["header"].text), event["discarded"].unsigned_value()});
     }
   }
   if (vector.has("error")) {
@@ -151,16 +151,16 @@ void for_each(const char* section, void (*run)(const Json&)) {
 // Raw has no packets of its own: each slice is one.
 bool joins(const Json& vector) { return vector["framing"]["kind"].text == "raw"; }
 
-void check(const Json& vector, const Framing& framing, const std::string& input,
-           const std::vector<size_t>& cuts, uint64_t stops, const Outcome& wanted) {
+void check(const Json& vector, const Framing& framing, const std::string& input, const std::vector<size_t>& cuts,
+           uint64_t stops, const Outcome& wanted) {
   // A reader may put the rest of a packet in its place itself.
   const Outcome filled = decode_cut(framing, input, cuts, stops, joins(vector), ~uint64_t{0});
   const Outcome got = filled == wanted ? decode_cut(framing, input, cuts, stops, joins(vector)) : filled;
   if (got == wanted) return;
   std::string where;
   for (const size_t cut : cuts) where += " " + std::to_string(cut);
-  FAIL_CHECK(vector["name"].text << ", cuts" << where << ", stops " << stops
-                                 << "\nwanted:" << describe(wanted) << "\ngot:" << describe(got));
+  FAIL_CHECK(vector["name"].text << ", cuts" << where << ", stops " << stops << "\nwanted:" << describe(wanted)
+                                 << "\ngot:" << describe(got));
 }
 
 std::vector<size_t> every_byte(const std::string& input) {

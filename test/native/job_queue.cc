@@ -33,8 +33,7 @@ JobBytes bytes_of(const std::string& text) {
   return bytes;
 }
 
-Job job_of(uint32_t connection, const std::string& text = "x",
-           JobPriority priority = JobPriority::normal) {
+Job job_of(uint32_t connection, const std::string& text = "x", JobPriority priority = JobPriority::normal) {
   Job job;
   job.priority = priority;
   job.connection = {connection, connection == 0 ? 0u : 1u};
@@ -304,7 +303,7 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
     limits.max_queued = 1 + below(30);
     limits.ordered = below(3) != 0;
     Fixture f(limits);
-    std::map<std::string, ModelJob> jobs;       // all that exist
+    std::map<std::string, ModelJob> jobs;  // all that exist
     std::map<std::string, JobId> ids;
     std::deque<std::string> ready[kJobPriorities];
     std::map<uint32_t, std::deque<std::string>> chains;
@@ -332,13 +331,15 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
     };
     for (uint32_t step = 0; step < 1500; ++step) {
       switch (below(12)) {
-        case 0: case 1: case 2: case 3: {
+        case 0:
+        case 1:
+        case 2:
+        case 3: {
           const ModelJob job{below(5), below(kJobPriorities)};
           const std::string text = std::to_string(next++);
           JobId id;
-          const auto result = f.queue.add(
-              job_of(job.connection, text, static_cast<JobPriority>(job.priority)), false, &id,
-              &f.wakes);
+          const auto result =
+              f.queue.add(job_of(job.connection, text, static_cast<JobPriority>(job.priority)), false, &id, &f.wakes);
           CHECK((result == JobQueue::AddResult::full) == (waiting >= limits.max_queued));
           if (result != JobQueue::AddResult::queued) break;
           ++waiting;
@@ -354,7 +355,9 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
           ready[job.priority].push_back(text);
           break;
         }
-        case 4: case 5: case 6: {  // a turn of a worker
+        case 4:
+        case 5:
+        case 6: {  // a turn of a worker
           JobSeat* seat = live_seat();
           if (seat == nullptr || !seat->awake) break;
           std::vector<uint32_t> aborts;
@@ -377,7 +380,8 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
           }
           break;
         }
-        case 7: case 8: {  // a job ends
+        case 7:
+        case 8: {  // a job ends
           JobSeat* seat = live_seat();
           if (seat == nullptr || running[seat].empty()) break;
           const size_t index = below(static_cast<uint32_t>(running[seat].size()));
@@ -464,8 +468,7 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
       }
       const JobQueue::Counts counts = f.queue.counts();
       REQUIRE(counts.queued == waiting);
-      const bool any_ready =
-          std::any_of(std::begin(ready), std::end(ready), [](auto& list) { return !list.empty(); });
+      const bool any_ready = std::any_of(std::begin(ready), std::end(ready), [](auto& list) { return !list.empty(); });
       if (any_ready) {
         bool awake = false;
         bool sleeper = false;

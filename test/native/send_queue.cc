@@ -19,12 +19,8 @@ namespace {
 // A payload that is not copied; tells when nobody holds it any more.
 class TestOwner final : public SendOwner {
  public:
-  TestOwner(std::string text, std::atomic<int>* alive) : text_(std::move(text)), alive_(alive) {
-    alive_->fetch_add(1);
-  }
-  ByteSpan span() const {
-    return {reinterpret_cast<const uint8_t*>(text_.data()), text_.size()};
-  }
+  TestOwner(std::string text, std::atomic<int>* alive) : text_(std::move(text)), alive_(alive) { alive_->fetch_add(1); }
+  ByteSpan span() const { return {reinterpret_cast<const uint8_t*>(text_.data()), text_.size()}; }
 
  private:
   void destroy() override {
@@ -35,9 +31,7 @@ class TestOwner final : public SendOwner {
   std::atomic<int>* alive_;
 };
 
-ByteSpan span_of(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
+ByteSpan span_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
 
 void push(SendQueue& queue, const std::string& text, uint32_t token = 0) {
   queue.push_copy({nullptr, 0}, span_of(text), {nullptr, 0}, token);

@@ -20,9 +20,7 @@ size_t fire(TimerWheel& wheel, uint64_t now) {
 
 }  // namespace
 
-TEST_CASE("timer_wheel: a timer fits into 32 bytes") {
-  CHECK(sizeof(Timer) <= 4 * sizeof(uint64_t));
-}
+TEST_CASE("timer_wheel: a timer fits into 32 bytes") { CHECK(sizeof(Timer) <= 4 * sizeof(uint64_t)); }
 
 TEST_CASE("timer_wheel: never early, at most a granule late") {
   for (uint64_t start : {0ull, 5ull, 31ull, 32ull, 1000000007ull}) {

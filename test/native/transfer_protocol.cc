@@ -10,9 +10,7 @@ using namespace iocp;
 
 namespace {
 
-const uint8_t* bytes_of(const std::string& text) {
-  return reinterpret_cast<const uint8_t*>(text.data());
-}
+const uint8_t* bytes_of(const std::string& text) { return reinterpret_cast<const uint8_t*>(text.data()); }
 
 std::vector<uint8_t> encode(const TransferFrame& frame, size_t capacity = kTransferMaxControl) {
   std::vector<uint8_t> out(capacity);
@@ -29,9 +27,7 @@ std::vector<TransferFrame> examples() {
     all[i].kind = static_cast<TransferKind>(kTransferTypes + i);
     all[i].id = 0x01020304u + static_cast<uint32_t>(i);
   }
-  const auto at = [&](TransferKind kind) -> TransferFrame& {
-    return all[static_cast<size_t>(kind) - kTransferTypes];
-  };
+  const auto at = [&](TransferKind kind) -> TransferFrame& { return all[static_cast<size_t>(kind) - kTransferTypes]; };
   for (TransferKind kind : {TransferKind::offer, TransferKind::accept, TransferKind::start, TransferKind::done}) {
     at(kind).number = 0x0012345678abcdefull;
   }
@@ -146,7 +142,7 @@ TEST_CASE("what IOCPS says about files is told from other packets by its form") 
   CHECK_FALSE(is({1}));
   CHECK_FALSE(is({4}));
   CHECK_FALSE(is({2, 0}));
-  CHECK_FALSE(is({1, 0, 0, 0, 0, 0}));            // no name
-  CHECK_FALSE(is({1, 0, 0, 0, 0, 'a', 'b'}));     // no NUL
+  CHECK_FALSE(is({1, 0, 0, 0, 0, 0}));         // no name
+  CHECK_FALSE(is({1, 0, 0, 0, 0, 'a', 'b'}));  // no NUL
   CHECK_FALSE(is({0, 0, 0, 0, 0, 'a', 0}));
 }

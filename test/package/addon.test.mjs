@@ -17,7 +17,10 @@ before(async () => {
   app = path.join(folder, 'app')
   installed = await unpack((await pack(folder)).tarball, app)
   fs.writeFileSync(path.join(app, 'echo.mjs'), echoProgram)
-  fs.writeFileSync(path.join(app, 'moved.mjs'), `import { setAddonPath } from 'iocp'\nsetAddonPath(new URL('moved.bin', import.meta.url))\n${echoProgram}`)
+  fs.writeFileSync(
+    path.join(app, 'moved.mjs'),
+    `import { setAddonPath } from 'iocp'\nsetAddonPath(new URL('moved.bin', import.meta.url))\n${echoProgram}`
+  )
 })
 after(() => fs.rmSync(folder, { recursive: true, force: true }))
 
@@ -26,7 +29,11 @@ const echo = (words = [], program = 'echo.mjs') => runInWindows([...words, progr
 describe('the error says why there is no addon:', () => {
   const cases = {
     '--no-addons': [['--no-addons'], 'ERR_IOCP_ADDON_BLOCKED', /Node\.js runs with --no-addons/],
-    '--permission': [['--permission', '--allow-fs-read=*'], 'ERR_IOCP_ADDON_BLOCKED', /--permission\).*add --allow-addons/]
+    '--permission': [
+      ['--permission', '--allow-fs-read=*'],
+      'ERR_IOCP_ADDON_BLOCKED',
+      /--permission\).*add --allow-addons/
+    ]
   }
   for (const [name, [words, code, message]] of Object.entries(cases)) {
     test(name, async () => {
@@ -51,7 +58,10 @@ describe('the error says why there is no addon:', () => {
 
   test('none for this processor', async () => {
     const { output } = await withAddon((file) => fs.rmSync(path.dirname(file), { recursive: true }))
-    assert.match(output, new RegExp(`There is no native addon for Windows ${targetArch} in .*'npx iocp build' compiles it`))
+    assert.match(
+      output,
+      new RegExp(`There is no native addon for Windows ${targetArch} in .*'npx iocp build' compiles it`)
+    )
     assert.match(output, /ERR_IOCP_ADDON_NOT_FOUND/)
   })
 
@@ -91,7 +101,10 @@ describe('setAddonPath()', () => {
     fs.mkdirSync(path.dirname(file), { recursive: true })
     fs.copyFileSync(prebuiltAddon, file)
     const name = JSON.stringify(path.relative(app, file))
-    fs.writeFileSync(path.join(app, 'long.mjs'), `import { setAddonPath } from 'iocp'\nsetAddonPath(${name})\n${echoProgram}`)
+    fs.writeFileSync(
+      path.join(app, 'long.mjs'),
+      `import { setAddonPath } from 'iocp'\nsetAddonPath(${name})\n${echoProgram}`
+    )
     const { status, output } = await echo([], 'long.mjs')
     assert.match(output, /^node\.exe 000000020709\s*$/)
     assert.equal(status, 0)
@@ -122,12 +135,17 @@ describe('setAddonPath()', () => {
 })
 
 describe('`iocp build` before it compiles', () => {
-  const cli = (...words) => start(process.execPath, [path.join(installed, 'dist', 'cjs', 'cli', 'main.js'), ...words], { cwd: app })
+  const cli = (...words) =>
+    start(process.execPath, [path.join(installed, 'dist', 'cjs', 'cli', 'main.js'), ...words], { cwd: app })
   let gyp
 
   before(() => {
     gyp = path.join(app, 'no-gyp.cjs')
-    const lines = ["const fs = require('node:fs')", "fs.mkdirSync('build/Release', { recursive: true })", "fs.writeFileSync('build/Release/iocp.node', 'made')"]
+    const lines = [
+      "const fs = require('node:fs')",
+      "fs.mkdirSync('build/Release', { recursive: true })",
+      "fs.writeFileSync('build/Release/iocp.node', 'made')"
+    ]
     fs.writeFileSync(gyp, lines.join('\n'))
   })
 

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { after, before, describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { prebuiltAddon } from '../../tools/lib/paths.mjs'
 import { start } from '../../tools/lib/run.mjs'
 import { echoProgram, pack, packageTools, runInWindows, temporaryFolder, unpack } from './helpers.mjs'
@@ -25,10 +25,20 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 const bundlers = {
   esbuild: (entry, format, out) => {
-    const words = [entry, '--bundle', '--platform=node', `--format=${format}`, `--outfile=${out}`, '--log-level=warning']
+    const words = [
+      entry,
+      '--bundle',
+      '--platform=node',
+      `--format=${format}`,
+      `--outfile=${out}`,
+      '--log-level=warning'
+    ]
     return [tools('esbuild', 'bin', 'esbuild'), ...words]
   },
-  rollup: (entry, format, out) => script('rollup.mjs', `
+  rollup: (entry, format, out) =>
+    script(
+      'rollup.mjs',
+      `
     import { rollup } from ${module('rollup', 'dist', 'es', 'rollup.js')}
     import commonjs from ${module('@rollup', 'plugin-commonjs', 'dist', 'es', 'index.js')}
     import { nodeResolve } from ${module('@rollup', 'plugin-node-resolve', 'dist', 'es', 'index.js')}
@@ -39,8 +49,12 @@ const bundlers = {
       // That modules import each other is no fault of the bundle.
       onwarn: (warning) => warning.code === 'CIRCULAR_DEPENDENCY' || console.error(warning.message)
     })
-    await bundle.write({ file: ${JSON.stringify(out)}, format: '${format}' })`),
-  webpack: (entry, format, out) => script('webpack.mjs', `
+    await bundle.write({ file: ${JSON.stringify(out)}, format: '${format}' })`
+    ),
+  webpack: (entry, format, out) =>
+    script(
+      'webpack.mjs',
+      `
     import webpack from ${module('webpack', 'lib', 'index.js')}
     const isModule = ${format === 'esm'}
     webpack({
@@ -57,7 +71,8 @@ const bundlers = {
     }, (error, stats) => {
       const text = error ?? stats.toString({ all: false, errors: true, warnings: true })
       if (text) console.error(text)
-    })`)
+    })`
+    )
 }
 
 const module = (...parts) => JSON.stringify(pathToFileURL(tools(...parts)).href)
@@ -86,7 +101,10 @@ for (const bundler of Object.keys(bundlers)) {
 }
 
 test('a bundle that requires the package has the same modules as one that imports it', async () => {
-  for (const [entry, out] of [['echo.mjs', 'import.cjs'], ['required.cjs', 'require.cjs']]) {
+  for (const [entry, out] of [
+    ['echo.mjs', 'import.cjs'],
+    ['required.cjs', 'require.cjs']
+  ]) {
     await bundle('esbuild', entry, 'cjs', path.join('out', out))
     const text = fs.readFileSync(path.join(app, 'out', out), 'utf8')
     assert.match(text, /iocp\/dist\/module\/endpoint\/server\.js/)
@@ -100,7 +118,10 @@ test('a bundle without its addon says where it looks for it', async () => {
   fs.mkdirSync(target)
   fs.copyFileSync(path.join(app, 'out', 'alone.cjs'), path.join(target, 'alone.cjs'))
   const { status, output } = await runInWindows(['alone.cjs'], { cwd: target })
-  assert.match(output, /IocpError: This code is in a bundle, .*alone\.cjs, and the native addon is not beside it: copy /)
+  assert.match(
+    output,
+    /IocpError: This code is in a bundle, .*alone\.cjs, and the native addon is not beside it: copy /
+  )
   assert.match(output, /ERR_IOCP_ADDON_NOT_FOUND/)
   assert.equal(status, 1)
 })

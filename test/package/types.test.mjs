@@ -67,7 +67,10 @@ for (const [which, compiler] of [
 
 test('publint has no complaint', async () => {
   const words = [tools('publint', 'src', 'cli.js'), 'run', tarball, '--strict']
-  const { status, stdout, stderr } = await start(process.execPath, words, { cwd: folder, env: { ...process.env, NO_COLOR: '1' } })
+  const { status, stdout, stderr } = await start(process.execPath, words, {
+    cwd: folder,
+    env: { ...process.env, NO_COLOR: '1' }
+  })
   assert.equal(status, 0, stdout + stderr)
   assert.doesNotMatch(stdout, /Suggestions|Warnings|Errors/)
 })

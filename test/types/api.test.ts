@@ -1,22 +1,22 @@
 // Compiled, not run: what the public types allow and what they do not.
 import { once } from 'node:events'
 import {
-  connect,
-  createClient,
-  createServer,
-  framing,
-  hostAddresses,
-  IocpError,
-  PacketReader,
-  PacketWriter,
   type BroadcastResult,
   type CloseCause,
   type CloseInfo,
+  connect,
   type Connection,
+  createClient,
+  createServer,
   type DropInfo,
   type FileOffer,
   type Framing,
+  framing,
+  hostAddresses,
+  IocpError,
   type IocpErrorCode,
+  PacketReader,
+  PacketWriter,
   type ReceivedFile,
   type ReconnectingConnection,
   type RetryInfo,
@@ -151,7 +151,10 @@ test('a connection', async () => {
   connection.data = { anything: 1 }
   exact<unknown>()(connection.data)
   connection.setFraming(framing.raw()).pause().resume().demand(2).join('room').end({ deadline: 5 })
-  connection.end('x').end('x', { deadline: '1s' }, ({ cause }) => cause).end(new Uint8Array(1), () => undefined)
+  connection
+    .end('x')
+    .end('x', { deadline: '1s' }, ({ cause }) => cause)
+    .end(new Uint8Array(1), () => undefined)
   connection.end(({ cause }) => cause)
   // @ts-expect-error there is no such option
   connection.end({ dedline: 5 })

@@ -1,5 +1,5 @@
 // Compiled, not run: the side of the workers, and what comes back from them.
-import { connect, createServer, type Connection, type JobStats, type Server, type WorkerExitInfo } from 'iocp'
+import { connect, type Connection, createServer, type JobStats, type Server, type WorkerExitInfo } from 'iocp'
 import { defineJobs, type Job, type JobResult, type PacketJob, type WorkerContext } from 'iocp/worker'
 
 declare function test(name: string, body: () => unknown): void
@@ -80,7 +80,9 @@ test('options', () => {
   const module = new URL('./jobs.js', import.meta.url)
   createServer({ workers: { module, count: 4, route: [0x10], order: 'none', onFull: 'reject', priority: 'high' } })
   createServer({ workers: { module: '/jobs.js', route: 'all', timeout: '5s', maxQueuedBytes: '1MiB' } })
-  createServer({ workers: { module, resourceLimits: { maxOldGenerationSizeMb: 64 }, data: { name: 'x' }, onClosed: 'run' } })
+  createServer({
+    workers: { module, resourceLimits: { maxOldGenerationSizeMb: 64 }, data: { name: 'x' }, onClosed: 'run' }
+  })
   // @ts-expect-error a module is needed
   createServer({ workers: { count: 4 } })
   // @ts-expect-error not an order

@@ -1,5 +1,5 @@
-import * as fc from 'fast-check'
 import { isIP } from 'node:net'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ADDRESSES_BYTES, AddressTable, hostAddresses, localOf, remoteOf } from '../../lib/native/addresses.js'
 

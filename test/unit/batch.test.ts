@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { BatchReader, type BatchSink } from '../../lib/engine/batch_reader.js'
 import type { Connection } from '../../lib/connection/connection.js'
+import { BatchReader, type BatchSink } from '../../lib/engine/batch_reader.js'
 import { RECORD_WORDS } from '../../lib/native/protocol.js'
-import { makeBatch, type HandMade } from '../helpers/batches.js'
+import { type HandMade, makeBatch } from '../helpers/batches.js'
 import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 import { refusesTransfer } from '../helpers/transferring.js'
 import { catchUncaught } from '../helpers/uncaught.js'
@@ -162,7 +162,7 @@ describe.skipIf(refusesTransfer)('when a handler transfers the memory of the bat
   function taken(): ReturnType<typeof setUp> {
     const all = setUp()
     all.connections[0]?.once('packet', (one) => {
-      (one.buffer as ArrayBuffer).transfer()
+      ;(one.buffer as ArrayBuffer).transfer()
     })
     return all
   }

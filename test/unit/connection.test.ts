@@ -1,11 +1,11 @@
 import { describe, expect, test, vi } from 'vitest'
-import { closed, abandonPendingData } from '../../lib/connection/close.js'
+import { abandonPendingData, closed } from '../../lib/connection/close.js'
 import type { Connection } from '../../lib/connection/connection.js'
-import { framing } from '../../lib/packets/framing.js'
+import { deliver, frameProblem, peerEnded, receiveQueueOf } from '../../lib/connection/receive.js'
 import { holdReason } from '../../lib/connection/receive_queue.js'
-import { deliver, frameProblem, receiveQueueOf, peerEnded } from '../../lib/connection/receive.js'
 import { drained } from '../../lib/connection/send.js'
 import { cause, frameError, outcome } from '../../lib/native/protocol.js'
+import { framing } from '../../lib/packets/framing.js'
 import { FakeEngine, FakeNativeEngine, nextTick } from '../helpers/fake_engine.js'
 
 const packet = (text: string): Buffer => Buffer.from(text)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import * as library from '../../lib/index.js'
 import { readServerOptions, readTarget } from '../../lib/endpoint/read_options.js'
+import * as library from '../../lib/index.js'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const api = read('docs/api.md')
@@ -39,7 +39,7 @@ describe('docs/api.md has the option', () => {
 /** The package's page does not know the folders of the repository, so the links of the README have its address. */
 const homepage = (JSON.parse(read('package.json')) as { homepage: string }).homepage.replace('#readme', '/blob/main/')
 
-test('the links of README.md work on the package\'s page too', () => {
+test("the links of README.md work on the package's page too", () => {
   const targets = [...read('README.md').matchAll(/\]\(([^)]+)\)/g)].map(([, target = '']) => target)
   expect(targets.filter((target) => !/^(https:|#)/.test(target))).toEqual([])
   expect(targets.filter((target) => target.startsWith(homepage)).length).toBeGreaterThan(5)

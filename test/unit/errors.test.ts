@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { CloseInfo, frameErrorCode } from '../../lib/connection/close_info.js'
 import {
-  IocpAttemptsError,
-  IocpError,
-  IocpFrameError,
   errorCodes,
   invalidArgument,
   invalidOption,
+  IocpAttemptsError,
+  IocpError,
+  IocpFrameError,
   show
 } from '../../lib/common/errors.js'
-import { fromNative, systemError } from '../../lib/native/system_error.js'
+import { CloseInfo, frameErrorCode } from '../../lib/connection/close_info.js'
 import { cause, frameError } from '../../lib/native/protocol.js'
+import { fromNative, systemError } from '../../lib/native/system_error.js'
 
 const docs = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
 

@@ -1,15 +1,23 @@
 import { errorMonitor, type EventEmitter } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { CloseInfo } from '../../lib/connection/close_info.js'
-import { closed } from '../../lib/connection/close.js'
-import type { Connection } from '../../lib/connection/connection.js'
 import type { IocpError } from '../../lib/common/errors.js'
-import { framing } from '../../lib/packets/framing.js'
-import { holdReason } from '../../lib/connection/receive_queue.js'
-import { deliver, frameProblem, receiveQueueOf, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
-import { drained, dropped } from '../../lib/connection/send.js'
+import { closed } from '../../lib/connection/close.js'
+import type { CloseInfo } from '../../lib/connection/close_info.js'
+import type { Connection } from '../../lib/connection/connection.js'
 import { tell, tellOwner } from '../../lib/connection/notify.js'
+import {
+  deliver,
+  frameProblem,
+  peerEnded,
+  receiveQueueOf,
+  streamBegins,
+  streamEnds,
+  streamGoesOn
+} from '../../lib/connection/receive.js'
+import { holdReason } from '../../lib/connection/receive_queue.js'
+import { drained, dropped } from '../../lib/connection/send.js'
 import { cause, frameError, outcome } from '../../lib/native/protocol.js'
+import { framing } from '../../lib/packets/framing.js'
 import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 
 /** What became an uncaught exception while a test ran, by throwing in a tick of its own. */
@@ -60,14 +68,53 @@ async function thrownBy(body: () => void): Promise<string[]> {
 }
 
 /** Each event of a connection that is not its end, and what makes it come. */
-const live: [event: 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'file', come: (one: Connection) => void][] = [
-  ['packet', (one) => { deliver(one, packet('x')) }],
-  ['stream', (one) => { streamBegins(one, 10) }],
-  ['end', (one) => { peerEnded(one) }],
-  ['drain', (one) => { one._flags |= 8; drained(one) }],
-  ['drop', (one) => { dropped(one, 1, 2, 1) }],
-  ['frameError', (one) => { frameProblem(one, frameError.none, packet('h'), 5) }],
-  ['file', (one) => { tell(one, 'file', {} as never) }]
+const live: [
+  event: 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'file',
+  come: (one: Connection) => void
+][] = [
+  [
+    'packet',
+    (one) => {
+      deliver(one, packet('x'))
+    }
+  ],
+  [
+    'stream',
+    (one) => {
+      streamBegins(one, 10)
+    }
+  ],
+  [
+    'end',
+    (one) => {
+      peerEnded(one)
+    }
+  ],
+  [
+    'drain',
+    (one) => {
+      one._flags |= 8
+      drained(one)
+    }
+  ],
+  [
+    'drop',
+    (one) => {
+      dropped(one, 1, 2, 1)
+    }
+  ],
+  [
+    'frameError',
+    (one) => {
+      frameProblem(one, frameError.none, packet('h'), 5)
+    }
+  ],
+  [
+    'file',
+    (one) => {
+      tell(one, 'file', {} as never)
+    }
+  ]
 ]
 
 describe("onHandlerError 'throw', the default", () => {
@@ -84,7 +131,11 @@ describe("onHandlerError 'throw', the default", () => {
     for (const name of ['own 1', 'own 2']) on(connection, name)
     for (const name of ['server 1', 'server 2']) on(engine.owner, name)
     const names = ['own 1', 'own 2', 'server 1', 'server 2']
-    expect(await thrownBy(() => { come(connection) })).toEqual(names)
+    expect(
+      await thrownBy(() => {
+        come(connection)
+      })
+    ).toEqual(names)
     expect(seen).toEqual(names)
     expect(connection.state).toBe(event === 'end' ? 'ending' : 'open')
   })
@@ -96,15 +147,19 @@ describe("onHandlerError 'throw', the default", () => {
     connection.on('close', fail('close 1'))
     connection.on('close', fail('close 2'))
     engine.owner.on('disconnect', fail('disconnect'))
-    expect(await thrownBy(() => { closed(connection, cause.peerReset, 0, 0) })).toEqual([
-      'error', 'close 1', 'close 2', 'disconnect'
-    ])
+    expect(
+      await thrownBy(() => {
+        closed(connection, cause.peerReset, 0, 0)
+      })
+    ).toEqual(['error', 'close 1', 'close 2', 'disconnect'])
   })
 
   test('one listener throws where it is called, as with any emitter', () => {
     const connection = new FakeEngine().connection()
     connection.on('packet', fail('here'))
-    expect(() => { deliver(connection, packet('x')) }).toThrow('here')
+    expect(() => {
+      deliver(connection, packet('x'))
+    }).toThrow('here')
   })
 
   test('once listeners are called once, also among others', () => {
@@ -127,7 +182,9 @@ describe("onHandlerError 'close'", () => {
     const seen: string[] = []
     const infos: CloseInfo[] = []
     connection.on('handlerError', (error) => seen.push(`own ${(error as Error).message} ${connection.state}`))
-    engine.owner.on('handlerError', (error, one) => seen.push(`server ${(error as Error).message} ${String(one === connection)}`))
+    engine.owner.on('handlerError', (error, one) =>
+      seen.push(`server ${(error as Error).message} ${String(one === connection)}`)
+    )
     connection.on('close', (info) => {
       seen.push(`close ${info.cause}`)
       infos.push(info)
@@ -142,7 +199,11 @@ describe("onHandlerError 'close'", () => {
   test.each(live)('%s: ends the connection with the cause, and tells', async (event, come) => {
     const { host: engine, connection, seen, infos, operations } = start()
     ;(connection as unknown as EventEmitter).on(event, fail('bad'))
-    expect(await thrownBy(() => { come(connection) })).toEqual([])
+    expect(
+      await thrownBy(() => {
+        come(connection)
+      })
+    ).toEqual([])
     expect(seen).toEqual(['own bad closing', 'server bad true'])
     expect(operations()).toContain('destroy')
     // Whatever native code says, which may have seen the peer's end first.
@@ -190,7 +251,11 @@ describe("onHandlerError 'close'", () => {
     connection.on('close', fail('close'))
     connection.on('error', fail('error'))
     engine.owner.on('disconnect', failLater('disconnect'))
-    expect(await thrownBy(() => { closed(connection, cause.peerReset, 0, 0) })).toEqual([])
+    expect(
+      await thrownBy(() => {
+        closed(connection, cause.peerReset, 0, 0)
+      })
+    ).toEqual([])
     await nextTick()
     expect(seen).toEqual(['close peer-reset', 'server error true', 'server close true', 'server disconnect true'])
   })
@@ -199,7 +264,11 @@ describe("onHandlerError 'close'", () => {
     const { connection } = start()
     connection.on('handlerError', fail('again'))
     connection.on('packet', fail('bad'))
-    expect(await thrownBy(() => { deliver(connection, packet('x')) })).toEqual(['again'])
+    expect(
+      await thrownBy(() => {
+        deliver(connection, packet('x'))
+      })
+    ).toEqual(['again'])
   })
 
   test('a handler that has destroyed the connection before it throws: local, and told', () => {
@@ -312,7 +381,9 @@ describe('errorMonitor', () => {
     const seen: string[] = []
     for (const isHeard of [false, true]) {
       const connection = engine.connection()
-      connection.on(errorMonitor, (error: Error) => seen.push(`monitor ${String((error as NodeJS.ErrnoException).code)}`))
+      connection.on(errorMonitor, (error: Error) =>
+        seen.push(`monitor ${String((error as NodeJS.ErrnoException).code)}`)
+      )
       if (isHeard) connection.on('error', () => seen.push('error'))
       connection.on('close', () => seen.push('close'))
       closed(connection, cause.peerReset, 0, 0)
@@ -323,7 +394,9 @@ describe('errorMonitor', () => {
   test('hears the error of a stream that breaks off', async () => {
     const connection = new FakeEngine().connection({ framing: framing.lengthField({ streamAbove: 5 }) })
     const seen: string[] = []
-    connection.on('stream', (stream) => stream.on(errorMonitor, (error: Error) => seen.push(String((error as NodeJS.ErrnoException).code))))
+    connection.on('stream', (stream) =>
+      stream.on(errorMonitor, (error: Error) => seen.push(String((error as NodeJS.ErrnoException).code)))
+    )
     streamBegins(connection, 10)
     closed(connection, cause.peerReset, 0, 0)
     await new Promise(setImmediate)

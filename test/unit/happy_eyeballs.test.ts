@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
 import { IocpError } from '../../lib/common/errors.js'
-import type { Attempt } from '../../lib/engine/engine.js'
+import type { Connection } from '../../lib/connection/connection.js'
 import { readProfile, readTarget } from '../../lib/endpoint/read_options.js'
-import { race, type Connector } from '../../lib/engine/happy_eyeballs.js'
+import type { Attempt } from '../../lib/engine/engine.js'
+import { type Connector, race } from '../../lib/engine/happy_eyeballs.js'
+import { type HostTarget, interleave, resolveHost } from '../../lib/engine/resolve.js'
 import { FakeEngine } from '../helpers/fake_engine.js'
 import { never } from '../helpers/servers.js'
-import { interleave, resolveHost, type HostTarget } from '../../lib/engine/resolve.js'
 
 class FakeConnector implements Connector {
   isStopping = false

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
+import { IocpsTurn } from '../../lib/transfer/iocps.js'
+
 // First, as in a program: the parts of a connection know each other.
 import '../../lib/index.js'
-import { IocpsTurn } from '../../lib/transfer/iocps.js'
 
 type Mine = NonNullable<IocpsTurn['mine']>
 type Theirs = NonNullable<IocpsTurn['theirs']>

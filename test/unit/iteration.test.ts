@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { closed, abandonPendingData } from '../../lib/connection/close.js'
+import { abandonPendingData, closed } from '../../lib/connection/close.js'
 import type { Connection } from '../../lib/connection/connection.js'
 import { deliver, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
 import { cause } from '../../lib/native/protocol.js'

@@ -51,7 +51,9 @@ describe('bytes of a value', () => {
 test('what is too large is refused before it is copied', () => {
   const large = Buffer.from(new ArrayBuffer(2 ** 32))
   expect(() => encodeResult(large)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_JOB_SIZE' }))
-  expect(() => encodeResult(large.subarray(0, 2 ** 31 - 1))).toThrow(expect.objectContaining({ code: 'ERR_IOCP_JOB_SIZE' }))
+  expect(() => encodeResult(large.subarray(0, 2 ** 31 - 1))).toThrow(
+    expect.objectContaining({ code: 'ERR_IOCP_JOB_SIZE' })
+  )
 })
 
 test.each([

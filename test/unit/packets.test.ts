@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { PacketReader, type Endian, type StringEnd } from '../../lib/packets/reader.js'
-import { PacketWriter, iocpsPackage } from '../../lib/packets/writer.js'
+import { type Endian, PacketReader, type StringEnd } from '../../lib/packets/reader.js'
+import { iocpsPackage, PacketWriter } from '../../lib/packets/writer.js'
 
 const endian = fc.constantFrom<Endian>('big', 'little')
 

@@ -12,7 +12,18 @@ test('text is a path as it is', () => {
   expect(toOptionalPath(undefined, 'path')).toBeUndefined()
 })
 
-const wrong = [undefined, null, '', 5, true, {}, [], Buffer.from('a'), new URL('http://a/b'), new URL('file:///C:/a%2Fb')]
+const wrong = [
+  undefined,
+  null,
+  '',
+  5,
+  true,
+  {},
+  [],
+  Buffer.from('a'),
+  new URL('http://a/b'),
+  new URL('file:///C:/a%2Fb')
+]
 
 test.each(wrong.map((value) => [value]))('%s is none', (value) => {
   expect(() => toPath(value, 'transfer.directory')).toThrow(
@@ -20,6 +31,11 @@ test.each(wrong.map((value) => [value]))('%s is none', (value) => {
   )
 })
 
-test.each(['a\0', '\0', 'secret.txt\0.png', new URL('file:///C:/secret.txt%00.png')])('%j has a NUL, and is refused as fs refuses it', (value) => {
-  expect(() => toPath(value, 'path')).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', option: 'path', value }))
-})
+test.each(['a\0', '\0', 'secret.txt\0.png', new URL('file:///C:/secret.txt%00.png')])(
+  '%j has a NUL, and is refused as fs refuses it',
+  (value) => {
+    expect(() => toPath(value, 'path')).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE', option: 'path', value })
+    )
+  }
+)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { counterNames } from '../../lib/native/stats.js'
 import * as vocabulary from '../../lib/native/protocol.js'
+import { counterNames } from '../../lib/native/stats.js'
 
 const native = (path: string): string => readFileSync(new URL(`../../native/${path}`, import.meta.url), 'utf8')
 const camel = (name: string): string => name.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase())

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { IocpError } from '../../lib/common/errors.js'
-import { framing } from '../../lib/packets/framing.js'
+import { withFraming } from '../../lib/connection/profile.js'
 import {
   readEngine,
   readListen,
@@ -9,7 +9,7 @@ import {
   readServerOptions,
   readTarget
 } from '../../lib/endpoint/read_options.js'
-import { withFraming } from '../../lib/connection/profile.js'
+import { framing } from '../../lib/packets/framing.js'
 
 const server = (name: string, value: unknown): unknown => readServerOptions({ [name]: value })
 const target = (name: string, value: unknown): unknown => readTarget({ port: 1, [name]: value })
@@ -133,7 +133,9 @@ test('what the framing delivers fits into the queue, unless the program has mark
   expect(cap({ framing: framing.varint({ maxPacket: '64MiB' }) })).toBe(64 * MIB + 10)
   expect(cap({ framing: framing.fixed({ bytes: '20MiB' }) })).toBe(20 * MIB)
   expect(cap({ framing: framing.line({ maxPacket: '32MiB' }) })).toBe(32 * MIB + 2)
-  expect(cap({ framing: framing.lengthField({ bytes: 8, maxPacket: '100GiB', streamAbove: '20MiB' }) })).toBe(20 * MIB + 8)
+  expect(cap({ framing: framing.lengthField({ bytes: 8, maxPacket: '100GiB', streamAbove: '20MiB' }) })).toBe(
+    20 * MIB + 8
+  )
   expect(cap({ framing: framing.raw() })).toBe(16 * MIB)
   expect(cap({ framing: framing.varint({ maxPacket: '64MiB' }), backpressure: { highWater: '1MiB' } })).toBe(16 * MIB)
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { Submission } from '../../lib/native/submission.js'
 import { op, outcome } from '../../lib/native/protocol.js'
+import { Submission } from '../../lib/native/submission.js'
 import { FakeNativeEngine, nextTick } from '../helpers/fake_engine.js'
 
 const THRESHOLD = 1024

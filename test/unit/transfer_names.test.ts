@@ -1,7 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import { nameProblem, normalName, otherName } from '../../lib/transfer/file_names.js'
 
-const devices = ['CON', 'PRN', 'AUX', 'NUL', 'CLOCK$', 'CONIN$', 'CONOUT$', 'COM0', 'COM1', 'COM9', 'LPT1', 'COM\u00b9', 'LPT\u00b3']
+const devices = [
+  'CON',
+  'PRN',
+  'AUX',
+  'NUL',
+  'CLOCK$',
+  'CONIN$',
+  'CONOUT$',
+  'COM0',
+  'COM1',
+  'COM9',
+  'LPT1',
+  'COM\u00b9',
+  'LPT\u00b3'
+]
 
 describe('refused', () => {
   test.each([
@@ -62,7 +76,32 @@ describe('refused', () => {
 })
 
 describe('allowed', () => {
-  test.each(['a', 'a.txt', '.profile', 'a b', 'a..b', 'CONSOLE', 'com10', 'nulls.txt', 'COM', 'b\u00e4r', '\u65e5\u672c.txt', '\u{1f600}', '~', 'a'.repeat(255), '%USERPROFILE%', '$MFT', '-rf', 'report.txt~', 'a~b', '~', 'a~1.html', 'longname~1.txt', 'a~1.tar.gz', 'a~1b'])('%s', (name) => {
+  test.each([
+    'a',
+    'a.txt',
+    '.profile',
+    'a b',
+    'a..b',
+    'CONSOLE',
+    'com10',
+    'nulls.txt',
+    'COM',
+    'b\u00e4r',
+    '\u65e5\u672c.txt',
+    '\u{1f600}',
+    '~',
+    'a'.repeat(255),
+    '%USERPROFILE%',
+    '$MFT',
+    '-rf',
+    'report.txt~',
+    'a~b',
+    '~',
+    'a~1.html',
+    'longname~1.txt',
+    'a~1.tar.gz',
+    'a~1b'
+  ])('%s', (name) => {
     expect(nameProblem(normalName(name))).toBeUndefined()
   })
 })

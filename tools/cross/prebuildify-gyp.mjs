@@ -3,5 +3,5 @@
 import { main } from '../lib/run.mjs'
 import { buildAddon } from './node-gyp.mjs'
 
-const arch = process.argv.find((word) => word.startsWith('--arch='))?.slice('--arch='.length) 
+const arch = process.argv.find((word) => word.startsWith('--arch='))?.slice('--arch='.length)
 await main(() => buildAddon({ folder: process.cwd(), arch }))

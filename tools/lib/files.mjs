@@ -21,7 +21,11 @@ export const slashes = (name) => name.split(path.sep).join('/')
 export function digest(files, ...extra) {
   const hash = createHash('sha256')
   for (const file of files) {
-    hash.update(`${file}\0`).update(createHash('sha256').update(fs.readFileSync(path.join(root, file))).digest())
+    hash.update(`${file}\0`).update(
+      createHash('sha256')
+        .update(fs.readFileSync(path.join(root, file)))
+        .digest()
+    )
   }
   for (const text of extra) hash.update(`\0${text}`)
   return hash.digest('hex')

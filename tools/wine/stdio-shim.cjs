@@ -8,7 +8,7 @@ const readline = require('node:readline')
 const { Writable } = require('node:stream')
 
 function writeAll(fd, chunk) {
-  for (let offset = 0; offset < chunk.length; ) {
+  for (let offset = 0; offset < chunk.length;) {
     try {
       offset += fs.writeSync(fd, chunk, offset)
     } catch (error) {

@@ -33,8 +33,7 @@ struct Context {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Context* context, tcp::socket socket)
-      : context_(context), socket_(std::move(socket)), in_(kReadBuffer) {
+  Connection(Context* context, tcp::socket socket) : context_(context), socket_(std::move(socket)), in_(kReadBuffer) {
     context_->connections.insert(this);
   }
   ~Connection() { context_->connections.erase(this); }

@@ -85,18 +85,17 @@ void Connection::on_resume() {
 bool Connection::received(size_t bytes) {
   const ServerOptions& options = server_->options();
   bool asked = false;
-  bool ok =
-      bytes != 0 && in_.take(bytes, options.max_packet, [&](const uint8_t* data, size_t size) {
-        if (options.file != nullptr) {
-          asked = true;
-        } else if (options.broadcast && size >= kBroadcastFrom) {
-          std::vector<uint8_t> packet;
-          append_packet(&packet, data, size);
-          to_broadcast_.push_back(std::make_shared<const std::vector<uint8_t>>(std::move(packet)));
-        } else {
-          append_packet(&out_, data, size);
-        }
-      });
+  bool ok = bytes != 0 && in_.take(bytes, options.max_packet, [&](const uint8_t* data, size_t size) {
+    if (options.file != nullptr) {
+      asked = true;
+    } else if (options.broadcast && size >= kBroadcastFrom) {
+      std::vector<uint8_t> packet;
+      append_packet(&packet, data, size);
+      to_broadcast_.push_back(std::make_shared<const std::vector<uint8_t>>(std::move(packet)));
+    } else {
+      append_packet(&out_, data, size);
+    }
+  });
   if (ok && asked) ok = transmit_file(socket_, options.file);
   if (!ok) close();
   return ok && write();

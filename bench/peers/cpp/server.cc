@@ -30,12 +30,11 @@ uint16_t Server::listen() {
   GUID guid = WSAID_ACCEPTEX;
   DWORD bytes = 0;
   // A negative backlog is SOMAXCONN_HINT: listen() would cut a positive one to 200.
-  if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listener_, -511) != 0 ||
+  if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener_, -511) != 0 ||
       getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
       CreateIoCompletionPort(reinterpret_cast<HANDLE>(listener_), port_, 0, 0) == nullptr ||
-      WSAIoctl(listener_, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof(guid), &accept_ex_,
-               sizeof(accept_ex_), &bytes, nullptr, nullptr) != 0) {
+      WSAIoctl(listener_, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof(guid), &accept_ex_, sizeof(accept_ex_),
+               &bytes, nullptr, nullptr) != 0) {
     return 0;
   }
   for (int i = 0; i < kAccepts; ++i) {
@@ -48,8 +47,8 @@ uint16_t Server::listen() {
 void Server::post_accept(Accept* accept) {
   accept->socket = WSASocketW(AF_INET, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED);
   DWORD bytes = 0;
-  accept_ex_(listener_, accept->socket, accept->addresses, 0, Accept::kAddress, Accept::kAddress,
-             &bytes, accept->prepare());
+  accept_ex_(listener_, accept->socket, accept->addresses, 0, Accept::kAddress, Accept::kAddress, &bytes,
+             accept->prepare());
 }
 
 void Server::on_accept(Accept* accept, DWORD error) {
@@ -65,13 +64,12 @@ void Server::on_accept(Accept* accept, DWORD error) {
 bool Server::adopt(SOCKET socket) {
   const BOOL yes = TRUE;
   const HANDLE handle = reinterpret_cast<HANDLE>(socket);
-  return setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
-                    reinterpret_cast<const char*>(&listener_), sizeof(listener_)) == 0 &&
-         setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&yes),
-                    sizeof(yes)) == 0 &&
+  return setsockopt(socket, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, reinterpret_cast<const char*>(&listener_),
+                    sizeof(listener_)) == 0 &&
+         setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&yes), sizeof(yes)) == 0 &&
          CreateIoCompletionPort(handle, port_, 0, 0) != nullptr &&
-         SetFileCompletionNotificationModes(
-             handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE);
+         SetFileCompletionNotificationModes(handle,
+                                            FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE);
 }
 
 void Server::add(Connection* connection) {
@@ -108,9 +106,7 @@ void Server::broadcast(const Shared& bytes) {
   }
 }
 
-void Server::post(Operation* operation) {
-  PostQueuedCompletionStatus(port_, 0, 0, operation->prepare());
-}
+void Server::post(Operation* operation) { PostQueuedCompletionStatus(port_, 0, 0, operation->prepare()); }
 
 void Server::run() {
   for (uint32_t i = 1; i < options_.threads; ++i) std::thread([this] { serve(); }).detach();

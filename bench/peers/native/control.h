@@ -1,6 +1,6 @@
 #pragma once
-// The lines by which the benchmark controls a server: it says on which port it listens, answers `memory` and `stats`, and ends
-// when its stdin does.
+// The lines by which the benchmark controls a server: it says on which port it listens, answers `memory` and `stats`,
+// and ends when its stdin does.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -13,8 +13,7 @@ namespace bench {
 inline uint64_t private_bytes() {
   PROCESS_MEMORY_COUNTERS_EX counters{};
   counters.cb = sizeof(counters);
-  if (!GetProcessMemoryInfo(GetCurrentProcess(),
-                            reinterpret_cast<PROCESS_MEMORY_COUNTERS*>(&counters),
+  if (!GetProcessMemoryInfo(GetCurrentProcess(), reinterpret_cast<PROCESS_MEMORY_COUNTERS*>(&counters),
                             sizeof(counters))) {
     return 0;
   }

@@ -9,8 +9,8 @@ namespace bench {
 constexpr size_t kHeader = 4;
 
 inline uint32_t read_length(const uint8_t* at) {
-  return static_cast<uint32_t>(at[0]) << 24 | static_cast<uint32_t>(at[1]) << 16 |
-         static_cast<uint32_t>(at[2]) << 8 | at[3];
+  return static_cast<uint32_t>(at[0]) << 24 | static_cast<uint32_t>(at[1]) << 16 | static_cast<uint32_t>(at[2]) << 8 |
+         at[3];
 }
 
 inline void append_packet(std::vector<uint8_t>* out, const uint8_t* data, size_t size) {

@@ -18,8 +18,7 @@ size_t shown_bytes(uint64_t max_packet) {
 }
 
 // `wanted` bytes from the front of `before` and, behind it, the slice; both together have them.
-void copy_front(uint8_t* to, size_t wanted, const uint8_t* before, size_t before_size,
-                const uint8_t* at) {
+void copy_front(uint8_t* to, size_t wanted, const uint8_t* before, size_t before_size, const uint8_t* at) {
   const size_t first = std::min(wanted, before_size);
   if (first != 0) std::memcpy(to, before, first);
   if (wanted != first) std::memcpy(to + first, at, wanted - first);
@@ -30,22 +29,21 @@ void copy_front(uint8_t* to, size_t wanted, const uint8_t* before, size_t before
 bool DelimiterFraming::check(const FramingOptions& options, std::string* error) {
   const auto& all = options.delimiters;
   if (all.empty() || all.size() > FramingOptions::max_delimiters) {
-    *error =
-        "delimiters must be 1 to " + std::to_string(FramingOptions::max_delimiters) + " sequences";
+    *error = "delimiters must be 1 to " + std::to_string(FramingOptions::max_delimiters) + " sequences";
     return false;
   }
   for (size_t i = 0; i < all.size(); ++i) {
     if (!all[i].empty() && all[i].size() <= FramingOptions::max_delimiter) continue;
-    *error = "delimiters[" + std::to_string(i) + "] must have 1 to " +
-             std::to_string(FramingOptions::max_delimiter) + " bytes";
+    *error = "delimiters[" + std::to_string(i) + "] must have 1 to " + std::to_string(FramingOptions::max_delimiter) +
+             " bytes";
     return false;
   }
   for (size_t i = 0; i < all.size(); ++i) {
     for (size_t j = 0; j < all.size(); ++j) {
       const size_t at = all[i].find(all[j]);
       if (at == std::string::npos || at + all[j].size() == all[i].size()) continue;
-      *error = "delimiters[" + std::to_string(i) + "] can never be found: delimiters[" +
-               std::to_string(j) + "] ends inside it";
+      *error = "delimiters[" + std::to_string(i) + "] can never be found: delimiters[" + std::to_string(j) +
+               "] ends inside it";
       return false;
     }
   }
@@ -68,8 +66,7 @@ DelimiterFraming::DelimiterFraming(const FramingOptions& options)
   }
 }
 
-uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, const FrameInput& in,
-                                   size_t last) const {
+uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, const FrameInput& in, size_t last) const {
   const size_t end = last + 1;
   for (const std::string& delimiter : by_length_) {
     const size_t size = delimiter.size();
@@ -86,8 +83,7 @@ uint32_t DelimiterFraming::ends_at(const uint8_t* before, size_t before_size, co
   return 0;
 }
 
-bool DelimiterFraming::find(const uint8_t* before, size_t before_size, FrameInput in,
-                            Match* out) const {
+bool DelimiterFraming::find(const uint8_t* before, size_t before_size, FrameInput in, Match* out) const {
   const auto only = static_cast<uint8_t>(by_length_.front().back());
   for (size_t i = 0; i < in.left; ++i) {
     if (one_last_byte_) {
@@ -105,14 +101,13 @@ bool DelimiterFraming::find(const uint8_t* before, size_t before_size, FrameInpu
   return false;
 }
 
-DecodeResult DelimiterFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                      FrameSink& sink) const {
+DecodeResult DelimiterFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   if (state.phase() == FrameState::Phase::failed) return {0, state.error()};
   FrameInput in{data, size};
   FrameFlow flow = FrameFlow::go_on;
   while (flow == FrameFlow::go_on && in.left != 0) {
-    flow = state.phase() == FrameState::Phase::discard ? go_on_discard(state, &in, sink)
-                                                       : go_on_frame(state, &in, sink);
+    flow =
+        state.phase() == FrameState::Phase::discard ? go_on_discard(state, &in, sink) : go_on_frame(state, &in, sink);
   }
   return {size - in.left, flow == FrameFlow::failed ? state.error() : FrameError::none};
 }
@@ -155,8 +150,8 @@ FrameFlow DelimiterFraming::go_on_frame(FrameState& state, FrameInput* in, Frame
   return sink.on_packet(whole.data(), packet) ? FrameFlow::go_on : FrameFlow::stop;
 }
 
-FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Match* match,
-                                     size_t scanned, FrameSink& sink) const {
+FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
+                                     FrameSink& sink) const {
   uint8_t header[FramingOptions::max_header];
   const size_t header_size = shown_bytes(limits_.max_packet);
   const size_t held = state.held_size();
@@ -193,8 +188,7 @@ FrameFlow DelimiterFraming::oversize(FrameState& state, FrameInput* in, const Ma
 }
 
 // left() counts the bytes of the frame that have gone by.
-FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in,
-                                          FrameSink& sink) const {
+FrameFlow DelimiterFraming::go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const {
   Match match;
   if (!find(state.held(), state.held_size(), *in, &match)) {
     state.keep_tail(in->at, in->left, longest_ - 1);
@@ -225,9 +219,7 @@ void DelimiterFraming::set_trailer(const std::string& delimiter, FrameEnvelope* 
 }
 
 // Unstripped packets bring their delimiter along, in both directions.
-uint64_t DelimiterFraming::max_payload() const {
-  return strip_ ? limits_.max_packet : limits_.max_packet + longest_;
-}
+uint64_t DelimiterFraming::max_payload() const { return strip_ ? limits_.max_packet : limits_.max_packet + longest_; }
 
 bool DelimiterFraming::wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const {
   if (!encode(size, out)) return false;

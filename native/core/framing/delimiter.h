@@ -15,8 +15,7 @@ class DelimiterFraming final : public Framing {
 
   static bool check(const FramingOptions& options, std::string* error);
 
-  DecodeResult decode(FrameState& state, const uint8_t* data, size_t size,
-                      FrameSink& sink) const override;
+  DecodeResult decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const override;
   bool encode(uint64_t payload_size, FrameEnvelope* out) const override;
   uint64_t max_payload() const override;
   bool wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) const override;
@@ -31,15 +30,13 @@ class DelimiterFraming final : public Framing {
   // Looks at each byte of the slice once; `before` are the bytes of the same frame in front of it.
   bool find(const uint8_t* before, size_t before_size, FrameInput in, Match* out) const;
   // Length of the longest delimiter that ends with in.at[last]; 0: none.
-  uint32_t ends_at(const uint8_t* before, size_t before_size, const FrameInput& in,
-                   size_t last) const;
+  uint32_t ends_at(const uint8_t* before, size_t before_size, const FrameInput& in, size_t last) const;
 
   void set_trailer(const std::string& delimiter, FrameEnvelope* out) const;
 
   FrameFlow go_on_frame(FrameState& state, FrameInput* in, FrameSink& sink) const;
   FrameFlow go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) const;
-  FrameFlow oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned,
-                     FrameSink& sink) const;
+  FrameFlow oversize(FrameState& state, FrameInput* in, const Match* match, size_t scanned, FrameSink& sink) const;
 
   const FrameLimits limits_;
   const std::vector<std::string> delimiters_;  // as given; the first one that can is sent

@@ -10,8 +10,7 @@ bool FixedFraming::check(const FramingOptions& options, std::string* error) {
   return false;
 }
 
-FixedFraming::FixedFraming(const FramingOptions& options)
-    : Framing(options.type_byte), limits_(options) {
+FixedFraming::FixedFraming(const FramingOptions& options) : Framing(options.type_byte), limits_(options) {
   limits_.max_packet = options.fixed_bytes;
   limits_.stream_above = FramingOptions::never;
 }
@@ -26,8 +25,7 @@ bool FixedFraming::parse(const uint8_t* data, size_t size, FrameHeader* out) con
   return true;
 }
 
-DecodeResult FixedFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                  FrameSink& sink) const {
+DecodeResult FixedFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   return decode_prefixed(*this, limits_, state, data, size, sink);
 }
 

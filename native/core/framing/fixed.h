@@ -11,8 +11,7 @@ class FixedFraming final : public Framing {
 
   static bool check(const FramingOptions& options, std::string* error);
 
-  DecodeResult decode(FrameState& state, const uint8_t* data, size_t size,
-                      FrameSink& sink) const override;
+  DecodeResult decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const override;
   bool encode(uint64_t payload_size, FrameEnvelope* out) const override;
   uint64_t max_payload() const override { return limits_.max_packet; }
 

@@ -59,8 +59,7 @@ class Framing {
   virtual ~Framing() = default;
   // `size` may be 0, `data` then null. A sink that changes the framing keeps this one alive until
   // the call has returned.
-  virtual DecodeResult decode(FrameState& state, const uint8_t* data, size_t size,
-                              FrameSink& sink) const = 0;
+  virtual DecodeResult decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const = 0;
   // What goes round any payload of this size. False when none fits (the field, max_packet, a fixed size).
   virtual bool encode(uint64_t payload_size, FrameEnvelope* out) const = 0;
   // Largest payload that encode() accepts.
@@ -77,8 +76,7 @@ class Framing {
   bool iocps_files() const { return iocps_files_; }
 
  protected:
-  explicit Framing(bool type_byte, bool iocps_files = false)
-      : type_byte_(type_byte), iocps_files_(iocps_files) {}
+  explicit Framing(bool type_byte, bool iocps_files = false) : type_byte_(type_byte), iocps_files_(iocps_files) {}
   Framing(const Framing&) = delete;
   Framing& operator=(const Framing&) = delete;
 

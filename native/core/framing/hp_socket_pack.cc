@@ -15,8 +15,7 @@ HpSocketPackFraming::HpSocketPackFraming(const FramingOptions& options)
 
 bool HpSocketPackFraming::parse(const uint8_t* data, size_t size, FrameHeader* out) const {
   if (size < header_bytes) return false;
-  const uint32_t word = uint32_t{data[0]} | uint32_t{data[1]} << 8 | uint32_t{data[2]} << 16 |
-                        uint32_t{data[3]} << 24;
+  const uint32_t word = uint32_t{data[0]} | uint32_t{data[1]} << 8 | uint32_t{data[2]} << 16 | uint32_t{data[3]} << 24;
   const uint32_t length = word & length_mask;
   out->header_size = header_bytes;
   out->strip = header_bytes;
@@ -30,8 +29,7 @@ bool HpSocketPackFraming::parse(const uint8_t* data, size_t size, FrameHeader* o
   return true;
 }
 
-DecodeResult HpSocketPackFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                         FrameSink& sink) const {
+DecodeResult HpSocketPackFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   return decode_prefixed(*this, limits_, state, data, size, sink);
 }
 
@@ -47,8 +45,6 @@ bool HpSocketPackFraming::encode(uint64_t payload_size, FrameEnvelope* out) cons
   return true;
 }
 
-uint64_t HpSocketPackFraming::max_payload() const {
-  return std::min<uint64_t>(limits_.max_packet, length_mask);
-}
+uint64_t HpSocketPackFraming::max_payload() const { return std::min<uint64_t>(limits_.max_packet, length_mask); }
 
 }  // namespace iocp

@@ -84,8 +84,7 @@ bool LengthFieldFraming::parse(const uint8_t* data, size_t size, FrameHeader* ou
   return true;
 }
 
-DecodeResult LengthFieldFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                        FrameSink& sink) const {
+DecodeResult LengthFieldFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   return decode_prefixed(*this, limits_, state, data, size, sink);
 }
 

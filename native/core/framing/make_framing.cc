@@ -18,8 +18,7 @@ bool Framing::wrap(const uint8_t* payload, size_t size, FrameEnvelope* out) cons
 namespace {
 
 bool has_prefix(FramingKind kind) {
-  return kind == FramingKind::length_field || kind == FramingKind::varint ||
-         kind == FramingKind::hp_socket_pack;
+  return kind == FramingKind::length_field || kind == FramingKind::varint || kind == FramingKind::hp_socket_pack;
 }
 
 bool check_limits(const FramingOptions& options, std::string* error) {

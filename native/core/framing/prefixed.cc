@@ -67,8 +67,8 @@ FrameFlow go_on_discard(FrameState& state, FrameInput* in, FrameSink& sink) {
   return FrameFlow::go_on;
 }
 
-FrameFlow begin_discard(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                        FrameState& state, FrameInput* in, FrameSink& sink) {
+FrameFlow begin_discard(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header, FrameState& state,
+                        FrameInput* in, FrameSink& sink) {
   if (limits.on_oversize == OnOversize::close) {
     state.fail(FrameError::too_large, header, frame.header_size);
     return FrameFlow::failed;
@@ -84,8 +84,8 @@ FrameFlow begin_discard(const FrameLimits& limits, const FrameHeader& frame, con
   return go_on_discard(state, in, sink);
 }
 
-FrameFlow begin_stream(const FrameHeader& frame, const uint8_t* header, FrameState& state,
-                       FrameInput* in, FrameSink& sink) {
+FrameFlow begin_stream(const FrameHeader& frame, const uint8_t* header, FrameState& state, FrameInput* in,
+                       FrameSink& sink) {
   const uint32_t in_header = std::min(frame.strip, frame.header_size);
   state.enter(FrameState::Phase::stream);
   state.set_skip(frame.strip - in_header);
@@ -126,8 +126,8 @@ FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink) {
   return FrameFlow::go_on;
 }
 
-FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                      FrameState& state, FrameInput* in, FrameSink& sink) {
+FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header, FrameState& state,
+                      FrameInput* in, FrameSink& sink) {
   const uint64_t packet = frame.frame_size - frame.strip;
   if (packet > limits.max_packet) return begin_discard(limits, frame, header, state, in, sink);
   if (packet > limits.stream_above) return begin_stream(frame, header, state, in, sink);

@@ -40,15 +40,15 @@ FrameFlow resume_frame(FrameState& state, FrameInput* in, FrameSink& sink);
 
 // A frame whose header has been read, and whose packet is not simply there in the slice. `in` is
 // right behind the header; `header` may lie in the slice or elsewhere, not in the state.
-FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header,
-                      FrameState& state, FrameInput* in, FrameSink& sink);
+FrameFlow begin_frame(const FrameLimits& limits, const FrameHeader& frame, const uint8_t* header, FrameState& state,
+                      FrameInput* in, FrameSink& sink);
 
 // The decoder of everything that says a frame's length before the frame. A Parser has
 //   bool parse(const uint8_t* data, size_t size, FrameHeader* out) const;
 // false: the header is not complete (never with max_header bytes).
 template <class Parser>
-DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, FrameState& state,
-                             const uint8_t* data, size_t size, FrameSink& sink) {
+DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, FrameState& state, const uint8_t* data,
+                             size_t size, FrameSink& sink) {
   FrameInput in{data, size};
   FrameFlow flow = FrameFlow::go_on;
   if (!state.at_rest() && state.phase() != FrameState::Phase::header) {
@@ -69,8 +69,7 @@ DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, Fr
         break;
       }
       const uint64_t packet = frame.frame_size - frame.strip;
-      if (frame.frame_size <= in.left && packet <= limits.max_packet &&
-          packet <= limits.stream_above) {
+      if (frame.frame_size <= in.left && packet <= limits.max_packet && packet <= limits.stream_above) {
         const uint8_t* at = in.at + frame.strip;
         in.take(static_cast<size_t>(frame.frame_size));
         if (!sink.on_packet(at, static_cast<size_t>(packet))) flow = FrameFlow::stop;

@@ -2,8 +2,7 @@
 
 namespace iocp {
 
-DecodeResult RawFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                FrameSink& sink) const {
+DecodeResult RawFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   if (state.phase() == FrameState::Phase::failed) return {0, state.error()};
   if (size != 0) sink.on_packet(data, size);
   return {size, FrameError::none};

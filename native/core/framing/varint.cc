@@ -41,8 +41,7 @@ bool VarintFraming::parse(const uint8_t* data, size_t size, FrameHeader* out) co
   return true;
 }
 
-DecodeResult VarintFraming::decode(FrameState& state, const uint8_t* data, size_t size,
-                                   FrameSink& sink) const {
+DecodeResult VarintFraming::decode(FrameState& state, const uint8_t* data, size_t size, FrameSink& sink) const {
   return decode_prefixed(*this, limits_, state, data, size, sink);
 }
 

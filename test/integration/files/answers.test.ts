@@ -1,8 +1,8 @@
 /** Answers to offers that are wrong, or never come: the sender hears at once. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { framing, type FileOffer, type TransferProgress } from 'iocp'
+import { type FileOffer, framing, type TransferProgress } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { listening } from '../../helpers/file_peer.js'
 import { acceptNext, code, failure, folders, makeFile, methods, pair, until, works } from '../../helpers/files.js'
@@ -45,22 +45,25 @@ describe.each(['framed', 'iocps'] as const)('%s', (kind) => {
     await works(both)
   })
 
-  test.each(['connection', 'server'] as const)("a handler of the %s's that throws before it has answered", async (whose) => {
-    const { from } = folders()
-    const both = await pair({ framing: framings[kind], ...patient })
-    const thrown = uncaught()
-    const mine = new Error('mine')
-    const fail = (): void => {
-      throw mine
+  test.each(['connection', 'server'] as const)(
+    "a handler of the %s's that throws before it has answered",
+    async (whose) => {
+      const { from } = folders()
+      const both = await pair({ framing: framings[kind], ...patient })
+      const thrown = uncaught()
+      const mine = new Error('mine')
+      const fail = (): void => {
+        throw mine
+      }
+      if (whose === 'server') both.endpoint.once('file', fail)
+      else both.server.once('file', fail)
+      const path = makeFile(from, 10)
+      expect(await code(both.client.sendFile(path, { mode }))).toBe('ERR_IOCP_TRANSFER_REJECTED')
+      await until('it surfaces', () => thrown.length === 1)
+      expect(thrown).toEqual([mine])
+      await works(both)
     }
-    if (whose === 'server') both.endpoint.once('file', fail)
-    else both.server.once('file', fail)
-    const path = makeFile(from, 10)
-    expect(await code(both.client.sendFile(path, { mode }))).toBe('ERR_IOCP_TRANSFER_REJECTED')
-    await until('it surfaces', () => thrown.length === 1)
-    expect(thrown).toEqual([mine])
-    await works(both)
-  })
+  )
 
   test('a handler that throws behind its answer changes nothing', async () => {
     const { from, to } = folders()
@@ -94,7 +97,13 @@ describe.each(['framed', 'iocps'] as const)('%s', (kind) => {
 })
 
 test('names that are no UTF-8 are refused', async () => {
-  for (const name of [[0xff, 0xfe], [0x61, 0x80], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xe4, 0xbd]]) {
+  for (const name of [
+    [0xff, 0xfe],
+    [0x61, 0x80],
+    [0xc0, 0xaf],
+    [0xed, 0xa0, 0x80],
+    [0xe4, 0xbd]
+  ]) {
     const { peer, to } = await listening()
     peer.offer(Buffer.from(name), 10)
     const answer = await peer.answer()

@@ -3,9 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect, framing, type Connection, type Server } from 'iocp'
+import { connect, type Connection, framing, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { KIB, MIB, acceptNext, folders, makeFile, pair, sha256, typed, until } from '../../helpers/files.js'
+import { acceptNext, folders, KIB, makeFile, MIB, pair, sha256, typed, until } from '../../helpers/files.js'
 
 const transfer = { method: 'read' as const }
 
@@ -108,7 +108,9 @@ describe('a file that is read and sent', () => {
     const both = await pair({ transfer })
     const size = 3 * MIB
     const path = makeFile(from, size)
-    const connections = new Map<number, Connection>([...both.endpoint.connections].map((one) => [one.remotePort ?? 0, one]))
+    const connections = new Map<number, Connection>(
+      [...both.endpoint.connections].map((one) => [one.remotePort ?? 0, one])
+    )
     both.endpoint.on('connection', (one) => connections.set(one.remotePort ?? 0, one))
     const clients = [both.client]
     for (let i = 1; i < 80; i++) {

@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { KIB, acceptNext, failure, faults, folders, leftovers, makeFile, pair, works } from '../../helpers/files.js'
+import { acceptNext, failure, faults, folders, KIB, leftovers, makeFile, pair, works } from '../../helpers/files.js'
 
 const seam = faults()
 
@@ -46,9 +46,15 @@ describe.skipIf(seam === undefined)('a fault has one code, whether a call fails 
     const { from, to } = folders()
     const both = await pair()
     const path = makeFile(from, 300 * KIB)
-    for (const [call, side] of [['read_file', 0], ['write_file', 1]] as const) {
+    for (const [call, side] of [
+      ['read_file', 0],
+      ['write_file', 1]
+    ] as const) {
       const errors: Failure[] = []
-      for (const rule of [{ error, skip: 1 }, { status, skip: 1 }]) {
+      for (const rule of [
+        { error, skip: 1 },
+        { status, skip: 1 }
+      ]) {
         seam?.set(call, rule)
         const received = failure(acceptNext(both.server, { directory: to }))
         const sending = failure(both.client.sendFile(path))

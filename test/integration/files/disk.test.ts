@@ -1,10 +1,23 @@
 /** Disks that take their time, in the calling thread as NTFS does: nobody else waits for them. */
 
 import { join } from 'node:path'
-import { connect, createServer, type Connection, type Server } from 'iocp'
+import { connect, type Connection, createServer, type Server } from 'iocp'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { closeAfterTest } from '../../helpers/endpoints.js'
-import { KIB, acceptNext, code, diskCalls, faults, folders, leftovers, makeFile, pause, sha256, typed, until } from '../../helpers/files.js'
+import {
+  acceptNext,
+  code,
+  diskCalls,
+  faults,
+  folders,
+  KIB,
+  leftovers,
+  makeFile,
+  pause,
+  sha256,
+  typed,
+  until
+} from '../../helpers/files.js'
 
 const seam = faults()
 
@@ -118,35 +131,44 @@ describe.skipIf(seam === undefined)('a disk whose every call takes its thread', 
     expect(leftovers(to)).toEqual([])
     const without = measured.p99(begun, filesBegun)
     const during = measured.p99(filesBegun, filesEnded)
-    console.log(`echo p99: ${without.toFixed(1)} ms without, ${during.toFixed(1)} ms with slow files (${((filesEnded - filesBegun) / 1000).toFixed(1)} s)`)
+    console.log(
+      `echo p99: ${without.toFixed(1)} ms without, ${during.toFixed(1)} ms with slow files (${((filesEnded - filesBegun) / 1000).toFixed(1)} s)`
+    )
     // What a round trip takes of itself is small beside what one call of this disk takes.
     expect(during).toBeLessThan(2 * without + 20)
     expect(measured.rate(filesBegun, filesEnded)).toBeGreaterThan(measured.rate(begun, filesBegun) / 3)
   })
 
-  test('seconds, with one I/O thread: packets go on, and so does everything else of the program', { timeout: 120_000 }, async () => {
-    const { from, to } = folders()
-    const { echoes, pairs } = await busyServer(1, 8)
-    const path = makeFile(from, 300 * KIB)
-    const settled: Promise<unknown>[] = []
-    // Under way in both directions before the disk stops answering.
-    pairs.forEach(({ here, there }, n) => {
-      const options = { bytesPerSecond: 100 * KIB }
-      settled.push(code(acceptNext(there, { path: join(to, `up ${n}`) })), code(acceptNext(here, { path: join(to, `down ${n}`) })))
-      settled.push(code(here.sendFile(path, options)), code(there.sendFile(path, options)))
-    })
-    await until('bytes come', () => pairs.every(({ here }) => (here.stats()?.bytesRead ?? 0) > 30 * KIB))
-    slowDisk(3000)
-    const calls = (): number => diskCalls.reduce((sum, call) => sum + (seam?.hits(call) ?? 0), 0)
-    await until('the disk is asked', () => calls() >= 4)
-    const measured = new Echoes(echoes)
-    const begun = performance.now()
-    await pause(2000)
-    await measured.stop()
-    expect(measured.p99(begun, Infinity)).toBeLessThan(500)
-    expect(measured.times.length).toBeGreaterThan(100)
-    for (const { here } of pairs) here.destroy()
-    expect(new Set(await Promise.all(settled))).toEqual(new Set(['ERR_IOCP_TRANSFER_CLOSED']))
-    expect(leftovers(to)).toEqual([])
-  })
+  test(
+    'seconds, with one I/O thread: packets go on, and so does everything else of the program',
+    { timeout: 120_000 },
+    async () => {
+      const { from, to } = folders()
+      const { echoes, pairs } = await busyServer(1, 8)
+      const path = makeFile(from, 300 * KIB)
+      const settled: Promise<unknown>[] = []
+      // Under way in both directions before the disk stops answering.
+      pairs.forEach(({ here, there }, n) => {
+        const options = { bytesPerSecond: 100 * KIB }
+        settled.push(
+          code(acceptNext(there, { path: join(to, `up ${n}`) })),
+          code(acceptNext(here, { path: join(to, `down ${n}`) }))
+        )
+        settled.push(code(here.sendFile(path, options)), code(there.sendFile(path, options)))
+      })
+      await until('bytes come', () => pairs.every(({ here }) => (here.stats()?.bytesRead ?? 0) > 30 * KIB))
+      slowDisk(3000)
+      const calls = (): number => diskCalls.reduce((sum, call) => sum + (seam?.hits(call) ?? 0), 0)
+      await until('the disk is asked', () => calls() >= 4)
+      const measured = new Echoes(echoes)
+      const begun = performance.now()
+      await pause(2000)
+      await measured.stop()
+      expect(measured.p99(begun, Infinity)).toBeLessThan(500)
+      expect(measured.times.length).toBeGreaterThan(100)
+      for (const { here } of pairs) here.destroy()
+      expect(new Set(await Promise.all(settled))).toEqual(new Set(['ERR_IOCP_TRANSFER_CLOSED']))
+      expect(leftovers(to)).toEqual([])
+    }
+  )
 })

@@ -1,9 +1,27 @@
 /** Ends at any moment while every call on a file takes its thread for a while. */
 
 import { join } from 'node:path'
-import { connect, framing, type Connection } from 'iocp'
+import { connect, type Connection, framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
-import { KIB, MIB, acceptNext, checks, code, diskCalls, failure, faults, folders, leftovers, makeFile, methods, pair, pause, typed, until, works } from '../../helpers/files.js'
+import {
+  acceptNext,
+  checks,
+  code,
+  diskCalls,
+  failure,
+  faults,
+  folders,
+  KIB,
+  leftovers,
+  makeFile,
+  methods,
+  MIB,
+  pair,
+  pause,
+  typed,
+  until,
+  works
+} from '../../helpers/files.js'
 
 const seam = faults()
 
@@ -54,32 +72,38 @@ describe.skipIf(seam === undefined)('a slow disk', () => {
     }
   )
 
-  test('one that serves a crowd in turn: each file comes, the last not much behind the first', { timeout: 60_000 }, async () => {
-    const { from, to } = folders()
-    const path = makeFile(from, 4 * 64 * KIB)
-    const both = await pair({ diskThreads: 1 })
-    const large = acceptNext(both.server, { path: join(to, 'large') })
-    const sendingLarge = both.client.sendFile(makeFile(from, 8 * MIB), { verify: false })
-    await until('the large one is under way', () => (both.server.stats()?.bytesRead ?? 0) > 256 * KIB)
-    slowDisk(5)
-    const others = await Promise.all(Array.from({ length: 4 }, () => pair({ diskThreads: 1 })))
-    await Promise.all(
-      others.map(async (one, n) => {
-        const received = acceptNext(one.server, { path: join(to, `small ${n}`) })
-        await one.client.sendFile(path)
-        await received
-      })
-    )
-    seam?.clear()
-    await Promise.all([sendingLarge, large])
-    await works(both)
-  })
+  test(
+    'one that serves a crowd in turn: each file comes, the last not much behind the first',
+    { timeout: 60_000 },
+    async () => {
+      const { from, to } = folders()
+      const path = makeFile(from, 4 * 64 * KIB)
+      const both = await pair({ diskThreads: 1 })
+      const large = acceptNext(both.server, { path: join(to, 'large') })
+      const sendingLarge = both.client.sendFile(makeFile(from, 8 * MIB), { verify: false })
+      await until('the large one is under way', () => (both.server.stats()?.bytesRead ?? 0) > 256 * KIB)
+      slowDisk(5)
+      const others = await Promise.all(Array.from({ length: 4 }, () => pair({ diskThreads: 1 })))
+      await Promise.all(
+        others.map(async (one, n) => {
+          const received = acceptNext(one.server, { path: join(to, `small ${n}`) })
+          await one.client.sendFile(path)
+          await received
+        })
+      )
+      seam?.clear()
+      await Promise.all([sendingLarge, large])
+      await works(both)
+    }
+  )
 
   test('files that wait to be opened do not hold up close({ deadline: 0 })', { timeout: 60_000 }, async () => {
     const { to } = folders()
     const both = await pair({ framing: framing.raw(), diskThreads: 1, transfer: { maxPerConnection: 100 } })
     seam?.set('open_file', { block: 300 })
-    const opening = Array.from({ length: 50 }, (_, n) => code(both.server.receiveFile({ path: join(to, `${n}`), bytes: 10 })))
+    const opening = Array.from({ length: 50 }, (_, n) =>
+      code(both.server.receiveFile({ path: join(to, `${n}`), bytes: 10 }))
+    )
     await until('the first is being opened', () => (seam?.hits('open_file') ?? 0) > 0)
     const begun = performance.now()
     await both.close({ deadline: 0 })

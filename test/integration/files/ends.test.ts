@@ -3,20 +3,20 @@
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { framing, type FileOffer } from 'iocp'
+import { type FileOffer, framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
 import {
-  KIB,
-  MIB,
   acceptNext,
   checks,
   code,
   failure,
   faults,
   folders,
+  KIB,
   leftovers,
   makeFile,
   methods,
+  MIB,
   pair,
   pause,
   sha256,
@@ -162,7 +162,9 @@ test('the framing stays while files are under way', async () => {
   const sending = both.client.sendFile(makeFile(from, 1000))
   await until('it is offered', () => offers.length === 1)
   for (const end of [both.client, both.server]) {
-    expect(() => end.setFraming(framing.raw())).toThrow(expect.objectContaining({ code: 'ERR_IOCP_TRANSFER_BUSY' }) as Error)
+    expect(() => end.setFraming(framing.raw())).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_TRANSFER_BUSY' }) as Error
+    )
   }
   await offers[0]?.accept({ directory: to })
   await sending
@@ -186,41 +188,48 @@ describe('time', () => {
     expect(seconds).toBeLessThan(10)
   })
 
-  test.skipIf(seam === undefined).each(methods)("a slow disk slows the peer, sent by '%s', and memory stays bounded", { timeout: 60_000 }, async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ transfer: { method } })
-    seam?.set('write_file', { block: 20 })
-    let most = 0
-    const written = (bytes: number): void => {
-      most = Math.max(most, (both.server.stats()?.bytesRead ?? 0) - bytes)
-    }
-    const received = acceptNext(both.server, {
-      directory: to,
-      onProgress: ({ bytes }) => {
-        written(bytes)
+  test.skipIf(seam === undefined).each(methods)(
+    "a slow disk slows the peer, sent by '%s', and memory stays bounded",
+    { timeout: 60_000 },
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ transfer: { method } })
+      seam?.set('write_file', { block: 20 })
+      let most = 0
+      const written = (bytes: number): void => {
+        most = Math.max(most, (both.server.stats()?.bytesRead ?? 0) - bytes)
       }
-    })
-    const path = makeFile(from, 6 * MIB)
-    const begun = performance.now()
-    await both.client.sendFile(path, { verify: false })
-    expect(await sha256((await received).path)).toBe(await sha256(path))
-    // 96 writes of 20 ms each, one at a time.
-    expect(performance.now() - begun).toBeGreaterThan(1800)
-    expect(seam?.hits('write_file')).toBeGreaterThan(90)
-    // Four writes that are pending, one that is gathered, what has been read and not decoded, and what became known late.
-    expect(most).toBeGreaterThan(0)
-    expect(most).toBeLessThan(12 * 64 * KIB)
-  })
+      const received = acceptNext(both.server, {
+        directory: to,
+        onProgress: ({ bytes }) => {
+          written(bytes)
+        }
+      })
+      const path = makeFile(from, 6 * MIB)
+      const begun = performance.now()
+      await both.client.sendFile(path, { verify: false })
+      expect(await sha256((await received).path)).toBe(await sha256(path))
+      // 96 writes of 20 ms each, one at a time.
+      expect(performance.now() - begun).toBeGreaterThan(1800)
+      expect(seam?.hits('write_file')).toBeGreaterThan(90)
+      // Four writes that are pending, one that is gathered, what has been read and not decoded, and what became known late.
+      expect(most).toBeGreaterThan(0)
+      expect(most).toBeLessThan(12 * 64 * KIB)
+    }
+  )
 
-  test.each(methods)("a receiver that hears nothing more gives up, sent by '%s'; the connection goes on", async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { method, stallTimeout: 20_000 } })
-    const received = acceptNext(both.server, { directory: to })
-    const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1, verify: false })
-    expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_STALLED'))
-    expect(readdirSync(to)).toEqual([])
-    await works(both)
-  })
+  test.each(methods)(
+    "a receiver that hears nothing more gives up, sent by '%s'; the connection goes on",
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { method, stallTimeout: 20_000 } })
+      const received = acceptNext(both.server, { directory: to })
+      const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1, verify: false })
+      expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_STALLED'))
+      expect(readdirSync(to)).toEqual([])
+      await works(both)
+    }
+  )
 })
 
 test('a listener for progress that throws is an uncaught exception, and the file comes all the same', async () => {

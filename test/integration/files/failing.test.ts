@@ -4,12 +4,11 @@ import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
-import { createServer, framing, type Connection } from 'iocp'
+import { type Connection, createServer, framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
 import { closeAfterTest } from '../../helpers/endpoints.js'
 import { listening, type Peer } from '../../helpers/file_peer.js'
 import {
-  MIB,
   acceptNext,
   checks,
   code,
@@ -18,6 +17,7 @@ import {
   folders,
   makeFile,
   methods,
+  MIB,
   pair,
   pause,
   sha256,
@@ -64,23 +64,26 @@ describe.skipIf(seam === undefined).each(methods)("what the system refuses, sent
     await works(both)
   })
 
-  test.each([true, false])('a raw file that becomes shorter, or is aborted, ends the connection (%s)', async (isShort) => {
-    const { from } = folders()
-    const both = await pair({ framing: framing.raw(), transfer: { method } })
-    const controller = new AbortController()
-    if (isShort) seam?.set(method === 'read' ? 'read_file' : 'transmit_file', { shortTo: 1000, skip: 2 })
-    const sending = both.client.sendFile(makeFile(from, 4 * MIB), {
-      mode: 'raw',
-      chunk: 65_536,
-      bytesPerSecond: MIB,
-      signal: controller.signal,
-      onProgress: () => {
-        if (!isShort) controller.abort()
-      }
-    })
-    await expect(sending).rejects.toThrow()
-    expect((await both.client.closed).cause).toBe('local')
-  })
+  test.each([true, false])(
+    'a raw file that becomes shorter, or is aborted, ends the connection (%s)',
+    async (isShort) => {
+      const { from } = folders()
+      const both = await pair({ framing: framing.raw(), transfer: { method } })
+      const controller = new AbortController()
+      if (isShort) seam?.set(method === 'read' ? 'read_file' : 'transmit_file', { shortTo: 1000, skip: 2 })
+      const sending = both.client.sendFile(makeFile(from, 4 * MIB), {
+        mode: 'raw',
+        chunk: 65_536,
+        bytesPerSecond: MIB,
+        signal: controller.signal,
+        onProgress: () => {
+          if (!isShort) controller.abort()
+        }
+      })
+      await expect(sending).rejects.toThrow()
+      expect((await both.client.closed).cause).toBe('local')
+    }
+  )
 
   test('completions that come late and short writes change nothing', async () => {
     const { from, to } = folders()
@@ -102,7 +105,10 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
     for (const skip of [0, 1, 7]) {
       seam?.set('read_file', { error: 23, skip })
       const received = acceptNext(both.server, { directory: to })
-      expect(await Promise.all([code(both.client.sendFile(path)), code(received)])).toEqual(['EIO', 'ERR_IOCP_TRANSFER_FILE'])
+      expect(await Promise.all([code(both.client.sendFile(path)), code(received)])).toEqual([
+        'EIO',
+        'ERR_IOCP_TRANSFER_FILE'
+      ])
       expect(readdirSync(to)).toEqual([])
       seam?.clear()
     }
@@ -120,20 +126,23 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
     expect(readdirSync(to)).toEqual([])
   })
 
-  test.each([true, false])('TransmitFile that ends with END_OF_FILE (at once: %s), since the file is shorter: the connection ends, and says so', async (atOnce) => {
-    const { from, to } = folders()
-    const both = await pair({ transfer: { method: 'transmit' } })
-    const others = await pair()
-    // A packet with the status comes before the call returns, or there is none.
-    seam?.set('transmit_file', { error: 38, skip: 3, count: 1, ...(atOnce ? {} : { delay: 7 }) })
-    const received = acceptNext(both.server, { directory: to })
-    const error = (await failure(both.client.sendFile(makeFile(from, 2 * MIB), { verify: false }))) as Error
-    expect(error).toMatchObject({ code: 'ERR_IOCP_TRANSFER_CLOSED', cause: { code: 'EOF' } })
-    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
-    expect(await both.client.closed).toMatchObject({ cause: 'io-error', error: { code: 'EOF' } })
-    expect(readdirSync(to)).toEqual([])
-    await works(others)
-  })
+  test.each([true, false])(
+    'TransmitFile that ends with END_OF_FILE (at once: %s), since the file is shorter: the connection ends, and says so',
+    async (atOnce) => {
+      const { from, to } = folders()
+      const both = await pair({ transfer: { method: 'transmit' } })
+      const others = await pair()
+      // A packet with the status comes before the call returns, or there is none.
+      seam?.set('transmit_file', { error: 38, skip: 3, count: 1, ...(atOnce ? {} : { delay: 7 }) })
+      const received = acceptNext(both.server, { directory: to })
+      const error = (await failure(both.client.sendFile(makeFile(from, 2 * MIB), { verify: false }))) as Error
+      expect(error).toMatchObject({ code: 'ERR_IOCP_TRANSFER_CLOSED', cause: { code: 'EOF' } })
+      expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+      expect(await both.client.closed).toMatchObject({ cause: 'io-error', error: { code: 'EOF' } })
+      expect(readdirSync(to)).toEqual([])
+      await works(others)
+    }
+  )
 
   test('TransmitFile that fails and leaves a packet all the same, as in Wine: the connection ends once', async () => {
     const { from } = folders()
@@ -154,7 +163,10 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
       expect((await connection.closed).cause).toBe('peer-reset')
       seam?.clear()
     }
-    await until('nothing is left', () => server.stats()?.objectsActive === 2 && server.stats()?.pools.contexts.inUse === 0)
+    await until(
+      'nothing is left',
+      () => server.stats()?.objectsActive === 2 && server.stats()?.pools.contexts.inUse === 0
+    )
   })
 
   test('a shortage of memory at TransmitFile passes', async () => {
@@ -170,17 +182,26 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
 })
 
 describe('a peer that breaks the rules', () => {
-  test.each(['../evil', String.raw`..\evil`, 'C:evil', 'a:b', 'NUL', 'con.txt', 'a.', 'a\0b', '', 'a\u202eb', 'x'.repeat(300)])(
-    'the name %j is refused',
-    async (name) => {
-      const { peer, to } = await listening()
-      peer.offer(name, 10)
-      const answer = await peer.answer()
-      expect(answer[0]).toBe(0xf2)
-      expect(answer.readUInt16BE(5)).toBe(5)
-      expect(readdirSync(to)).toEqual([])
-    }
-  )
+  test.each([
+    '../evil',
+    String.raw`..\evil`,
+    'C:evil',
+    'a:b',
+    'NUL',
+    'con.txt',
+    'a.',
+    'a\0b',
+    '',
+    'a\u202eb',
+    'x'.repeat(300)
+  ])('the name %j is refused', async (name) => {
+    const { peer, to } = await listening()
+    peer.offer(name, 10)
+    const answer = await peer.answer()
+    expect(answer[0]).toBe(0xf2)
+    expect(answer.readUInt16BE(5)).toBe(5)
+    expect(readdirSync(to)).toEqual([])
+  })
 
   test('another checksum: nothing is kept', async () => {
     const { peer, to, received } = await listening()
@@ -208,11 +229,43 @@ describe('a peer that breaks the rules', () => {
   })
 
   test.each([
-    ['more bytes than offered', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'abcd') }],
-    ['fewer', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'ab'); peer.say(0xf5, 3n, 0) }],
-    ['a beginning that nobody offered', (peer: Peer) => { peer.say(0xf3, 2n); peer.say(0xf4, 'c'); peer.say(0xf5, 3n, 0) }],
-    ['another size at the end', (peer: Peer) => { peer.say(0xf3, 0n); peer.say(0xf4, 'abc'); peer.say(0xf5, 4n, 0) }],
-    ['an end without a beginning', (peer: Peer) => { peer.say(0xf5, 3n, 0) }]
+    [
+      'more bytes than offered',
+      (peer: Peer) => {
+        peer.say(0xf3, 0n)
+        peer.say(0xf4, 'abcd')
+      }
+    ],
+    [
+      'fewer',
+      (peer: Peer) => {
+        peer.say(0xf3, 0n)
+        peer.say(0xf4, 'ab')
+        peer.say(0xf5, 3n, 0)
+      }
+    ],
+    [
+      'a beginning that nobody offered',
+      (peer: Peer) => {
+        peer.say(0xf3, 2n)
+        peer.say(0xf4, 'c')
+        peer.say(0xf5, 3n, 0)
+      }
+    ],
+    [
+      'another size at the end',
+      (peer: Peer) => {
+        peer.say(0xf3, 0n)
+        peer.say(0xf4, 'abc')
+        peer.say(0xf5, 4n, 0)
+      }
+    ],
+    [
+      'an end without a beginning',
+      (peer: Peer) => {
+        peer.say(0xf5, 3n, 0)
+      }
+    ]
   ])('%s', async (_, go) => {
     const { peer, to, received } = await listening()
     peer.offer('a', 3)

@@ -5,16 +5,16 @@ import { join } from 'node:path'
 import { framing } from 'iocp'
 import { afterEach, describe, expect, test } from 'vitest'
 import {
-  KIB,
-  MIB,
   acceptNext,
   code,
   failure,
   faults,
   folders,
+  KIB,
   leftovers,
   makeFile,
   methods,
+  MIB,
   pair,
   pause,
   sha256,
@@ -35,45 +35,51 @@ async function held(call: string): Promise<void> {
   await until('a call is held', () => (seam?.hits(call) ?? 0) > 0)
 }
 
-test.skipIf(seam === undefined)('a disk that answers too late, so that reads are given up and made again: the hash of the part is right', async () => {
-  const { from, to } = folders()
-  const path = makeFile(from, 4 * MIB)
-  const first = await pair()
-  const broken = acceptNext(first.server, {
-    directory: to,
-    resume: true,
-    onProgress: ({ bytes }) => {
-      if (bytes > 2 * MIB) first.server.reset()
-    }
-  })
-  await Promise.allSettled([first.client.sendFile(path, { bytesPerSecond: 8 * MIB }), broken])
-  const second = await pair()
-  const cancelled = 995 // ERROR_OPERATION_ABORTED
-  seam?.set('hash_read', { error: cancelled, skip: 1, count: 9 })
-  const received = acceptNext(second.server, { directory: to, resume: true })
-  const sent = await second.client.sendFile(path)
-  expect(seam?.hits('hash_read')).toBe(9)
-  expect(sent.resumedFrom).toBeGreaterThan(MIB)
-  expect(await sha256((await received).path)).toBe(await sha256(path))
-})
+test.skipIf(seam === undefined)(
+  'a disk that answers too late, so that reads are given up and made again: the hash of the part is right',
+  async () => {
+    const { from, to } = folders()
+    const path = makeFile(from, 4 * MIB)
+    const first = await pair()
+    const broken = acceptNext(first.server, {
+      directory: to,
+      resume: true,
+      onProgress: ({ bytes }) => {
+        if (bytes > 2 * MIB) first.server.reset()
+      }
+    })
+    await Promise.allSettled([first.client.sendFile(path, { bytesPerSecond: 8 * MIB }), broken])
+    const second = await pair()
+    const cancelled = 995 // ERROR_OPERATION_ABORTED
+    seam?.set('hash_read', { error: cancelled, skip: 1, count: 9 })
+    const received = acceptNext(second.server, { directory: to, resume: true })
+    const sent = await second.client.sendFile(path)
+    expect(seam?.hits('hash_read')).toBe(9)
+    expect(sent.resumedFrom).toBeGreaterThan(MIB)
+    expect(await sha256((await received).path)).toBe(await sha256(path))
+  }
+)
 
 describe.skipIf(seam === undefined)('a disk that answers nothing', () => {
-  test.each(methods)("a write, sent by '%s': aborting does not wait for it, and the connection goes on", async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ transfer: { method } })
-    seam?.set('write_file', { keep: true, skip: 2 })
-    const aborting = new AbortController()
-    const received = acceptNext(both.server, { directory: to, signal: aborting.signal })
-    const sending = code(both.client.sendFile(makeFile(from, 2 * MIB), { verify: false }))
-    await held('write_file')
-    const begun = performance.now()
-    aborting.abort()
-    expect(await failure(received)).toBe(aborting.signal.reason)
-    expect(await sending).toBe('ERR_IOCP_TRANSFER_ABORTED')
-    expect(performance.now() - begun).toBeLessThan(SOON)
-    expect(readdirSync(to)).toEqual([])
-    await works(both)
-  })
+  test.each(methods)(
+    "a write, sent by '%s': aborting does not wait for it, and the connection goes on",
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ transfer: { method } })
+      seam?.set('write_file', { keep: true, skip: 2 })
+      const aborting = new AbortController()
+      const received = acceptNext(both.server, { directory: to, signal: aborting.signal })
+      const sending = code(both.client.sendFile(makeFile(from, 2 * MIB), { verify: false }))
+      await held('write_file')
+      const begun = performance.now()
+      aborting.abort()
+      expect(await failure(received)).toBe(aborting.signal.reason)
+      expect(await sending).toBe('ERR_IOCP_TRANSFER_ABORTED')
+      expect(performance.now() - begun).toBeLessThan(SOON)
+      expect(readdirSync(to)).toEqual([])
+      await works(both)
+    }
+  )
 
   test('a read: aborting does not wait for it, and the connection goes on', async () => {
     const { from, to } = folders()
@@ -161,27 +167,35 @@ describe.skipIf(seam === undefined)('a disk that answers nothing', () => {
 
 describe.skipIf(seam === undefined)('timers', () => {
   // A timer that is armed late, behind the end of its file, ends the process of a test build.
-  test.each(methods)("a slow file that ends at any moment leaves no timer, by '%s'", { timeout: 60_000 }, async (method) => {
-    const { from, to } = folders()
-    const path = makeFile(from, MIB)
-    seam?.set('arm', { delay: 200 })
-    for (let round = 0; round < 6; round++) {
-      const both = await pair({ transfer: { method } })
-      const aborting = new AbortController()
-      const received = acceptNext(both.server, { directory: to })
-      const sending = both.client.sendFile(path, { verify: false, bytesPerSecond: 400 * KIB, signal: aborting.signal })
-      const timers = seam?.hits('arm') ?? 0
-      await until('a thread is about to arm the timer', () => (seam?.hits('arm') ?? 0) > timers)
-      if (round % 3 === 0) both.client.destroy()
-      else if (round % 3 === 1) both.server.reset()
-      else aborting.abort()
-      await Promise.allSettled([sending, received])
-      if (round % 3 === 2) await works(both)
-      expect(leftovers(to)).toEqual([])
+  test.each(methods)(
+    "a slow file that ends at any moment leaves no timer, by '%s'",
+    { timeout: 60_000 },
+    async (method) => {
+      const { from, to } = folders()
+      const path = makeFile(from, MIB)
+      seam?.set('arm', { delay: 200 })
+      for (let round = 0; round < 6; round++) {
+        const both = await pair({ transfer: { method } })
+        const aborting = new AbortController()
+        const received = acceptNext(both.server, { directory: to })
+        const sending = both.client.sendFile(path, {
+          verify: false,
+          bytesPerSecond: 400 * KIB,
+          signal: aborting.signal
+        })
+        const timers = seam?.hits('arm') ?? 0
+        await until('a thread is about to arm the timer', () => (seam?.hits('arm') ?? 0) > timers)
+        if (round % 3 === 0) both.client.destroy()
+        else if (round % 3 === 1) both.server.reset()
+        else aborting.abort()
+        await Promise.allSettled([sending, received])
+        if (round % 3 === 2) await works(both)
+        expect(leftovers(to)).toEqual([])
+      }
+      // Time for a timer that should not be there any more.
+      await pause(300)
     }
-    // Time for a timer that should not be there any more.
-    await pause(300)
-  })
+  )
 })
 
 describe.skipIf(seam === undefined)('a disk that is full at once', () => {
@@ -199,7 +213,10 @@ describe.skipIf(seam === undefined)('a disk that is full at once', () => {
 describe('a raw file of which no byte has gone', () => {
   test.each(methods)("aborted, by '%s': the connection goes on, and what waits behind it goes", async (method) => {
     const { from } = folders()
-    const both = await pair({ framing: framing.raw(), transfer: { method } }, { backpressure: { hardCap: '64MiB' }, sendBuffer: 64 * KIB })
+    const both = await pair(
+      { framing: framing.raw(), transfer: { method } },
+      { backpressure: { hardCap: '64MiB' }, sendBuffer: 64 * KIB }
+    )
     let bytes = 0
     both.server.on('packet', (packet) => (bytes += packet.length))
     both.server.pause()

@@ -1,20 +1,20 @@
 /** Peers that offer more than they may, take back what they said, or speak in an order of their own. */
 
-import { createServer as createNetServer } from 'node:net'
 import { readdirSync } from 'node:fs'
-import { connect, framing, type FileOffer } from 'iocp'
+import { createServer as createNetServer } from 'node:net'
+import { connect, type FileOffer, framing } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { Peer, listening } from '../../helpers/file_peer.js'
+import { listening, Peer } from '../../helpers/file_peer.js'
 import {
-  KIB,
-  MIB,
   acceptNext,
   code,
   failure,
   folders,
   isLong,
+  KIB,
   makeFile,
   methods,
+  MIB,
   pair,
   pause,
   sha256,
@@ -52,32 +52,35 @@ test('a flood of offers: no more are open than may be, the rest is refused', asy
   expect(connection.state).toBe('open')
 })
 
-test.skipIf(!isLong)('a flood by a peer that takes no answers ends the connection (only with IOCP_LONG=1)', async () => {
-  const { peer, accepted } = await listening({
-    transfer: { maxPerConnection: 1 },
-    backpressure: { hardCap: '64KiB', highWater: '32KiB', lowWater: '1KiB' },
-    sendBuffer: 16 * KIB
-  })
-  const connection = await accepted
-  let most = 0
-  const timer = setInterval(() => (most = Math.max(most, connection.queuedBytes)), 5)
-  onTestFinished(() => {
-    clearInterval(timer)
-  })
-  peer.pause()
-  while (connection.state !== 'closed') {
-    peer.together(() => {
-      for (let n = 0; n < 2000; n++) {
-        peer.file++
-        peer.offer('x', 1)
-      }
+test.skipIf(!isLong)(
+  'a flood by a peer that takes no answers ends the connection (only with IOCP_LONG=1)',
+  async () => {
+    const { peer, accepted } = await listening({
+      transfer: { maxPerConnection: 1 },
+      backpressure: { hardCap: '64KiB', highWater: '32KiB', lowWater: '1KiB' },
+      sendBuffer: 16 * KIB
     })
-    await peer.drained()
+    const connection = await accepted
+    let most = 0
+    const timer = setInterval(() => (most = Math.max(most, connection.queuedBytes)), 5)
+    onTestFinished(() => {
+      clearInterval(timer)
+    })
+    peer.pause()
+    while (connection.state !== 'closed') {
+      peer.together(() => {
+        for (let n = 0; n < 2000; n++) {
+          peer.file++
+          peer.offer('x', 1)
+        }
+      })
+      await peer.drained()
+    }
+    const info = await connection.closed
+    expect(info.cause).toBe('overflow')
+    expect(most).toBeLessThan(64 * KIB + MIB + 64 * KIB)
   }
-  const info = await connection.closed
-  expect(info.cause).toBe('overflow')
-  expect(most).toBeLessThan(64 * KIB + MIB + 64 * KIB)
-})
+)
 
 test.each(methods)("'stored' is the receiver's last word, also when its end comes with it, by '%s'", async (method) => {
   const { from } = folders()
@@ -107,8 +110,20 @@ test('an end without it is none', async () => {
 })
 
 test.each([
-  ['taken back', 'ERR_IOCP_TRANSFER_ABORTED', (peer: Peer) => { peer.say(0xf7, 0, 0, 3) }],
-  ['cut off', 'ERR_IOCP_TRANSFER_CLOSED', (peer: Peer) => { peer.end() }]
+  [
+    'taken back',
+    'ERR_IOCP_TRANSFER_ABORTED',
+    (peer: Peer) => {
+      peer.say(0xf7, 0, 0, 3)
+    }
+  ],
+  [
+    'cut off',
+    'ERR_IOCP_TRANSFER_CLOSED',
+    (peer: Peer) => {
+      peer.end()
+    }
+  ]
 ])('an offer that comes with the connection, and is %s at once', async (_, wanted, then) => {
   const { to } = folders()
   const listener = createNetServer({ allowHalfOpen: true }, (socket) => {

@@ -1,12 +1,25 @@
 /** Files as IOCPS sends them: against a peer that does what IOCPS did, and between two ends of the library. */
 
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer as createNetServer } from 'node:net'
 import { join } from 'node:path'
-import { createServer, connect, type FileOffer, type ReceivedFile } from 'iocp'
+import { connect, createServer, type FileOffer, type ReceivedFile } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, code, folders, leftovers, makeFile, methods, pair, pause, sha256, until, works } from '../../helpers/files.js'
-import { Original, iocps, served } from '../../helpers/original.js'
+import {
+  acceptNext,
+  code,
+  folders,
+  leftovers,
+  makeFile,
+  methods,
+  MIB,
+  pair,
+  pause,
+  sha256,
+  until,
+  works
+} from '../../helpers/files.js'
+import { iocps, Original, served } from '../../helpers/original.js'
 
 describe.each(methods)("sent to the original by '%s'", (method) => {
   test.each([0, 1, 508, 3_000_001])('a file of %d bytes, with packages before and behind it', async (size) => {
@@ -83,7 +96,13 @@ describe('received from the original', () => {
       answers.push(offer.name)
       if (offer.name === 'no') offer.reject('not now')
     })
-    for (const [name, size] of [['no', 1], ['..\\evil', 1], ['NUL', 1], ['large', 101], ['unanswered', 1]] as const) {
+    for (const [name, size] of [
+      ['no', 1],
+      ['..\\evil', 1],
+      ['NUL', 1],
+      ['large', 101],
+      ['unanswered', 1]
+    ] as const) {
       peer.offer(name, size)
       expect(await peer.next()).toEqual(Buffer.from([3]))
     }
@@ -223,25 +242,32 @@ describe('the faults of the original do not exist here', () => {
     expect(() => connection.sendFile(path, { mode: 'raw', metadata: 'x' })).toThrow(/metadata/)
   })
 
-  test.each(methods)("both sides offer at the same moment, again and again, by '%s'", { timeout: 60_000 }, async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ framing: iocps, transfer: { method, maxPerConnection: 100 } })
-    const count = 20
-    const received: Promise<unknown>[] = []
-    for (const end of [both.client, both.server]) {
-      end.on('file', (offer) => {
-        received.push(offer.accept({ directory: to }))
-      })
+  test.each(methods)(
+    "both sides offer at the same moment, again and again, by '%s'",
+    { timeout: 60_000 },
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ framing: iocps, transfer: { method, maxPerConnection: 100 } })
+      const count = 20
+      const received: Promise<unknown>[] = []
+      for (const end of [both.client, both.server]) {
+        end.on('file', (offer) => {
+          received.push(offer.accept({ directory: to }))
+        })
+      }
+      const paths = Array.from({ length: 2 * count }, (_, index) => makeFile(from, 20_000 + index, `${index}.bin`))
+      await Promise.all(
+        paths.map((path, index) => (index % 2 === 0 ? both.client : both.server).sendFile(path, { mode: 'raw' }))
+      )
+      // The senders are not told when a file has its name and is closed.
+      await until('all have been offered', () => received.length === 2 * count)
+      await Promise.all(received)
+      expect(leftovers(to)).toEqual([])
+      for (const [index, path] of paths.entries())
+        expect(await sha256(join(to, `${index}.bin`))).toBe(await sha256(path))
+      await works(both)
     }
-    const paths = Array.from({ length: 2 * count }, (_, index) => makeFile(from, 20_000 + index, `${index}.bin`))
-    await Promise.all(paths.map((path, index) => (index % 2 === 0 ? both.client : both.server).sendFile(path, { mode: 'raw' })))
-    // The senders are not told when a file has its name and is closed.
-    await until('all have been offered', () => received.length === 2 * count)
-    await Promise.all(received)
-    expect(leftovers(to)).toEqual([])
-    for (const [index, path] of paths.entries()) expect(await sha256(join(to, `${index}.bin`))).toBe(await sha256(path))
-    await works(both)
-  })
+  )
 
   test.each(methods)("an offer that is taken back for the peer's is made again, sent by '%s'", async (method) => {
     const { from, to } = folders()
@@ -300,34 +326,40 @@ describe('the faults of the original do not exist here', () => {
     expect(peer.file.equals(Buffer.concat(files.map((path) => readFileSync(path))))).toBe(true)
   })
 
-  test.each(methods)("while a file waits for its answer the peer's own is answered, and keeps coming, by '%s'", async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ framing: iocps, transfer: { method } })
-    const packets: string[] = []
-    both.server.on('packet', (packet) => packets.push(packet.toString()))
-    const offers: FileOffer[] = []
-    both.server.on('file', (offer) => offers.push(offer))
-    both.client.on('file', (offer) => {
-      void offer.accept({ directory: to })
-    })
-    const path = makeFile(from, 300_000, 'large')
-    const small = makeFile(from, 1000, 'small')
-    const sending = [both.client.sendFile(path, { mode: 'raw' }), both.client.sendFile(small, { mode: 'raw', name: 'second' })]
-    both.client.send('behind')
-    await until('it is offered', () => offers.length === 1)
-    const back = both.server.sendFile(small, { mode: 'raw' })
-    await pause(50)
-    const first = offers[0]?.accept({ directory: to })
-    await until('the second is offered', () => offers.length === 2)
-    await first
-    await back
-    expect(packets).toEqual([])
-    await offers[1]?.accept({ directory: to })
-    await Promise.all(sending)
-    await until('what was sent behind them has come', () => packets.length === 1)
-    expect(await sha256(join(to, 'large'))).toBe(await sha256(path))
-    for (const name of ['small', 'second']) expect(await sha256(join(to, name))).toBe(await sha256(small))
-  })
+  test.each(methods)(
+    "while a file waits for its answer the peer's own is answered, and keeps coming, by '%s'",
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ framing: iocps, transfer: { method } })
+      const packets: string[] = []
+      both.server.on('packet', (packet) => packets.push(packet.toString()))
+      const offers: FileOffer[] = []
+      both.server.on('file', (offer) => offers.push(offer))
+      both.client.on('file', (offer) => {
+        void offer.accept({ directory: to })
+      })
+      const path = makeFile(from, 300_000, 'large')
+      const small = makeFile(from, 1000, 'small')
+      const sending = [
+        both.client.sendFile(path, { mode: 'raw' }),
+        both.client.sendFile(small, { mode: 'raw', name: 'second' })
+      ]
+      both.client.send('behind')
+      await until('it is offered', () => offers.length === 1)
+      const back = both.server.sendFile(small, { mode: 'raw' })
+      await pause(50)
+      const first = offers[0]?.accept({ directory: to })
+      await until('the second is offered', () => offers.length === 2)
+      await first
+      await back
+      expect(packets).toEqual([])
+      await offers[1]?.accept({ directory: to })
+      await Promise.all(sending)
+      await until('what was sent behind them has come', () => packets.length === 1)
+      expect(await sha256(join(to, 'large'))).toBe(await sha256(path))
+      for (const name of ['small', 'second']) expect(await sha256(join(to, name))).toBe(await sha256(small))
+    }
+  )
 
   test('an offer that is taken back, and then aborted, is not made again', async () => {
     const { from, to } = folders()
@@ -369,7 +401,10 @@ describe('the faults of the original do not exist here', () => {
   test.each(methods)("both directions at the same time, by '%s'", async (method) => {
     const { from, to } = folders()
     const both = await pair({ framing: iocps, transfer: { method } })
-    const received = [acceptNext(both.client, { path: join(to, 'c') }), acceptNext(both.server, { path: join(to, 's') })]
+    const received = [
+      acceptNext(both.client, { path: join(to, 'c') }),
+      acceptNext(both.server, { path: join(to, 's') })
+    ]
     const one = makeFile(from, 4 * MIB, 'a')
     const other = makeFile(from, 5 * MIB, 'b')
     const sending = [both.client.sendFile(one, { mode: 'raw' }), both.server.sendFile(other, { mode: 'raw' })]
@@ -379,22 +414,25 @@ describe('the faults of the original do not exist here', () => {
     await works(both)
   })
 
-  test.each(methods)("aborted in the middle, by '%s': the connection ends at both sides, with nothing left", async (method) => {
-    const { from, to } = folders()
-    const both = await pair({ framing: iocps, transfer: { method } })
-    const controller = new AbortController()
-    const received = acceptNext(both.server, { directory: to })
-    const options = { mode: 'raw', bytesPerSecond: MIB, signal: controller.signal } as const
-    const sending = both.client.sendFile(makeFile(from, 5 * MIB), {
-      ...options,
-      onProgress: () => {
-        controller.abort()
-      }
-    })
-    await expect(sending).rejects.toThrow(/abort/)
-    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
-    expect(readdirSync(to)).toEqual([])
-  })
+  test.each(methods)(
+    "aborted in the middle, by '%s': the connection ends at both sides, with nothing left",
+    async (method) => {
+      const { from, to } = folders()
+      const both = await pair({ framing: iocps, transfer: { method } })
+      const controller = new AbortController()
+      const received = acceptNext(both.server, { directory: to })
+      const options = { mode: 'raw', bytesPerSecond: MIB, signal: controller.signal } as const
+      const sending = both.client.sendFile(makeFile(from, 5 * MIB), {
+        ...options,
+        onProgress: () => {
+          controller.abort()
+        }
+      })
+      await expect(sending).rejects.toThrow(/abort/)
+      expect(await code(received)).toBe('ERR_IOCP_TRANSFER_CLOSED')
+      expect(readdirSync(to)).toEqual([])
+    }
+  )
 })
 
 test('a server that sends a file at once reaches whoever waits for the connection', async () => {

@@ -5,9 +5,22 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createServer, type Connection, type Server } from 'iocp'
+import { type Connection, createServer, type Server } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { MIB, checks, code, folders, isLong, leftovers, makeFile, methods, sha256, typed, until, type Method } from '../../helpers/files.js'
+import {
+  checks,
+  code,
+  folders,
+  isLong,
+  leftovers,
+  makeFile,
+  type Method,
+  methods,
+  MIB,
+  sha256,
+  typed,
+  until
+} from '../../helpers/files.js'
 import { startNode } from '../../helpers/programs.js'
 
 const SIZE = 16 * MIB

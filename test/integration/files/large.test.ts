@@ -1,11 +1,25 @@
 /** Files of the sizes that hurt. With IOCP_LONG=1; without it, the same with small ones. */
 
-import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, statSync, writeSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
+import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect, createServer, type Connection } from 'iocp'
+import { connect, type Connection, createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { MIB, acceptNext, checks, folders, isLong, leftovers, makeFile, methods, pair, sha256, typed, until, works } from '../../helpers/files.js'
+import {
+  acceptNext,
+  checks,
+  folders,
+  isLong,
+  leftovers,
+  makeFile,
+  methods,
+  MIB,
+  pair,
+  sha256,
+  typed,
+  until,
+  works
+} from '../../helpers/files.js'
 
 const GIB = 1024 * MIB
 const LIMIT = 10 * 60_000
@@ -47,7 +61,10 @@ describe.each(methods)("sent by '%s'", (method) => {
     const size = isLong ? 300 * MIB : 6 * MIB
     const [one, other] = [makeFile(from, size, 'one'), makeFile(from, size + 1, 'other')] as const
     const received = [acceptNext(both.server, { directory: to }), acceptNext(both.client, { directory: to })]
-    const sent = await Promise.all([both.client.sendFile(one, checks(method)), both.server.sendFile(other, checks(method))])
+    const sent = await Promise.all([
+      both.client.sendFile(one, checks(method)),
+      both.server.sendFile(other, checks(method))
+    ])
     await Promise.all(received)
     show(`both directions by '${method}', each`, size, Math.max(...sent.map(({ seconds }) => seconds)))
     expect(await sha256(join(to, 'one'))).toBe(await sha256(one))

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pruneParts } from 'iocp'
 import { expect, test } from 'vitest'
-import { MIB, acceptNext, code, folders, leftovers, makeFile, pair, until } from '../../helpers/files.js'
+import { acceptNext, code, folders, leftovers, makeFile, MIB, pair, until } from '../../helpers/files.js'
 
 const HOUR = 3_600_000
 
@@ -25,7 +25,16 @@ test("pruneParts removes old parts, and nothing else's", async () => {
   const { to } = folders()
   aged(to, 30, temporary, kept)
   const young = aged(to, 10, `.iocp-${'c3'.repeat(12)}.part`)
-  const others = aged(to, 1000, 'a.part', '.iocp-.part', '.iocp-mine.part', `${kept}.txt`, `x${kept}`, `.iocp-${'b2'.repeat(15)}.part`)
+  const others = aged(
+    to,
+    1000,
+    'a.part',
+    '.iocp-.part',
+    '.iocp-mine.part',
+    `${kept}.txt`,
+    `x${kept}`,
+    `.iocp-${'b2'.repeat(15)}.part`
+  )
   const folder = `.iocp-${'d4'.repeat(12)}.part`
   mkdirSync(join(to, folder))
   expect((await pruneParts(to, { maxAge: '1d' })).toSorted()).toEqual([join(to, temporary), join(to, kept)].toSorted())

@@ -2,7 +2,7 @@
 
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connect, createClient, createServer, pruneParts, type FileOffer } from 'iocp'
+import { connect, createClient, createServer, type FileOffer, pruneParts } from 'iocp'
 import { expect, test } from 'vitest'
 import { acceptNext, folders, makeFile, pair, until, works } from '../../helpers/files.js'
 
@@ -60,7 +60,12 @@ test('a folder where a file is wanted: the error says so, before anything is sen
   const { from, to } = folders()
   const both = await pair()
   for (const mode of ['framed', 'raw'] as const) {
-    await expect(both.client.sendFile(from, { mode, name: 'a' })).rejects.toMatchObject({ code: 'EISDIR', syscall: 'open', path: from, winCode: 5 })
+    await expect(both.client.sendFile(from, { mode, name: 'a' })).rejects.toMatchObject({
+      code: 'EISDIR',
+      syscall: 'open',
+      path: from,
+      winCode: 5
+    })
   }
   const taken = join(to, 'taken')
   mkdirSync(taken)
@@ -79,7 +84,12 @@ test('a folder for files that is not there, and a file outside of it', async () 
   const lost = await pair({ transfer: { directory: nowhere } })
   const received = acceptNext(lost.server, { directory: nowhere })
   await expect(lost.client.sendFile(makeFile(from, 10))).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_FILE' })
-  await expect(received).rejects.toMatchObject({ name: 'IocpError', code: 'ENOENT', syscall: 'realpath', path: nowhere })
+  await expect(received).rejects.toMatchObject({
+    name: 'IocpError',
+    code: 'ENOENT',
+    syscall: 'realpath',
+    path: nowhere
+  })
   const both = await pair({ transfer: { directory: to } })
   const outside = acceptNext(both.server, { path: from })
   await expect(both.client.sendFile(makeFile(from, 10))).rejects.toMatchObject({ code: 'ERR_IOCP_TRANSFER_REJECTED' })

@@ -1,9 +1,22 @@
 /** The last step of a file that has come: its name. Somebody else may hold it for a moment. */
 
-import { closeSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { acceptNext, code, failure, faults, folders, leftovers, makeFile, pair, pause, sha256, until, works } from '../../helpers/files.js'
+import {
+  acceptNext,
+  code,
+  failure,
+  faults,
+  folders,
+  leftovers,
+  makeFile,
+  pair,
+  pause,
+  sha256,
+  until,
+  works
+} from '../../helpers/files.js'
 
 const seam = faults()
 
@@ -32,19 +45,23 @@ test('a reader that has the file open which is replaced: the new one comes when 
   expect(leftovers(to)).toEqual([])
 })
 
-test.each([true, false])("fifty files of one name at once, with overwrite 'rename' and resume %s: all arrive", { timeout: 120_000 }, async (resume) => {
-  const { from, to } = folders()
-  const both = await pair({ transfer: { maxPerConnection: 100 } })
-  const path = makeFile(from, 20_000, 'a.txt')
-  both.server.on('file', (offer) => {
-    offer.accept({ directory: to, overwrite: 'rename', resume }).catch(() => undefined)
-  })
-  await Promise.all(Array.from({ length: 50 }, () => both.client.sendFile(path)))
-  const names = readdirSync(to)
-  expect(names.toSorted()).toEqual(['a.txt', ...Array.from({ length: 49 }, (_, i) => `a (${i + 2}).txt`)].toSorted())
-  const wanted = readFileSync(path)
-  for (const name of names) expect(readFileSync(join(to, name)).equals(wanted)).toBe(true)
-})
+test.each([true, false])(
+  "fifty files of one name at once, with overwrite 'rename' and resume %s: all arrive",
+  { timeout: 120_000 },
+  async (resume) => {
+    const { from, to } = folders()
+    const both = await pair({ transfer: { maxPerConnection: 100 } })
+    const path = makeFile(from, 20_000, 'a.txt')
+    both.server.on('file', (offer) => {
+      offer.accept({ directory: to, overwrite: 'rename', resume }).catch(() => undefined)
+    })
+    await Promise.all(Array.from({ length: 50 }, () => both.client.sendFile(path)))
+    const names = readdirSync(to)
+    expect(names.toSorted()).toEqual(['a.txt', ...Array.from({ length: 49 }, (_, i) => `a (${i + 2}).txt`)].toSorted())
+    const wanted = readFileSync(path)
+    for (const name of names) expect(readFileSync(join(to, name)).equals(wanted)).toBe(true)
+  }
+)
 
 describe.skipIf(seam === undefined)('what the system refuses', () => {
   const calls = ['rename_posix', 'rename_file', 'move_file'] as const
@@ -74,26 +91,35 @@ describe.skipIf(seam === undefined)('what the system refuses', () => {
     }
   )
 
-  test.each(calls)('%s fails for too long: with resume all of it is kept, and named; the next attempt takes no byte', async (call) => {
-    const { from, to } = folders()
-    const both = await pair()
-    const path = makeFile(from, 100_000)
-    makeOthersUnknown(call)
-    seam?.set(call, { error: sharing })
-    const received = failure(acceptNext(both.server, { directory: to, resume: true }))
-    expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_FILE')
-    const error = await received
-    const [part = ''] = leftovers(to)
-    expect(error).toMatchObject({ code: 'EBUSY', syscall: 'rename', winCode: sharing, path: join(to, part), dest: join(to, 'file-100000.bin') })
-    expect(error.message).toContain(join(to, part))
-    expect(seam?.hits(call)).toBeGreaterThan(3)
-    expect(await sha256(join(to, part))).toBe(await sha256(path))
-    seam?.clear()
-    const again = acceptNext(both.server, { directory: to, resume: true })
-    expect(await both.client.sendFile(path)).toMatchObject({ resumedFrom: 100_000 })
-    expect(await sha256((await again).path)).toBe(await sha256(path))
-    expect(leftovers(to)).toEqual([])
-  })
+  test.each(calls)(
+    '%s fails for too long: with resume all of it is kept, and named; the next attempt takes no byte',
+    async (call) => {
+      const { from, to } = folders()
+      const both = await pair()
+      const path = makeFile(from, 100_000)
+      makeOthersUnknown(call)
+      seam?.set(call, { error: sharing })
+      const received = failure(acceptNext(both.server, { directory: to, resume: true }))
+      expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_FILE')
+      const error = await received
+      const [part = ''] = leftovers(to)
+      expect(error).toMatchObject({
+        code: 'EBUSY',
+        syscall: 'rename',
+        winCode: sharing,
+        path: join(to, part),
+        dest: join(to, 'file-100000.bin')
+      })
+      expect(error.message).toContain(join(to, part))
+      expect(seam?.hits(call)).toBeGreaterThan(3)
+      expect(await sha256(join(to, part))).toBe(await sha256(path))
+      seam?.clear()
+      const again = acceptNext(both.server, { directory: to, resume: true })
+      expect(await both.client.sendFile(path)).toMatchObject({ resumedFrom: 100_000 })
+      expect(await sha256((await again).path)).toBe(await sha256(path))
+      expect(leftovers(to)).toEqual([])
+    }
+  )
 
   test('fails for too long without resume: nothing is left', async () => {
     const { from, to } = folders()

@@ -1,11 +1,33 @@
 /** Files that somebody else writes, or changes, while they are sent. */
 
-import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import {
+  acceptNext,
+  checks,
+  code,
+  folders,
+  makeFile,
+  methods,
+  MIB,
+  pair,
+  sha256,
+  until,
+  works
+} from '../../helpers/files.js'
 import { iocps } from '../../helpers/original.js'
-import { MIB, acceptNext, checks, code, folders, makeFile, methods, pair, sha256, until, works } from '../../helpers/files.js'
 
 function opened(path: string, flags: string): number {
   const file = openSync(path, flags)
@@ -135,6 +157,8 @@ test('share is checked', async () => {
   const path = join(from, 'a')
   writeFileSync(path, 'a')
   for (const share of ['read', 1, null]) {
-    expect(() => both.client.sendFile(path, { share: share as 'none' })).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }))
+    expect(() => both.client.sendFile(path, { share: share as 'none' })).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' })
+    )
   }
 })

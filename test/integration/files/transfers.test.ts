@@ -1,21 +1,30 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, openSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { connect, createServer, framing, type FileOffer } from 'iocp'
+import { connect, createServer, type FileOffer, framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import {
-  KIB,
-  MIB,
   acceptNext,
   checks,
   code,
   failure,
   folders,
   isLong,
+  KIB,
   leftovers,
   makeFile,
   methods,
+  MIB,
   pair,
   sha256,
   typed,
@@ -308,7 +317,9 @@ describe('offers', () => {
     expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
     const [late] = offers
     expect(late?.isAnswered).toBe(true)
-    expect(await code(late?.accept({ path: join(from, 'x') }) ?? Promise.resolve())).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
+    expect(await code(late?.accept({ path: join(from, 'x') }) ?? Promise.resolve())).toBe(
+      'ERR_IOCP_TRANSFER_UNANSWERED'
+    )
     await works(both)
   })
 
@@ -341,7 +352,9 @@ describe('offers', () => {
     await until('two are offered', () => offers.length === 2)
     expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_LIMIT')
     const [first, second] = offers
-    expect(await code(first?.accept({ path: join(from, 'outside') }) ?? Promise.resolve())).toBe('ERR_IOCP_TRANSFER_PATH')
+    expect(await code(first?.accept({ path: join(from, 'outside') }) ?? Promise.resolve())).toBe(
+      'ERR_IOCP_TRANSFER_PATH'
+    )
     await second?.accept({ directory: to })
     // Which of them was offered first is chance: both are opened at the same time.
     expect((await waiting).map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])

@@ -1,38 +1,57 @@
 /** Files while packets wait that nobody takes, or that are to wait. */
 
 import { join } from 'node:path'
-import { connect, createServer, type Connection } from 'iocp'
+import { connect, type Connection, createServer } from 'iocp'
 import { describe, expect, test } from 'vitest'
 import { closeAfterTest } from '../../helpers/endpoints.js'
-import { KIB, MIB, acceptNext, failure, folders, makeFile, methods, pair, sha256, typed, until } from '../../helpers/files.js'
+import {
+  acceptNext,
+  failure,
+  folders,
+  KIB,
+  makeFile,
+  methods,
+  MIB,
+  pair,
+  sha256,
+  typed,
+  until
+} from '../../helpers/files.js'
 
 /** So long that nothing ends in time that only a time limit would end. */
 const NEVER = '1h'
 
 describe.each(methods)("nobody listens for 'packet', sent by '%s'", (method) => {
-  test.each([1, 1000])('the sender has had %d greetings: the file is sent, and end() ends in order', async (greetings) => {
-    const { from, to } = folders()
-    const server = createServer({ framing: typed, transfer: { method } })
-    closeAfterTest(server)
-    server.on('connection', (connection) => {
-      for (let i = 0; i < greetings; i++) connection.send(`hello ${i}`)
-    })
-    server.on('file', (offer) => {
-      void offer.accept({ directory: to })
-    })
-    const { port } = await server.listen({ host: '127.0.0.1' })
-    const transfer = { method, answerTimeout: NEVER, stallTimeout: NEVER }
-    const client = await connect({ host: '127.0.0.1', port, framing: typed, transfer, endDeadline: NEVER })
-    const read = (): number => client.stats()?.packetsRead ?? 0
-    await until('the first have come', () => read() > 0)
-    const path = makeFile(from, 300_000)
-    expect(await client.sendFile(path, { verify: method === 'read' ? 'sha256' : false })).toMatchObject({ bytes: 300_000 })
-    expect(await sha256(join(to, 'file-300000.bin'))).toBe(await sha256(path))
-    client.end()
-    const info = await client.closed
-    expect(info.error).toBeUndefined()
-    expect(info.discardedBytes).toBe(Array.from({ length: greetings }, (_, i) => `hello ${i}`.length).reduce((a, b) => a + b))
-  })
+  test.each([1, 1000])(
+    'the sender has had %d greetings: the file is sent, and end() ends in order',
+    async (greetings) => {
+      const { from, to } = folders()
+      const server = createServer({ framing: typed, transfer: { method } })
+      closeAfterTest(server)
+      server.on('connection', (connection) => {
+        for (let i = 0; i < greetings; i++) connection.send(`hello ${i}`)
+      })
+      server.on('file', (offer) => {
+        void offer.accept({ directory: to })
+      })
+      const { port } = await server.listen({ host: '127.0.0.1' })
+      const transfer = { method, answerTimeout: NEVER, stallTimeout: NEVER }
+      const client = await connect({ host: '127.0.0.1', port, framing: typed, transfer, endDeadline: NEVER })
+      const read = (): number => client.stats()?.packetsRead ?? 0
+      await until('the first have come', () => read() > 0)
+      const path = makeFile(from, 300_000)
+      expect(await client.sendFile(path, { verify: method === 'read' ? 'sha256' : false })).toMatchObject({
+        bytes: 300_000
+      })
+      expect(await sha256(join(to, 'file-300000.bin'))).toBe(await sha256(path))
+      client.end()
+      const info = await client.closed
+      expect(info.error).toBeUndefined()
+      expect(info.discardedBytes).toBe(
+        Array.from({ length: greetings }, (_, i) => `hello ${i}`.length).reduce((a, b) => a + b)
+      )
+    }
+  )
 
   test('the receiver has had a packet before the offer; whoever listens later gets it', async () => {
     const { from, to } = folders()

@@ -10,7 +10,11 @@ const { faults } = createRequire(import.meta.url)(addon)
 const peer = createServer().listen(0, '127.0.0.1')
 await once(peer, 'listening')
 const accepted = once(peer, 'connection')
-const connection = await connect({ host: '127.0.0.1', port: peer.address().port, framing: framing.lengthField({ typeByte: true }) })
+const connection = await connect({
+  host: '127.0.0.1',
+  port: peer.address().port,
+  framing: framing.lengthField({ typeByte: true })
+})
 const [socket] = await accepted
 peer.close()
 faults.set('open_file', { block: 1000 })

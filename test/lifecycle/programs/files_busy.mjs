@@ -6,7 +6,7 @@ import { closeSync, ftruncateSync, openSync, readdirSync, writeFileSync } from '
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { connect, createServer, framing } from 'iocp'
 
 const typed = framing.lengthField({ typeByte: true })
@@ -84,7 +84,15 @@ const kinds = {
         offer.accept({ path: join(folder, `target ${Math.random()}`) }).catch(() => undefined)
       })
     }
-    for (const call of ['open_file', 'read_file', 'write_file', 'allocate_file', 'size_file', 'close_file', 'move_file']) {
+    for (const call of [
+      'open_file',
+      'read_file',
+      'write_file',
+      'allocate_file',
+      'size_file',
+      'close_file',
+      'move_file'
+    ]) {
       faults.set(call, { block: 50 })
     }
     for (let n = 0; n < 8; n++) {

@@ -1,5 +1,5 @@
 // Servers with workers that end in several ways: node jobs.mjs <how>.
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { connect, createServer, framing } from 'iocp'
 import { say } from './load.mjs'
 

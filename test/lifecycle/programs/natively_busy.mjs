@@ -2,11 +2,20 @@
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { plainProfile } from '../../helpers/raw_engine.mjs'
 
 const ROUNDS = Number(process.argv[3])
-const KNOWN = { ioThreads: 1, diskThreads: 1, deliveryBytes: 2 ** 20, deliveryPerConnection: 2 ** 20, maxFreeBuffers: 0, maxFreeContexts: 0, skipOnSuccess: true, externalMemory: true }
+const KNOWN = {
+  ioThreads: 1,
+  diskThreads: 1,
+  deliveryBytes: 2 ** 20,
+  deliveryPerConnection: 2 ** 20,
+  maxFreeBuffers: 0,
+  maxFreeContexts: 0,
+  skipOnSuccess: true,
+  externalMemory: true
+}
 const profile = plainProfile({ kind: 'raw', maxPacket: 1024 })
 
 /** Each gives a call that can be made again and again. */
@@ -35,7 +44,16 @@ const calls = {
   listen: (addon) => {
     const engine = new addon.Engine(KNOWN, () => undefined, setImmediate)
     const used = engine.addProfile(profile)
-    const at = { address: '127.0.0.1', family: 4, dualStack: false, exclusive: true, backlog: 1, accepts: 1, maxConnections: 1, profile: used }
+    const at = {
+      address: '127.0.0.1',
+      family: 4,
+      dualStack: false,
+      exclusive: true,
+      backlog: 1,
+      accepts: 1,
+      maxConnections: 1,
+      profile: used
+    }
     const listener = engine.listen({ ...at, port: 0 })
     const { port } = engine.listenerAddress(listener)
     return () => {

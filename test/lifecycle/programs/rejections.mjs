@@ -55,69 +55,104 @@ function breaks(bytes, how) {
 }
 
 for (const how of ['reset', 'end']) {
-  await serve(`iteration, ${how}`, (server) => {
-    server.on('connection', async (connection) => {
-      for await (const one of connection) server.emit('told', one)
-    })
-  }, breaks(packet(5), how))
-  await serve(`stream, ${how}`, (server) => {
-    server.on('stream', async (stream) => {
-      for await (const one of stream) server.emit('told', one)
-    })
-  }, breaks(packet(2 ** 21, 1000), how))
-  await serve(`stream that is read later, ${how}`, (server) => {
-    server.on('stream', async (stream) => {
-      setTimeout(() => server.emit('told'), 10)
-      await once(stream, 'close')
-      for await (const one of stream) server.emit('told', one)
-    })
-  }, breaks(packet(2 ** 21, 1000), how))
+  await serve(
+    `iteration, ${how}`,
+    (server) => {
+      server.on('connection', async (connection) => {
+        for await (const one of connection) server.emit('told', one)
+      })
+    },
+    breaks(packet(5), how)
+  )
+  await serve(
+    `stream, ${how}`,
+    (server) => {
+      server.on('stream', async (stream) => {
+        for await (const one of stream) server.emit('told', one)
+      })
+    },
+    breaks(packet(2 ** 21, 1000), how)
+  )
+  await serve(
+    `stream that is read later, ${how}`,
+    (server) => {
+      server.on('stream', async (stream) => {
+        setTimeout(() => server.emit('told'), 10)
+        await once(stream, 'close')
+        for await (const one of stream) server.emit('told', one)
+      })
+    },
+    breaks(packet(2 ** 21, 1000), how)
+  )
 }
 
-await serve('an error of the program', (server) => {
-  server.on('packet', async (one, connection) => {
-    setTimeout(() => connection.end(), 20)
-    await Promise.resolve()
-    throw new Error('mine')
-  })
-}, breaks(packet(5), 'end'))
+await serve(
+  'an error of the program',
+  (server) => {
+    server.on('packet', async (one, connection) => {
+      setTimeout(() => connection.end(), 20)
+      await Promise.resolve()
+      throw new Error('mine')
+    })
+  },
+  breaks(packet(5), 'end')
+)
 
 /** Sends a file to a server, and says how that went. */
 function sends(name) {
   return async (port) => {
     const connection = await connect({ host: '127.0.0.1', port, framing: typed })
     const begun = performance.now()
-    const code = await connection.sendFile(join(folder, name)).then(() => 'sent', (error) => error.code)
+    const code = await connection.sendFile(join(folder, name)).then(
+      () => 'sent',
+      (error) => error.code
+    )
     const isLate = performance.now() - begun > 20_000
     connection.end()
     return `${code}${isLate ? ' late' : ''}`
   }
 }
 
-await serve('a file that is there, accepted by an async handler', (server) => {
-  server.on('file', async (offer) => {
-    await offer.accept({ directory: folder })
-  })
-}, sends('there.txt'))
-await serve('a file that is there, returned', (server) => {
-  server.on('file', (offer) => offer.accept({ directory: folder }))
-}, sends('there.txt'))
-await serve('a file handler that rejects', (server) => {
-  server.on('file', async () => {
-    await Promise.resolve()
-    throw new Error('mine')
-  })
-}, sends('new.txt'))
-await serve('a callback of connect', (server) => server.on('packet', (one, connection) => connection.reset()), async (port) => {
-  const done = new Promise((resolve) => {
-    void connect({ host: '127.0.0.1', port, framing: typed }, async (connection) => {
-      connection.on('close', resolve)
-      connection.send('x')
-      for await (const one of connection) say(String(one))
+await serve(
+  'a file that is there, accepted by an async handler',
+  (server) => {
+    server.on('file', async (offer) => {
+      await offer.accept({ directory: folder })
     })
-  })
-  await done
-})
+  },
+  sends('there.txt')
+)
+await serve(
+  'a file that is there, returned',
+  (server) => {
+    server.on('file', (offer) => offer.accept({ directory: folder }))
+  },
+  sends('there.txt')
+)
+await serve(
+  'a file handler that rejects',
+  (server) => {
+    server.on('file', async () => {
+      await Promise.resolve()
+      throw new Error('mine')
+    })
+  },
+  sends('new.txt')
+)
+await serve(
+  'a callback of connect',
+  (server) => server.on('packet', (one, connection) => connection.reset()),
+  async (port) => {
+    const done = new Promise((resolve) => {
+      void connect({ host: '127.0.0.1', port, framing: typed }, async (connection) => {
+        connection.on('close', resolve)
+        connection.send('x')
+        for await (const one of connection) say(String(one))
+      })
+    })
+    await done
+  }
+)
 
 rmSync(folder, { recursive: true, force: true })
 say(JSON.stringify(found))

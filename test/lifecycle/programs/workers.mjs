@@ -1,5 +1,5 @@
 // Servers in Workers that end in several ways: node workers.mjs <how>.
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { say, startLoad } from './load.mjs'
 
 const ROUNDS = 2
