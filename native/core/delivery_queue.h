@@ -62,6 +62,20 @@ class DeliveryQueue {
     Writer(*this).append(record, data, size, credit);
   }
 
+  // Any thread: a record that may wait for company. Until another one is appended, or publish_gathered(), needs_wake()
+  // does not see it; a drain that is under way takes it along.
+  void append_gathered(const Record& record, const void* data, size_t size) {
+    std::lock_guard<Mutex> guard(mutex_);
+    append_chunk_locked(record, data, size, nullptr);
+    has_gathered_.store(true);
+  }
+  // Any thread: what waits for company waits no more. The caller then asks needs_wake().
+  void publish_gathered() {
+    if (!has_gathered_.load()) return;
+    std::lock_guard<Mutex> guard(mutex_);
+    if (has_gathered_.load()) publish_locked();
+  }
+
   // I/O threads, cheap: is there something that nobody has been woken for?
   bool needs_wake() { return has_records_.load() && !wake_outstanding_.exchange(true); }
 
@@ -97,13 +111,15 @@ class DeliveryQueue {
   // Draining thread: the next batch, or null. Give it back with finish().
   std::unique_ptr<DeliveryChunk> take() {
     std::lock_guard<Mutex> guard(mutex_);
+    std::unique_ptr<DeliveryChunk> chunk;
+    if (!full_.empty()) {
+      chunk = std::move(full_.front());
+      full_.pop_front();
+    }
     if (full_.empty()) {
       has_records_.store(false);
-      return nullptr;
+      has_gathered_.store(false);
     }
-    std::unique_ptr<DeliveryChunk> chunk = std::move(full_.front());
-    full_.pop_front();
-    if (full_.empty()) has_records_.store(false);
     return chunk;
   }
 
@@ -149,7 +165,7 @@ class DeliveryQueue {
 
   // Any thread, cheap.
   uint64_t pending_bytes() const { return pending_bytes_.load(std::memory_order_relaxed); }
-  bool empty() const { return !has_records_.load(); }
+  bool empty() const { return !has_records_.load() && !has_gathered_.load(); }
 
   struct Depth {
     uint64_t bytes;
@@ -178,7 +194,12 @@ class DeliveryQueue {
   }
   bool own_is_drained() const { return !over_own_.empty() && over_own_.front().sequence <= drained_sequence_; }
 
-  void append_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
+  void append_locked(const Record& record, const void* data, size_t size, DeliveryCredit* credit) {
+    append_chunk_locked(record, data, size, credit);
+    publish_locked();
+  }
+
+  void append_chunk_locked(Record record, const void* data, size_t size, DeliveryCredit* credit) {
     DeliveryChunk* chunk = writable(size);
     if (size != 0) {
       record.a = static_cast<uint32_t>(chunk->payload_size());
@@ -195,6 +216,7 @@ class DeliveryQueue {
     record.b = static_cast<uint32_t>(size - skip);
     chunk->append_in_place(record);
     note_locked(*chunk, size + sizeof(Record), credit);
+    publish_locked();
   }
 
   void note_locked(const DeliveryChunk& chunk, uint64_t cost, DeliveryCredit* credit) {
@@ -206,6 +228,11 @@ class DeliveryQueue {
       credit->bytes += cost;
       credit->last_sequence = chunk.sequence;
     }
+  }
+
+  // From now on somebody is to be woken, for the records that were gathered too.
+  void publish_locked() {
+    has_gathered_.store(false);
     has_records_.store(true);
   }
 
@@ -253,6 +280,7 @@ class DeliveryQueue {
   // it the other way round, and one of them has to see the other.
   std::atomic<bool> has_records_{false};
   std::atomic<bool> wake_outstanding_{false};
+  std::atomic<bool> has_gathered_{false};  // written under the lock: there are records that nobody is woken for yet
 };
 
 }  // namespace iocp

@@ -158,6 +158,7 @@ class JobQueue {
   JobSeat* find_seat(uint32_t number) const;
 
   Counts counts() const;
+  uint32_t queued() const { return queued_; }
   bool idle() const { return queued_ == 0 && running_ == 0; }
 
  private:

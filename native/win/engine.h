@@ -102,6 +102,11 @@ class Engine final {
     delivery_.append(record, data, size, credit);
   }
   void deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome);
+  // What others are likely to follow soon: nobody is woken for it alone, but with the next record, or the next
+  // connection that is scheduled, of another kind; by publish_gathered(); or by a timer, should neither come.
+  void deliver_gathered(const Record& record, const void* data, size_t size);
+  void schedule_gathered(ReadyList* ready);
+  void publish_gathered();
   // Wakes the draining thread if there is something new. I/O threads do so twice per turn.
   void wake_if_needed() {
     const bool wanted = wake_wanted_.load(std::memory_order_relaxed) && wake_wanted_.exchange(false);
@@ -215,6 +220,18 @@ class Engine final {
     Engine* engine_;
   };
 
+  class GatherTimer final : public EngineTimer {
+   public:
+    explicit GatherTimer(Engine* engine) : engine_(engine) {}
+    bool hold() override { return true; }  // a part of the engine, which ends the I/O threads before it goes
+    void fire() override { engine_->end_gathering(); }
+
+   private:
+    Engine* engine_;
+  };
+
+  void begin_gathering();
+  void end_gathering();
   void begin_stop();  // I/O thread
   void cut_all();
   void cancel_all_attempts();
@@ -262,6 +279,9 @@ class Engine final {
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> nudge_posted_{false};
   PostedOperation<Engine, &Engine::nudged> nudge_operation_{this};
+
+  GatherTimer gather_timer_{this};
+  std::atomic<bool> gather_timer_armed_{false};
 
   std::atomic<bool> wake_wanted_{false};
   std::atomic<bool> rewake_posted_{false};

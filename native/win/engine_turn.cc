@@ -13,6 +13,9 @@ namespace {
 constexpr uint32_t kHousekeepingMs = 1000;
 // Far longer than a packet stays in the port.
 constexpr uint32_t kLatePacketMs = 10'000;
+// How long an answer waits for others when nothing else publishes it. Not much less than a tick of the system's clock,
+// so that the timer costs little where answers are published before it fires.
+constexpr uint32_t kGatherMs = 16;
 
 }  // namespace
 
@@ -118,6 +121,45 @@ bool Engine::read_later(Connection* connection) {
 void Engine::deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome) {
   deliver({static_cast<uint32_t>(RecordKind::sent), id.slot, id.generation, token, static_cast<uint32_t>(outcome), 0},
           nullptr, 0, nullptr);
+}
+
+void Engine::deliver_gathered(const Record& record, const void* data, size_t size) {
+  delivery_.append_gathered(record, data, size);
+  begin_gathering();
+}
+
+// An I/O thread that is awake anyway serves them before it sleeps.
+void Engine::schedule_gathered(ReadyList* ready) {
+  if (ready->empty()) return;
+  {
+    std::lock_guard<SrwLock> guard(ready_lock_);
+    ready_.insert(ready_.end(), ready->begin(), ready->end());
+    has_ready_.store(true, std::memory_order_release);
+  }
+  ready->clear();
+  begin_gathering();
+}
+
+void Engine::begin_gathering() {
+  if (!gather_timer_armed_.exchange(true)) arm(gather_timer_, kGatherMs);
+}
+
+void Engine::publish_gathered() {
+  delivery_.publish_gathered();
+  wake_if_needed();
+  bool post_now = false;
+  {
+    std::lock_guard<SrwLock> guard(ready_lock_);
+    post_now = !ready_.empty() && !std::exchange(ready_posted_, true);
+  }
+  if (post_now) post(&ready_operation_);
+}
+
+// The timer, on an I/O thread, which serves the connections that are ready when its turn ends. What is gathered before
+// the timer is said to be armed no more is seen here; what is gathered afterwards arms it.
+void Engine::end_gathering() {
+  gather_timer_armed_.store(false);
+  delivery_.publish_gathered();
 }
 
 void Engine::wake_from_outside() {

@@ -16,6 +16,18 @@ namespace {
 // and jobs that all fail must not fill the memory.
 constexpr uint64_t kMostUntold = 4u * 1024 * 1024;
 
+// An answer wakes a thread, the main thread or one that sends, which costs far more than a short job. So it waits for
+// the next ones where many jobs are waiting: it is then a small part of the time that its caller waits anyway, and the
+// workers do not run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after
+// another that the main thread is still awake; those above the most, and answers above the most bytes, are not worth a
+// wait. Nobody waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
+constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
+constexpr uint32_t kMostGathered = 64;
+constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
+constexpr uint64_t kLeastGatheredUs = 16;
+constexpr uint64_t kMostGatheredUs = 1000;
+constexpr size_t kMostGatheredBytes = 16 * 1024;
+
 struct Register {
   SrwLock lock;
   std::unordered_map<uint32_t, std::weak_ptr<JobHub>> hubs;
@@ -275,6 +287,7 @@ void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
   const bool told = with_engine([&](Engine& engine) {
     for (const auto& settled : lost) tell(engine, settled, JobOutcome::worker_exited, nullptr, 0);
     for (const auto& settled : refused) tell(engine, settled, JobOutcome::no_workers, nullptr, 0);
+    if (end_gathering()) engine.publish_gathered();
     after(engine, wakes, unparked);
   });
   if (!told) wake_all(wakes);
@@ -317,6 +330,8 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
         turn->jobs[kept++] = job;
       }
       again = kept == 0 && !turn->jobs.empty();
+      // Nothing to go on with: no answer waits for company of this worker.
+      if (turn->jobs.empty() && end_gathering()) engine.publish_gathered();
       turn->jobs.resize(kept);
       engine.wake_if_needed();
     });
@@ -327,19 +342,42 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
   }
 }
 
-bool JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size) {
+JobHub::Answer JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data,
+                                size_t size) {
   WakeList wakes;
   JobQueue::Settled settled{};
+  Answer answer = Answer::published;
+  bool ends_gathering = false;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    if (!queue_.complete(seat, slot, &settled, &wakes)) return false;
+    if (!queue_.complete(seat, slot, &settled, &wakes)) return Answer::published;
+    if (may_gather_locked(*seat, settled, size)) {
+      answer = Answer::gathered;
+      if (gathered_++ == 0) gathering_since_ = JobQueue::Clock::now();
+    } else {
+      ends_gathering = std::exchange(gathered_, 0) != 0;
+    }
   }
   if (!settled.abandoned) {
     if (outcome != JobOutcome::connection_closed) run_us_.add(settled.ran_us);
-    tell(engine, settled, outcome, data, size);
+    tell(engine, settled, outcome, data, size, answer);
   }
+  if (ends_gathering) engine.publish_gathered();
   after(engine, wakes, {});
-  return true;
+  return answer;
+}
+
+bool JobHub::may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const {
+  if (seat.retiring || settled.abandoned || size > kMostGatheredBytes) return false;
+  if (settled.ran_us < kLeastGatheredUs || settled.ran_us > kMostGatheredUs) return false;
+  if (gathered_ == kMostGathered || queue_.queued() <= kJobsPerAnswer * (gathered_ + 1)) return false;
+  return gathered_ == 0 || JobQueue::Clock::now() - gathering_since_ < kMostGatheringTime;
+}
+
+// True when there may be something to publish.
+bool JobHub::end_gathering() {
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  return std::exchange(gathered_, 0) != 0;
 }
 
 bool JobHub::runs(const JobSeat* seat, uint32_t slot) {
@@ -377,17 +415,22 @@ void JobHub::tell_if_drained(Engine& engine) {
   engine.deliver({static_cast<uint32_t>(RecordKind::jobs_drained), 0, 0, 0, 0, 0}, nullptr, 0, nullptr);
 }
 
-void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size) {
+void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
+                  Answer answer) {
   if (settled.abandoned) return;  // told when it was settled
   std::atomic<uint64_t>& counter = outcome == JobOutcome::done                ? completed_
                                    : outcome == JobOutcome::connection_closed ? skipped_
                                                                               : failed_;
   counter.fetch_add(1, std::memory_order_relaxed);
   if (settled.kind == JobKind::call) {
-    engine.deliver({static_cast<uint32_t>(RecordKind::job_done), settled.id.slot, settled.id.generation, 0, 0,
-                    static_cast<uint32_t>(outcome)},
-                   data, size, nullptr);
-    return;
+    const Record record{static_cast<uint32_t>(RecordKind::job_done),
+                        settled.id.slot,
+                        settled.id.generation,
+                        0,
+                        0,
+                        static_cast<uint32_t>(outcome)};
+    if (answer == Answer::gathered) return engine.deliver_gathered(record, data, size);
+    return engine.deliver(record, data, size, nullptr);
   }
   if (outcome != JobOutcome::done && outcome != JobOutcome::connection_closed) {
     tell_failure(engine, settled.connection, outcome, data, size, nullptr);

@@ -107,8 +107,10 @@ class JobHub final {
     bool retire = false;  // it shall go, and runs nothing or nobody waits for what it runs
   };
   void take(JobSeat* seat, size_t most, Turn* turn);
-  // Within with_engine(). False when the seat does not run that job.
-  bool complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
+  enum class Answer { published, gathered };
+  // Within with_engine(). `gathered`: nobody has been woken for the answer, and what the job has sent may wait too
+  // (Engine::schedule_gathered). Nothing happens when the seat does not run that job.
+  Answer complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
   bool runs(const JobSeat* seat, uint32_t slot);
 
  private:
@@ -116,7 +118,10 @@ class JobHub final {
   void take_parked_locked(std::vector<ConnectionId>* ids);
   void after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked);
   static void wake_all(const WakeList& wakes);
-  void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size);
+  bool may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const;
+  bool end_gathering();
+  void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
+            Answer answer = Answer::published);
   void tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
                     DeliveryCredit* credit);
   void tell_if_drained(Engine& engine);
@@ -128,11 +133,13 @@ class JobHub final {
   Engine* const owner_;  // the engine's own threads, which end before it does
 
   SrwLock queue_lock_;
-  JobQueue queue_;                    // under queue_lock_
-  std::vector<ConnectionId> parked_;  // under queue_lock_
-  std::vector<uint32_t> unwanted_;    // under queue_lock_: workers that were retired before they came
-  bool refusing_ = false;             // under queue_lock_
-  bool draining_ = false;             // under queue_lock_: nobody has been told yet
+  JobQueue queue_;                               // under queue_lock_
+  std::vector<ConnectionId> parked_;             // under queue_lock_
+  uint32_t gathered_ = 0;                        // under queue_lock_: answers that nobody has been woken for
+  JobQueue::Clock::time_point gathering_since_;  // under queue_lock_
+  std::vector<uint32_t> unwanted_;               // under queue_lock_: workers that were retired before they came
+  bool refusing_ = false;                        // under queue_lock_
+  bool draining_ = false;                        // under queue_lock_: nobody has been told yet
   std::atomic<bool> reads_stopped_{false};
   std::atomic<bool> may_be_full_{false};  // written under queue_lock_
 
