@@ -3,14 +3,15 @@
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect as connectPlain, createServer as createPlainServer, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { connect, framing } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { connect } from '../../lib/endpoint/client.js'
-import { framing } from '../../lib/packets/framing.js'
+import { random } from '../helpers/load.js'
+import { frame } from '../helpers/packets.js'
 import { freePort } from '../helpers/ports.js'
 import { startNode } from '../helpers/programs.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { pause } from '../helpers/time.js'
 
 /** To each program. Fewer where the same programs are run with a second Node.js. */
 const INPUTS = Number(process.env['IOCP_INPUTS'] ?? 100_000)
@@ -34,18 +35,7 @@ const blocks = new Map<string, string>(
   )
 )
 
-/** Numbers that look random and are the same in each run (mulberry32). */
-function dice(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
-
-type Dice = ReturnType<typeof dice>
+type Dice = ReturnType<typeof random>
 
 interface Wire {
   readonly endian: 'big' | 'little'
@@ -86,7 +76,7 @@ function input(roll: Dice, { avoid, endian, order = 3 }: Wire): Buffer {
 /** Sends all inputs to a server, over some connections at a time. */
 async function fuzzServer(port: number, wire: Wire, seed: number): Promise<void> {
   const each = Math.ceil(INPUTS / CONNECTIONS)
-  await Promise.all(Array.from({ length: CONNECTIONS }, (_, index) => fuzz(port, wire, dice(seed + index), each)))
+  await Promise.all(Array.from({ length: CONNECTIONS }, (_, index) => fuzz(port, wire, random(seed + index), each)))
 }
 
 /** Sends so many inputs over one connection after the other. */
@@ -111,7 +101,7 @@ async function fuzz(port: number, wire: Wire, roll: Dice, count: number): Promis
     if (roll(2) === 0) socket.end()
     else socket.destroy()
     // A server that waits for the rest of something is left alone.
-    await Promise.race([closed, sleep(50)])
+    await Promise.race([closed, pause(50)])
     socket.destroy()
     await closed
   }
@@ -159,7 +149,7 @@ async function listens({ child, errors }: Program, port: number): Promise<void> 
     })
     socket.destroy()
     if (isOpen === true) return
-    await sleep(50)
+    await pause(50)
   }
 }
 
@@ -243,7 +233,7 @@ test.each(Object.entries(servers))(
 
 /** Sends inputs to whoever connects, until all have been sent; `isRight`: none that closes the connection. */
 function fuzzClients(wire: Wire, isRight: boolean) {
-  const roll = dice(81)
+  const roll = random(81)
   let left = INPUTS
   let connections = 0
   const pump = (socket: Socket): void => {
@@ -279,7 +269,7 @@ test.each(Object.entries(clients))(`%s survives ${INPUTS} inputs`, { timeout: LI
   const { port } = fuzz.server.address() as AddressInfo
   const program = start(id, blocks.get(id) ?? '', port)
   if (ends === undefined) {
-    while (fuzz.left() > 0 && program.child.exitCode === null) await sleep(20)
+    while (fuzz.left() > 0 && program.child.exitCode === null) await pause(20)
     const before = fuzz.connections()
     // It comes again when its connection is lost, as it did before.
     // Rubbish from each connection may use its attempts up, after which it ends in peace.

@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type Connection, createServer } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
 import { startNode } from '../helpers/programs.js'
+import { closeAfterTest } from '../helpers/servers.js'
 
 const KIB = 1024
 const WINDOWED = 24

@@ -6,12 +6,12 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { connect, createServer, type Framing, framing, type Server } from 'iocp'
 import { expect, test } from 'vitest'
-import { connect } from '../../lib/endpoint/client.js'
-import { createServer, type Server } from '../../lib/endpoint/server.js'
-import { type Framing, framing } from '../../lib/packets/framing.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
-import { startEcho, startServer, until } from '../helpers/servers.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const limits = {
   maxPacket: fc.oneof(fc.integer({ min: 0, max: 12 }), fc.constant(1000)),

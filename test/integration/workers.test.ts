@@ -1,14 +1,12 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { type Connection, framing, type Server, type WorkersOptions } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import type { Server } from '../../lib/endpoint/server.js'
-import type { WorkersOptions } from '../../lib/jobs/options.js'
-import { framing } from '../../lib/packets/framing.js'
 import { RawClient } from '../helpers/raw_client.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 /** The types of packets of test/fixtures/jobs.mjs. */
 const type = { echo: 0x10, delayed: 0x11, hash: 0x12, throws: 0x13, exits: 0x14, loops: 0x15, memory: 0x16, slow: 0x17 }

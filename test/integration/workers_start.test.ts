@@ -1,11 +1,9 @@
 import { once } from 'node:events'
-import { setTimeout as pause } from 'node:timers/promises'
+import { framing, type Server, type WorkersOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { Server } from '../../lib/endpoint/server.js'
-import type { WorkersOptions } from '../../lib/jobs/options.js'
-import { framing } from '../../lib/packets/framing.js'
 import { startNode } from '../helpers/programs.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 const module = new URL('../fixtures/start_jobs.mjs', import.meta.url)
 const typed = framing.lengthField({ bytes: 4, typeByte: true })
@@ -94,7 +92,7 @@ describe('a module that', () => {
       expect(error).toMatchObject(failed)
       expect(connection).toBeDefined()
       expect(client.state).toBe('open')
-      await until(() => server.workers.queued === 0)
+      await until('none is queued', () => server.workers.queued === 0, 120_000)
       // What is refused at once has not been taken away.
       await expect(server.workers.run('echo', memory, { transfer: [memory] })).rejects.toMatchObject({
         code: 'ERR_IOCP_WORKERS_FAILED'
@@ -128,8 +126,8 @@ test('that starts at last is used without being asked for', async () => {
   const starts = new SharedArrayBuffer(4)
   const { server } = await start({ data: { how: 'at last', times: 4, starts } })
   await expect(server.workers.run('echo', 1)).rejects.toMatchObject({ code: 'ERR_IOCP_WORKERS_FAILED' })
-  await until(() => server.workers.idle === 1)
-  await until(() => server.workers.size === 1)
+  await until('one works', () => server.workers.idle === 1, 120_000)
+  await until('it is counted', () => server.workers.size === 1, 120_000)
   let result: unknown
   while (result === undefined) result = await server.workers.run('echo', 2).catch(() => pause(5, undefined))
   expect(result).toBe(2)

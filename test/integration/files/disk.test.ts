@@ -2,32 +2,13 @@
 
 import { join } from 'node:path'
 import { connect, type Connection, createServer, type Server } from 'iocp'
-import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../../helpers/endpoints.js'
-import {
-  acceptNext,
-  code,
-  diskCalls,
-  faults,
-  folders,
-  KIB,
-  leftovers,
-  makeFile,
-  pause,
-  sha256,
-  typed,
-  until
-} from '../../helpers/files.js'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { diskHits, faultsOfLibrary, slowDisk } from '../../helpers/faults.js'
+import { acceptNext, code, folders, KIB, leftovers, makeFile, sha256, typed } from '../../helpers/files.js'
+import { closeAfterTest } from '../../helpers/servers.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
-
-function slowDisk(block: number): void {
-  for (const call of diskCalls) seam?.set(call, { block })
-}
+const seam = faultsOfLibrary()
 
 interface Busy {
   readonly server: Server
@@ -158,8 +139,7 @@ describe.skipIf(seam === undefined)('a disk whose every call takes its thread', 
       })
       await until('bytes come', () => pairs.every(({ here }) => (here.stats()?.bytesRead ?? 0) > 30 * KIB))
       slowDisk(1500)
-      const calls = (): number => diskCalls.reduce((sum, call) => sum + (seam?.hits(call) ?? 0), 0)
-      await until('the disk is asked', () => calls() >= 4)
+      await until('the disk is asked', () => diskHits() >= 4)
       const measured = new Echoes(echoes)
       const begun = performance.now()
       await pause(1000)

@@ -2,14 +2,13 @@
 
 import { join } from 'node:path'
 import { connect, type Connection, framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary, slowDisk } from '../../helpers/faults.js'
 import {
   acceptNext,
   checks,
   code,
-  diskCalls,
   failure,
-  faults,
   folders,
   KIB,
   leftovers,
@@ -17,21 +16,12 @@ import {
   methods,
   MIB,
   pair,
-  pause,
   typed,
-  until,
   works
 } from '../../helpers/files.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
-
-function slowDisk(block: number): void {
-  for (const call of diskCalls) seam?.set(call, { block })
-}
+const seam = faultsOfLibrary()
 
 /** Of files that nobody has under way any more. */
 async function nothingIsLeft(folder: string): Promise<void> {
