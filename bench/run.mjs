@@ -6,14 +6,14 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { needNodeModules } from '../tools/lib/install.mjs'
 import { main, say, Stop } from '../tools/lib/run.mjs'
-import { buildLoad } from './lib/build.mjs'
-import { chooseCases } from './lib/cases.mjs'
-import { conclude, measure } from './lib/measure.mjs'
-import { defaultPeers, makePeers, takesPart } from './lib/peers.mjs'
-import { closePlace, describePlace, openPlace } from './lib/place.mjs'
-import { writeReport } from './lib/report.mjs'
-import { keepResults, showEntry } from './lib/results.mjs'
-import { sweepCases } from './lib/sweep.mjs'
+import { buildLoad } from './harness/build.mjs'
+import { chooseCases } from './harness/cases.mjs'
+import { conclude, measure } from './harness/measure.mjs'
+import { defaultPeers, makePeers, takesPart } from './harness/peers.mjs'
+import { writeReport } from './harness/report.mjs'
+import { keepResults, showEntry } from './harness/results.mjs'
+import { sweepCases } from './harness/sweep.mjs'
+import { closeHost, describeHost, openHost } from './harness/wine_host.mjs'
 
 /** With fewer pairs the figures are a try and are not kept. */
 const PAIRS_TO_KEEP = 5
@@ -36,7 +36,7 @@ await main(async () => {
   const chosen = isSweep ? sweepCases(positionals.slice(1)) : chooseCases(positionals)
   await needNodeModules()
   const program = await buildLoad()
-  await openPlace()
+  await openHost()
   const entries = []
   try {
     const words = isWhole
@@ -46,12 +46,12 @@ await main(async () => {
     for (const one of chosen) {
       const taking = peers.filter(({ name }) => takesPart(name, one, !isWhole))
       const results = await measure(one, taking, { program, seconds, pairs: Math.ceil(pairs) })
-      const entry = { ...conclude(one, results), ...(one.sweep && { sweep: one.sweep }), seconds, ...describePlace() }
+      const entry = { ...conclude(one, results), ...(one.sweep && { sweep: one.sweep }), seconds, ...describeHost() }
       entries.push({ ...entry, date: new Date().toISOString() })
       console.log(showEntry(entry))
     }
   } finally {
-    closePlace()
+    closeHost()
   }
   if (values.json !== undefined) {
     const file = path.resolve(process.env.INIT_CWD ?? '.', values.json)

@@ -1,4 +1,4 @@
-import { echoCase } from '../lib/echo_case.mjs'
+import { echoCase } from '../harness/echo_case.mjs'
 
 export default echoCase({
   name: 'echo-64-1',

@@ -1,4 +1,4 @@
-import { fileCase } from '../lib/file_case.mjs'
+import { fileCase } from '../harness/file_case.mjs'
 
 export default fileCase({
   name: 'file-transmit',

@@ -1,4 +1,4 @@
-import { jobsCase } from '../lib/jobs_case.mjs'
+import { jobsCase } from '../harness/jobs_case.mjs'
 
 /** Some hundredths of a millisecond: what a job costs besides is to be seen. */
 export default jobsCase('jobs-short', 20_000)

@@ -1,4 +1,4 @@
-import { jobsCase } from '../lib/jobs_case.mjs'
+import { jobsCase } from '../harness/jobs_case.mjs'
 
 /** Some tenths of a millisecond. */
 export default jobsCase('jobs', 200_000)

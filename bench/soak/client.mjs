@@ -2,7 +2,7 @@
 // again. Its own framing and checks: nothing of the library.
 import { randomFillSync } from 'node:crypto'
 import net from 'node:net'
-import { DESTROY, END } from './wishes.mjs'
+import { DESTROY, END } from './commands.mjs'
 
 const HEADER = 4
 const STALLED = 90_000 // milliseconds without an echo that is due

@@ -9,8 +9,8 @@ import { buildNative } from '../../tools/build-native.mjs'
 import { needNodeModules } from '../../tools/lib/install.mjs'
 import { isWindows } from '../../tools/lib/paths.mjs'
 import { main, say, Stop } from '../../tools/lib/run.mjs'
-import { closePlace, openPlace } from '../lib/place.mjs'
-import { Server } from '../lib/server.mjs'
+import { Server } from '../harness/server.mjs'
+import { closeHost, openHost } from '../harness/wine_host.mjs'
 import { Client } from './client.mjs'
 import { Random } from './random.mjs'
 
@@ -44,13 +44,13 @@ await main(async () => {
   await needNodeModules()
   await buildNative()
   await buildDist()
-  await openPlace()
+  await openHost()
   try {
     const result = await soak(connections, seconds, seed)
     console.log(JSON.stringify(result.summary))
     return result.isClean ? 0 : 1
   } finally {
-    closePlace()
+    closeHost()
   }
 })
 

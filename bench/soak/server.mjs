@@ -1,11 +1,11 @@
-// The server of the soak: echoes, does what clients wish, and drops connections at random by itself. Controlled by
+// The server of the soak: echoes, does what clients ask for, and drops connections at random by itself. Controlled by
 // lines on stdin, answers in JSON.
 import { execFileSync } from 'node:child_process'
 import readline from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createServer } from 'iocp'
+import { DESTROY, END } from './commands.mjs'
 import { Random } from './random.mjs'
-import { DESTROY, END } from './wishes.mjs'
 
 const [seed, dropsPerSecond] = process.argv.slice(2).map(Number)
 const random = new Random(seed)

@@ -3,7 +3,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { cause, op, record } from '../../lib/native/protocol.js'
 import type { NativeProfile } from '../../lib/native/types.js'
-import { type Call, faultAddon, hasFaults, type Rule, win } from './addon.js'
+import { type Call, faultAddon, hasFaults, type Rule, win } from '../helpers/faults.js'
+import { pause } from '../helpers/time.js'
 import { echoClient, type EchoResult, packetOf } from './client.js'
 import { type Peer, Rig } from './rig.js'
 
@@ -152,9 +153,7 @@ describe.skipIf(!hasFaults)('a call on a connection fails', () => {
     while (sent < 60 && performance.now() - begun < 200) {
       rig.send(peer, packetOf(7, sent++, 50))
       rig.flush()
-      await new Promise((resolve) => {
-        setTimeout(resolve, 1)
-      })
+      await pause(1)
     }
     // After 20, 40, 80... ms.
     expect(hits()).toBeLessThanOrEqual(5)
@@ -173,9 +172,7 @@ describe.skipIf(!hasFaults)('a call on a connection fails', () => {
     fault('receive', { error: win.noBuffers, skip: 1 })
     other.connect(1, port)
     await rig.until('it is there', () => rig.peers.size === 1)
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1800)
-    })
+    await pause(1800)
     expect(rig.open().length).toBe(1)
     faultAddon().faults.clear()
     await other.finish()
@@ -257,9 +254,7 @@ describe.skipIf(!hasFaults)('accepting fails', () => {
     const rig = new Rig()
     const hits = fault('accept', { error: win.noBuffers })
     rig.listen({ accepts: 4 })
-    await new Promise((resolve) => {
-      setTimeout(resolve, 550)
-    })
+    await pause(550)
     expect(rig.listenerErrors.length).toBeGreaterThan(0)
     expect(rig.listenerErrors.length).toBeLessThanOrEqual(7)
     expect(hits()).toBeLessThanOrEqual(4 * 7)

@@ -2,7 +2,8 @@
 
 import net from 'node:net'
 import { onTestFinished } from 'vitest'
-import { HOST } from './rig.js'
+import { frame } from '../helpers/packets.js'
+import { HOST } from '../helpers/ports.js'
 
 /** The bytes of a packet follow from who sends it and its number. */
 export function packetOf(client: number, number: number, size: number): Buffer {
@@ -13,13 +14,6 @@ export function packetOf(client: number, number: number, size: number): Buffer {
     packet[at] = state >>> 24
   }
   return packet
-}
-
-export function framed(packet: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(packet.length + 4)
-  bytes.writeUInt32BE(packet.length)
-  bytes.set(packet, 4)
-  return bytes
 }
 
 export interface EchoResult {
@@ -49,7 +43,7 @@ export function echoClient(
   let received = Buffer.alloc(0)
   const more = (): void => {
     while (sent < packets && sent - result.packets < window) {
-      socket.write(framed(packetOf(client, sent, sizeOf(sent))))
+      socket.write(frame(packetOf(client, sent, sizeOf(sent))))
       sent++
     }
   }

@@ -2,18 +2,14 @@
 
 import { createServer } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { faultAddon, hasFaults, win } from './addon.js'
+import { faultAddon, hasFaults, win } from '../helpers/faults.js'
+import { closeAfterTest } from '../helpers/servers.js'
+import { pause } from '../helpers/time.js'
 import { Rig } from './rig.js'
 
 /** NTSTATUS of a completion. */
 const status = { insufficientResources: 0xc000009a, connectionReset: 0xc000020d, networkUnreachable: 0xc000023c }
 const networkUnreachable = 10051
-
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 
 describe.skipIf(!hasFaults)('accepts that fail after they have been pending', () => {
   test.each([

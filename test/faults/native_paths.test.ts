@@ -1,7 +1,7 @@
 /** Paths as the native calls take them: none that the system would cut. */
 
 import { describe, expect, test } from 'vitest'
-import { hasFaults } from './addon.js'
+import { hasFaults } from '../helpers/faults.js'
 import { Rig } from './rig.js'
 
 describe.skipIf(!hasFaults)('a path that is empty or has a NUL', () => {

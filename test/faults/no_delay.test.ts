@@ -1,7 +1,7 @@
 /** Accepted sockets have TCP_NODELAY: from their listener where the system hands it down, else by a call for each. */
 
 import { describe, expect, test } from 'vitest'
-import { faultAddon, hasFaults, type Rule, win } from './addon.js'
+import { faultAddon, hasFaults, type Rule, win } from '../helpers/faults.js'
 import { echoClient } from './client.js'
 import { Rig } from './rig.js'
 

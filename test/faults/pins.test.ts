@@ -5,8 +5,9 @@ import v8 from 'node:v8'
 import vm from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { op } from '../../lib/native/protocol.js'
-import { hasFaults } from './addon.js'
-import { HOST, type Peer, Rig } from './rig.js'
+import { hasFaults } from '../helpers/faults.js'
+import { HOST } from '../helpers/ports.js'
+import { type Peer, Rig } from './rig.js'
 
 v8.setFlagsFromString('--expose-gc')
 const collect = vm.runInNewContext('gc') as () => void

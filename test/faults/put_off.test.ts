@@ -2,7 +2,8 @@
 
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { op, OPERATION_WORDS } from '../../lib/native/protocol.js'
-import { faultAddon, hasFaults, win } from './addon.js'
+import { faultAddon, hasFaults, win } from '../helpers/faults.js'
+import { pause } from '../helpers/time.js'
 import { type Peer, Rig } from './rig.js'
 
 const empty = new Uint8Array(0)
@@ -47,12 +48,6 @@ function sendEmpty(sender: Rig, to: Peer[]): void {
 async function finish({ rig, sender }: Some): Promise<void> {
   await sender.finish()
   await rig.finish()
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds)
-  })
 }
 
 /** Until nobody reads any more. */

@@ -1,15 +1,10 @@
 /** What a connection takes while it is busy, it gives back when it has gone quiet. */
 
 import { describe, expect, test } from 'vitest'
-import { hasFaults } from './addon.js'
+import { hasFaults } from '../helpers/faults.js'
+import { pause } from '../helpers/time.js'
 import { packetOf } from './client.js'
 import { type Peer, Rig } from './rig.js'
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds)
-  })
-}
 
 describe.skipIf(!hasFaults)('a connection that was busy', () => {
   test.each([

@@ -9,10 +9,10 @@ import type {
   NativeHostOptions,
   NativeProfile
 } from '../../lib/native/types.js'
+import { faultAddon } from '../helpers/faults.js'
+import { HOST } from '../helpers/ports.js'
 import { plainProfile } from '../helpers/raw_engine.mjs'
-import { faultAddon } from './addon.js'
-
-export const HOST = '127.0.0.1'
+import { pause } from '../helpers/time.js'
 
 const framing: NativeFraming = {
   kind: 'lengthField',
@@ -191,9 +191,7 @@ export class Rig {
     this.engine.stop(deadline)
     await this.until('the engine has stopped', () => this.stopped !== undefined)
     // A second STOPPED, or anything else after it, would come now.
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20)
-    })
+    await pause(20)
     this.check()
     const { objectsActive, directReadsPending, connections, pools, delivery, listeners } = this.stats()
     expect({ objectsActive, directReadsPending, open: connections.now }).toEqual({

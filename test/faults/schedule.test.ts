@@ -3,7 +3,8 @@
 import { Worker } from 'node:worker_threads'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { record } from '../../lib/native/protocol.js'
-import { type Call, faultAddon, hasFaults, type Rule, win } from './addon.js'
+import { type Call, faultAddon, hasFaults, type Rule, win } from '../helpers/faults.js'
+import { pause } from '../helpers/time.js'
 import { echoClient, type EchoResult } from './client.js'
 import { type Peer, Rig } from './rig.js'
 
@@ -195,9 +196,7 @@ describe.skipIf(!hasFaults)('the end comes in the middle of it', () => {
       for (let client = 0; client < 20; client++) clients.push(echoClient(client, port, { packets: 1000, sizeOf }))
       // Connections of our own, whose attempts may still be under way.
       for (let token = 1; token <= 10; token++) rig.connect(token, port)
-      await new Promise((resolve) => {
-        setTimeout(resolve, after)
-      })
+      await pause(after)
       await end(rig)
       for (const { wrong } of await Promise.all(clients)) expect(wrong).toBe(undefined)
       if (rig.stopped !== undefined) {

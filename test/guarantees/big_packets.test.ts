@@ -3,25 +3,17 @@
 import { once } from 'node:events'
 import { type Connection, framing, type ServerOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { faults } from '../helpers/files.js'
-import {
-  counter,
-  Deframer,
-  framed,
-  load,
-  many,
-  MOST_NUMBERED,
-  numbered,
-  pause,
-  peer,
-  random,
-  serve,
-  until,
-  write
-} from './support.js'
+import { faultsOfLibrary } from '../helpers/faults.js'
+import { load, random } from '../helpers/load.js'
+import { MOST_NUMBERED, numbered } from '../helpers/numbered.js'
+import { Deframer, frame } from '../helpers/packets.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many, write } from './support.js'
 
 const KIB = 1024
-const seam = faults()
+const seam = faultsOfLibrary()
 
 /** Most are large, some fit a read, some end where a block or a buffer does. */
 const sizes = [
@@ -55,7 +47,7 @@ function plan(stream: number, count: number): Plan {
     at += size
     return packet
   })
-  return { packets, wire: Buffer.concat(packets.map(framed)) }
+  return { packets, wire: Buffer.concat(packets.map((packet) => frame(packet))) }
 }
 
 /** In pieces that are cut anywhere, with pauses now and then. */
@@ -65,7 +57,7 @@ async function sendInPieces(
   { wire }: Plan,
   onPacket?: (packet: Buffer) => void
 ): Promise<void> {
-  const socket = await peer(port)
+  const socket = await openSocket(port)
   if (onPacket) socket.on('data', new Deframer(onPacket).feed)
   else socket.resume()
   const draw = random(stream + 5)
@@ -90,7 +82,10 @@ describe.each(modes)('%s', (_, options) => {
   test('every byte of every packet, also of those that are kept for long', async () => {
     const PEERS = 4
     const plans = Array.from({ length: PEERS }, (_, stream) => plan(stream, load(24, 300)))
-    const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }), ...options })
+    const { server, port } = await startServer({
+      framing: framing.lengthField({ maxPacket: MOST_NUMBERED }),
+      ...options
+    })
     const kept: { stream: number; index: number; packet: Buffer }[] = []
     const seen = new Map<Connection, { stream: number; count: number }>()
     const draw = random(3)
@@ -120,7 +115,7 @@ describe.each(modes)('%s', (_, options) => {
       plans.map((one, stream) => {
         const first = Buffer.alloc(4)
         first.writeUInt32BE(stream)
-        return sendInPieces(port, stream, { ...one, wire: Buffer.concat([framed(first), one.wire]) })
+        return sendInPieces(port, stream, { ...one, wire: Buffer.concat([frame(first), one.wire]) })
       })
     )
     const wanted = plans.reduce((sum, { packets }) => sum + packets.length + 1, 0)
@@ -131,7 +126,7 @@ describe.each(modes)('%s', (_, options) => {
 })
 
 test.skipIf(seam === undefined)('reads that bring less than there is, or nothing for want of memory', async () => {
-  const { server, port } = await serve({
+  const { server, port } = await startServer({
     framing: framing.lengthField({ maxPacket: MOST_NUMBERED }),
     readMode: 'zero-byte'
   })
@@ -153,7 +148,7 @@ test.skipIf(seam === undefined)('reads that bring less than there is, or nothing
 })
 
 test('sent back as they are, by many at once', async () => {
-  const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
+  const { server, port } = await startServer({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
   server.on('packet', (packet, connection) => connection.send(packet))
   await many(8, async (stream) => {
     const one = plan(stream + 20, load(12, 200))
@@ -168,16 +163,16 @@ test('sent back as they are, by many at once', async () => {
 })
 
 test('a big packet costs few reads', async () => {
-  const { server, port } = await serve({
+  const { server, port } = await startServer({
     framing: framing.lengthField({ maxPacket: MOST_NUMBERED }),
     readMode: 'zero-byte'
   })
-  const socket = await peer(port)
+  const socket = await openSocket(port)
   let got = 0
   const [connection] = (
     await Promise.all([
       once(server as unknown as NodeJS.EventEmitter, 'connection'),
-      write(socket, framed(Buffer.from('first')))
+      write(socket, frame(Buffer.from('first')))
     ])
   )[0] as [Connection]
   connection.on('packet', () => got++)
@@ -185,7 +180,7 @@ test('a big packet costs few reads', async () => {
   // All of it is there before the first read: so the count does not depend on the peer's pace.
   connection.pause()
   const before = counter(server, 'recvCalls')
-  const bytes = framed(numbered(1, 0, 1000 * KIB))
+  const bytes = frame(numbered(1, 0, 1000 * KIB))
   await write(socket, bytes)
   await pause(100)
   connection.resume()
@@ -196,16 +191,16 @@ test('a big packet costs few reads', async () => {
 
 describe('a connection that ends in the middle of a big packet', () => {
   test.each(['end', 'reset', 'destroyed here'])('%s: nothing of the packet is told, one close', async (how) => {
-    const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
+    const { server, port } = await startServer({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
     const packets: number[] = []
     const causes: string[] = []
     server.on('packet', (packet) => packets.push(packet.length))
     server.on('disconnect', ({ cause }) => causes.push(cause))
     for (let round = 0; round < 20; round++) {
       const accepted = once(server as unknown as NodeJS.EventEmitter, 'connection') as Promise<[Connection]>
-      const socket = await peer(port)
+      const socket = await openSocket(port)
       const [connection] = await accepted
-      const bytes = framed(numbered(round, 0, 900 * KIB))
+      const bytes = frame(numbered(round, 0, 900 * KIB))
       await write(socket, bytes.subarray(0, 80 * KIB + round * 40 * KIB))
       await until('some has been read', () => (connection.stats()?.bytesRead ?? 0) > 70 * KIB)
       if (how === 'end') socket.end()
@@ -226,14 +221,14 @@ describe('a connection that ends in the middle of a big packet', () => {
 })
 
 test('a change of framing in the middle of a big packet holds from the next one on', async () => {
-  const { server, port } = await serve({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
+  const { server, port } = await startServer({ framing: framing.lengthField({ maxPacket: MOST_NUMBERED }) })
   const accepted = once(server as unknown as NodeJS.EventEmitter, 'connection') as Promise<[Connection]>
-  const socket = await peer(port)
+  const socket = await openSocket(port)
   const [connection] = await accepted
   const packets: Buffer[] = []
   connection.on('packet', (packet) => packets.push(packet))
   const big = numbered(4, 0, 700 * KIB)
-  const bytes = framed(big)
+  const bytes = frame(big)
   await write(socket, bytes.subarray(0, 400 * KIB))
   await until('some has been read', () => (connection.stats()?.bytesRead ?? 0) > 300 * KIB)
   connection.setFraming(framing.line())

@@ -12,7 +12,13 @@ import {
   type Server
 } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { client, counter, framed, HOST, load, many, pause, peer, random, serve, until } from './support.js'
+import { load, random } from '../helpers/load.js'
+import { frame } from '../helpers/packets.js'
+import { HOST } from '../helpers/ports.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many } from './support.js'
 
 const KIB = 1024
 /** A port where nobody listens: TCPMUX was never in use. */
@@ -121,8 +127,8 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
     { ioThreads: 8, pendingReads: 8, readMode: 'direct' },
     { ioThreads: 3, pendingReads: 1, readMode: 'adaptive' }
   ] as const)('whoever ends it, however, at any moment: $ioThreads threads, $pendingReads reads', async (options) => {
-    const { server, port } = await serve(options)
-    const mine = client(options)
+    const { server, port } = await startServer(options)
+    const mine = startClient(options)
     const [ours, theirs] = [new Witness(server), new Witness(mine)]
     const draw = random(11)
     const choose = <T>(from: Record<string, T>): T => {
@@ -154,8 +160,8 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
           })
           await connection.closed
         } else {
-          const socket = await peer(port)
-          for (let i = 0; i < 5; i++) socket.write(framed(Buffer.alloc(draw(3000))))
+          const socket = await openSocket(port)
+          for (let i = 0; i < 5; i++) socket.write(frame(Buffer.alloc(draw(3000))))
           socket.resume()
           soon(draw, () => {
             choose(foreignEndings)(socket)
@@ -179,11 +185,11 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
   })
 
   test('the cause is that of the one who was first, and it has its error', async () => {
-    const { server, port } = await serve({ backpressure: { highWater: 16 * KIB, onOverflow: 'close' } })
+    const { server, port } = await startServer({ backpressure: { highWater: 16 * KIB, onOverflow: 'close' } })
     const witness = new Witness(server)
     const one = async (there: (socket: net.Socket) => void, here?: (connection: Connection) => void) => {
       const before = witness.seen.length
-      const socket = await peer(port)
+      const socket = await openSocket(port)
       await until('it is connected', () => witness.seen.length > before)
       const connection = witness.seen.at(-1)
       if (connection === undefined) throw new Error('there is none')
@@ -220,11 +226,11 @@ describe("guarantee 8: exactly one 'close' for each connection, nothing after it
       })
     })
     // It never ends its own side.
-    await peer(halfPort, { allowHalfOpen: true })
+    await openSocket(halfPort, { allowHalfOpen: true })
     const { cause, error } = await silent
     expect([cause, error?.code]).toEqual(['timeout', 'ETIMEDOUT'])
     const last = once(half)
-    await peer(halfPort)
+    await openSocket(halfPort)
     const connection = await last
     await half.close()
     expect(connection.closeInfo?.cause).toBe('server-closing')
@@ -240,15 +246,15 @@ describe('guarantee 8, while a connection is paused and packets are held back', 
         resolve(connection.pause())
       })
     })
-    const socket = await peer(port)
-    socket.write(Buffer.concat([1, 2, 3].map((number) => framed(Buffer.alloc(100, number)))))
+    const socket = await openSocket(port)
+    socket.write(Buffer.concat([1, 2, 3].map((number) => frame(Buffer.alloc(100, number)))))
     const connection = await first
     expect(connection.stats()?.packetsRead).toBe(3)
     return [connection, socket]
   }
 
   test('destroy() throws away what is held, and the end is told at once', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const [connection] = await paused(server, port)
     connection.destroy()
     expect(await connection.closed).toMatchObject({ cause: 'local', discardedBytes: 200 })
@@ -257,7 +263,7 @@ describe('guarantee 8, while a connection is paused and packets are held back', 
   test.each(['end', 'deadline', 'reset'] as const)(
     'what is held can still be taken after %s, and then the end is told',
     async (how) => {
-      const { server, port } = await serve()
+      const { server, port } = await startServer()
       const [connection, socket] = await paused(server, port)
       const packets: (number | undefined)[] = []
       connection.on('packet', (packet) => packets.push(packet[0]))
@@ -281,7 +287,7 @@ describe('guarantee 8, while a connection is paused and packets are held back', 
   )
 
   test("after an orderly end of the peer 'close' waits for resume(), but not beyond the server's own", async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const [first, socket] = await paused(server, port)
     const packets: (number | undefined)[] = []
     first.on('packet', (packet) => packets.push(packet[0]))
@@ -307,9 +313,13 @@ function once(server: Server): Promise<Connection> {
 
 describe('guarantee 3: a failure closes the connection, and its queue is accounted for', () => {
   test('a peer that resets while much is queued: every packet is told of, the other connections go on', async () => {
-    const { server, port } = await serve({ ioThreads: 4, sendBuffer: 8 * KIB, backpressure: { highWater: '8MiB' } })
+    const { server, port } = await startServer({
+      ioThreads: 4,
+      sendBuffer: 8 * KIB,
+      backpressure: { highWater: '8MiB' }
+    })
     const witness = new Witness(server)
-    const sockets = await many(20, () => peer(port))
+    const sockets = await many(20, () => openSocket(port))
     await until('all are connected', () => server.connections.size === 20)
     const told = new Map<Connection, SendOutcome[]>()
     for (const connection of witness.seen) {
@@ -345,7 +355,7 @@ describe('guarantee 3: a failure closes the connection, and its queue is account
     let echoed = 0
     for (const socket of echoes) {
       socket.once('data', () => echoed++)
-      socket.write(framed(Buffer.from('ping')))
+      socket.write(frame(Buffer.from('ping')))
     }
     server.on('packet', (packet, connection) => connection.send(packet))
     await until('they are served', () => echoed === 10)
@@ -353,8 +363,8 @@ describe('guarantee 3: a failure closes the connection, and its queue is account
   })
 
   test('closing with a full queue in order sends all of it first', async () => {
-    const { server, port } = await serve({ sendBuffer: 8 * KIB, backpressure: { hardCap: '32MiB' } })
-    const socket = await peer(port)
+    const { server, port } = await startServer({ sendBuffer: 8 * KIB, backpressure: { hardCap: '32MiB' } })
+    const socket = await openSocket(port)
     await until('it is connected', () => server.connections.size === 1)
     const [connection] = server.connections
     for (let i = 0; i < 500; i++) connection?.send(Buffer.alloc(10_000, i))
@@ -369,7 +379,7 @@ describe('guarantee 3: a failure closes the connection, and its queue is account
 
 describe('guarantee 9: handlers may call everything, because no lock is held while they run', () => {
   test('in every handler: send, broadcast, look up, count, join, end others, listen, connect, close', async () => {
-    const { server, port } = await serve({ ioThreads: 4, readMode: 'direct', pendingReads: 4 })
+    const { server, port } = await startServer({ ioThreads: 4, readMode: 'direct', pendingReads: 4 })
     const witness = new Witness(server)
     const draw = random(3)
     let opened = 0
@@ -408,10 +418,10 @@ describe('guarantee 9: handlers may call everything, because no lock is held whi
       everything(connection)
     })
     for (let round = 0; round < 4; round++) {
-      const sockets = await many(15, () => peer(port))
+      const sockets = await many(15, () => openSocket(port))
       for (const socket of sockets) {
         socket.resume()
-        for (let i = 0; i < 4; i++) socket.write(framed(Buffer.from('ping')))
+        for (let i = 0; i < 4; i++) socket.write(frame(Buffer.from('ping')))
       }
       await pause(30)
       for (const socket of sockets) socket.destroy()
@@ -426,8 +436,8 @@ describe('guarantee 9: handlers may call everything, because no lock is held whi
         }, reject)
       })
     })
-    const socket = await peer(port)
-    socket.write(framed(Buffer.from('close')))
+    const socket = await openSocket(port)
+    socket.write(frame(Buffer.from('close')))
     await last
     witness.check()
     expect(queued).toBeGreaterThanOrEqual(0)
@@ -436,12 +446,12 @@ describe('guarantee 9: handlers may call everything, because no lock is held whi
 
 describe('guarantees 10 and 11: what fails gives back everything it had taken', () => {
   test('after hundreds of failures of every kind nothing is left, and everything still works', async () => {
-    const { server, port } = await serve({
+    const { server, port } = await startServer({
       maxConnections: 30,
       backpressure: { highWater: 4 * KIB, onOverflow: 'close' }
     })
     const witness = new Witness(server)
-    const mine = client()
+    const mine = startClient()
     for (let round = 0; round < load(5, 500); round++) {
       // Nobody listens there; the name does not exist; it is given up; it is the wrong kind of address.
       const failures = await Promise.allSettled([
@@ -453,7 +463,7 @@ describe('guarantees 10 and 11: what fails gives back everything it had taken', 
       ])
       expect(failures.slice(0, 13).map(({ status }) => status)).toEqual(Array<string>(13).fill('rejected'))
       // Above the limit, with a broken frame, with a reset, too slow.
-      const sockets = await many(40, () => peer(port))
+      const sockets = await many(40, () => openSocket(port))
       for (const [index, socket] of sockets.entries()) {
         if (index % 3 === 0) socket.write(Buffer.alloc(8, 0xff))
         else if (index % 3 === 1) socket.resetAndDestroy()
@@ -502,14 +512,14 @@ describe('guarantee 17: shutting down waits for everything that is under way', (
       const before = witness.seen.length
       const alreadyAsked = asked
       const { port } = await server.listen(0, HOST)
-      const mine = client({ ioThreads: 2 })
+      const mine = startClient({ ioThreads: 2 })
       const others = new Witness(mine)
-      const sockets = await many(20, () => peer(port))
+      const sockets = await many(20, () => openSocket(port))
       const connections = await many(20, () => mine.connect({ port, host: HOST }))
       let flows = true
       const flood = (): void => {
         for (const [index, socket] of sockets.entries()) {
-          if (socket.writable) socket.write(framed(Buffer.alloc(2000)))
+          if (socket.writable) socket.write(frame(Buffer.alloc(2000)))
           // Some do not read: their connections cannot end in order.
           if (index % 4 !== 0) socket.resume()
         }

@@ -4,9 +4,11 @@ import net from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type Connection, createServer, IocpError, type RetryInfo, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { freePort } from '../helpers/ports.js'
-import { client, counter, HOST, load, many, pause, random, serve, until } from './support.js'
+import { load, random } from '../helpers/load.js'
+import { freePort, HOST } from '../helpers/ports.js'
+import { closeAfterTest, counter, startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many } from './support.js'
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === '::1'))
 /** RFC 5737: nobody has this address. */
@@ -47,8 +49,8 @@ async function failure(attempt: Promise<unknown>): Promise<IocpError> {
 
 describe('guarantee 21: connecting does not block, and knows names, IPv6, limits of time and back-off', () => {
   test('the event loop goes on while 200 connections are made', async () => {
-    const { server, port } = await serve()
-    const mine = client({ ioThreads: 1 })
+    const { server, port } = await startServer()
+    const mine = startClient({ ioThreads: 1 })
     let turns = 0
     const timer = setInterval(() => turns++, 1)
     onTestFinished(() => {
@@ -71,7 +73,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
   })
 
   test('a name with addresses of both families: whichever answers', async () => {
-    const { server, port } = hasIPv6 ? await serveOnlySix() : await serve({}, HOST)
+    const { server, port } = hasIPv6 ? await serveOnlySix() : await startServer({}, HOST)
     const families: (string | undefined)[] = []
     server.on('connection', (connection) => families.push(connection.remoteFamily))
     const asked: string[] = []
@@ -82,22 +84,22 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
         { address: '::1', family: 6 }
       ])
     }
-    const connection = await client().connect({ port, host: 'two.families.test', lookup })
+    const connection = await startClient().connect({ port, host: 'two.families.test', lookup })
     expect(asked).toEqual(['two.families.test'])
     expect(connection.remoteFamily).toBe(hasIPv6 ? 'IPv6' : 'IPv4')
     await until('the server has it', () => families.length === 1)
     if (hasIPv6) {
       // Only the family is wanted at whose address nobody listens.
-      await expect(client().connect({ port, host: 'two.families.test', lookup, family: 4 })).rejects.toThrow(
+      await expect(startClient().connect({ port, host: 'two.families.test', lookup, family: 4 })).rejects.toThrow(
         'ECONNREFUSED'
       )
     }
   })
 
   test.runIf(hasIPv6)('IPv6 by address; a server at :: serves both families', async () => {
-    const { server, port } = await serve({}, '::')
-    const six = await client().connect({ port, host: '::1' })
-    const four = await client().connect({ port, host: HOST })
+    const { server, port } = await startServer({}, '::')
+    const six = await startClient().connect({ port, host: '::1' })
+    const four = await startClient().connect({ port, host: HOST })
     await until('both are there', () => server.connections.size === 2)
     expect([six.remoteAddress, six.localAddress, six.remoteFamily]).toEqual(['::1', '::1', 'IPv6'])
     expect([four.remoteAddress, four.remoteFamily]).toEqual([HOST, 'IPv4'])
@@ -110,12 +112,12 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
     async () => {
       const keepAlive = { delay: 10_000, interval: 2000, count: 4 }
       const wishes = { keepAlive, receiveBuffer: 32_768, sendBuffer: 32_768, typeOfService: 8 }
-      const { server, port } = await serve(wishes, '::')
+      const { server, port } = await startServer(wishes, '::')
       server.on('packet', (packet, connection) => {
         connection.send(packet)
       })
       for (const host of ['::1', HOST]) {
-        const connection = await client(wishes).connect({ port, host })
+        const connection = await startClient(wishes).connect({ port, host })
         connection.send(Buffer.from(host))
         for await (const packet of connection) {
           expect(String(packet)).toBe(host)
@@ -127,8 +129,8 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
   )
 
   test('an address that does not answer: its time is up, or the next one is taken meanwhile', async () => {
-    const { port } = await serve()
-    const error = await failure(client().connect({ port, host: NOWHERE, timeout: 300 }))
+    const { port } = await startServer()
+    const error = await failure(startClient().connect({ port, host: NOWHERE, timeout: 300 }))
     // A machine without a way to it says so at once.
     expect(error.code).toMatch(/^(ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ECONNREFUSED)$/)
     expect(error.syscall).toBe('connect')
@@ -140,19 +142,25 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
         { address: '192.0.2.2', family: 4 },
         { address: HOST, family: 4 }
       ])
-    const connection = await client().connect({ port, host: 'slow.test', lookup, attemptDelay: 30, timeout: 10_000 })
+    const connection = await startClient().connect({
+      port,
+      host: 'slow.test',
+      lookup,
+      attemptDelay: 30,
+      timeout: 10_000
+    })
     expect(connection.remoteAddress).toBe(HOST)
   })
 
   test('the limit of time is for everything, names included', async () => {
     const never = (): Promise<never> => new Promise(unused)
-    const error = await failure(client().connect({ port: 1, host: 'never.test', timeout: 60, lookup: never }))
+    const error = await failure(startClient().connect({ port: 1, host: 'never.test', timeout: 60, lookup: never }))
     expect(error).toMatchObject({ code: 'ETIMEDOUT', syscall: 'connect', port: 1 })
   })
 
   test('given up at every moment: one outcome, and nothing stays behind', async () => {
-    const { server, port } = await serve()
-    const mine = client()
+    const { server, port } = await startServer()
+    const mine = startClient()
     const draw = random(6)
     const reason = new Error('no longer wanted')
     let connected = 0
@@ -188,14 +196,14 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
   })
 
   test('from a local address and port; one that is taken says so', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const localPort = await freePort()
     const remotePorts: (number | undefined)[] = []
     server.on('connection', (connection) => remotePorts.push(connection.remotePort))
     const options = { port, host: HOST, localAddress: HOST, localPort }
-    const first = await client().connect(options)
+    const first = await startClient().connect(options)
     expect([first.localAddress, first.localPort]).toEqual([HOST, localPort])
-    const error = await failure(client().connect(options))
+    const error = await failure(startClient().connect(options))
     expect(error.code).toMatch(/^EADDRINUSE|EADDRNOTAVAIL$/)
     expect(error.winCode).toBeGreaterThan(0)
     await until('the server has seen it', () => remotePorts.length === 1)
@@ -203,8 +211,8 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
   })
 
   test('a process is server and client at once, also of itself', async () => {
-    const { server, port } = await serve()
-    const mine = client()
+    const { server, port } = await startServer()
+    const mine = startClient()
     // Each packet goes round through three connections of the same process.
     server.on('packet', (packet, connection) => {
       if (packet[0] === 0) {
@@ -233,7 +241,7 @@ describe('guarantee 21: a lost connection is made again, with pauses that grow',
   test('the pauses double up to their limit, and after so many failures it is given up', async () => {
     const reconnect = { attempts: 6, minDelay: 10, maxDelay: 60, factor: 2, jitter: 0 }
     const started = performance.now()
-    const error = await failure(client().connect({ port: CLOSED, host: HOST, reconnect }))
+    const error = await failure(startClient().connect({ port: CLOSED, host: HOST, reconnect }))
     expect(error.code).toBe('ECONNREFUSED')
     // 10 + 20 + 40 + 60 + 60 milliseconds were waited for, at least.
     expect(performance.now() - started).toBeGreaterThan(180)
@@ -247,7 +255,7 @@ describe('guarantee 21: a lost connection is made again, with pauses that grow',
     server.on('packet', (packet, connection) => connection.send(packet))
     const { port } = await server.listen(0, HOST)
     const reconnect = { minDelay: 10, maxDelay: 40, jitter: 0.5 }
-    const steady = await client().connect({ port, host: HOST, reconnect })
+    const steady = await startClient().connect({ port, host: HOST, reconnect })
     const ids = new Set<number>()
     const retries: RetryInfo[] = []
     const echoes: string[] = []
@@ -283,8 +291,8 @@ describe('guarantee 21: a lost connection is made again, with pauses that grow',
   })
 
   test('chance spreads those who lost their server together', async () => {
-    const { server, port } = await serve()
-    const mine = client()
+    const { server, port } = await startServer()
+    const mine = startClient()
     const reconnect = { minDelay: 300, jitter: 1 }
     const all = await many(40, () => mine.connect({ port, host: HOST, reconnect }))
     const delays: number[] = []
@@ -299,8 +307,8 @@ describe('guarantee 21: a lost connection is made again, with pauses that grow',
   })
 
   test('destroy and the signal end it at every moment', async () => {
-    const { port } = await serve()
-    const mine = client()
+    const { port } = await startServer()
+    const mine = startClient()
     for (let round = 0; round < 10; round++) {
       const controller = new AbortController()
       const attempt = mine.connect({ port: CLOSED, host: HOST, signal: controller.signal, reconnect: { minDelay: 5 } })
@@ -327,7 +335,7 @@ test('a peer of another make at the other end', async () => {
     server.close()
   })
   const { port } = server.address() as net.AddressInfo
-  const mine = client()
+  const mine = startClient()
   await many(50, async (index) => {
     const connection = await mine.connect({ port, host: HOST })
     connection.send(`number ${index}`)

@@ -2,19 +2,12 @@
 
 import { framing, type ServerOptions } from 'iocp'
 import { expect } from 'vitest'
-import {
-  asError,
-  counter,
-  Deframer,
-  framed,
-  many,
-  numbered,
-  NumberedStream,
-  peer,
-  random,
-  serve,
-  write
-} from './support.js'
+import { random } from '../helpers/load.js'
+import { numbered, NumberedStream } from '../helpers/numbered.js'
+import { Deframer, frame } from '../helpers/packets.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startServer } from '../helpers/servers.js'
+import { asError, many, write } from './support.js'
 
 /** Packets that say which stream they are of and which number they have, and go on with numbered bytes. */
 class NumberedPackets {
@@ -39,7 +32,7 @@ class NumberedPackets {
 
 /** Bytes without any framing, in pieces of all sizes. */
 export async function echoBytes(options: ServerOptions, connections: number, bytes: number): Promise<void> {
-  const { server, port } = await serve({ ...options, framing: framing.raw() })
+  const { server, port } = await startServer({ ...options, framing: framing.raw() })
   const failures: unknown[] = []
   server.on('connection', (connection) => {
     let stream: NumberedStream | undefined
@@ -59,7 +52,7 @@ export async function echoBytes(options: ServerOptions, connections: number, byt
   await many(
     connections,
     async (index) => {
-      const socket = await peer(port)
+      const socket = await openSocket(port)
       const back = new NumberedStream(index)
       let header = 4
       const finished = new Promise<void>((resolve, reject) => {
@@ -98,7 +91,7 @@ export async function echoBytes(options: ServerOptions, connections: number, byt
 
 /** Packets that say their number, several in one write. */
 export async function echoPackets(options: ServerOptions, connections: number, packets: number): Promise<void> {
-  const { server, port } = await serve(options)
+  const { server, port } = await startServer(options)
   const seen = new Map<number, NumberedPackets>()
   const failures: unknown[] = []
   server.on('packet', (packet, connection) => {
@@ -114,7 +107,7 @@ export async function echoPackets(options: ServerOptions, connections: number, p
   })
 
   const talk = async (index: number): Promise<void> => {
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     const answers = new NumberedPackets(index)
     const finished = new Promise<void>((resolve, reject) => {
       const deframer = new Deframer((packet) => {
@@ -142,7 +135,7 @@ export async function echoPackets(options: ServerOptions, connections: number, p
         const head = Buffer.alloc(8)
         head.writeUInt32BE(index)
         head.writeUInt32BE(number, 4)
-        batch.push(framed(Buffer.concat([head, numbered(index, at, size)])))
+        batch.push(frame(Buffer.concat([head, numbered(index, at, size)])))
         at += size
         number++
       }

@@ -4,12 +4,18 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type Connection, createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { client, framed, HOST, load, many, peer, serve, until } from './support.js'
+import { load } from '../helpers/load.js'
+import { frame } from '../helpers/packets.js'
+import { HOST } from '../helpers/ports.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
+import { many } from './support.js'
 
 describe('guarantee 6: looking a connection up is safe and changes nothing', () => {
   test('an id finds its connection while that is open, and nothing afterwards', async () => {
-    const { server, port } = await serve()
-    const sockets = await many(20, () => peer(port))
+    const { server, port } = await startServer()
+    const sockets = await many(20, () => openSocket(port))
     await until('all are connected', () => server.connections.size === 20)
     const open = [...server.connections]
     for (const connection of open) {
@@ -27,12 +33,12 @@ describe('guarantee 6: looking a connection up is safe and changes nothing', () 
     expect(first.stats()).toBeUndefined()
     expect(first.queuedBytes).toBe(0)
     // Every operation on what is gone is without effect, also on whoever has its slot now.
-    const late = await peer(port)
+    const late = await openSocket(port)
     await until('the new one is there', () => server.connections.size === 20)
     const heir = [...server.connections].find((one) => !open.includes(one))
     first.pause().resume().demand(1).end().reset().destroy()
     first.flush()
-    late.write(framed(Buffer.from('still here')))
+    late.write(frame(Buffer.from('still here')))
     server.on('packet', (packet, connection) => {
       if (connection === heir) connection.send(packet)
     })
@@ -41,8 +47,8 @@ describe('guarantee 6: looking a connection up is safe and changes nothing', () 
   })
 
   test('ids that never were find nothing, and leave nothing behind', async () => {
-    const { server, port } = await serve()
-    await peer(port)
+    const { server, port } = await startServer()
+    await openSocket(port)
     await until('it is connected', () => server.connections.size === 1)
     const [connection] = server.connections
     const id = connection?.id ?? 0
@@ -60,8 +66,8 @@ describe('guarantee 6: looking a connection up is safe and changes nothing', () 
   })
 
   test('the list may change while it is walked', async () => {
-    const { server, port } = await serve()
-    await many(30, () => peer(port))
+    const { server, port } = await startServer()
+    await many(30, () => openSocket(port))
     await until('all are connected', () => server.connections.size === 30)
     let count = 0
     for (const connection of server.connections) {
@@ -78,9 +84,9 @@ describe('guarantee 6: looking a connection up is safe and changes nothing', () 
 /** Connections come and go. Each has an answer first: one that is reset before it was accepted never was a connection. */
 async function churn(port: number, rounds: number, together: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
-    const sockets = await many(together, () => peer(port), together)
+    const sockets = await many(together, () => openSocket(port), together)
     const answers = sockets.map((socket) => once(socket, 'data'))
-    for (const socket of sockets) socket.write(framed(Buffer.from('x')))
+    for (const socket of sockets) socket.write(frame(Buffer.from('x')))
     await Promise.all(answers)
     for (const socket of sockets) {
       if (round % 2 === 0) socket.resetAndDestroy()
@@ -109,7 +115,7 @@ describe("guarantee 7: an id is never given twice in a process's life", () => {
       for (const port of ports) {
         await churn(port, load(8, 500), 25)
         expected += load(8, 500) * 25
-        const maker = client()
+        const maker = startClient()
         maker.on('connection', note)
         await many(10, () => maker.connect({ port, host: HOST }))
         expected += 20
@@ -124,7 +130,7 @@ describe("guarantee 7: an id is never given twice in a process's life", () => {
   })
 
   test('nor by a Worker', async () => {
-    const here = await serve()
+    const here = await startServer()
     const mine: number[] = []
     here.server.on('connection', (connection) => mine.push(connection.id))
     here.server.on('packet', (packet, connection) => connection.send(packet))

@@ -1,33 +1,26 @@
 /** Guarantees 2 and 8 when completions come late and in another order; the addon's test variant makes them. */
 
-import { createRequire } from 'node:module'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary } from '../helpers/faults.js'
+import { load, random } from '../helpers/load.js'
+import { HOST } from '../helpers/ports.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 import { echoBytes, echoPackets } from './echo.js'
-import { client, counter, HOST, load, many, pause, peer, random, serve, until } from './support.js'
+import { many } from './support.js'
 
-interface Faults {
-  set(call: string, rule: { delay?: number; perMille?: number; shortTo?: number; error?: number; count?: number }): void
-  clear(): void
-  hits(call: string): number
-}
-
-const file = process.env['IOCP_FAULT_ADDON'] ?? ''
-// The library loads the same one, since it looks for it only when it is first needed.
-if (file !== '') process.env['IOCP_ADDON'] = file
+const faults = faultsOfLibrary()
 
 /** Holds completions back, each for a time of its own, and makes reads and writes short. */
 function disturb(delay: number): () => number {
-  const { faults } = createRequire(import.meta.url)(file) as { faults: Faults }
-  faults.set('completion', { delay, perMille: 200 })
-  faults.set('receive', { shortTo: 1000, perMille: 300 })
-  faults.set('send', { shortTo: 700, perMille: 300 })
-  onTestFinished(() => {
-    faults.clear()
-  })
-  return () => faults.hits('completion')
+  faults?.set('completion', { delay, perMille: 200 })
+  faults?.set('receive', { shortTo: 1000, perMille: 300 })
+  faults?.set('send', { shortTo: 700, perMille: 300 })
+  return () => faults?.hits('completion') ?? 0
 }
 
-describe.skipIf(file === '')('guarantee 2, while completions come late and reads and writes short', () => {
+describe.skipIf(faults === undefined)('guarantee 2, while completions come late and reads and writes short', () => {
   test.each([
     { ioThreads: 8, pendingReads: 8, readMode: 'direct' },
     { ioThreads: 4, pendingReads: 64, readMode: 'direct' },
@@ -47,14 +40,10 @@ describe.skipIf(file === '')('guarantee 2, while completions come late and reads
   })
 })
 
-describe.skipIf(file === '')('guarantee 8, while completions come late', () => {
+describe.skipIf(faults === undefined)('guarantee 8, while completions come late', () => {
   test('operations that cannot be cancelled: the connections are closed all the same', async () => {
-    const { faults } = createRequire(import.meta.url)(file) as { faults: Faults }
-    onTestFinished(() => {
-      faults.clear()
-    })
-    const { server, port } = await serve()
-    const sockets = await Promise.all(Array.from({ length: 4 }, async () => peer(port)))
+    const { server, port } = await startServer()
+    const sockets = await Promise.all(Array.from({ length: 4 }, async () => openSocket(port)))
     const resets = sockets.map(
       (socket) =>
         new Promise((resolve) => {
@@ -63,21 +52,21 @@ describe.skipIf(file === '')('guarantee 8, while completions come late', () => {
     )
     await until('all are there', () => server.connections.size === 4)
     const accessDenied = 5
-    faults.set('cancel', { error: accessDenied, count: 4 })
+    faults?.set('cancel', { error: accessDenied, count: 4 })
     const closes = [...server.connections].map((connection, i) => {
       if (i < 2) connection.destroy()
       else connection.reset()
       return connection.closed
     })
     expect((await Promise.all(closes)).map(({ cause }) => cause)).toEqual(Array(4).fill('local'))
-    expect(faults.hits('cancel')).toBe(4)
+    expect(faults?.hits('cancel')).toBe(4)
     expect((await Promise.all(resets)).filter((isReset) => isReset)).toHaveLength(2)
     await until('nothing is left', () => server.stats()?.objectsActive === 2)
   })
 
   test("one 'close' for each connection, whoever ends it and when", async () => {
     disturb(5)
-    const { server, port } = await serve({ ioThreads: 6, pendingReads: 4, readMode: 'direct' })
+    const { server, port } = await startServer({ ioThreads: 6, pendingReads: 4, readMode: 'direct' })
     const closes = new Map<number, number>()
     const wrong: string[] = []
     let opened = 0
@@ -87,7 +76,7 @@ describe.skipIf(file === '')('guarantee 8, while completions come late', () => {
       connection.send(packet)
     })
     server.on('disconnect', (_, { id }) => closes.set(id, (closes.get(id) ?? 0) + 1))
-    const mine = client({ ioThreads: 3 })
+    const mine = startClient({ ioThreads: 3 })
     const draw = random(21)
     const rounds = load(3, 100)
     for (let round = 0; round < rounds; round++) {

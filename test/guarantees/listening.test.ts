@@ -3,7 +3,13 @@
 import net from 'node:net'
 import { type Connection, createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { counter, framed, HOST, load, many, pause, peer, random, serve, until } from './support.js'
+import { load, random } from '../helpers/load.js'
+import { frame } from '../helpers/packets.js'
+import { HOST } from '../helpers/ports.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many } from './support.js'
 
 /** What a peer is sent next. */
 function answered(socket: net.Socket): Promise<Buffer> {
@@ -37,7 +43,7 @@ async function isClosed(port: number): Promise<boolean> {
 
 describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', () => {
   test('a port that is in use, 50 times; then another port', async () => {
-    const holder = await serve()
+    const holder = await startServer()
     const server = createServer({ ioThreads: 8 })
     onTestFinished(async () => {
       await server.close({ deadline: 0 })
@@ -72,11 +78,11 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
   })
 
   test('starting a second time is an error and disturbs nothing', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     await until('it is connected', () => server.connections.size === 1)
     const before = server.stats()?.connections
     const id = [...server.connections][0]?.id
@@ -87,7 +93,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
     expect(server.address()?.port).toBe(port)
     expect(id !== undefined && server.connections.has(id)).toBe(true)
     const answer = answered(socket)
-    socket.write(framed(Buffer.from('still')))
+    socket.write(frame(Buffer.from('still')))
     expect((await answer).subarray(4).toString()).toBe('still')
   })
 
@@ -115,7 +121,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
       if (port !== undefined) expect(await isClosed(port)).toBe(true)
     }
     const { port } = await server.listen(0, HOST)
-    await peer(port)
+    await openSocket(port)
     await until('it works', () => accepted.length > 0)
     await server.close({ deadline: 0 })
     expect(accepted.every((connection) => connection.state === 'closed')).toBe(true)
@@ -127,7 +133,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
     const totals: (number | undefined)[] = []
     for (let start = 0; start < 5; start++) {
       ;({ port } = await server.listen(port, HOST))
-      await many(start + 1, () => peer(port))
+      await many(start + 1, () => openSocket(port))
       await until('all are accepted', () => server.stats()?.connections.now === start + 1)
       totals.push(server.stats()?.connections.total)
       await server.close({ deadline: 0 })
@@ -139,7 +145,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
 
 describe('guarantee 18: accepting survives whatever the peers do', () => {
   test('hundreds of peers that reset at once', async () => {
-    const { server, port } = await serve({ ioThreads: 4, accepts: 8 })
+    const { server, port } = await startServer({ ioThreads: 4, accepts: 8 })
     const errors: Error[] = []
     server.on('acceptError', (error) => errors.push(error))
     server.on('packet', (packet, connection) => {
@@ -167,9 +173,9 @@ describe('guarantee 18: accepting survives whatever the peers do', () => {
         100
       )
       // In the middle of it somebody is served.
-      const socket = await peer(port)
+      const socket = await openSocket(port)
       const answer = answered(socket)
-      socket.write(framed(Buffer.from('here')))
+      socket.write(frame(Buffer.from('here')))
       expect((await answer).subarray(4).toString()).toBe('here')
       socket.destroy()
     }
@@ -188,8 +194,8 @@ describe('guarantee 18: accepting survives whatever the peers do', () => {
   })
 
   test('a burst runs the pool dry: it grows, and nobody is refused', async () => {
-    const { server, port } = await serve({ accepts: 1, ioThreads: 1 })
-    const sockets = await many(400, () => peer(port), 400)
+    const { server, port } = await startServer({ accepts: 1, ioThreads: 1 })
+    const sockets = await many(400, () => openSocket(port), 400)
     await until('all are accepted', () => server.connections.size === sockets.length)
     expect(counter(server, 'acceptDry')).toBeGreaterThan(0)
     expect(server.stats()?.listeners[0]?.acceptPool).toBeGreaterThan(1)
@@ -197,11 +203,11 @@ describe('guarantee 18: accepting survives whatever the peers do', () => {
   })
 
   test('peers above the limit are reset before JavaScript hears of them, and places become free again', async () => {
-    const { server, port } = await serve({ maxConnections: 50 })
+    const { server, port } = await startServer({ maxConnections: 50 })
     let told = 0
     server.on('connection', () => told++)
     for (let round = 0; round < 5; round++) {
-      const sockets = await many(80, () => peer(port), 80)
+      const sockets = await many(80, () => openSocket(port), 80)
       let gone = 0
       for (const socket of sockets) socket.on('close', () => gone++).resume()
       await until('those above are reset', () => gone === 30)

@@ -2,12 +2,16 @@
 
 import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
+import { load } from '../helpers/load.js'
+import { numbered, NumberedStream } from '../helpers/numbered.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 import { echoBytes, echoPackets } from './echo.js'
-import { load, numbered, NumberedStream, peer, serve, until } from './support.js'
 
 describe('guarantee 1: a read keeps its own length, whatever completes before it', () => {
   test('pieces of one byte between pieces that fill a buffer, with 16 reads outstanding', async () => {
-    const { server, port } = await serve({
+    const { server, port } = await startServer({
       ioThreads: 4,
       pendingReads: 16,
       readMode: 'direct',
@@ -17,7 +21,7 @@ describe('guarantee 1: a read keeps its own length, whatever completes before it
     server.on('packet', (packet) => {
       seen.take(packet)
     })
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     const sizes = [1, 8191, 8192, 8193, 2, 65_536, 3, 8192, 1, 20_000]
     let at = 0
     for (let round = 0; round < 60; round++) {

@@ -2,15 +2,20 @@
 
 import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { counter, framed, many, numbered, NumberedStream, pause, peer, serve, until } from './support.js'
+import { numbered, NumberedStream } from '../helpers/numbered.js'
+import { frame } from '../helpers/packets.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many } from './support.js'
 
 describe('guarantee 4: readiness first, memory only when data is there', () => {
   test('500 idle connections hold no buffer, and are served when they speak', async () => {
-    const { server, port } = await serve({ readMode: 'zero-byte' })
+    const { server, port } = await startServer({ readMode: 'zero-byte' })
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
-    const sockets = await many(500, () => peer(port))
+    const sockets = await many(500, () => openSocket(port))
     await until('all are connected', () => server.connections.size === sockets.length)
     const idle = server.stats()
     expect(idle?.directReadsPending).toBe(0)
@@ -22,9 +27,9 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
     let answers = 0
     for (const socket of sockets) {
       socket.once('data', (data) => {
-        if (data.equals(framed(Buffer.from('speak')))) answers++
+        if (data.equals(frame(Buffer.from('speak')))) answers++
       })
-      socket.write(framed(Buffer.from('speak')))
+      socket.write(frame(Buffer.from('speak')))
     }
     await until('all are answered', () => answers === sockets.length)
     await until('the buffers are back', () => server.stats()?.pools.readBuffers.inUse === 0)
@@ -32,8 +37,8 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
   })
 
   test("an unfinished packet holds its own bytes only, not a reader's buffer", async () => {
-    const { server, port } = await serve({ readMode: 'zero-byte' })
-    const sockets = await many(50, () => peer(port))
+    const { server, port } = await startServer({ readMode: 'zero-byte' })
+    const sockets = await many(50, () => openSocket(port))
     // A header that announces 1 MiB, and ten bytes of it.
     const beginning = Buffer.alloc(14)
     beginning.writeUInt32BE(1024 * 1024)
@@ -46,8 +51,8 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
 
 describe('reading adapts to the load', () => {
   test("'adaptive': a new connection waits with a buffer, for its first bytes only, not for long and not in a crowd", async () => {
-    const { server, port } = await serve()
-    const sockets = await many(400, () => peer(port))
+    const { server, port } = await startServer()
+    const sockets = await many(400, () => openSocket(port))
     await until('all are connected', () => server.connections.size === sockets.length)
     // Threads that count at the same moment may each take the last one.
     const most = 256 + 8
@@ -63,27 +68,27 @@ describe('reading adapts to the load', () => {
     expect(server.connections.size).toBe(sockets.length)
     expect(counter(server, 'zeroReads')).toBe(sockets.length)
 
-    const early = await peer(port)
-    early.write(framed(Buffer.from('first')))
+    const early = await openSocket(port)
+    early.write(frame(Buffer.from('first')))
     await until('it has come', () => counter(server, 'packetsIn') === 1)
     await until('it waits without a buffer', () => counter(server, 'zeroReads') === sockets.length + 1)
     expect(server.stats()?.directReadsPending).toBe(0)
   })
 
   test("'adaptive': with a buffer while a connection is busy, without one when it has become quiet", async () => {
-    const { server, port } = await serve({ pendingReads: 4 })
+    const { server, port } = await startServer({ pendingReads: 4 })
     const seen = new NumberedStream(1)
     server.on('packet', (packet, connection) => {
       seen.take(packet)
       connection.send(packet)
     })
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     let answered = 0
     socket.on('data', (data) => (answered += data.length))
     let sent = 0
     const ping = async (count: number): Promise<void> => {
       for (let i = 0; i < count; i++) {
-        socket.write(framed(numbered(1, sent, 100)))
+        socket.write(frame(numbered(1, sent, 100)))
         sent += 100
         await until('the answer is here', () => answered === (sent / 100) * 104)
       }
@@ -110,13 +115,13 @@ describe('reading adapts to the load', () => {
   })
 
   test("'direct': buffers wait from the beginning; 'zero-byte': never", async () => {
-    const direct = await serve({ readMode: 'direct', pendingReads: 3 })
-    const zero = await serve({ readMode: 'zero-byte', pendingReads: 3 })
+    const direct = await startServer({ readMode: 'direct', pendingReads: 3 })
+    const zero = await startServer({ readMode: 'zero-byte', pendingReads: 3 })
     for (const { server } of [direct, zero]) server.on('packet', () => undefined)
-    const sockets = [...(await many(5, () => peer(direct.port))), ...(await many(5, () => peer(zero.port)))]
+    const sockets = [...(await many(5, () => openSocket(direct.port))), ...(await many(5, () => openSocket(zero.port)))]
     await until('buffers wait', () => direct.server.stats()?.directReadsPending === 15)
     for (let i = 0; i < 20; i++) {
-      for (const socket of sockets) socket.write(framed(Buffer.alloc(50)))
+      for (const socket of sockets) socket.write(frame(Buffer.alloc(50)))
       await pause(5)
     }
     await until('all have come', () => counter(direct.server, 'packetsIn') + counter(zero.server, 'packetsIn') === 200)
@@ -129,13 +134,18 @@ describe('reading adapts to the load', () => {
 describe('completions that are skipped on success', () => {
   const flood = async (skipOnSuccess: boolean): Promise<{ skips: boolean; skipped: number; bytes: number }> => {
     // One thread is late enough to find something when it reads.
-    const { server, port } = await serve({ skipOnSuccess, ioThreads: 1, readMode: 'direct', framing: framing.raw() })
+    const { server, port } = await startServer({
+      skipOnSuccess,
+      ioThreads: 1,
+      readMode: 'direct',
+      framing: framing.raw()
+    })
     const seen = new NumberedStream(3)
     server.on('packet', (packet, connection) => {
       seen.take(packet)
       connection.send(packet)
     })
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     let answered = 0
     socket.on('data', (data) => (answered += data.length))
     let at = 0

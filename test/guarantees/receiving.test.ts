@@ -4,7 +4,12 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { type Connection, framing, type ServerOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { client, framed, load, numbered, NumberedStream, pause, peer, serve, until } from './support.js'
+import { load } from '../helpers/load.js'
+import { numbered, NumberedStream } from '../helpers/numbered.js'
+import { frame } from '../helpers/packets.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -25,7 +30,7 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
     { timeout: load(60_000, 600_000) },
     async ({ connections, size, delivery }) => {
       const ioThreads = 4
-      const { server, port } = await serve({ ioThreads, delivery, pendingReads: 2 })
+      const { server, port } = await startServer({ ioThreads, delivery, pendingReads: 2 })
       const next = new Map<number, number>()
       const failures: string[] = []
       let received = 0
@@ -96,19 +101,19 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
   )
 
   test('a connection that is not read from does not hold up the others', async () => {
-    const { server, port } = await serve({ delivery: { total: 256 * KIB, perConnection: 64 * KIB } })
+    const { server, port } = await startServer({ delivery: { total: 256 * KIB, perConnection: 64 * KIB } })
     const stuck: Connection[] = []
     let answered = 0
     server.on('connection', (connection) => {
       if (stuck.length < 3) stuck.push(connection.pause())
       else connection.on('packet', () => answered++)
     })
-    const full = await Promise.all([peer(port), peer(port), peer(port)])
+    const full = await Promise.all([openSocket(port), openSocket(port), openSocket(port)])
     await until('three are paused', () => stuck.length === 3)
-    for (const socket of full) for (let i = 0; i < 200; i++) socket.write(framed(Buffer.alloc(32 * KIB)))
-    const other = await peer(port)
+    for (const socket of full) for (let i = 0; i < 200; i++) socket.write(frame(Buffer.alloc(32 * KIB)))
+    const other = await openSocket(port)
     for (let i = 0; i < 500; i++) {
-      other.write(framed(Buffer.from('x')))
+      other.write(frame(Buffer.from('x')))
       if (i % 50 === 0) await pause(1)
     }
     await until('the other one is served', () => answered === 500)
@@ -117,9 +122,9 @@ describe('flow control in: delivery is bounded, per connection and overall', () 
 
 describe('pause, resume and demand', () => {
   async function stream(options: ServerOptions, total: number) {
-    const { server, port } = await serve({ ...options, framing: framing.raw() })
+    const { server, port } = await startServer({ ...options, framing: framing.raw() })
     const accepted = once(server as unknown as NodeJS.EventEmitter, 'connection') as Promise<[Connection]>
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     const [connection] = await accepted
     for (let at = 0; at < total; at += 100_000) socket.write(numbered(2, at, Math.min(100_000, total - at)))
     return { server, connection, socket }
@@ -163,16 +168,16 @@ describe('pause, resume and demand', () => {
   })
 
   test('`receive: n` lets n packets come, demand(m) m more, and TCP holds the rest', async () => {
-    const { server, port } = await serve({ receive: 3, pendingReads: 4, readMode: 'direct' })
+    const { server, port } = await startServer({ receive: 3, pendingReads: 4, readMode: 'direct' })
     const packets: number[] = []
     server.on('packet', (packet) => packets.push(packet.readUInt32BE()))
     const accepted = once(server as unknown as NodeJS.EventEmitter, 'connection') as Promise<[Connection]>
-    const socket = await peer(port)
+    const socket = await openSocket(port)
     const [connection] = await accepted
     const one = (number: number): Buffer => {
       const payload = Buffer.alloc(1000)
       payload.writeUInt32BE(number)
-      return framed(payload)
+      return frame(payload)
     }
     // Many in one write, so that one read has more of them than are asked for.
     socket.write(Buffer.concat(Array.from({ length: 4000 }, (_, number) => one(number))))
@@ -196,9 +201,9 @@ describe('pause, resume and demand', () => {
   })
 
   test('an async iteration reads no faster than its packets are taken', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const accepted = once(server as unknown as NodeJS.EventEmitter, 'connection') as Promise<[Connection]>
-    const sender = await client().connect({ port, host: '127.0.0.1' })
+    const sender = await startClient().connect({ port, host: '127.0.0.1' })
     const [connection] = await accepted
     for (let number = 0; number < 3000; number++) {
       const payload = Buffer.alloc(4000)

@@ -12,31 +12,24 @@ import {
   type SendState
 } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import {
-  client,
-  Deframer,
-  load,
-  many,
-  numbered,
-  NumberedStream,
-  pause,
-  peer,
-  random,
-  serve,
-  until,
-  Watch
-} from './support.js'
+import { load, random } from '../helpers/load.js'
+import { numbered, NumberedStream } from '../helpers/numbered.js'
+import { Deframer } from '../helpers/packets.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many, Watch } from './support.js'
 
 const KIB = 1024
 
 /** A connection of a server whose peer reads when it is told to. */
 async function slowReader(backpressure: BackpressureOptions, more: { copyThreshold?: number } = {}) {
   // A small buffer in the system, so that it is the connection's own queue that becomes long.
-  const { server, port } = await serve({ backpressure, sendBuffer: 8 * KIB, ...more })
+  const { server, port } = await startServer({ backpressure, sendBuffer: 8 * KIB, ...more })
   const accepted = new Promise<Connection>((resolve) => {
     server.once('connection', resolve)
   })
-  const socket = await peer(port)
+  const socket = await openSocket(port)
   socket.pause()
   const connection = await accepted
   const received: number[] = []
@@ -292,12 +285,12 @@ describe('guarantee 5: water marks with a result to act on; partial writes resum
 
 describe('guarantee 19: one rule for the ownership of buffers', () => {
   test('up to `copyThreshold` the bytes are those at the time of the call, whatever the caller does next', async () => {
-    const { server, port } = await serve({ framing: framing.raw() })
+    const { server, port } = await startServer({ framing: framing.raw() })
     const seen = new NumberedStream(1)
     server.on('packet', (bytes) => {
       seen.take(bytes)
     })
-    const connection = await client().connect({ port, host: '127.0.0.1', framing: framing.raw() })
+    const connection = await startClient().connect({ port, host: '127.0.0.1', framing: framing.raw() })
     const scratch = Buffer.alloc(16 * KIB)
     const draw = random(9)
     let at = 0
@@ -310,14 +303,14 @@ describe('guarantee 19: one rule for the ownership of buffers', () => {
       if (i % 50 === 0) await pause(1)
     }
     // A broadcast of a small packet is copied too, once for all.
-    const others = await many(5, () => client().connect({ port, host: '127.0.0.1', framing: framing.raw() }))
+    const others = await many(5, () => startClient().connect({ port, host: '127.0.0.1', framing: framing.raw() }))
     await until('everything has come', () => seen.at === at)
     expect(others.length).toBe(5)
   })
 
   test('a broadcast may be changed by its caller as soon as the call returns', async () => {
-    const { server, port } = await serve()
-    const sockets = await many(20, () => peer(port))
+    const { server, port } = await startServer()
+    const sockets = await many(20, () => openSocket(port))
     await until('all are connected', () => server.connections.size === sockets.length)
     const received: string[] = []
     for (const socket of sockets) {
@@ -354,10 +347,10 @@ describe('guarantee 19: one rule for the ownership of buffers', () => {
   })
 
   test('a packet that was received stays as it is, however many come after it', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const kept: Buffer[] = []
     server.on('packet', (bytes) => kept.push(bytes))
-    const connection = await client().connect({ port, host: '127.0.0.1' })
+    const connection = await startClient().connect({ port, host: '127.0.0.1' })
     for (let number = 0; number < 3000; number++) {
       connection.send(packet(number, 4 + (number % 700)))
       if (number % 200 === 0) await pause(1)

@@ -5,17 +5,23 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type CloseInfo, connect, type Connection, type ConnectionOptions, hostAddresses, type SendState } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { client, counter, Deframer, framed, HOST, load, many, pause, peer, serve, until } from './support.js'
+import { load } from '../helpers/load.js'
+import { Deframer, frame } from '../helpers/packets.js'
+import { HOST } from '../helpers/ports.js'
+import { openSocket } from '../helpers/raw_client.js'
+import { counter, startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+import { many } from './support.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 
 describe('pools: memory is used again, and given back after a peak', () => {
   test('contexts and buffers of a peak are freed by themselves when it is over', async () => {
-    const { server, port } = await serve({ readMode: 'direct', pendingReads: 4 })
+    const { server, port } = await startServer({ readMode: 'direct', pendingReads: 4 })
     server.on('packet', () => undefined)
-    const sockets = await many(200, () => peer(port), 100)
-    for (const socket of sockets) socket.write(framed(Buffer.alloc(30_000)))
+    const sockets = await many(200, () => openSocket(port), 100)
+    for (const socket of sockets) socket.write(frame(Buffer.alloc(30_000)))
     await until('all have spoken', () => counter(server, 'packetsIn') === 200)
     await until('each waits with four buffers', () => (server.stats()?.pools.waitBuffers.peak ?? 0) >= 800)
     expect(server.stats()?.pools.contexts).toMatchObject({ inUse: 200, peak: 200 })
@@ -33,11 +39,11 @@ describe('pools: memory is used again, and given back after a peak', () => {
     { max: -1, kept: 0 },
     { max: 7, kept: 7 }
   ])('`maxFreeContexts` and `maxFreeBuffers` $max: never more than $kept are kept', async ({ max, kept }) => {
-    const { server, port } = await serve({ maxFreeContexts: max, maxFreeBuffers: max, readMode: 'direct' })
+    const { server, port } = await startServer({ maxFreeContexts: max, maxFreeBuffers: max, readMode: 'direct' })
     server.on('packet', () => undefined)
     for (let round = 0; round < 3; round++) {
-      const sockets = await many(30, () => peer(port))
-      for (const socket of sockets) socket.end(framed(Buffer.alloc(100)))
+      const sockets = await many(30, () => openSocket(port))
+      for (const socket of sockets) socket.end(frame(Buffer.alloc(100)))
       await until('all are gone', () => counter(server, 'closes') === 30 * (round + 1))
       await until('their contexts too', () => server.stats()?.pools.contexts.inUse === 0)
       const pools = server.stats()?.pools
@@ -49,17 +55,17 @@ describe('pools: memory is used again, and given back after a peak', () => {
   })
 
   test('a steady coming and going allocates nothing new', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
     const comeAndGo = (): Promise<unknown> =>
       many(40, async () => {
-        const socket = await peer(port)
+        const socket = await openSocket(port)
         const answer = new Promise((resolve) => {
           socket.once('data', resolve)
         })
-        socket.write(framed(Buffer.from('x')))
+        socket.write(frame(Buffer.from('x')))
         await answer
         socket.destroy()
       })
@@ -76,8 +82,8 @@ describe('pools: memory is used again, and given back after a peak', () => {
     `${load(2000, 100_000)} connects and disconnects leave memory where it was`,
     { timeout: load(90_000, 1_800_000) },
     async () => {
-      const { server, port } = await serve({ ioThreads: 2 })
-      const mine = client()
+      const { server, port } = await startServer({ ioThreads: 2 })
+      const mine = startClient()
       let served = 0
       server.on('packet', (packet, connection) => {
         served++
@@ -134,7 +140,7 @@ async function settledMemory(): Promise<NodeJS.MemoryUsage> {
 
 describe('broadcast and groups', () => {
   test('the result counts every outcome, and each receiver gets it in its place among other packets', async () => {
-    const { server, port } = await serve({
+    const { server, port } = await startServer({
       sendBuffer: 8 * KIB,
       backpressure: { highWater: 64 * KIB, hardCap: 96 * KIB }
     })
@@ -146,7 +152,7 @@ describe('broadcast and groups', () => {
         const accepted = new Promise<Connection>((resolve) => {
           server.once('connection', resolve)
         })
-        const socket = await peer(port)
+        const socket = await openSocket(port)
         connections.push(await accepted)
         const numbers: number[] = []
         received.set(index, numbers)
@@ -221,8 +227,8 @@ describe('broadcast and groups', () => {
   })
 
   test('one payload for many receivers is kept once, however slowly they read', async () => {
-    const { server, port } = await serve({ sendBuffer: 8 * KIB, backpressure: { highWater: '8MiB' } })
-    const sockets = await many(60, () => peer(port))
+    const { server, port } = await startServer({ sendBuffer: 8 * KIB, backpressure: { highWater: '8MiB' } })
+    const sockets = await many(60, () => openSocket(port))
     await until('all are connected', () => server.connections.size === 60)
     for (const socket of sockets) socket.pause()
     const before = process.memoryUsage().rss
@@ -249,11 +255,11 @@ describe('options of sockets', () => {
     ['all of them', { noDelay: true, keepAlive: true, receiveBuffer: 8192, sendBuffer: 8192, typeOfService: 8 }]
   ]
   test.each(variants)('%s: taken, and the connection works, on both sides', async (_, options) => {
-    const { server, port } = await serve(options)
+    const { server, port } = await startServer(options)
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
-    await using connection = await client(options).connect({ port, host: HOST })
+    await using connection = await startClient(options).connect({ port, host: HOST })
     connection.send(Buffer.alloc(100_000, 3))
     let bytes = 0
     for await (const packet of connection) {
@@ -266,13 +272,13 @@ describe('options of sockets', () => {
   // The system tells what it will about TCP_NODELAY; this is what it does. Without it the second packet waits until the
   // peer has acknowledged the first, which takes 40 ms or more where nothing is sent back.
   test('noDelay: a small packet does not wait until the one before is acknowledged, on the tenth connection either', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     server.on('packet', (packet, connection) => {
       connection.send(packet)
       setTimeout(() => connection.send(packet), 5)
     })
-    await many(9, () => peer(port))
-    const socket = await peer(port)
+    await many(9, () => openSocket(port))
+    const socket = await openSocket(port)
     const gaps: number[] = []
     for (let i = 0; i < 20; i++) {
       let got = 0
@@ -292,11 +298,11 @@ describe('options of sockets', () => {
 
 describe('figures', () => {
   test('of a server: what went over the wire, to the byte', async () => {
-    const { server, port } = await serve({ accepts: 16 })
+    const { server, port } = await startServer({ accepts: 16 })
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
-    const mine = client()
+    const mine = startClient()
     const connections = await many(10, () => mine.connect({ port, host: HOST }))
     for (const connection of connections) for (let i = 0; i < 20; i++) connection.send(Buffer.alloc(96))
     await until('all is echoed', () => counter(mine, 'packetsIn') === 200)
@@ -340,11 +346,11 @@ describe('figures', () => {
   })
 
   test('sizes of batches and the time until JavaScript had them', async () => {
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     let received = 0
     server.on('packet', () => received++)
-    const socket = await peer(port)
-    for (let i = 0; i < 500; i++) socket.write(framed(Buffer.alloc(10)))
+    const socket = await openSocket(port)
+    for (let i = 0; i < 500; i++) socket.write(frame(Buffer.alloc(10)))
     await until('all have come', () => received === 500)
     const { batchRecords, latencyMicroseconds } = server.stats()?.delivery ?? {}
     for (const histogram of [batchRecords, latencyMicroseconds]) {
@@ -370,14 +376,14 @@ describe('figures', () => {
         unsubscribe(`iocp:${name}`, listener)
       })
     }
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const infos: CloseInfo[] = []
     server.on('disconnect', (info) => infos.push(info))
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
-    const socket = await peer(port)
-    socket.write(framed(Buffer.from('hello')))
+    const socket = await openSocket(port)
+    socket.write(frame(Buffer.from('hello')))
     await new Promise((resolve) => {
       socket.once('data', resolve)
     })
@@ -395,7 +401,7 @@ describe('figures', () => {
 
   test("the machine's own addresses, and those of a connection also after its end", async () => {
     expect(hostAddresses()).toContainEqual(expect.objectContaining({ address: HOST, family: 'IPv4', internal: true }))
-    const { server, port } = await serve()
+    const { server, port } = await startServer()
     const accepted = new Promise<Connection>((resolve) => {
       server.once('connection', resolve)
     })
@@ -408,7 +414,7 @@ describe('figures', () => {
     mine.destroy()
     await theirs.closed
     // Whoever has its slot now has other addresses.
-    await many(3, () => peer(port))
+    await many(3, () => openSocket(port))
     expect([theirs.localAddress, theirs.localPort, theirs.remoteAddress, theirs.remotePort]).toEqual(ends)
     expect(theirs.data).toEqual({ user: 'somebody' })
   })

@@ -1,10 +1,12 @@
 /** A peer that says what it likes about files, in framed mode. */
 
 import { connect as netConnect, type Socket } from 'node:net'
-import { type Connection, createServer, type ReceivedFile, type ServerOptions } from 'iocp'
+import { type Connection, type ReceivedFile, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
-import { closeAfterTest } from './endpoints.js'
-import { acceptNext, folders, pause, typed, until } from './files.js'
+import { acceptNext, folders, typed } from './files.js'
+import { HOST } from './ports.js'
+import { startServer } from './servers.js'
+import { pause, until } from './time.js'
 
 export class Peer {
   readonly #socket: Socket
@@ -17,7 +19,7 @@ export class Peer {
 
   /** @param to a port, or the socket of a connection to it */
   constructor(to: number | Socket) {
-    this.#socket = typeof to === 'number' ? netConnect({ host: '127.0.0.1', port: to, allowHalfOpen: true }) : to
+    this.#socket = typeof to === 'number' ? netConnect({ host: HOST, port: to, allowHalfOpen: true }) : to
     this.#socket.on('error', () => undefined)
     this.#socket.on('close', () => (this.isClosed = true))
     this.#socket.on('data', (data) => {
@@ -96,9 +98,7 @@ export async function listening(
   options: ServerOptions = {}
 ): Promise<{ peer: Peer; to: string; accepted: Promise<Connection>; received: Promise<ReceivedFile> }> {
   const { to } = folders()
-  const server = createServer({ framing: typed, ...options })
-  closeAfterTest(server)
-  const { port } = await server.listen({ host: '127.0.0.1' })
+  const { server, port } = await startServer({ framing: typed, ...options })
   // Listens at once: the offer may be right behind the connection.
   const taken = new Promise<{ connection: Connection; file: Promise<ReceivedFile> }>((resolve) => {
     server.once('connection', (connection) => {

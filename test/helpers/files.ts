@@ -2,7 +2,6 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -11,7 +10,6 @@ import {
   connect,
   type Connection,
   type ConnectionOptions,
-  createServer,
   type FileOffer,
   framing,
   type ReceivedFile,
@@ -19,12 +17,11 @@ import {
   type ServerOptions
 } from 'iocp'
 import { onTestFinished } from 'vitest'
-import { closeAfterTest } from './endpoints.js'
+import { HOST } from './ports.js'
+import { nextConnection, startServer } from './servers.js'
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
-/** With IOCP_LONG=1 the files are as large as the real ones. */
-export const isLong = process.env['IOCP_LONG'] === '1'
 
 /** A framing that carries files. */
 export const typed = framing.lengthField({ typeByte: true })
@@ -79,14 +76,10 @@ export interface Pair {
 
 /** A connection of the library at both of its ends. */
 export async function pair(options: ServerOptions = {}, clientOptions: ConnectionOptions = {}): Promise<Pair> {
-  const server = createServer({ framing: typed, ioThreads: 2, ...options })
-  closeAfterTest(server)
-  const { port } = await server.listen({ host: '127.0.0.1' })
-  const accepted = new Promise<Connection>((resolve) => {
-    server.once('connection', resolve)
-  })
+  const { server, port } = await startServer({ framing: typed, ...options })
+  const accepted = nextConnection(server)
   const { framing: same = typed, transfer = true } = options
-  const client = await connect({ host: '127.0.0.1', port, framing: same, transfer, ...clientOptions })
+  const client = await connect({ host: HOST, port, framing: same, transfer, ...clientOptions })
   onTestFinished(() => {
     client.destroy()
   })
@@ -135,56 +128,3 @@ export async function works({ client, server }: Pair): Promise<void> {
     await came
   }
 }
-
-export function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds)
-  })
-}
-
-export async function until(what: string, isSo: () => boolean, limit = 20_000): Promise<void> {
-  const end = performance.now() + limit
-  while (!isSo()) {
-    if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
-    await pause(10)
-  }
-}
-
-/** What happens to a call; see native/win/fault_seam.h. */
-export interface FaultRule {
-  error?: number
-  skip?: number
-  count?: number
-  shortTo?: number
-  delay?: number
-  block?: number
-  status?: number
-  keep?: boolean
-  late?: boolean
-}
-
-/** The fault seam of the test variant, which the library then loads too; undefined where there is none. */
-export interface Faults {
-  set(call: string, rule: FaultRule): void
-  clear(): void
-  hits(call: string): number
-}
-
-export function faults(): Faults | undefined {
-  const file = process.env['IOCP_FAULT_ADDON']
-  if (file === undefined) return undefined
-  process.env['IOCP_ADDON'] = file
-  return (createRequire(import.meta.url)(file) as { faults?: Faults }).faults
-}
-
-/** Every call that may wait for a disk. */
-export const diskCalls = [
-  'open_file',
-  'read_file',
-  'hash_read',
-  'write_file',
-  'allocate_file',
-  'size_file',
-  'close_file',
-  'move_file'
-]

@@ -1,9 +1,11 @@
 /** An end that speaks about files as IOCPS did. */
 
 import { connect as netConnect, type Socket } from 'node:net'
-import { type Connection, createServer, framing } from 'iocp'
+import { type Connection, framing, type ServerOptions } from 'iocp'
 import { onTestFinished } from 'vitest'
-import { until } from './files.js'
+import { HOST } from './ports.js'
+import { nextConnection, startServer } from './servers.js'
+import { until } from './time.js'
 
 export const iocps = framing.iocps()
 
@@ -78,17 +80,9 @@ export class Original {
 }
 
 /** A server of the library, and the original as its client. */
-export async function served(
-  options: Parameters<typeof createServer>[0] = {}
-): Promise<{ peer: Original; connection: Connection }> {
-  const server = createServer({ framing: iocps, ioThreads: 2, ...options })
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
-  const { port } = await server.listen({ host: '127.0.0.1' })
-  const accepted = new Promise<Connection>((resolve) => {
-    server.once('connection', resolve)
-  })
-  const peer = new Original(netConnect({ host: '127.0.0.1', port }))
+export async function served(options: ServerOptions = {}): Promise<{ peer: Original; connection: Connection }> {
+  const { server, port } = await startServer({ framing: iocps, ...options })
+  const accepted = nextConnection(server)
+  const peer = new Original(netConnect({ host: HOST, port }))
   return { peer, connection: await accepted }
 }

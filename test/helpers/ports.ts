@@ -1,7 +1,10 @@
-/** Ports for servers that somebody else starts, or that nobody has. */
+/** Where servers of the tests listen, also those that somebody else starts, or that do not exist. */
 
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+
+/** The loopback of IPv4, because a machine may be without IPv6. */
+export const HOST = '127.0.0.1'
 
 /**
  * A port that is free, and stays so unless somebody asks for that very number: it is below those that systems give out

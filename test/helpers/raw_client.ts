@@ -1,7 +1,21 @@
 /** A plain TCP client of Node's own: writes and reads bytes, knows nothing of packets. */
 
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { HOST } from './ports.js'
+
+/** A connected socket of Node's own; it is cut when the test is over. */
+export async function openSocket(port: number, options: Partial<TcpNetConnectOpts> = {}): Promise<Socket> {
+  const socket = connect({ host: HOST, noDelay: true, ...options, port })
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  // Resets are what some tests are about; whoever cares listens too.
+  socket.on('error', () => undefined)
+  await once(socket, 'connect')
+  return socket
+}
 
 export class RawClient {
   readonly socket: Socket
@@ -33,18 +47,9 @@ export class RawClient {
     })
   }
 
-  /** Connects; the connection is cut when the test is over. */
+  /** Connects, see {@link openSocket}. */
   static async open(port: number, options: { host?: string; allowHalfOpen?: boolean } = {}): Promise<RawClient> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true, ...options })
-    const client = new RawClient(socket)
-    onTestFinished(() => {
-      socket.destroy()
-    })
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve)
-      socket.once('error', reject)
-    })
-    return client
+    return new RawClient(await openSocket(port, options))
   }
 
   /** Resolves when the system has taken the bytes. */
@@ -107,24 +112,4 @@ export class RawClient {
     this.#waiting = undefined
     waiting?.()
   }
-}
-
-/** A packet with a length before it. */
-export function frame(
-  payload: Uint8Array | string,
-  bytes: 1 | 2 | 3 | 4 | 8 = 4,
-  endian: 'big' | 'little' = 'big'
-): Buffer {
-  const body = Buffer.from(payload)
-  const header = Buffer.alloc(8)
-  header.writeBigUInt64BE(BigInt(body.length))
-  const length = header.subarray(8 - bytes)
-  return Buffer.concat([endian === 'big' ? length : Buffer.from(length).reverse(), body])
-}
-
-/** Bytes that are easy to recognise: each says where it is. */
-export function pattern(length: number, seed = 0): Buffer {
-  const bytes = Buffer.allocUnsafe(length)
-  for (let at = 0; at < length; at++) bytes[at] = (at * 31 + (at >> 8) * 7 + seed) & 255
-  return bytes
 }

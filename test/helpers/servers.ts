@@ -1,49 +1,65 @@
-/** Servers and clients of the library for one test each. */
+/** Servers and clients of the library for one test each: they end with it. */
 
-import { once } from 'node:events'
+import { type EventEmitter, once } from 'node:events'
+import {
+  type Client,
+  type ClientOptions,
+  type CloseInfo,
+  type Connection,
+  createClient,
+  createServer,
+  type Server,
+  type ServerOptions
+} from 'iocp'
 import { onTestFinished } from 'vitest'
-import type { CloseInfo } from '../../lib/connection/close_info.js'
-import type { Connection } from '../../lib/connection/connection.js'
-import { type Client, createClient } from '../../lib/endpoint/client.js'
-import type { ClientOptions, ServerOptions } from '../../lib/endpoint/options.js'
-import { createServer, type Server } from '../../lib/endpoint/server.js'
+import { HOST } from './ports.js'
 
-/** A server on a free port of the loopback, closed when the test is over. */
-export async function startServer(
-  options: ServerOptions = {},
-  host = '127.0.0.1'
-): Promise<{ server: Server; port: number }> {
-  const server = createServer(options)
-  onTestFinished(async () => {
-    await server.close({ deadline: 0 })
-  })
+/** A server on a free port of the loopback. */
+export async function startServer(options: ServerOptions = {}, host = HOST): Promise<{ server: Server; port: number }> {
+  const server = createServer({ ioThreads: 2, ...options })
+  closeAfterTest(server)
   const { port } = await server.listen({ port: 0, host })
   return { server, port }
 }
 
 /** The same; it sends back what it gets. */
-export async function startEcho(
-  options: ServerOptions = {},
-  host = '127.0.0.1'
-): Promise<{ server: Server; port: number }> {
+export async function startEcho(options: ServerOptions = {}, host = HOST): Promise<{ server: Server; port: number }> {
   const started = await startServer(options, host)
   started.server.on('packet', (packet, connection) => connection.send(packet))
   return started
 }
 
-/** A client with a completion port of its own, closed when the test is over. */
+/** A client with a completion port of its own. */
 export function startClient(options: ClientOptions = {}): Client {
-  const client = createClient(options)
-  onTestFinished(async () => {
-    await client.close({ deadline: 0 })
-  })
+  const client = createClient({ ioThreads: 2, ...options })
+  closeAfterTest(client)
   return client
 }
 
+/** Closes it when the test is over, and says before what it was doing when the test has failed. */
+export function closeAfterTest(endpoint: Server | Client): void {
+  const closed: CloseInfo[] = []
+  const note = (info: CloseInfo): void => {
+    if (closed.length < 20) closed.push(info)
+  }
+  // Each has this event; together they have no signature for it.
+  if ('listen' in endpoint) endpoint.on('disconnect', note)
+  else endpoint.on('disconnect', note)
+  onTestFinished(async ({ task }) => {
+    if (task.result?.state === 'fail') console.error(`${task.name}: ${state(endpoint, closed)}`)
+    await endpoint.close({ deadline: 0 })
+  })
+}
+
+/** The first argument of the next event of a name. */
+export async function first<Value>(emitter: unknown, event: string): Promise<Value> {
+  const [value] = (await once(emitter as EventEmitter, event)) as [Value]
+  return value
+}
+
 /** The next connection that a server accepts. */
-export async function nextConnection(server: Server): Promise<Connection> {
-  const [connection] = (await once(server, 'connection')) as [Connection]
-  return connection
+export function nextConnection(server: Server): Promise<Connection> {
+  return first(server, 'connection')
 }
 
 /** How the next connection of a server ends. */
@@ -52,18 +68,19 @@ export async function nextDisconnect(server: Server): Promise<{ info: CloseInfo;
   return { info, connection }
 }
 
-/** Resolves when a condition holds; looks whenever the event loop turns. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1)
-    })
-  }
+/** How often something has happened on a server or client. */
+export function counter(endpoint: Server | Client, name: string): number {
+  const value = endpoint.stats()?.counters[name]
+  if (value === undefined) throw new Error(`there is no counter ${name}`)
+  return value
 }
 
-/** A promise that never settles. */
-export function never(): Promise<never> {
-  return new Promise(() => {
-    // Nothing happens.
-  })
+function state(endpoint: Server | Client, closed: CloseInfo[]): string {
+  const connections = [...endpoint.connections].slice(0, 20).map((connection) => ({
+    id: connection.id,
+    state: connection.state,
+    ...connection.stats()
+  }))
+  const ended = closed.map(({ cause, error }) => ({ cause, error: error?.message }))
+  return JSON.stringify({ ...endpoint.stats(), connections, closed: ended })
 }

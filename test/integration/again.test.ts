@@ -1,7 +1,6 @@
 // What is asked for inside of events, and the ways of giving a reconnecting link up.
 import { once } from 'node:events'
 import { createServer as netServer, type Server as NetServer } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   connect,
   type Connection,
@@ -12,9 +11,9 @@ import {
   type Server
 } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
 import { freePort } from '../helpers/ports.js'
-import { never } from '../helpers/servers.js'
+import { closeAfterTest } from '../helpers/servers.js'
+import { never, pause } from '../helpers/time.js'
 
 /** A port that somebody else has. */
 async function takenPort(): Promise<number> {
@@ -31,7 +30,7 @@ async function takenPort(): Promise<number> {
 
 /** Resets the one connection of a server. */
 async function resetAll(server: Server): Promise<void> {
-  while (server.connections.size === 0) await sleep(1)
+  while (server.connections.size === 0) await pause(1)
   for (const connection of server.connections) connection.reset()
 }
 
@@ -111,7 +110,7 @@ describe('inside of events', () => {
     void server.listen({ host: '127.0.0.1', port })
     const [error] = (await once(server, 'error')) as [Error]
     expect(error).toMatchObject({ syscall: 'bind' })
-    await sleep(50)
+    await pause(50)
     expect(unhandled).toEqual([])
   })
 })
@@ -156,13 +155,13 @@ describe('a reconnecting link', () => {
       ++attempts === 1 ? Promise.resolve([{ address: '127.0.0.1', family: 4 }]) : never()
     const link = await connect({ host: 'a.test', port, lookup, reconnect: { minDelay: 1, maxDelay: 1 } })
     await resetAll(server)
-    while (attempts < 2) await sleep(5)
+    while (attempts < 2) await pause(5)
     const begun = performance.now()
     link[how]()
     expect(await link.closed).toBeUndefined()
     // Far below the 30 s that the attempt has.
     expect(performance.now() - begun).toBeLessThan(10_000)
-    await sleep(20)
+    await pause(20)
     expect(attempts).toBe(2)
   })
 

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { connect as netConnect } from 'node:net'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   type CloseInfo,
   connect,
@@ -14,8 +13,10 @@ import {
   iocpsPackage,
   PacketReader,
   PacketWriter
-} from '../../lib/index.js'
-import { nextConnection, startClient, startEcho, startServer, until } from '../helpers/servers.js'
+} from 'iocp'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { nextConnection, startClient, startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 type Anything = (...args: unknown[]) => unknown
 

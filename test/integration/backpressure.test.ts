@@ -1,9 +1,10 @@
 import { once } from 'node:events'
-import { framing } from 'iocp'
+import { type BackpressureOptions, framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { BackpressureOptions } from '../../lib/connection/options.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { nextConnection, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextConnection, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const KIB = 1024
 const PACKET = 32 * KIB

@@ -1,8 +1,9 @@
 /** Whom a broadcast may be for. */
 
+import type { Connection } from 'iocp'
 import { expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
 import { nextConnection, startServer } from '../helpers/servers.js'
 
 test('a connection that is named twice gets the packet once', async () => {

@@ -1,12 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { connect, type Connection, framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import { connect } from '../../lib/endpoint/client.js'
-import { framing } from '../../lib/packets/framing.js'
-import { frame, pattern } from '../helpers/raw_client.js'
-import { never, nextConnection, startClient, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { nextConnection, startClient, startEcho, startServer } from '../helpers/servers.js'
+import { never, pause, until } from '../helpers/time.js'
 
 /** A server of Node's own. */
 async function netServer(onConnection: (socket: Socket) => void, host = '127.0.0.1'): Promise<number> {
@@ -205,7 +203,7 @@ describe('a client', () => {
     const connecting = client.connect({
       host: 'slow',
       port: 9,
-      lookup: () => sleep(20, [{ address: '::1', family: 6 }])
+      lookup: () => pause(20, [{ address: '::1', family: 6 }])
     })
     connecting.catch(() => undefined)
     await client.close()
@@ -271,7 +269,7 @@ describe('reconnect', () => {
     const { server, port } = await startEcho()
     await server.close()
     const connecting = connect({ host: '127.0.0.1', port, reconnect: { minDelay: 5, maxDelay: 20 } })
-    await sleep(50)
+    await pause(50)
     await server.listen(port, '127.0.0.1')
     const link = await connecting
     expect(link.connected).toBe(true)

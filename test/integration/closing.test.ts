@@ -1,9 +1,9 @@
+import { type CloseInfo, type Connection, createServer } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { CloseInfo } from '../../lib/connection/close_info.js'
-import type { Connection } from '../../lib/connection/connection.js'
-import { createServer } from '../../lib/endpoint/server.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { nextConnection, nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextConnection, nextDisconnect, startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 async function pair(options = {}) {
   const { server, port } = await startServer(options)

@@ -2,7 +2,7 @@
 
 import { connect, type Connection, createClient, createServer, type SendOutcome } from 'iocp'
 import { expect, test } from 'vitest'
-import { closeAfterTest, first } from '../helpers/endpoints.js'
+import { closeAfterTest, first } from '../helpers/servers.js'
 
 const HOST = '127.0.0.1'
 const PATIENCE = { timeout: 20_000 }

@@ -1,8 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Client, connect, type Connection, createClient, createServer, framing, type Server } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
-import { folders, makeFile, pair, until } from '../helpers/files.js'
+import { folders, makeFile, pair } from '../helpers/files.js'
+import { closeAfterTest } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const storage = new AsyncLocalStorage<string>()
 

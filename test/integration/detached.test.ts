@@ -2,7 +2,7 @@
 
 import { connect, type Connection, createServer, type DropInfo, type SendOutcome, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest, first } from '../helpers/endpoints.js'
+import { closeAfterTest, first } from '../helpers/servers.js'
 import { refusesTransfer } from '../helpers/transferring.js'
 
 const HOST = '127.0.0.1'

@@ -1,8 +1,10 @@
 import { connect as netConnect } from 'node:net'
+import { framing } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextDisconnect, startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 describe.each(['big', 'little'] as const)('%s-endian', (endian) => {
   describe.each([1, 2, 3, 4, 8] as const)('a length of %d bytes', (bytes) => {

@@ -4,17 +4,17 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type Connection, createServer } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { closeAfterTest } from '../helpers/endpoints.js'
 import { startNode } from '../helpers/programs.js'
+import { closeAfterTest } from '../helpers/servers.js'
 
 const KIB = 1024
 const WINDOWED = 24
 /** Packets of 1 KiB. All windows together are more than half of `total`, none is more than `perConnection`. */
 const WINDOW = 128
 const DELIVERY = { total: 4096 * KIB, perConnection: 192 * KIB }
-const STRETCHES = 5
+const STRETCHES = 4
 /** A round is every packet of every window once; a stretch is far longer than a second's worth of the bounds. */
-const STRETCH_PACKETS = 10 * WINDOWED * WINDOW
+const STRETCH_PACKETS = 6 * WINDOWED * WINDOW
 
 test(
   '1 client of 25 that is always at its own bound gets its share while the others go on',

@@ -1,6 +1,7 @@
+import { createServer } from 'iocp'
 import { expect, test, vi } from 'vitest'
-import { createServer } from '../../lib/endpoint/server.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
 
 // Native code gives the event loop a turn between two long deliveries and must not depend on what a test fakes.
 test('packets come although the timers of the process are fake', async () => {

@@ -1,14 +1,18 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  connect,
+  type Framing,
+  framing,
+  type IocpFrameError,
+  iocpsPackage,
+  PacketReader,
+  type PacketStream
+} from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { IocpFrameError } from '../../lib/common/errors.js'
-import { connect } from '../../lib/endpoint/client.js'
-import { type Framing, framing } from '../../lib/packets/framing.js'
-import { PacketReader } from '../../lib/packets/reader.js'
-import type { PacketStream } from '../../lib/packets/stream.js'
-import { iocpsPackage } from '../../lib/packets/writer.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { nextConnection, nextDisconnect, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextConnection, nextDisconnect, startEcho, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 /** What a server gets, and what it sends back, byte for byte. */
 const wire: [name: string, made: Framing, bytes: string | Buffer, packets: (string | Buffer)[]][] = [
@@ -196,7 +200,7 @@ describe('streams', () => {
     await until(() => stream.readableLength > 0)
     let held = 0
     for (let turn = 0; turn < 40; turn++) {
-      await sleep(5)
+      await pause(5)
       held = Math.max(held, stream.readableLength)
     }
     expect(held).toBeLessThan(8 * 2 ** 20)

@@ -6,12 +6,12 @@
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { connect, createServer, type Framing, framing, type Server } from 'iocp'
 import { expect, test } from 'vitest'
-import { connect } from '../../lib/endpoint/client.js'
-import { createServer, type Server } from '../../lib/endpoint/server.js'
-import { type Framing, framing } from '../../lib/packets/framing.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
-import { startEcho, startServer, until } from '../helpers/servers.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const limits = {
   maxPacket: fc.oneof(fc.integer({ min: 0, max: 12 }), fc.constant(1000)),
@@ -97,10 +97,12 @@ const pieces = fc.oneof(
 )
 const inputs = fc.array(pieces, { maxLength: 10 }).map((list) => Buffer.concat(list))
 
-/** What a server of this framing delivers of some bytes; each is sent back. */
-async function deliveredBy(made: Framing, input: Buffer): Promise<{ packets: Buffer[]; back: Buffer }> {
+type Deliver = (input: Buffer) => Promise<{ packets: Buffer[]; back: Buffer }>
+
+/** Gives `body` what tells which packets a server of this framing delivers of some bytes; each is sent back. */
+async function withServer(made: Framing, body: (deliver: Deliver) => Promise<void>): Promise<void> {
   const server: Server = createServer({ framing: made, ioThreads: 1, allowHalfOpen: true })
-  const packets: Buffer[] = []
+  let packets: Buffer[] = []
   const failures: unknown[] = []
   const take = (packet: Buffer): unknown => packets.push(packet)
   server.on('packet', (packet, connection) => {
@@ -129,13 +131,16 @@ async function deliveredBy(made: Framing, input: Buffer): Promise<{ packets: Buf
   })
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
   try {
-    const client = await RawClient.open(port, { allowHalfOpen: true })
-    if (input.length > 0) client.socket.write(input)
-    client.end()
-    const back = await client.readToEnd()
-    expect(failures).toEqual([])
-    // A frame that is corrupt, or too large, resets the connection, and what was sent back may be lost with it.
-    return { packets, back: client.over === 'end' ? back : Buffer.alloc(0) }
+    await body(async (input) => {
+      packets = []
+      const client = await RawClient.open(port, { allowHalfOpen: true })
+      if (input.length > 0) client.socket.write(input)
+      client.end()
+      const back = await client.readToEnd()
+      expect(failures).toEqual([])
+      // A frame that is corrupt, or too large, resets the connection, and what was sent back may be lost with it.
+      return { packets, back: client.over === 'end' ? back : Buffer.alloc(0) }
+    })
   } finally {
     await server.close({ deadline: 0 })
   }
@@ -144,17 +149,19 @@ async function deliveredBy(made: Framing, input: Buffer): Promise<{ packets: Buf
 test('every framing, whatever comes', { timeout: 600_000 }, async () => {
   let sent = 0
   await fc.assert(
-    fc.asyncProperty(framings, inputs, async (made, input) => {
-      const first = await deliveredBy(made, input)
-      if (first.back.length === 0) return
-      sent += first.packets.length
-      const second = await deliveredBy(made, first.back)
-      // Without a framing the pieces may be others, the bytes are not.
-      const shown = (packets: Buffer[]): unknown => (made.kind === 'raw' ? Buffer.concat(packets) : packets)
-      expect(shown(second.packets)).toEqual(shown(first.packets))
-      // And so for ever: the second time the wire is the same too.
-      expect(second.back).toEqual(first.back)
-    }),
+    fc.asyncProperty(framings, inputs, (made, input) =>
+      withServer(made, async (deliver) => {
+        const first = await deliver(input)
+        if (first.back.length === 0) return
+        sent += first.packets.length
+        const second = await deliver(first.back)
+        // Without a framing the pieces may be others, the bytes are not.
+        const shown = (packets: Buffer[]): unknown => (made.kind === 'raw' ? Buffer.concat(packets) : packets)
+        expect(shown(second.packets)).toEqual(shown(first.packets))
+        // And so for ever: the second time the wire is the same too.
+        expect(second.back).toEqual(first.back)
+      })
+    ),
     { numRuns: 150, seed: 15, endOnFailure: true, interruptAfterTimeLimit: 500_000 }
   )
   expect(sent).toBeGreaterThan(100)
@@ -166,8 +173,10 @@ test.each<[string, Framing, string]>([
   ['with its end', framing.line({ strip: false }), 'a\r\r\nb\n\r\n'],
   ['the seam of the first delimiter', framing.delimiter({ delimiters: ['b', 'ab'] }), 'xaabxb']
 ])('%s comes back byte for byte', async (_, made, wire) => {
-  const { back } = await deliveredBy(made, Buffer.from(wire))
-  expect(String(back)).toBe(wire)
+  await withServer(made, async (deliver) => {
+    const { back } = await deliver(Buffer.from(wire))
+    expect(String(back)).toBe(wire)
+  })
 })
 
 test('the largest packet comes back with the default marks', { timeout: 120_000 }, async () => {

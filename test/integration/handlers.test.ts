@@ -1,13 +1,11 @@
 import { errorMonitor, once } from 'node:events'
 import { type AddressInfo, createServer as createPlainServer } from 'node:net'
+import { type CloseInfo, connect, type Connection, framing, type IocpError } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { IocpError } from '../../lib/common/errors.js'
-import type { CloseInfo } from '../../lib/connection/close_info.js'
-import type { Connection } from '../../lib/connection/connection.js'
-import { connect } from '../../lib/endpoint/client.js'
-import { framing } from '../../lib/packets/framing.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { never, nextDisconnect, startClient, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextDisconnect, startClient, startEcho, startServer } from '../helpers/servers.js'
+import { never, until } from '../helpers/time.js'
 
 describe("onHandlerError: 'close'", () => {
   test('ends that connection; all others, and their packets of the same batch, go on', async () => {

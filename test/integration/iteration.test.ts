@@ -1,8 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Connection } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
-import { startServer, until } from '../helpers/servers.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 const PACKETS = 50_000
 
@@ -42,7 +43,7 @@ describe('the end of the peer', () => {
     const { server, port } = await startServer()
     const echo = async (connection: Connection): Promise<void> => {
       for await (const packet of connection) {
-        if (time > 0) await sleep(time)
+        if (time > 0) await pause(time)
         connection.send(packet)
       }
     }

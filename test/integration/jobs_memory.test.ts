@@ -1,10 +1,11 @@
 import { once } from 'node:events'
+import { framing } from 'iocp'
 import { expect, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { load } from '../helpers/load.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
-/** With IOCP_LONG=1 (`npm run test:long`) a million of them. */
-const TOTAL = process.env['IOCP_LONG'] === '1' ? 1_000_000 : 40_000
+const TOTAL = load(40_000, 1_000_000)
 
 /** How many are under way at a time, and what memory may grow by once that has been seen. */
 const ROUND = 2000

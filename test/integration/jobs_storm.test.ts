@@ -1,13 +1,11 @@
 import { once } from 'node:events'
-import { setTimeout as pause } from 'node:timers/promises'
+import { type Connection, framing, type JobPriority } from 'iocp'
 import { expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import type { JobPriority } from '../../lib/jobs/options.js'
-import { framing } from '../../lib/packets/framing.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { load, random } from '../helpers/load.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
-/** With IOCP_LONG=1 (`npm run test:long`) for minutes. */
-const DURATION = process.env['IOCP_LONG'] === '1' ? 180_000 : 4000
+const DURATION = load(4000, 180_000)
 const ECHO = 0x10
 const EXITS = 0x14
 const CODES = [
@@ -18,15 +16,6 @@ const CODES = [
   'ERR_IOCP_WORKERS_FULL'
 ]
 const priorities: readonly JobPriority[] = ['high', 'normal', 'low']
-
-/** Numbers that look random and are the same again for the same seed. */
-function random(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor((state / 2 ** 32) * below)
-  }
-}
 
 interface Peer {
   readonly connection: Connection
@@ -150,7 +139,7 @@ test('a storm: workers come, go and die while connections do; each job ends once
   await server.workers.resize(2)
   const added = jobs.length
   await Promise.all(jobs)
-  await until(() => peers.every(({ received, sent }) => received.length >= sent))
+  await until('all are answered', () => peers.every(({ received, sent }) => received.length >= sent), 300_000)
   for (const { received, sent } of peers) expect(received).toEqual(Array.from({ length: sent }, (_, number) => number))
 
   // And once more, cut off in the middle.

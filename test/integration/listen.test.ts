@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createServer as createNetServer } from 'node:net'
+import { createServer } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createServer } from '../../lib/endpoint/server.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
 import { nextConnection, startEcho, startServer } from '../helpers/servers.js'
 
 test('listen resolves with the address and says listening, in a later tick', async () => {

@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { frame } from '../helpers/packets.js'
 import { runFile, startNode } from '../helpers/programs.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
+import { RawClient } from '../helpers/raw_client.js'
 
 const file = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const programs = [...readFileSync(file('README.md'), 'utf8').matchAll(/^```js\n(.*?)^```$/gms)].map(

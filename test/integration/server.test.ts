@@ -1,8 +1,10 @@
 import diagnostics from 'node:diagnostics_channel'
+import { framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { nextConnection, startEcho, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextConnection, startEcho, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 async function withClients(count: number, options = {}) {
   const { server, port } = await startServer(options)

@@ -1,14 +1,12 @@
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { type Connection, framing, type PacketStream, type ServerOptions } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import type { ServerOptions } from '../../lib/endpoint/options.js'
-import { framing } from '../../lib/packets/framing.js'
-import type { PacketStream } from '../../lib/packets/stream.js'
-import { frame, pattern, RawClient } from '../helpers/raw_client.js'
-import { never, startServer, until } from '../helpers/servers.js'
+import { frame, pattern } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { startServer } from '../helpers/servers.js'
+import { never, pause, until } from '../helpers/time.js'
 import { catchUncaught } from '../helpers/uncaught.js'
 
 const streaming = framing.lengthField({ maxPacket: '64MiB', streamAbove: '64KiB' })
@@ -30,7 +28,7 @@ const readers: [name: string, read: (stream: PacketStream) => Promise<Buffer>][]
       const pieces: Buffer[] = []
       for await (const piece of stream as AsyncIterable<Buffer>) {
         pieces.push(piece)
-        await sleep(2)
+        await pause(2)
       }
       return Buffer.concat(pieces)
     }
@@ -49,7 +47,7 @@ const readers: [name: string, read: (stream: PacketStream) => Promise<Buffer>][]
   [
     'a data listener that comes late and pauses',
     async (stream) => {
-      await sleep(30)
+      await pause(30)
       const pieces: Buffer[] = []
       stream.on('data', (piece: Buffer) => {
         pieces.push(piece)
@@ -183,7 +181,7 @@ describe('a stream that nobody reads', () => {
     const other = await RawClient.open(port)
     for (let round = 0; round < 50; round++) {
       await other.write(frame(`other ${round}`))
-      await sleep(2)
+      await pause(2)
     }
     other.end()
     await until(() => seen.includes('disconnect peer-end'))
@@ -229,7 +227,7 @@ describe('a stream that nobody reads', () => {
     client.socket.write(Buffer.concat([frame(pattern(2_000_000)), frame('next'), frame(pattern(LARGE)), frame('last')]))
     client.end()
     await until(() => seen.length > 0)
-    await sleep(20)
+    await pause(20)
     expect(seen).toEqual(['stream 2000000'])
     streams[0]?.destroy()
     await until(() => seen.length > 2)
@@ -255,7 +253,7 @@ describe('a stream that nobody reads', () => {
     client.end()
     const [connection] = await accepted
     connection.on('packet', (packet) => seen.push(String(packet)))
-    await sleep(30)
+    await pause(30)
     expect(seen).toEqual([])
     connection.resume()
     await until(() => seen.length === 2)
@@ -318,7 +316,7 @@ describe('a stream meets', () => {
     client.socket.write(Buffer.concat([frame(pattern(LARGE)), frame('next')]))
     client.end()
     await until(() => seen.includes('all of it'))
-    await sleep(30)
+    await pause(30)
     expect(seen).toEqual([`stream ${LARGE}`, 'all of it'])
     paused?.resume()
     await untilClosed(seen)

@@ -2,10 +2,12 @@
 
 import { once } from 'node:events'
 import { type AddressInfo, createServer as createPlainServer, type Socket } from 'node:net'
+import { framing } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import { framing } from '../../lib/packets/framing.js'
-import { frame, RawClient } from '../helpers/raw_client.js'
-import { nextConnection, nextDisconnect, startClient, startServer, until } from '../helpers/servers.js'
+import { frame } from '../helpers/packets.js'
+import { RawClient } from '../helpers/raw_client.js'
+import { nextConnection, nextDisconnect, startClient, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 /** Far more than anything here takes: whoever waits for it has been held back. */
 const LONG = '5m'

@@ -1,14 +1,12 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import { type Connection, framing, type Server, type WorkersOptions } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import type { Connection } from '../../lib/connection/connection.js'
-import type { Server } from '../../lib/endpoint/server.js'
-import type { WorkersOptions } from '../../lib/jobs/options.js'
-import { framing } from '../../lib/packets/framing.js'
 import { RawClient } from '../helpers/raw_client.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
 
 /** The types of packets of test/fixtures/jobs.mjs. */
 const type = { echo: 0x10, delayed: 0x11, hash: 0x12, throws: 0x13, exits: 0x14, loops: 0x15, memory: 0x16, slow: 0x17 }
@@ -172,13 +170,13 @@ describe('a blocked main thread', () => {
     const began = performance.timeOrigin + performance.now()
     // Asked for during the pause, answered during the pause, read after it.
     const during = ask('count')
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5000)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500)
     await during
     const after = await ask('stop')
-    expect(after.at - began).toBeGreaterThan(4900)
+    expect(after.at - began).toBeGreaterThan(2400)
     expect(after.wrong).toBe(0)
-    // Ten connections, a packet at a time each, for five seconds.
-    expect(after.received - before.received).toBeGreaterThan(500)
+    // Ten connections, a packet at a time each, for two and a half seconds.
+    expect(after.received - before.received).toBeGreaterThan(250)
   }, 20_000)
 })
 
@@ -187,9 +185,9 @@ describe('order', () => {
     const { port } = await start({ count })
     const connections = await Promise.all(upTo(8).map(() => connect(port)))
     const answers = connections.map(collect)
-    for (const number of upTo(60)) for (const connection of connections) connection.send(numbered(type.delayed, number))
-    await until(() => answers.every((list) => list.length === 60))
-    for (const list of answers) expect(numbers(list)).toEqual(upTo(60))
+    for (const number of upTo(30)) for (const connection of connections) connection.send(numbered(type.delayed, number))
+    await until(() => answers.every((list) => list.length === 30))
+    for (const list of answers) expect(numbers(list)).toEqual(upTo(30))
   })
 
   test("'none' lets a connection's jobs run side by side", async () => {
@@ -231,16 +229,12 @@ describe('work that keeps the processor busy', () => {
 })
 
 describe('run', () => {
-  test.each([
-    ['nothing', undefined],
-    ['text', 'grüße'],
-    ['a number', 5],
-    ['an object', { a: [1, { b: null }], when: new Date(5), big: 5n }],
-    ['an empty list', []],
-    ['other views', new Float64Array([1.5, 2.5])]
-  ])('carries %s there and back', async (_, value) => {
+  test('carries values of any kind there and back', async () => {
     const { server } = await start()
-    expect(await server.workers.run('echo', value)).toEqual(value)
+    const object = { a: [1, { b: null }], when: new Date(5), big: 5n }
+    for (const value of [undefined, 'grüße', 5, object, [], new Float64Array([1.5, 2.5])]) {
+      expect(await server.workers.run('echo', value)).toEqual(value)
+    }
   })
 
   test('carries bytes', async () => {
@@ -404,7 +398,7 @@ describe('workers', () => {
     })
     const results: Promise<unknown>[] = []
     const running = setInterval(() => results.push(server.workers.run('echo', results.length)), 5)
-    for (const count of [8, 0, 2]) {
+    for (const count of [5, 0, 2]) {
       await pause(100)
       await server.workers.resize(count)
       expect(server.workers.size).toBe(count)

@@ -1,7 +1,7 @@
+import { framing, type Server } from 'iocp'
 import { expect, test } from 'vitest'
-import type { Server } from '../../lib/endpoint/server.js'
-import { framing } from '../../lib/packets/framing.js'
-import { startClient, startServer, until } from '../helpers/servers.js'
+import { startClient, startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const module = new URL('../fixtures/edge_jobs.mjs', import.meta.url)
 const typed = framing.lengthField({ bytes: 4, typeByte: true, maxPacket: '4MiB' })

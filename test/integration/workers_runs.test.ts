@@ -1,8 +1,9 @@
 /** Several jobs that one worker could take at a time: what it has not begun is still everybody's. */
 
+import type { Workers } from 'iocp'
 import { expect, onTestFinished, test } from 'vitest'
-import type { Workers } from '../../lib/jobs/workers.js'
-import { startServer, until } from '../helpers/servers.js'
+import { startServer } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const module = new URL('../fixtures/run_jobs.mjs', import.meta.url)
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { faults } from '../helpers/files.js'
+import { faultsOfLibrary, hasFaults } from '../helpers/faults.js'
 import { runProgram } from '../helpers/programs.js'
 
 // More than runProgram waits, so that it is what says that a program hangs.
@@ -34,7 +34,7 @@ test('process.exit in the middle of files', async () => {
 const busy = [
   ['opening', 5],
   ['hashing', 1],
-  ...(faults() === undefined
+  ...(faultsOfLibrary() === undefined
     ? []
     : ([
         ['writing', 1],
@@ -58,7 +58,7 @@ describe.each(busy)('while it is busy %s', (what, rounds) => {
   })
 })
 
-test.skipIf(process.env['IOCP_FAULT_ADDON'] === undefined)(
+test.skipIf(!hasFaults)(
   'a file that outlives its connection keeps the process until whoever waits has heard of its end',
   async () => {
     expect(await runProgram('file_outlives.mjs')).toMatchObject({

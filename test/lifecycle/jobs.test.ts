@@ -28,6 +28,6 @@ describe('A process whose workers are busy', () => {
   ])('ends, its server %s', async (how, expected) => {
     const ended = await runProgram('jobs.mjs', how)
     expect(ended).toMatchObject({ code: 0, error: '' })
-    expect(ended.out.split(expected)).toHaveLength(4)
+    expect(ended.out.split(expected)).toHaveLength(3)
   })
 })

@@ -6,7 +6,7 @@ import type { Attempt } from '../../lib/engine/engine.js'
 import { type Connector, race } from '../../lib/engine/happy_eyeballs.js'
 import { type HostTarget, interleave, resolveHost } from '../../lib/engine/resolve.js'
 import { FakeEngine } from '../helpers/fake_engine.js'
-import { never } from '../helpers/servers.js'
+import { never } from '../helpers/time.js'
 
 class FakeConnector implements Connector {
   isStopping = false

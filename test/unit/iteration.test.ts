@@ -6,7 +6,7 @@ import type { Connection } from '../../lib/connection/connection.js'
 import { deliver, peerEnded, streamBegins, streamEnds, streamGoesOn } from '../../lib/connection/receive.js'
 import { cause } from '../../lib/native/protocol.js'
 import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
-import { until } from '../helpers/servers.js'
+import { until } from '../helpers/time.js'
 
 const DONE = { done: true, value: undefined }
 const packet = (text: string): Buffer => Buffer.from(text)

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { type FileOffer, framing, type TransferProgress } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { listening } from '../../helpers/file_peer.js'
-import { acceptNext, code, failure, folders, makeFile, methods, pair, until, works } from '../../helpers/files.js'
+import { acceptNext, code, failure, folders, makeFile, methods, pair, works } from '../../helpers/files.js'
+import { until } from '../../helpers/time.js'
 
 /** So long that nothing ends in time that only a time limit would end. */
 const NEVER = '1h'

@@ -5,7 +5,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, type Connection, framing, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { acceptNext, folders, KIB, makeFile, MIB, pair, sha256, typed, until } from '../../helpers/files.js'
+import { acceptNext, folders, KIB, makeFile, MIB, pair, sha256, typed } from '../../helpers/files.js'
+import { until } from '../../helpers/time.js'
 
 const transfer = { method: 'read' as const }
 

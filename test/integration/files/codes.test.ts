@@ -4,14 +4,11 @@ import { readdirSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
-import { acceptNext, failure, faults, folders, KIB, leftovers, makeFile, pair, works } from '../../helpers/files.js'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary } from '../../helpers/faults.js'
+import { acceptNext, failure, folders, KIB, leftovers, makeFile, pair, works } from '../../helpers/files.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
+const seam = faultsOfLibrary()
 
 interface Failure {
   readonly code?: string

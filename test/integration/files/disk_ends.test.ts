@@ -2,14 +2,13 @@
 
 import { join } from 'node:path'
 import { connect, type Connection, framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary, slowDisk } from '../../helpers/faults.js'
 import {
   acceptNext,
   checks,
   code,
-  diskCalls,
   failure,
-  faults,
   folders,
   KIB,
   leftovers,
@@ -17,21 +16,12 @@ import {
   methods,
   MIB,
   pair,
-  pause,
   typed,
-  until,
   works
 } from '../../helpers/files.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
-
-function slowDisk(block: number): void {
-  for (const call of diskCalls) seam?.set(call, { block })
-}
+const seam = faultsOfLibrary()
 
 /** Of files that nobody has under way any more. */
 async function nothingIsLeft(folder: string): Promise<void> {
@@ -121,7 +111,7 @@ describe.skipIf(seam === undefined)('a slow disk', () => {
     const mine = code(acceptNext(both.client, { path: join(to, 'mine') }))
     const sending = failure(both.server.sendFile(makeFile(from, 64 * KIB), { signal: aborting.signal }))
     await until('its read is under way', () => (seam?.hits('read_file') ?? 0) === 1)
-    seam?.set('write_file', { block: 4000, count: 1 })
+    seam?.set('write_file', { block: 1500, count: 1 })
     const other = acceptNext(both.server, { path: join(to, 'other') })
     const held = both.client.sendFile(makeFile(from, KIB))
     await until('the only thread is held', () => (seam?.hits('write_file') ?? 0) === 1)
@@ -147,7 +137,7 @@ describe.skipIf(seam === undefined)('a slow disk', () => {
     const settled = Promise.all([sending, mine])
     // The only thread is held in the other connection's file.
     const other = code(acceptNext(first.server, { path: join(to, 'other') }))
-    seam?.set('allocate_file', { block: 6000, count: 1 })
+    seam?.set('allocate_file', { block: 4000, count: 1 })
     const held = code(first.client.sendFile(path))
     await until('it is held', () => (seam?.hits('allocate_file') ?? 0) === 1)
     await pause(300)
@@ -156,7 +146,7 @@ describe.skipIf(seam === undefined)('a slow disk', () => {
     server.destroy()
     expect(await settled).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_CLOSED'))
     await Promise.all([client.closed, server.closed])
-    expect(performance.now() - begun).toBeLessThan(4000)
+    expect(performance.now() - begun).toBeLessThan(3000)
     first.client.destroy()
     await Promise.all([other, held])
     expect(leftovers(to)).toEqual([])

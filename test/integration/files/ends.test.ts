@@ -4,13 +4,13 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FileOffer, framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary } from '../../helpers/faults.js'
 import {
   acceptNext,
   checks,
   code,
   failure,
-  faults,
   folders,
   KIB,
   leftovers,
@@ -18,17 +18,12 @@ import {
   methods,
   MIB,
   pair,
-  pause,
   sha256,
-  until,
   works
 } from '../../helpers/files.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
+const seam = faultsOfLibrary()
 
 describe.each(methods)("closing, sent by '%s'", (method) => {
   test.each(['server', 'client'] as const)('server.close() waits for files, the %s sends', async (side) => {

@@ -5,31 +5,26 @@ import { readdirSync } from 'node:fs'
 import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
 import { type Connection, createServer, framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../../helpers/endpoints.js'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary } from '../../helpers/faults.js'
 import { listening, type Peer } from '../../helpers/file_peer.js'
 import {
   acceptNext,
   checks,
   code,
   failure,
-  faults,
   folders,
   makeFile,
   methods,
   MIB,
   pair,
-  pause,
   sha256,
-  until,
   works
 } from '../../helpers/files.js'
+import { closeAfterTest } from '../../helpers/servers.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
+const seam = faultsOfLibrary()
 
 describe.skipIf(seam === undefined).each(methods)("what the system refuses, sent by '%s'", (method) => {
   test.each([39, 112])('a full disk (%d): both sides know, nothing is left, the connection goes on', async (error) => {

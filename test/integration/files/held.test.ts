@@ -3,12 +3,12 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { framing } from 'iocp'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { type Call, faultsOfLibrary } from '../../helpers/faults.js'
 import {
   acceptNext,
   code,
   failure,
-  faults,
   folders,
   KIB,
   leftovers,
@@ -16,22 +16,17 @@ import {
   methods,
   MIB,
   pair,
-  pause,
   sha256,
-  until,
   works
 } from '../../helpers/files.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
+const seam = faultsOfLibrary()
 
 /** Before this a connection that is stuck would have been reset. */
 const SOON = 1500
 
-afterEach(() => {
-  seam?.clear()
-})
-
-async function held(call: string): Promise<void> {
+async function held(call: Call): Promise<void> {
   await until('a call is held', () => (seam?.hits(call) ?? 0) > 0)
 }
 
@@ -199,7 +194,7 @@ describe.skipIf(seam === undefined)('timers', () => {
 })
 
 describe.skipIf(seam === undefined)('a disk that is full at once', () => {
-  test.each(['allocate_file', 'write_file'])('at %s: with resume nothing is left either', async (call) => {
+  test.each(['allocate_file', 'write_file'] as const)('at %s: with resume nothing is left either', async (call) => {
     const { from, to } = folders()
     const both = await pair()
     seam?.set(call, { error: 112 })

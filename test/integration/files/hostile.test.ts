@@ -10,17 +10,16 @@ import {
   code,
   failure,
   folders,
-  isLong,
   KIB,
   makeFile,
   methods,
   MIB,
   pair,
-  pause,
   sha256,
-  typed,
-  until
+  typed
 } from '../../helpers/files.js'
+import { isLong } from '../../helpers/load.js'
+import { pause, until } from '../../helpers/time.js'
 
 /** Refused, because there are too many. */
 const LIMIT = 4

@@ -14,12 +14,11 @@ import {
   methods,
   MIB,
   pair,
-  pause,
   sha256,
-  until,
   works
 } from '../../helpers/files.js'
 import { iocps, Original, served } from '../../helpers/original.js'
+import { pause, until } from '../../helpers/time.js'
 
 describe.each(methods)("sent to the original by '%s'", (method) => {
   test.each([0, 1, 508, 3_000_001])('a file of %d bytes, with packages before and behind it', async (size) => {

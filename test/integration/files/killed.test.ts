@@ -11,17 +11,17 @@ import {
   checks,
   code,
   folders,
-  isLong,
   leftovers,
   makeFile,
   type Method,
   methods,
   MIB,
   sha256,
-  typed,
-  until
+  typed
 } from '../../helpers/files.js'
+import { isLong } from '../../helpers/load.js'
 import { startNode } from '../../helpers/programs.js'
+import { until } from '../../helpers/time.js'
 
 const SIZE = 16 * MIB
 /** The kill is ordered within these first bytes. What is left takes 2.5 s more: a kill is not carried out at once. */

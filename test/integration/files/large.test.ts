@@ -9,7 +9,6 @@ import {
   acceptNext,
   checks,
   folders,
-  isLong,
   leftovers,
   makeFile,
   methods,
@@ -17,9 +16,10 @@ import {
   pair,
   sha256,
   typed,
-  until,
   works
 } from '../../helpers/files.js'
+import { isLong } from '../../helpers/load.js'
+import { until } from '../../helpers/time.js'
 
 const GIB = 1024 * MIB
 const LIMIT = 10 * 60_000

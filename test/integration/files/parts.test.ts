@@ -4,7 +4,8 @@ import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pruneParts } from 'iocp'
 import { expect, test } from 'vitest'
-import { acceptNext, code, folders, leftovers, makeFile, MIB, pair, until } from '../../helpers/files.js'
+import { acceptNext, code, folders, leftovers, makeFile, MIB, pair } from '../../helpers/files.js'
+import { until } from '../../helpers/time.js'
 
 const HOUR = 3_600_000
 

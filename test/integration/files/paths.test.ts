@@ -4,7 +4,8 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, createClient, createServer, type FileOffer, pruneParts } from 'iocp'
 import { expect, test } from 'vitest'
-import { acceptNext, folders, makeFile, pair, until, works } from '../../helpers/files.js'
+import { acceptNext, folders, makeFile, pair, works } from '../../helpers/files.js'
+import { until } from '../../helpers/time.js'
 
 const refused = expect.objectContaining({ name: 'IocpError', code: 'ERR_INVALID_ARG_VALUE' }) as Error
 

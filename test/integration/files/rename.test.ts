@@ -2,27 +2,12 @@
 
 import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
-import {
-  acceptNext,
-  code,
-  failure,
-  faults,
-  folders,
-  leftovers,
-  makeFile,
-  pair,
-  pause,
-  sha256,
-  until,
-  works
-} from '../../helpers/files.js'
+import { describe, expect, test } from 'vitest'
+import { faultsOfLibrary } from '../../helpers/faults.js'
+import { acceptNext, code, failure, folders, leftovers, makeFile, pair, sha256, works } from '../../helpers/files.js'
+import { pause, until } from '../../helpers/time.js'
 
-const seam = faults()
-
-afterEach(() => {
-  seam?.clear()
-})
+const seam = faultsOfLibrary()
 
 const denied = 5
 const sharing = 32

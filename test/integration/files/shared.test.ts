@@ -14,20 +14,9 @@ import {
 import { join } from 'node:path'
 import { framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import {
-  acceptNext,
-  checks,
-  code,
-  folders,
-  makeFile,
-  methods,
-  MIB,
-  pair,
-  sha256,
-  until,
-  works
-} from '../../helpers/files.js'
+import { acceptNext, checks, code, folders, makeFile, methods, MIB, pair, sha256, works } from '../../helpers/files.js'
 import { iocps } from '../../helpers/original.js'
+import { until } from '../../helpers/time.js'
 
 function opened(path: string, flags: string): number {
   const file = openSync(path, flags)

@@ -19,7 +19,6 @@ import {
   code,
   failure,
   folders,
-  isLong,
   KIB,
   leftovers,
   makeFile,
@@ -28,9 +27,10 @@ import {
   pair,
   sha256,
   typed,
-  until,
   works
 } from '../../helpers/files.js'
+import { isLong } from '../../helpers/load.js'
+import { until } from '../../helpers/time.js'
 
 describe.each(methods)("sent by '%s'", (method) => {
   const sizes = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, isLong ? 300 * MIB : 10 * MIB + 1]

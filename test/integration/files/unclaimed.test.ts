@@ -3,20 +3,9 @@
 import { join } from 'node:path'
 import { connect, type Connection, createServer } from 'iocp'
 import { describe, expect, test } from 'vitest'
-import { closeAfterTest } from '../../helpers/endpoints.js'
-import {
-  acceptNext,
-  failure,
-  folders,
-  KIB,
-  makeFile,
-  methods,
-  MIB,
-  pair,
-  sha256,
-  typed,
-  until
-} from '../../helpers/files.js'
+import { acceptNext, failure, folders, KIB, makeFile, methods, MIB, pair, sha256, typed } from '../../helpers/files.js'
+import { closeAfterTest } from '../../helpers/servers.js'
+import { until } from '../../helpers/time.js'
 
 /** So long that nothing ends in time that only a time limit would end. */
 const NEVER = '1h'

@@ -29,7 +29,7 @@ async function startJobs() {
 }
 
 if (how?.startsWith('in a Worker') && isMainThread) {
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     const worker = new Worker(new URL(import.meta.url), { workerData: how })
     await new Promise((resolve) => {
       worker.on('message', (text) => {

@@ -1,7 +1,7 @@
 // A server under test: a process of its own that is controlled by lines on its stdin.
 import { Stop } from '../../tools/lib/run.mjs'
-import { Lines } from './lines.mjs'
-import { cpuSeconds, privateMemory, spawnInside } from './place.mjs'
+import { JsonLines } from './json_lines.mjs'
+import { cpuSeconds, privateMemory, spawnOnHost } from './wine_host.mjs'
 
 const START_LIMIT = 30_000
 const END_LIMIT = 10_000
@@ -19,8 +19,8 @@ export class Server {
   static async start(name, { program, args, env }) {
     const server = new Server()
     server.#name = name
-    server.#child = spawnInside(program, args, env)
-    server.#lines = new Lines(server.#child.stdout)
+    server.#child = spawnOnHost(program, args, env)
+    server.#lines = new JsonLines(server.#child.stdout)
     server.#ended = new Promise((resolve, reject) => {
       server.#child.on('error', reject)
       server.#child.on('close', resolve)

@@ -1,7 +1,7 @@
 import readline from 'node:readline'
 
 /** The lines of JSON that a process writes, one by one, in the order of asking. */
-export class Lines {
+export class JsonLines {
   #waiting = []
   #lines = []
   #over = false

@@ -6,13 +6,13 @@ import { buildNative } from '../../tools/build-native.mjs'
 import { fromRoot, isWindows } from '../../tools/lib/paths.mjs'
 import { say, Stop } from '../../tools/lib/run.mjs'
 import { buildAsio, buildCpp, buildKestrel } from './build.mjs'
-import { insidePath } from './place.mjs'
+import { hostPath } from './wine_host.mjs'
 
 export const OURS = 'iocp'
 
 const script = (name, ...args) => ({
   program: 'node',
-  args: ['--expose-gc', insidePath(fromRoot('bench', 'peers', `${name}.mjs`)), ...args]
+  args: ['--expose-gc', hostPath(fromRoot('bench', 'peers', `${name}.mjs`)), ...args]
 })
 
 const known = {

@@ -1,7 +1,7 @@
 // The load generator: a program for the machine itself, which loads a server from outside.
 import { spawn } from 'node:child_process'
 import { Stop } from '../../tools/lib/run.mjs'
-import { Lines } from './lines.mjs'
+import { JsonLines } from './json_lines.mjs'
 
 /** Beyond the generator's own limit something is wrong with it. */
 const GRACE = 20_000
@@ -24,7 +24,7 @@ export async function runLoad(program, scenario, options, onPhase = () => {}) {
   const timer = setTimeout(kill, limit * 1000 + GRACE)
   process.once('exit', kill)
   try {
-    const lines = new Lines(child.stdout)
+    const lines = new JsonLines(child.stdout)
     for (;;) {
       const line = await lines.next()
       if (line === undefined)

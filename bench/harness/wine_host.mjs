@@ -8,21 +8,21 @@ import { capture } from '../../tools/lib/run.mjs'
 import { needWindowsNode, nodeExe, windowsPath, wineCommand, wineEnvironment } from '../../tools/wine/prefix.mjs'
 import { closeWine, openWine } from '../../tools/wine/session.mjs'
 
-export async function openPlace() {
+export async function openHost() {
   if (isWindows) return
   await needWindowsNode()
   openWine()
 }
 
-export function closePlace() {
+export function closeHost() {
   if (!isWindows) closeWine()
 }
 
 /** A path of this machine as the programs for Windows see it. */
-export const insidePath = (file) => (isWindows ? file : windowsPath(file))
+export const hostPath = (file) => (isWindows ? file : windowsPath(file))
 
 /** Starts a program for Windows, with pipes. `program` is 'node' or the path of an .exe. */
-export function spawnInside(program, args, env = {}) {
+export function spawnOnHost(program, args, env = {}) {
   const executable = program !== 'node' ? program : isWindows ? process.execPath : nodeExe
   const options = { cwd: root, stdio: ['pipe', 'pipe', 'inherit'] }
   if (isWindows) return spawn(executable, args, { ...options, env: { ...process.env, ...env } })
@@ -80,7 +80,7 @@ export function privateMemory(pid) {
 }
 
 /** What figures were taken on. */
-export function describePlace() {
+export function describeHost() {
   const cpu = os.cpus()[0].model.trim()
   return {
     host: `${os.type()} ${os.release()}, ${os.cpus().length} × ${cpu}`,

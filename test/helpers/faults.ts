@@ -1,6 +1,7 @@
 /** The addon's test variant, in which any socket call can be made to fail, to come short or to come late. */
 
 import { createRequire } from 'node:module'
+import { afterEach } from 'vitest'
 import type { NativeBinding } from '../../lib/native/types.js'
 
 /** What happens to a call, from now on. All counts are of calls since the rule was set. */
@@ -19,7 +20,27 @@ export interface Rule {
   shortTo?: number
   /** Completions are held back for up to so many milliseconds. */
   delay?: number
+  /** Calls on files hold their thread for so many milliseconds. */
+  block?: number
+  /** Reads and writes of files are pending until they are cancelled. */
+  keep?: boolean
+  /** Of those that are kept the cancel comes too late: they end well. */
+  late?: boolean
 }
+
+/** Every call that may wait for a disk. */
+const diskCalls = [
+  'open_file',
+  'read_file',
+  'hash_read',
+  'write_file',
+  'allocate_file',
+  'size_file',
+  'close_file',
+  'move_file'
+] as const
+
+export type DiskCall = (typeof diskCalls)[number]
 
 export type Call =
   | 'socket'
@@ -42,8 +63,14 @@ export type Call =
   | 'cancel'
   | 'post'
   | 'completion'
+  | 'transmit_file'
+  | 'query_size'
+  | 'rename_posix'
+  | 'rename_file'
+  | 'arm'
+  | DiskCall
 
-interface Faults {
+export interface Faults {
   readonly calls: readonly string[]
   set(call: Call, rule: Rule): void
   clear(): void
@@ -63,6 +90,30 @@ export function faultAddon(): NativeBinding & { readonly faults: Faults } {
   if (file === undefined || file === '') throw new Error('IOCP_FAULT_ADDON names no file')
   loaded ??= createRequire(import.meta.url)(file) as NativeBinding & { readonly faults: Faults }
   return loaded
+}
+
+/**
+ * Makes the library load the test variant too, here and in programs that are started from here. The rules are of one
+ * test each. Undefined where there is no test variant.
+ */
+export function faultsOfLibrary(): Faults | undefined {
+  if (!hasFaults) return undefined
+  process.env['IOCP_ADDON'] = file
+  const { faults } = faultAddon()
+  afterEach(() => {
+    faults.clear()
+  })
+  return faults
+}
+
+/** Every call that may wait for a disk takes its thread for so many milliseconds, as NTFS does. */
+export function slowDisk(milliseconds: number): void {
+  for (const call of diskCalls) faultAddon().faults.set(call, { block: milliseconds })
+}
+
+/** How many calls have come to the disk since then. */
+export function diskHits(): number {
+  return diskCalls.reduce((sum, call) => sum + faultAddon().faults.hits(call), 0)
 }
 
 /** Winsock and Win32 numbers. */

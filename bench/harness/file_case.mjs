@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import net from 'node:net'
 import { inCache } from '../../tools/lib/paths.mjs'
-import { insidePath } from './place.mjs'
+import { hostPath } from './wine_host.mjs'
 
 const MIB = 1024 * 1024
 const SIZE = 512 * MIB
@@ -20,7 +20,7 @@ export function fileCase({ name, method, title, targets, javaScriptTargets }) {
     unit: 'MiB/s',
     better: 'higher',
     peers: ['iocp', 'net', 'cpp'],
-    server: { mode: 'file', file: insidePath(file), method },
+    server: { mode: 'file', file: hostPath(file), method },
     prepare: () => makeFile(),
     finish: () => fs.rmSync(file, { force: true }),
     async run({ server, seconds }) {
