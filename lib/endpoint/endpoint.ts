@@ -269,7 +269,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   _workerExit(info: WorkerExitInfo): void {
     if (within(this._engine?.context, () => this._common.emit('workerExit', info))) return
     const why = info.error?.message ?? `exit code ${info.exitCode}`
-    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
+    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.restartDelay} ms`, 'IocpWarning')
   }
 
   /** @internal Somebody listens for packets: those that waited for it go out. Or for files: what is behind them is read. */

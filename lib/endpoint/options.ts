@@ -41,7 +41,7 @@ export interface ServerOptions extends ConnectionOptions, EngineOptions {
   /** Connections at one time; more are accepted and reset at once. 1 to 2,097,151; default 2,097,151. */
   maxConnections?: number
   /** AcceptEx calls outstanding to begin with. 1 to 1024; default 64. */
-  accepts?: number
+  pendingAccepts?: number
   /** Threads that do heavy work, beside the main thread. Default none. */
   workers?: WorkersOptions
 }
@@ -70,7 +70,7 @@ export interface ListenOptions {
 /** How often and how fast a lost connection is made again. */
 export interface ReconnectOptions {
   /** Failures in a row after which it is given up. 1 to 2^31 - 1; default without limit. */
-  attempts?: number
+  maxAttempts?: number
   /** The wait before the first new attempt, at most. 1 ms to 24 days; default 250 ms. */
   minDelay?: Duration
   /** The longest wait. `minDelay` to 24 days; default 30 s. */

@@ -178,7 +178,7 @@ export interface ServerSettings {
   readonly engine: NativeEngineOptions
   readonly profile: Profile
   readonly maxConnections: number
-  readonly accepts: number
+  readonly pendingAccepts: number
   readonly workers: WorkersSettings | undefined
 }
 
@@ -192,7 +192,7 @@ export function readServerOptions(options: unknown): ServerSettings {
     engine: readEngine(options),
     profile: readProfile(options),
     maxConnections: reader.integer('maxConnections', { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
-    accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64),
+    pendingAccepts: reader.integer('pendingAccepts', { min: 1, max: 1024 }, 64),
     workers: readWorkers(reader.raw('workers'))
   }
   reader.rejectUnknown()
@@ -259,7 +259,7 @@ function readLocalAddress(reader: OptionReader, host: string, family: 0 | 4 | 6)
 
 /** When to try again, checked and completed. Times in milliseconds. */
 export interface ReconnectPlan {
-  readonly attempts: number
+  readonly maxAttempts: number
   readonly minDelay: number
   readonly maxDelay: number
   readonly factor: number
@@ -282,7 +282,7 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
     throw invalidOption(reader.name(name), given, `a number from ${min} to ${max}`)
   }
   const plan = {
-    attempts: reader.integer('attempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
+    maxAttempts: reader.integer('maxAttempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
     minDelay,
     maxDelay: reader.duration('maxDelay', { min: minDelay, max: MAX_DURATION }, Math.max(30_000, minDelay)),
     factor: fraction('factor', 1, 100, 2),

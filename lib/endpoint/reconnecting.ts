@@ -236,7 +236,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
       return
     }
     this.#failures++
-    if (this.#failures >= this.#plan.attempts) {
+    if (this.#failures >= this.#plan.maxAttempts) {
       this.#error = error
       this.#close()
       return

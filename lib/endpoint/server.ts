@@ -120,7 +120,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
     context: Context | undefined
   ): Promise<SocketAddress> {
-    const { accepts, engine, maxConnections, profile } = this.#settings
+    const { pendingAccepts, engine, maxConnections, profile } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
     // Never in the tick of the call, so that there is time to add listeners.
@@ -133,7 +133,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
       const dualStack = address === '::'
-      const options = { address, port, family, dualStack, exclusive, backlog, accepts, maxConnections } as const
+      const options = { address, port, family, dualStack, exclusive, backlog, pendingAccepts, maxConnections } as const
       try {
         return opened.listenerAddress(opened.listen(options, profile))
       } catch (error) {

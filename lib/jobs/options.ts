@@ -64,7 +64,7 @@ export interface RunOptions {
    * Objects of the payload that are handed over instead of cloned, as in `postMessage`. The payload then goes through
    * the main thread when a worker takes the job. An empty list makes room for what only messages can carry.
    */
-  transfer?: readonly Transferable[]
+  transferList?: readonly Transferable[]
   /** Gives the job up; the promise rejects with the signal's reason. */
   signal?: AbortSignal
   /** Default `'normal'`. */
@@ -168,7 +168,7 @@ function readLimits(reader: OptionReader): ResourceLimits | undefined {
 
 /** How a job runs, checked and completed. */
 export interface RunSettings {
-  readonly transfer: readonly Transferable[] | undefined
+  readonly transferList: readonly Transferable[] | undefined
   readonly signal: AbortSignal | undefined
   readonly priority: number
   readonly timeout: number
@@ -178,7 +178,7 @@ export interface RunSettings {
 
 /** How a job runs for which nothing was said. */
 export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
-  const nothing = { transfer: undefined, signal: undefined, connection: undefined }
+  const nothing = { transferList: undefined, signal: undefined, connection: undefined }
   return { ...nothing, priority: 1, timeout, skipWhenClosed: native.skipWhenClosed }
 }
 
@@ -188,8 +188,10 @@ export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
  */
 export function readRun(options: RunOptions, fallback: RunSettings): RunSettings {
   const reader = new OptionReader(options, '')
-  const transfer = reader.raw('transfer')
-  if (transfer !== undefined && !Array.isArray(transfer)) throw invalidOption('transfer', transfer, 'a list')
+  const transferList = reader.raw('transferList')
+  if (transferList !== undefined && !Array.isArray(transferList)) {
+    throw invalidOption('transferList', transferList, 'an array of transferable objects')
+  }
   const signal = reader.raw('signal')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
   const connection = reader.raw('connection')
@@ -197,7 +199,7 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
     throw invalidOption('connection', connection, 'a connection')
   }
   const settings = {
-    transfer: transfer as readonly Transferable[] | undefined,
+    transferList: transferList as readonly Transferable[] | undefined,
     signal,
     connection,
     priority: priorityNumber(reader),

@@ -20,7 +20,7 @@ export interface WorkerExitInfo {
   /** What ended it, when it is known: an uncaught exception, ERR_WORKER_OUT_OF_MEMORY. */
   readonly error: Error | undefined
   /** When another one takes its place, in milliseconds. */
-  readonly replacedIn: number
+  readonly restartDelay: number
 }
 
 /** Whom the pool tells. */
@@ -293,19 +293,19 @@ export class WorkerPool {
   }
 
   /** The first death after a quiet time is replaced at once; the longer they die young, the longer it takes. */
-  #replace(how: Omit<WorkerExitInfo, 'replacedIn'>, isStart: boolean, isYoung: boolean): void {
+  #replace(how: Omit<WorkerExitInfo, 'restartDelay'>, isStart: boolean, isYoung: boolean): void {
     if (this.#isClosed) return
     this.#deaths = isYoung ? this.#deaths + 1 : 1
-    const replacedIn =
+    const restartDelay =
       this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(this.#deaths - 2, 20))
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       this.#adjust()
-    }, replacedIn)
+    }, restartDelay)
     timer.unref()
     this.#timers.add(timer)
     if (isStart && how.error !== undefined) this.#startFailed(how.error)
-    this.#owner.workerExit({ ...how, replacedIn })
+    this.#owner.workerExit({ ...how, restartDelay })
   }
 
   #startFailed(cause: Error): void {

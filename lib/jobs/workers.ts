@@ -165,7 +165,7 @@ export class JobClient implements Workers, JobSink {
     const none = this.#session?.pool.failure
     if (none !== undefined) throw none
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
-    const isMessage = run.transfer !== undefined
+    const isMessage = run.transferList !== undefined
     const message = isMessage ? ++this.#messages : 0
     const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
     const head = callHead(name, kind)
@@ -179,7 +179,7 @@ export class JobClient implements Workers, JobSink {
     try {
       // The payload is cloned, and what is transferred is gone, here and now, but not for a job that is refused. The
       // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
-      port = isMessage ? channelWith(payload, run.transfer) : undefined
+      port = isMessage ? channelWith(payload, run.transferList) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
       throw error
@@ -348,10 +348,10 @@ export class JobClient implements Workers, JobSink {
   }
 }
 
-function channelWith(payload: unknown, transfer: RunSettings['transfer']): MessagePort {
+function channelWith(payload: unknown, transferList: RunSettings['transferList']): MessagePort {
   const { port1, port2 } = new MessageChannel()
   try {
-    port1.postMessage(payload, transfer)
+    port1.postMessage(payload, transferList)
   } catch (error) {
     port1.close()
     throw error

@@ -78,7 +78,7 @@ export interface ConnectionStats {
 /** Figures of a server or client. They are counted in any case; asking for them is the only cost. */
 export interface EndpointStats {
   readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
-  readonly listeners: readonly { readonly acceptsOutstanding: number; readonly acceptPool: number }[]
+  readonly listeners: readonly { readonly pendingAccepts: number; readonly acceptPool: number }[]
   /** What waits for JavaScript. */
   readonly delivery: {
     readonly bytes: number
@@ -97,8 +97,8 @@ export interface EndpointStats {
   /** Threads that wait for disks: those that were started, those at work, and files that wait for one. */
   readonly disk: { readonly threads: number; readonly running: number; readonly queued: number }
   /** Everything that keeps the completion port from ending. */
-  readonly objectsActive: number
-  readonly directReadsPending: number
+  readonly pendingObjects: number
+  readonly pendingDirectReads: number
   /** Behaviours of connections (framings with their limits) that native code keeps: those in use, and up to 64 others. */
   readonly profiles: number
   /** Whether successes at once are handled without a completion packet. */
@@ -123,7 +123,7 @@ export interface JobStats {
   /** Routed packets that were refused because too many waited. */
   readonly rejected: number
   /** Failures of routed packets that no 'jobError' told, because the main thread was too far behind. */
-  readonly untold: number
+  readonly unreportedFailures: number
   readonly waitMicroseconds: Distribution
   readonly runMicroseconds: Distribution
 }

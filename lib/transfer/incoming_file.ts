@@ -47,7 +47,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const decided = new Promise<AcceptPlan>((resolve) => {
       this.#decide = resolve
     })
-    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     this.#result = this.run(
       async () => this.#receive(await this.orAbort(decided)),
       (failed) => this.cleanUp(failed)
@@ -102,7 +102,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
 
   async #receive(plan: AcceptPlan): Promise<ReceivedFile> {
     const target = targetOf(plan, this.#name ?? '')
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.watch(plan.signal, this.#size, plan.onProgress)
     await this.orAbort(Promise.resolve())
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)

@@ -71,7 +71,7 @@ export abstract class RawIncomingBase extends IncomingFile {
     await this.orAbort(Promise.resolve())
     this.#start(bytes)
     onReady()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     await this.nativeEnd()
     const path = await this.commit(target, overwrite)
     this.tellProgress(bytes)

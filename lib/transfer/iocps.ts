@@ -242,7 +242,7 @@ class OutgoingIocpsFile extends Transfer {
     this.watch(plan.signal, length, plan.onProgress)
     await this.#agree(bytes, length)
     const begun = performance.now()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     if (length > 0) this.files.start(this.connection, this.id)
     await this.nativeEnd()
     this.tellProgress(length)
@@ -257,9 +257,9 @@ class OutgoingIocpsFile extends Transfer {
       do await this.orAbort(this.#turn.wait(this))
       while (this.#turn.givesWay())
       this.#offer(name, length)
-      this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
       if (await this.orAbort(this.#answer.promise)) return
-      this.setDeadline(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.setDeadline(0, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
       this.#answer = new Deferred()
     }
   }
@@ -299,7 +299,7 @@ class IncomingIocpsFile extends RawIncomingBase implements Answerable {
     const decided = new Promise<{ plan: AcceptPlan; name: string }>((resolve) => {
       this.#decide = resolve
     })
-    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     this.#result = this.run(
       async () => this.#receive(await this.orAbort(decided)),
       (failed) => {
@@ -340,7 +340,7 @@ class IncomingIocpsFile extends RawIncomingBase implements Answerable {
   }
 
   #receive({ plan, name }: { plan: AcceptPlan; name: string }): Promise<ReceivedFile> {
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.watch(plan.signal, this.#size, plan.onProgress)
     return this.bring(targetOf(plan, name), this.#size, plan.overwrite, () => {
       if (!this.files.control(this.connection, START)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')

@@ -112,7 +112,7 @@ class OutgoingFile extends Transfer {
     await this.orAbort(Promise.resolve())
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
     this.#begun = performance.now()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.base = resumedFrom
     this.#startSending(file, resumedFrom)
     const end = await this.nativeEnd()
@@ -145,7 +145,7 @@ class OutgoingFile extends Transfer {
     this.#isOffered = true
     // The receiver has a limit of its own, and its answer to that is better than none.
     const { answerTimeout, stallTimeout } = this.settings
-    this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     const { number, hash } = await this.expectFrame(transferKind.accept)
     if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
     const mine = await this.hashFirst(file, number, plan.verify)

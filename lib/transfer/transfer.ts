@@ -226,7 +226,10 @@ export abstract class Transfer {
   }
 
   /** Breaks off when the time passes without any progress. */
-  protected setDeadline(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
+  protected setDeadline(
+    time: number,
+    code: 'ERR_IOCP_TRANSFER_STALL_TIMEOUT' | 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT'
+  ): void {
     clearTimeout(this.#timer)
     this.#timer =
       time === 0

@@ -292,7 +292,7 @@ describe('options of sockets', () => {
 
 describe('figures', () => {
   test('of a server: what went over the wire, to the byte', async () => {
-    const { server, port } = await serve({ accepts: 16 })
+    const { server, port } = await serve({ pendingAccepts: 16 })
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
@@ -318,7 +318,7 @@ describe('figures', () => {
     expect(mine.stats()?.counters).toMatchObject({ connects: 10, connectFailures: 0 })
     // It doubles where peers were faster than the accepts: already the second one can be late.
     const [listener] = server.stats()?.listeners ?? []
-    expect(listener?.acceptsOutstanding).toBe(listener?.acceptPool)
+    expect(listener?.pendingAccepts).toBe(listener?.acceptPool)
     expect(listener?.acceptPool).toBe(16 * 2 ** counter(server, 'acceptDry'))
     for (const connection of connections) {
       expect(connection.stats()).toMatchObject({

@@ -44,7 +44,7 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
   [server, 'maxFreeContexts', [-1, 0, 100], [-2, '3']],
   [server, 'skipOnSuccess', [true, false], [0]],
   [server, 'maxConnections', [1, 2_097_151], [0, 2_097_152]],
-  [server, 'accepts', [1, 1024], [0, 1025]],
+  [server, 'pendingAccepts', [1, 1024], [0, 1025]],
   [
     server,
     'framing',
@@ -174,12 +174,18 @@ describe('reconnect', () => {
   })
 
   test('has defaults', () => {
-    expect(readReconnect(true)).toEqual({ attempts: Infinity, minDelay: 250, maxDelay: 30_000, factor: 2, jitter: 1 })
+    expect(readReconnect(true)).toEqual({
+      maxAttempts: Infinity,
+      minDelay: 250,
+      maxDelay: 30_000,
+      factor: 2,
+      jitter: 1
+    })
     expect(readReconnect({ minDelay: '1m' })).toMatchObject({ minDelay: 60_000, maxDelay: 60_000 })
   })
 
   test.each([
-    { attempts: 0 },
+    { maxAttempts: 0 },
     { minDelay: 0 },
     { minDelay: 10, maxDelay: 9 },
     { factor: 0.5 },
