@@ -179,7 +179,8 @@ function commonCode(errors: readonly Error[]): string {
  * @param allowed what it may be, as the end of a sentence that begins with "must be"
  */
 export function invalidOption(option: string, value: unknown, allowed: string): IocpError {
-  return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${show(value)}`, {
+  const given = value === undefined ? 'missing' : show(value)
+  return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${given}`, {
     option,
     value
   })

@@ -92,8 +92,9 @@ function readKeepAlive(value: unknown) {
   const on = { ...off, keepAlive: 7_200_000 }
   if (value === undefined || value === false) return off
   if (value === true) return on
-  if (typeof value === 'object') {
-    const reader = new OptionReader(value, 'keepAlive')
+  const allowed = "true, false, a delay from 1 second (such as '10s'), or an object { delay, interval, count }"
+  if (typeof value === 'object' && value !== null) {
+    const reader = new OptionReader(value, 'keepAlive', allowed)
     const detail = {
       keepAlive: reader.duration('delay', range, on.keepAlive),
       keepAliveInterval: reader.duration('interval', range, on.keepAliveInterval),
@@ -102,6 +103,8 @@ function readKeepAlive(value: unknown) {
     reader.rejectUnknown()
     return detail
   }
+  const isDelay = typeof value === 'number' || (typeof value === 'string' && /^\s*[\d.]/.test(value))
+  if (!isDelay) throw invalidOption('keepAlive', value, allowed)
   return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
 }
 
@@ -273,7 +276,7 @@ export interface ReconnectPlan {
  */
 export function readReconnect(value: unknown): ReconnectPlan | undefined {
   if (value === undefined || value === false) return undefined
-  const reader = new OptionReader(value === true ? undefined : value, 'reconnect')
+  const reader = new OptionReader(value === true ? undefined : value, 'reconnect', 'true, false or an object')
   const minDelay = reader.duration('minDelay', { min: 1, max: MAX_DURATION }, 250)
   const fraction = (name: string, min: number, max: number, fallback: number): number => {
     const given = reader.raw(name)

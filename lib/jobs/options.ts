@@ -15,7 +15,7 @@ export type JobPriority = 'high' | 'normal' | 'low'
 
 /** Threads beside the main thread that do heavy work: option `workers` of servers and clients. */
 export interface WorkersOptions {
-  /** The module that calls `defineJobs`: an absolute path, or a URL as `new URL('./.js', import.meta.url)`. */
+  /** The module that calls `defineJobs`: an absolute path, or a URL such as `new URL('./jobs.js', import.meta.url)`. */
   module: string | URL
   /** How many workers there are to begin with. 0 to 256; default as many as there are processors. */
   count?: number
@@ -154,8 +154,16 @@ function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array
   if (value === undefined) return { routeAll: false, route: none }
   if (value === 'all') return { routeAll: true, route: none }
   const isByte = (one: unknown): boolean => Number.isInteger(one) && (one as number) >= 0 && (one as number) <= 255
-  if (!Array.isArray(value) || !value.every(isByte)) {
-    throw invalidOption(reader.name('route'), value, "'all' or a list of numbers from 0 to 255")
+  if (!Array.isArray(value)) {
+    throw invalidOption(reader.name('route'), value, "'all' or an array of packet types from 0 to 255")
+  }
+  const wrong = value.findIndex((one) => !isByte(one))
+  if (wrong !== -1) {
+    throw invalidOption(
+      `${reader.name('route')}[${wrong}]`,
+      value[wrong],
+      'a packet type, a whole number from 0 to 255'
+    )
   }
   return { routeAll: false, route: Uint8Array.from(value) }
 }

@@ -170,7 +170,7 @@ function lengthField(options: LengthFieldOptions = {}): Framing {
 }
 
 function toDelimiters(value: unknown): Uint8Array[] {
-  const allowed = `1 to ${MAX_DELIMITERS} texts or Uint8Arrays of 1 to ${MAX_DELIMITER} bytes`
+  const allowed = `text or a Uint8Array of 1 to ${MAX_DELIMITER} bytes, or an array of 1 to ${MAX_DELIMITERS} of them`
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length < 1 || list.length > MAX_DELIMITERS) throw invalidOption('delimiters', value, allowed)
   const delimiters = list.map((one) => {
@@ -199,6 +199,8 @@ function toDelimiters(value: unknown): Uint8Array[] {
 function delimiter(options: DelimiterOptions): Framing {
   const reader = new OptionReader(options, '')
   const { maxPacket, failFast, typeByte, onOversize } = limits(reader, MIB, false)
+  // First, because a misspelt name is the likely reason for a required option that is missing.
+  reader.allow('delimiters', 'strip').rejectUnknown()
   const framing = {
     kind: 'delimiter',
     delimiters: toDelimiters(reader.raw('delimiters')),
@@ -208,7 +210,6 @@ function delimiter(options: DelimiterOptions): Framing {
     typeByte,
     onOversize
   } as const
-  reader.rejectUnknown()
   return build(framing)
 }
 
@@ -229,11 +230,11 @@ function line(options: LineOptions = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function fixed(options: FixedOptions): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '').allow('bytes', 'typeByte')
+  reader.rejectUnknown()
   const bytes = reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0)
   if (bytes === 0) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
   const framing = { kind: 'fixed', bytes, typeByte: reader.boolean('typeByte', false) } as const
-  reader.rejectUnknown()
   return build(framing)
 }
 

@@ -48,14 +48,14 @@ export function errorFromPeer(number: number, reason: string): IocpError {
   const text = reason.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_REASON)
   return transferError(
     (found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode,
-    `the peer says so${text === '' ? '' : ` (${text})`}`
+    `reported by the peer${text === '' ? '' : ` (${text})`}`
   )
 }
 
-/** How an error is told to the peer: what lies behind it on this machine is none of its business. */
+/** The error as it is reported to the peer: local details are not sent. */
 export function errorToPeer(error: unknown): { code: number; rest: Buffer } {
   const code = error instanceof IocpError ? error.code : ''
-  // Which folders are allowed here does not concern it either.
+  // Nor is the folder that is allowed here.
   if (code === 'ERR_IOCP_TRANSFER_PATH') return { code: numbers.ERR_IOCP_TRANSFER_REJECTED, rest: Buffer.alloc(0) }
   const number = Object.hasOwn(numbers, code) ? numbers[code as TransferCode] : undefined
   return { code: number ?? numbers.ERR_IOCP_TRANSFER_FILE, rest: Buffer.alloc(0) }

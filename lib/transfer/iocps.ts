@@ -179,7 +179,10 @@ class OutgoingIocpsFile extends Transfer {
     if (!this.#isOffered) return
     this.#isRefused = !this.#isAnswered
     this.fail(
-      transferError(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED', 'the peer says so'),
+      transferError(
+        this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED',
+        'reported by the peer'
+      ),
       false
     )
     this.#isAnswered = true

@@ -22,7 +22,7 @@ const MAX_CHUNK = 2 ** 31 - 2 - 64
  */
 export function readTransfer(value: unknown): TransferSettings | undefined {
   if (value === false) return undefined
-  const reader = new OptionReader(value === true ? undefined : value, 'transfer')
+  const reader = new OptionReader(value === true ? undefined : value, 'transfer', 'true, false or an object of limits')
   const some = { min: 1, max: 65_535 }
   const settings = {
     answerTimeout: reader.duration('answerTimeout', { min: 1, max: MAX_DURATION }, 30_000),
@@ -123,13 +123,16 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
   if (value === undefined) return framed
   if (value !== false && value !== 'sha256') throw invalidOption('verify', value, "'sha256' or false")
   if (value !== false && !framed)
-    throw invalidOption('verify', value, 'false in raw mode, which has no room for a checksum')
+    throw invalidOption('verify', value, 'false in raw mode, which cannot carry a checksum')
   return value !== false
 }
 
-/** @throws IocpError ERR_IOCP_INVALID_OPTION */
-export function readSendFile(options: unknown, largest: number, bytesPerSecond: number): SendPlan {
-  const reader = new OptionReader(options, '')
+/**
+ * @param others names that the caller reads
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readSendFile(options: unknown, largest: number, bytesPerSecond: number, ...others: string[]): SendPlan {
+  const reader = new OptionReader(options, '').allow(...others)
   const framed = reader.oneOf('mode', ['framed', 'raw'], 'framed') === 'framed'
   const max = framed ? Math.max(1, Math.min(MAX_CHUNK, largest - CHUNK_HEADER)) : MAX_CHUNK
   const plan = {
@@ -147,7 +150,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
   }
   reader.rejectUnknown()
   if (!framed && plan.metadata.length > 0) {
-    throw invalidOption('metadata', plan.metadata, 'left out in raw mode, which has no room for it')
+    throw invalidOption('metadata', plan.metadata, 'omitted in raw mode, which cannot carry it')
   }
   return plan
 }
@@ -165,7 +168,7 @@ export function readAccept(options: unknown): AcceptPlan {
   }
   reader.rejectUnknown()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
-    throw invalidOption('path', plan.path, 'given when directory is not, and only then')
+    throw invalidOption('path', plan.path, 'given if directory is not, and only then')
   }
   return plan
 }

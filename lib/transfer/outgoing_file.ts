@@ -188,8 +188,8 @@ export function broadcastFile<Data>(
   options: SendFileOptions | undefined
 ): Promise<BroadcastFileResult<Data>> {
   const source = toPath(path, 'path')
-  // Also when there is nobody to send it to.
-  readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
+  // Also if there is no connection to send it to.
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0, 'group', 'to', 'except')
   return sendToAll(targets, source, options)
 }
 
