@@ -245,7 +245,7 @@ function warn(error: unknown): void {
   if (hasWarned) return
   hasWarned = true
   process.emitWarning(
-    `A handler failed and nobody listens for 'handlerError' (told once): ${inspect(error)}`,
+    `A handler failed, and there is no listener for 'handlerError' (reported once): ${inspect(error)}`,
     'IocpWarning'
   )
 }

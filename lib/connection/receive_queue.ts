@@ -123,8 +123,8 @@ export class ReceiveQueue {
     if (!this.#isStopped) return undefined
     if (this.has(holdReason.paused)) return 'the connection is paused'
     if (this.has(holdReason.streamUnread)) return 'a large packet is being read slowly'
-    if (this.hasReaders) return 'an iteration takes the packets slowly'
-    return "packets have come that nobody takes: listen for 'packet', or call resume()"
+    if (this.hasReaders) return 'an iteration consumes the packets slowly'
+    return "packets have arrived that nobody consumes: listen for 'packet', or call resume()"
   }
 
   /** What {@link ReceiveQueueOwner._readsOn} says may have changed. */

@@ -14,9 +14,9 @@ import { capture, within } from '../native/async_context.js'
 import type { SendCallback } from '../native/submission.js'
 import type { ReconnectPlan } from './read_options.js'
 
-/** Why a connection is about to be made again, and when. */
+/** Why and when the next attempt is made. */
 export interface RetryInfo {
-  /** How many times in a row it has failed. */
+  /** Failures in a row. */
   readonly failures: number
   /** Milliseconds until the next attempt. */
   readonly delay: number
@@ -33,14 +33,14 @@ export interface ReconnectingEvents<Data = unknown> extends Forwarded {
   connect: [connection: Connection<Data>]
   /** A connection was lost. */
   disconnect: [info: CloseInfo, connection: Connection<Data>]
-  /** The next attempt has been planned. */
+  /** The next attempt is scheduled. */
   retry: [info: RetryInfo]
-  /** It is over: by `end`, `destroy` or the signal (no error), or because it was given up. The last event. */
+  /** Reconnecting has stopped: by `end`, `destroy` or the signal (no error), or because it gave up. The last event. */
   close: [error: Error | undefined]
 }
 
 /**
- * The wait before an attempt, in milliseconds.
+ * The delay before an attempt, in milliseconds.
  * @param failures in a row, 1 or more
  * @param random from 0 to 1
  */
@@ -50,8 +50,8 @@ export function retryDelay(plan: ReconnectPlan, failures: number, random: number
 }
 
 /**
- * A connection that is made again when it is lost, with pauses that grow. Made by `connect` with the option
- * `reconnect`. Each connection is a new one with an id of its own; what was queued in a lost one is lost.
+ * A connection that is established again when it is lost, with increasing delays. Created by `connect` with the option
+ * `reconnect`. Each connection is a new one with its own id; data that was queued in a lost connection is lost.
  */
 export class ReconnectingConnection<Data = unknown> extends LazyEmitter<ReconnectingEvents<Data>> {
   readonly #connect: (signal: AbortSignal) => Promise<Connection<Data>>
@@ -84,7 +84,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#signal = signal
   }
 
-  /** The connection there is just now. */
+  /** The current connection; undefined if there is none. */
   get connection(): Connection<Data> | undefined {
     return this.#current
   }
@@ -94,14 +94,14 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     return this.#current !== undefined
   }
 
-  /** Resolves when it is over, with the error for which it was given up, if any. Never rejects. */
+  /** Resolves when reconnecting has stopped, with the error if it gave up. Never rejects. */
   get closed(): Promise<Error | undefined> {
     if (this.#state === 'closed') return Promise.resolve(this.#error)
     this.#closed ??= promised()
     return this.#closed.promise
   }
 
-  /** Sends on the present connection, see {@link Connection.send}; `'closed'` while there is none. */
+  /** Sends on the current connection, see {@link Connection.send}; returns `'closed'` if there is none. */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
     if (this.#current !== undefined) return this.#current.send(data, onSent)
     if (onSent !== undefined) process.nextTick(onSent, 'closed')
@@ -109,15 +109,15 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   }
 
   /**
-   * Ends the present connection in order, and makes no other.
-   * @param data a last packet for it
+   * Ends the current connection gracefully, and stops reconnecting.
+   * @param data a last packet
    * @throws as {@link Connection.end}
    */
   end(options?: EndOptions): this
   end(data: Uint8Array | string, options?: EndOptions): this
   end(...given: unknown[]): this {
     const { data, options, callback } = endArguments(given)
-    if (callback !== undefined) throw invalidArgument('callback', callback, "left out: there is 'close', and closed")
+    if (callback !== undefined) throw invalidArgument('callback', callback, "omitted; use 'close' or closed")
     const deadline = readEndDeadline(options)
     if (data === undefined) this.#current?.end({ deadline })
     else this.#current?.end(data, { deadline })
@@ -125,20 +125,20 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     return this
   }
 
-  /** Closes the present connection at once, and makes no other. */
+  /** Closes the current connection immediately, and stops reconnecting. */
   destroy(): this {
     this.#current?.destroy()
     this.#finish()
     return this
   }
 
-  /** Ends it in order and waits until it is closed. */
+  /** Ends it gracefully and waits until it has closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     await this.closed
   }
 
-  /** What console.log shows. */
+  /** The output of console.log. */
   [inspect.custom](): unknown {
     return { link: this.#state, failures: this.#failures, connection: this.#current }
   }
@@ -166,7 +166,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#finish()
   }
 
-  /** @internal Somebody listens for packets: those that waited for it go out. */
+  /** @internal A listener for packets was added: waiting packets are delivered. */
   override _listened(event: string): void {
     this.#current?._listened(event)
   }

@@ -40,7 +40,7 @@ async function find(host: string, lookup: Lookup | undefined): Promise<HostTarge
     : [undefined]
   const good = targets.filter((target) => target !== undefined)
   if (good.length === targets.length) return good
-  const message = `Option 'lookup' has to give a list of { address, family }; for '${host}' it gave ${show(found)}`
+  const message = `Option 'lookup' must return an array of { address, family }; for '${host}' it returned ${show(found)}`
   throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'lookup', value: found })
 }
 
@@ -70,7 +70,7 @@ function scopeOf(name: string): number | undefined {
  */
 export function toHost(value: string, option: string): string {
   // A system call would take the name to end there.
-  if (value.includes('\0')) throw invalidOption(option, value, 'an address or a name, without a byte 0')
+  if (value.includes('\0')) throw invalidOption(option, value, 'an address or a name without NUL')
   if (isIP(value) !== 0 && toAddress(value) === undefined) throw invalidOption(option, value, SCOPED)
   return value
 }
@@ -85,7 +85,7 @@ export function toLocalAddress(value: string, option: string): HostTarget {
   throw invalidOption(option, value, isIP(value) === 0 ? 'an IPv4 or IPv6 address' : SCOPED)
 }
 
-const SCOPED = 'an address whose scope is the number or the name of an interface'
+const SCOPED = 'an address whose scope is the number or name of a network interface'
 
 /**
  * The order in which to try addresses: the families take turns, and the family that the system prefers begins

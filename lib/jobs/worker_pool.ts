@@ -1,4 +1,4 @@
-/** The threads of the workers: started, counted, replaced when they die, ended. Jobs are none of its business. */
+/** The threads of the workers: they are started, counted, replaced and ended here. Jobs are handled elsewhere. */
 
 import type { MessagePort, Worker } from 'node:worker_threads'
 import { IocpError } from '../common/errors.js'
@@ -11,15 +11,15 @@ import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js
 import type { WorkersSettings } from './options.js'
 import { startThread } from './worker_thread.js'
 
-/** How a worker ended that nobody had asked to. */
+/** How a worker ended unexpectedly. */
 export interface WorkerExitInfo {
   /** Its number. */
   readonly number: number
   /** Node's exit code of the thread. */
   readonly exitCode: number
-  /** What ended it, when it is known: an uncaught exception, ERR_WORKER_OUT_OF_MEMORY. */
+  /** The error that ended it, if known: an uncaught exception, ERR_WORKER_OUT_OF_MEMORY. */
   readonly error: Error | undefined
-  /** When another one takes its place, in milliseconds. */
+  /** Delay until another worker replaces it, in milliseconds. */
   readonly restartDelay: number
 }
 
@@ -39,7 +39,7 @@ export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'tr
 const FIRST_DELAY = 50
 const LONGEST_DELAY = 10_000
 
-/** A worker that has lived so long, in milliseconds, was none of those that die at once. */
+/** A worker that has lived this long, in milliseconds, did not fail at its start. */
 const STABLE_AFTER_MS = 5_000
 
 /** So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough. */
@@ -117,7 +117,7 @@ export class WorkerPool {
     return settled
   }
 
-  /** Ends one at once; another one takes its place. */
+  /** Terminates one; another one replaces it. */
   terminate(number: number): void {
     void this.#members.get(number)?.worker.terminate()
   }
@@ -128,7 +128,7 @@ export class WorkerPool {
     this.#members.get(number)?.worker.postMessage(message, [port])
   }
 
-  /** Ends all: in order as far as the time allows, in milliseconds. */
+  /** Ends all: gracefully within the time, in milliseconds, then by termination. */
   async close(deadline: number): Promise<void> {
     this.#isClosed = true
     this.size = 0
@@ -221,7 +221,7 @@ export class WorkerPool {
     const { setupTimeout } = this.#settings
     this.#limit(
       member,
-      'has not loaded its module',
+      'did not load its module',
       setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD)
     )
     // The module may post messages of its own; they are nobody's here.
@@ -246,7 +246,7 @@ export class WorkerPool {
     switch (message?.iocp) {
       case 'defined':
         member.isDefined = true
-        this.#limit(member, 'has not done its setup')
+        this.#limit(member, 'did not finish its setup')
         break
       case 'ready':
         clearTimeout(member.limit)
@@ -255,7 +255,7 @@ export class WorkerPool {
         if (!member.isLeaving) this.#fail(undefined)
         break
       case 'leaving':
-        this.#limit(member, 'has not done its teardown and ended')
+        this.#limit(member, 'did not finish its teardown and end')
         break
       case 'failed':
         member.error ??= toError(decodeError(message.error && Buffer.from(message.error)))
@@ -282,17 +282,17 @@ export class WorkerPool {
       const error = member.error ?? (isReady ? undefined : this.#endedEarly(member, exitCode))
       this.#replace({ number, exitCode, error }, !isReady, performance.now() - started < STABLE_AFTER_MS)
     } else if (member.error !== undefined && isReady) {
-      process.emitWarning(`A worker that was to end failed: ${member.error.message}`, 'IocpWarning')
+      process.emitWarning(`A worker failed while it was ending: ${member.error.message}`, 'IocpWarning')
     }
   }
 
   #endedEarly({ isDefined }: Member, exitCode: number): IocpError {
-    const what = isDefined ? 'before its setup was done' : 'without having called defineJobs'
+    const what = isDefined ? 'before its setup had finished' : 'without calling defineJobs'
     const module = String(this.#settings.module)
     return new IocpError('ERR_IOCP_WORKER_MODULE', `'${module}' ended with exit code ${exitCode} ${what}`)
   }
 
-  /** The first death after a quiet time is replaced at once; the longer they die young, the longer it takes. */
+  /** The first failure after a stable time is replaced immediately; repeated early failures increase the delay. */
   #replace(how: Omit<WorkerExitInfo, 'restartDelay'>, isStart: boolean, isYoung: boolean): void {
     if (this.#isClosed) return
     this.#deaths = isYoung ? this.#deaths + 1 : 1

@@ -1,4 +1,4 @@
-/** The workers of a server or client as the main thread sees them: jobs, their results, figures. */
+/** The workers of a server or client in the main thread: jobs, their results, statistics. */
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { errorCodes, invalidArgument, IocpError, type IocpErrorCode } from '../common/errors.js'
@@ -22,15 +22,15 @@ export interface WorkersOwner {
 
 /** The workers of a server or client. */
 export interface Workers {
-  /** How many workers there shall be. */
+  /** The requested number of workers. */
   readonly size: number
-  /** How many of them have started and run nothing. */
+  /** Workers that have started and run no job. */
   readonly idle: number
-  /** Jobs that wait. */
+  /** Waiting jobs. */
   readonly queued: number
-  /** Jobs that run. */
+  /** Running jobs. */
   readonly running: number
-  /** Jobs that have been done. */
+  /** Jobs that have succeeded. */
   readonly completed: number
   /** Jobs that have failed: thrown, timed out, cancelled, lost with their worker. */
   readonly failed: number
@@ -38,22 +38,22 @@ export interface Workers {
   readonly waitMicroseconds: Distribution
   /** From being taken to the end, in microseconds. */
   readonly runMicroseconds: Distribution
-  /** All figures at one time; undefined while the server or client is not open. */
+  /** All statistics at one time; undefined while the server or client is not open. */
   stats(): JobStats | undefined
   /**
-   * Changes how many workers there are, at any time. With 0 jobs wait. No job is lost or repeated.
+   * Changes the number of workers, at any time. With 0, jobs wait. No job is lost or repeated.
    * @param count 0 to 256
-   * @returns a promise for when they are there, and those that are not needed any more have finished and ended; it
-   *   rejects with ERR_IOCP_WORKERS_FAILED when they do not start
+   * @returns a promise that resolves when the new workers have started and the surplus ones have finished and ended; it
+   *   rejects with ERR_IOCP_WORKERS_FAILED if they do not start
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   resize(count: number): Promise<void>
   /**
-   * Has a job done.
+   * Runs a job.
    * @param name the handler's name in `defineJobs`
-   * @param payload `job.data` in the worker: bytes and text as they are, everything else cloned
-   * @returns a promise for what the handler gives back
-   * @throws by rejecting: what the handler threw, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   * @param payload `job.data` in the worker: bytes and text unchanged, everything else cloned
+   * @returns a promise of the handler's return value
+   * @throws by rejecting: the error of the handler, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
    *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
    *   ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
    */
@@ -62,7 +62,7 @@ export interface Workers {
 
 const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
 
-/** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
+/** A worker that was told to cancel a job and does not answer for this time, in milliseconds, is considered blocked. */
 const ABORT_GRACE_MS = 1000
 
 /** After the deadline of `close`, workers have at least this time for their teardown, in milliseconds. */
@@ -97,7 +97,7 @@ export class JobClient implements Workers, JobSink {
   #size: number
   #messages = 0
   #isClosing = false
-  /** Why jobs were refused the last time that no worker started. */
+  /** Why jobs failed the last time that no worker started. */
   #failure: IocpError | undefined
   #onDrained: () => void = () => undefined
 
@@ -190,7 +190,7 @@ export class JobClient implements Workers, JobSink {
       timeout === 0
         ? undefined
         : setTimeout(() => {
-            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${timeout} ms`), 0)
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' did not finish within ${timeout} ms`), 0)
           }, timeout)
     const onAbort =
       signal === undefined

@@ -13,21 +13,25 @@ let chosen: string | undefined
 let loadedFrom: string | undefined
 
 /**
- * Says where the native addon is, for programs whose addon does not lie where the package or the bundle is: a single
- * executable application that has unpacked it, for example. To be called before the first server, client or connection
- * is made; workers of the library use the same file as the main thread.
+ * Sets the location of the native addon, for programs whose addon is not located with the package or the bundle, for
+ * example a single executable application that has unpacked it. Call it before the first server, client or connection is
+ * created; workers of the library use the same file as the main thread.
  *
- * @param file path of the file `iocp.node`, of any name; a relative one counts from the working directory
- * @throws IocpError ERR_IOCP_INVALID_OPTION when it is no path, or another addon is loaded already;
+ * @param file path of the file, of any name; a relative one is resolved against the working directory
+ * @throws IocpError ERR_IOCP_INVALID_OPTION if it is not a path, or another addon has already been loaded;
  * ERR_INVALID_ARG_VALUE for a path with a NUL
  */
 export function setAddonPath(file: Path): void {
   const path = resolve(toPath(file, 'file'))
   if (loadedFrom !== undefined && loadedFrom !== path) {
-    throw new IocpError('ERR_IOCP_INVALID_OPTION', `setAddonPath() comes too late: ${loadedFrom} is loaded already`, {
-      option: 'file',
-      value: file
-    })
+    throw new IocpError(
+      'ERR_IOCP_INVALID_OPTION',
+      `setAddonPath() was called too late: ${loadedFrom} has already been loaded`,
+      {
+        option: 'file',
+        value: file
+      }
+    )
   }
   chosen = path
 }
@@ -119,16 +123,16 @@ function notFound(root: string | undefined): IocpError {
   if (isRestricted() && !process.permission.has('fs.read', root ?? dirname(here))) {
     return new IocpError(
       'ERR_IOCP_ADDON_BLOCKED',
-      `Node's permission model (--permission) lets nobody read ${root ?? dirname(here)}, where the native addon would ` +
-        'be: add --allow-fs-read for it, and --allow-addons'
+      `Node's permission model (--permission) denies reading ${root ?? dirname(here)}, the folder of the native ` +
+        'addon: add --allow-fs-read for it, and --allow-addons'
     )
   }
   if (root === undefined) {
     return new IocpError(
       code,
-      `This code is in a bundle, ${here}, and the native addon is not beside it: copy ` +
-        `node_modules/iocp/prebuilds/${folderName}/iocp.node to ${join(dirname(here), 'iocp.node')}, or name the file ` +
-        'with setAddonPath()'
+      `This code is in a bundle, ${here}, and the native addon is not next to it: copy ` +
+        `node_modules/iocp/prebuilds/${folderName}/iocp.node to ${join(dirname(here), 'iocp.node')}, or set its ` +
+        'location with setAddonPath()'
     )
   }
   const there = addonsIn(root)
@@ -136,7 +140,7 @@ function notFound(root: string | undefined): IocpError {
     code,
     `There is no native addon for Windows ${process.arch} in ${root}` +
       (there.length > 0 ? `, only for ${there.join(', ')}` : '') +
-      ": 'npx iocp build' compiles it where Visual Studio's C++ tools and Python are installed"
+      ": compile it with 'npx iocp build', which requires Visual Studio's C++ tools and Python"
   )
 }
 
@@ -155,8 +159,8 @@ function notLoaded(file: string, error: unknown): IocpError {
   const { code, message } = error as { code?: unknown; message?: string }
   if (code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED') {
     const why = isRestricted()
-      ? "Node's permission model (--permission) keeps native addons out: add --allow-addons"
-      : 'Node.js runs with --no-addons, which keeps native addons out (see also NODE_OPTIONS)'
+      ? "Node's permission model (--permission) disables native addons: add --allow-addons"
+      : 'Node.js runs with --no-addons, which disables native addons (see also NODE_OPTIONS)'
     return new IocpError('ERR_IOCP_ADDON_BLOCKED', `${file} was not loaded. ${why}`, { cause: error })
   }
   if (!existsSync(file)) {
@@ -165,10 +169,10 @@ function notLoaded(file: string, error: unknown): IocpError {
   const processor = processorOf(file)
   const why =
     processor === process.arch
-      ? `Windows would not load it: ${message ?? String(error)}. If the file is in order, something may keep it from ` +
-        'being loaded: an antivirus program, Smart App Control, a rule of the company'
+      ? `Windows did not load it: ${message ?? String(error)}. If the file is intact, it may be blocked by an antivirus ` +
+        'program, Smart App Control, or a company policy'
       : processor === undefined
-        ? "it is no addon for Windows: install the package anew, or compile it with 'npx iocp build'"
+        ? "it is not an addon for Windows: reinstall the package, or compile it with 'npx iocp build'"
         : `it is for ${processor} and this Node.js is for ${process.arch}: install the package with the Node.js that ` +
           "runs it, or compile it with 'npx iocp build'"
   return new IocpError('ERR_IOCP_ADDON_FAILED', `${file} could not be loaded: ${why}`, { cause: error })

@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os'
 
 /** One end of a connection. */
 export interface SocketAddress {
-  /** IPv4 in dots or IPv6 in its shortest form, with `%scope` where it has one. */
+  /** IPv4 in dotted form, or IPv6 in its shortest form, with `%scope` if it has one. */
   readonly address: string
   readonly family: 'IPv4' | 'IPv6'
   readonly port: number
@@ -94,11 +94,11 @@ export interface HostAddress {
   readonly family: 'IPv4' | 'IPv6'
   /** Name of the network interface. */
   readonly interface: string
-  /** Whether only this machine itself can reach it. */
+  /** Whether it is a loopback address. */
   readonly internal: boolean
 }
 
-/** The addresses under which peers may reach this machine, loopback included. */
+/** The addresses of this machine, including loopback. */
 export function hostAddresses(): HostAddress[] {
   return Object.entries(networkInterfaces()).flatMap(([name, list]) =>
     (list ?? []).map(({ address, family, internal }) => ({ address, family, interface: name, internal }))

@@ -1,9 +1,9 @@
 /**
- * What JavaScript asks of native code: collected while a tick lasts, handed over in one call. Hot path.
+ * Requests of JavaScript to native code: collected during a tick, submitted in one call. Hot path.
  *
- * Operations are words in an array that both sides see; small payloads are copied into a block that both see, large
- * ones are passed by reference. The call is made at the end of a batch, else before the tick ends, and at once when
- * one of the two is full.
+ * Operations are words in a shared array; small payloads are copied into a shared block, large ones are passed by
+ * reference. The call is made at the end of a batch, otherwise before the tick ends, and immediately if one of the two is
+ * full.
  */
 
 import { bound } from './async_context.js'
@@ -11,7 +11,7 @@ import { op, OPERATION_WORDS, outcome } from './protocol.js'
 import type { NativeEngine } from './types.js'
 
 /**
- * What became of a packet: `'sent'` the system has taken its last byte, `'dropped'` the overflow policy threw it away,
+ * The outcome of a packet: `'sent'` the system has accepted its last byte, `'dropped'` the overflow policy dropped it,
  * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was transferred
  * or resized before the end of the tick, so that there was nothing to send.
  */
@@ -25,7 +25,7 @@ const outcomes: readonly (SendOutcome | undefined)[] = Object.entries(outcome).r
   []
 )
 
-/** Called once for a packet whose fate was asked for. */
+/** Called once with the outcome of a packet. */
 export type SendCallback = (outcome: SendOutcome) => void
 
 /** Who has packets that are still to be told of. */

@@ -157,7 +157,7 @@ export function checkBytes(data: Uint8Array): void {
   }
   // A view on memory that was transferred away has the length 0, as an empty packet has.
   if (data.byteLength === 0 && data.buffer instanceof ArrayBuffer && data.buffer.detached) {
-    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred away')
+    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred')
   }
 }
 
@@ -178,10 +178,7 @@ export function checkSize(rules: SendRules, size: number): void {
   if (size >= rules.minPayload && size <= rules.maxPayload) return
   const { maxPayload, minPayload } = rules
   if (maxPayload < minPayload) {
-    throw new IocpError(
-      'ERR_IOCP_PACKET_SIZE',
-      'The framing can carry no packet at all: its length would be impossible'
-    )
+    throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing cannot carry any packet: no length would be valid')
   }
   const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
   throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
@@ -189,7 +186,7 @@ export function checkSize(rules: SendRules, size: number): void {
 
 /** The error for a packet that has no room in any queue, however long one waits. */
 export function neverFits(bytes: number, hardCap: number): IocpError {
-  const reason = `With its framing the packet has ${bytes} bytes, and no more than ${hardCap} may wait: raise 'backpressure.hardCap'`
+  const reason = `The frame has ${bytes} bytes, and at most ${hardCap} may be queued: raise 'backpressure.hardCap'`
   return new IocpError('ERR_IOCP_PACKET_SIZE', reason)
 }
 
@@ -201,12 +198,12 @@ export function checkEncodable(rules: SendRules, payload: Uint8Array): void {
   if (isReserved(rules, payload)) {
     throw new IocpError(
       'ERR_IOCP_PACKET_CONTENT',
-      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are about files here; 'transfer: false' on both sides frees them`
+      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are reserved for files; 'transfer: false' on both sides disables this`
     )
   }
   if (rules.accepts === undefined || rules.accepts(payload)) return
   throw new IocpError(
     'ERR_IOCP_PACKET_CONTENT',
-    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length'
+    'The framing cannot carry these bytes as one packet: they contain a delimiter, or a header that states another length'
   )
 }

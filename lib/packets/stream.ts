@@ -20,12 +20,12 @@ export interface StreamSource {
 export type StreamTeller = (stream: PacketStream, event: string | symbol, args: unknown[]) => boolean
 
 /**
- * One packet larger than the framing's `streamAbove`. While nobody reads from it the connection is not read from
- * either, so that TCP slows the peer down; what comes behind it waits until it has been read to its end, or destroyed.
- * If the connection closes before the packet is complete, the stream ends with an error.
+ * One packet larger than the framing's `streamAbove`. While it is not read, the connection is not read either, so that TCP
+ * throttles the peer. Later data waits until the stream has been read to its end, or destroyed. If the connection closes
+ * before the packet is complete, the stream ends with an error.
  */
 export class PacketStream extends Readable {
-  /** Bytes of the whole packet. */
+  /** Size of the whole packet in bytes. */
   readonly size: number
   readonly #source: StreamSource
   /** Iterations over it that have not seen its end. */

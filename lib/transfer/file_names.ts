@@ -24,17 +24,17 @@ const ALIAS = /^(?=[^.]{2,8}(?:\.|$))[^.]*~\d+(?:\.[^.]{0,3})?$/
 /** Why a name is refused, as the end of a sentence that begins with "the name"; undefined when it is not. */
 export function nameProblem(name: string): string | undefined {
   if (name === '') return 'is empty'
-  if (name === '.' || name === '..') return 'is that of a folder'
+  if (name === '.' || name === '..') return 'is a folder'
   if (FORBIDDEN.test(name)) return 'has a character that Windows does not allow in names'
-  if (INVISIBLE.test(name)) return 'has a character that cannot be seen'
+  if (INVISIBLE.test(name)) return 'has an invisible or control character'
   if (name.length > MAX_NAME) return `is longer than ${MAX_NAME} characters`
   if (/[. ]$/.test(name)) return 'ends with a dot or a space'
-  if (/^\s/u.test(name)) return 'begins with a space'
+  if (/^\s/u.test(name)) return 'starts with a space'
   // Also "nul.txt" and "nul .txt" are the device.
   const stem = name.split('.')[0] ?? ''
-  if (DEVICE.test(stem.trimEnd())) return 'is that of a device'
-  if (ALIAS.test(name)) return 'is one that Windows makes up for a longer one'
-  if (PARTIAL.test(name)) return 'is one of those that files have while they are being received'
+  if (DEVICE.test(stem.trimEnd())) return 'is a device name'
+  if (ALIAS.test(name)) return 'has the form of a short name that Windows generates'
+  if (PARTIAL.test(name)) return 'has the form of a partial file of this library'
   return undefined
 }
 

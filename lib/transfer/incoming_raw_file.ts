@@ -52,7 +52,7 @@ export abstract class RawIncomingBase extends IncomingFile {
 
   protected override errorOfEnd(end: FileEnd): Error {
     if (end.winCode !== END_OF_FILE) return super.errorOfEnd(end)
-    return transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended before the last byte')
+    return transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side before the last byte')
   }
 
   protected override async cleanUp(failed: boolean): Promise<void> {

@@ -124,7 +124,7 @@ function offered(connection: Connection, bytes: Buffer): void {
     // Nobody could tell which of the two an answer is for. This one refuses both.
     // Unless that one has been refused, and only its end is still to come.
     if (turn.theirs.isOver) filesOf(connection).control(connection, REFUSE)
-    else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer before the answer to the one before'))
+    else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer while another one is not answered'))
     return
   }
   const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
@@ -227,7 +227,7 @@ class OutgoingIocpsFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name, 'latin1')
     if (bytes.toString('latin1') !== name || bytes.includes(0) || name === '') {
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS knows characters of one byte only')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS supports single-byte characters only')
     }
     if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - HEADER - 1)) {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
@@ -241,7 +241,7 @@ class OutgoingIocpsFile extends Transfer {
     this.#file = file
     this.#path = file.path
     const length = rangeOf(plan, file.size)
-    if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32 bits for a size')
+    if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32-bit sizes')
     this.watch(plan.signal, length, plan.onProgress)
     await this.#agree(bytes, length)
     const begun = performance.now()

@@ -115,7 +115,7 @@ export class NativeFiles {
       if (!isDenied || (await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error
       const plain = plainPath(path)
       const details = { syscall: 'open', errno: errnoOf('EISDIR'), winCode: ACCESS_DENIED, path: plain, cause: error }
-      throw new IocpError('EISDIR', `open EISDIR '${plain}': It is a folder`, details)
+      throw new IocpError('EISDIR', `open EISDIR '${plain}': The path is a folder`, details)
     }
   }
 

@@ -38,7 +38,7 @@ async function begin(
 ): Promise<SentFile> {
   requireWritable(connection)
   if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
-    const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
+    const rule = `framed mode requires a framing with a length before each packet, the option typeByte, and packets of ${SMALLEST} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
@@ -127,11 +127,11 @@ class OutgoingFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '')
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it must have 1 to 1024 bytes')
     if (bytes.toString() !== name)
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has an unpaired surrogate, which UTF-8 cannot represent')
     if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
-      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
+      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' is too small for the offer")
     }
     const { id } = this
     this.sendFrame({

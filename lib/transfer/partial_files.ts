@@ -46,15 +46,15 @@ export function releasePart(path: string): void {
 
 /** Which parts {@link pruneParts} removes. */
 export interface PruneOptions {
-  /** Those that were last written so long ago, or longer. 0 for all; default 7 days. */
+  /** Parts whose last write is at least this old. 0 for all; default 7 days. */
   maxAge?: Duration
 }
 
 /**
- * Removes parts of files that nobody has gone on with: what transfers with `resume` have left, and, where a file system
- * cannot delete a file with the process that writes it, what a killed process has left. Only files with this library's
- * names for parts, `.iocp-….part`, in the folder itself; those that are being received just now stay.
- * @returns the paths of what it has removed
+ * Removes partial files that were not continued: those that transfers with `resume` have left, and those of a killed
+ * process if the file system could not delete them with it. Only files with this library's names for parts,
+ * `.iocp-….part`, in the folder itself; parts that are being received are kept.
+ * @returns the paths of the removed files
  * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_VALUE; by rejecting: errors of `fs` about the folder
  */
 export function pruneParts(directory: Path, options?: PruneOptions): Promise<string[]> {

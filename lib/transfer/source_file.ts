@@ -13,7 +13,7 @@ export function rangeOf(plan: SendPlan, size: number): number {
   if (plan.offset > size) throw invalidOption('offset', plan.offset, `at most the size of the file, ${size}`)
   const length = Math.min(plan.length, size - plan.offset)
   if (length < plan.length && plan.length !== Number.MAX_SAFE_INTEGER) {
-    throw invalidOption('length', plan.length, `at most what the file has from there, ${length}`)
+    throw invalidOption('length', plan.length, `at most the rest of the file, ${length}`)
   }
   return length
 }

@@ -46,7 +46,7 @@ async function realFolder(path: string): Promise<string> {
     return await realpath(path)
   } catch (error) {
     const { code = 'EIO', errno, syscall } = error as NodeJS.ErrnoException
-    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files is not there`
+    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files does not exist`
     throw new IocpError(code, message, { errno, syscall, path: plainPath(path), cause: error })
   }
 }
@@ -152,7 +152,7 @@ export abstract class IncomingFile extends Transfer {
     if (!(error instanceof IocpError)) return transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error)
     if (!this.keepsPartialFile) return error
     const { syscall, errno, winCode, path, dest } = error
-    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.partialFile)}`
+    const message = `${error.message}; the complete file is kept as ${plainPath(this.partialFile)}`
     return new IocpError(error.code, message, { syscall, errno, winCode, path, dest, cause: error })
   }
 
@@ -165,7 +165,7 @@ export abstract class IncomingFile extends Transfer {
   protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
     if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.partialFile)
     if (outcome === fileOutcome.excess)
-      return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
+      return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'a different number of bytes than offered')
     return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 

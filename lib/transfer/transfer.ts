@@ -165,7 +165,7 @@ export abstract class Transfer {
       this.#waiter.resolve(frame)
       this.#waiter = undefined
     } else if (this.#mailbox.push(frame) > MAX_WAITING) {
-      this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'more frames than there are'))
+      this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an unexpected frame'))
     }
   }
 
@@ -247,10 +247,10 @@ export abstract class Transfer {
   #obstacle(): string | undefined {
     const { _receiveQueue: receiveQueue, _profile: profile } = this.connection
     const demand = profile.native.demand
-      ? 'it is received on demand, and no more packets may have been asked for'
+      ? 'it receives on demand, and no more packets may have been requested'
       : undefined
     const why = receiveQueue?.obstacle ?? demand
-    return why === undefined ? undefined : `what comes is not read, because ${why}`
+    return why === undefined ? undefined : `this side is not reading, because ${why}`
   }
 
   /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */
@@ -273,7 +273,7 @@ export abstract class Transfer {
       this.#waiter = new Deferred()
       frame = await this.orAbort(this.#waiter.promise)
     }
-    if (frame.kind !== kind) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an answer that does not fit')
+    if (frame.kind !== kind) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an answer that does not match')
     return frame
   }
 
