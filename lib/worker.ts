@@ -51,8 +51,8 @@ export type JobResult<M extends JobModule<unknown>, K extends string & keyof M['
   : never
 
 /**
- * Defines the handlers of the workers. Call it once, while the module loads. Outside of a worker it has no effect, so that
- * tests can import the module.
+ * Defines the handlers of the workers. Call it once, while the module loads. Outside of a worker it has no effect, so
+ * that tests can import the module.
  *
  * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
  */

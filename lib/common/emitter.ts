@@ -97,9 +97,9 @@ class LazyBase {
 Object.setPrototypeOf(LazyBase.prototype, EventEmitter.prototype as object)
 
 /**
- * Node's EventEmitter with typed events that allocates no state until a listener is added: Node's methods work on an object
- * whose constructor has not run, and create its fields with the first listener. This saves memory in each of many idle
- * connections (a test verifies it).
+ * Node's EventEmitter with typed events that allocates no state until a listener is added: Node's methods work on an
+ * object whose constructor has not run, and create its fields with the first listener. This saves memory in each of
+ * many idle connections (a test verifies it).
  */
 export const LazyEmitter = LazyBase as unknown as new <E extends EventMap<E>>() => Emitter<E> & {
   /** @internal */

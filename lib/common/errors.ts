@@ -136,8 +136,8 @@ export class IocpAttemptsError extends IocpError {
 }
 
 /**
- * Data from a peer that the framing does not accept. `discarded` is true if only that packet was skipped (framing option
- * `onOversize: 'discard'`) and the connection continues; otherwise the connection is being closed.
+ * Data from a peer that the framing does not accept. `discarded` is true if only that packet was skipped (framing
+ * option `onOversize: 'discard'`) and the connection continues; otherwise the connection is being closed.
  */
 export class IocpFrameError extends IocpError {
   /** The first of the offending bytes, as far as they are known. At most 64. */

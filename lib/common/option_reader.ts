@@ -2,7 +2,9 @@
 
 import { invalidOption, IocpError } from './errors.js'
 
-/** Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000. */
+/**
+ * Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000.
+ */
 export type Size = number | string
 
 /** Time: milliseconds, or text such as `'250ms'`, `'10s'`, `'5m'`, `'2h'`. */

@@ -6,11 +6,11 @@ import { cause, frameError } from '../native/protocol.js'
 import { systemError } from '../native/system_error.js'
 
 /**
- * `'local'` this side closed it; `'peer-end'` the peer closed gracefully (FIN); `'peer-reset'` the peer or a device on the
- * path reset it; `'timeout'` a time limit expired; `'protocol-error'` the peer sent data that the framing does not accept;
- * `'overflow'` too much data was queued; `'refused'` an access rule of this server; `'server-closing'` the server or client
- * was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'` a handler failed, and
- * `onHandlerError` is `'close'`; `'io-error'` any other failure.
+ * `'local'` this side closed it; `'peer-end'` the peer closed gracefully (FIN); `'peer-reset'` the peer or a device on
+ * the path reset it; `'timeout'` a time limit expired; `'protocol-error'` the peer sent data that the framing does not
+ * accept; `'overflow'` too much data was queued; `'refused'` an access rule of this server; `'server-closing'` the
+ * server or client was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'`
+ * a handler failed, and `onHandlerError` is `'close'`; `'io-error'` any other failure.
  */
 export type CloseCause =
   | 'local'
@@ -78,8 +78,8 @@ export class CloseInfo {
   }
 
   /**
-   * The error, undefined for 'local', 'peer-end' and 'server-closing'. It is created on first access, so that many resets at
-   * a time do not cost stack traces that nobody reads.
+   * The error, undefined for 'local', 'peer-end' and 'server-closing'. It is created on first access, so that many
+   * resets at a time do not cost stack traces that nobody reads.
    */
   get error(): IocpError | undefined {
     return (this.#error ??= this.#makeError())

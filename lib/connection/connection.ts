@@ -29,9 +29,9 @@ import { ACCEPTED, admit, CLOSED, DROPPED, waitingBytes, wantDrain } from './sen
 import { type ConnectionEngine, DEAD, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
 /**
- * The result of `send`: `'sent'` the packet was accepted, continue; `'queued'` it was accepted, but more than `highWater`
- * bytes are queued, stop until 'drain'; `'dropped'` it was not accepted, because too much is queued; `'closed'` it was
- * not accepted, because the connection is closed or ending.
+ * The result of `send`: `'sent'` the packet was accepted, continue; `'queued'` it was accepted, but more than
+ * `highWater` bytes are queued, stop until 'drain'; `'dropped'` it was not accepted, because too much is queued;
+ * `'closed'` it was not accepted, because the connection is closed or ending.
  */
 export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
 
@@ -87,8 +87,8 @@ export interface ConnectionOwnerEvents<Data = unknown> {
 /**
  * One TCP connection. Created by a server ('connection' event) or by `connect`.
  *
- * It is an EventEmitter that allocates its state with the first listener. The server's own events report the same for all
- * its connections without listeners on each of them.
+ * It is an EventEmitter that allocates its state with the first listener. The server's own events report the same for
+ * all its connections without listeners on each of them.
  */
 export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Data>> {
   /** For the program's own use; undefined until it is set. */
@@ -189,8 +189,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   /**
    * Sends one packet; the framing adds its header. All packets of a tick are submitted together.
    *
-   * A payload larger than the option `copyThreshold` is not copied: do not modify it until `onSent` is called, and do not
-   * transfer or resize its `ArrayBuffer` before that.
+   * A payload larger than the option `copyThreshold` is not copied: do not modify it until `onSent` is called, and do
+   * not transfer or resize its `ArrayBuffer` before that.
    *
    * @param data the payload; text is sent as UTF-8
    * @param onSent called once, later, with the outcome
@@ -259,10 +259,10 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Sends a file. In framed mode it is offered to the peer ('file' event), and the promise resolves when the peer has the
-   * complete and verified file; in raw mode when the system has accepted its last byte.
-   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of the
-   *   file system such as ENOENT, the signal's reason
+   * Sends a file. In framed mode it is offered to the peer ('file' event), and the promise resolves when the peer has
+   * the complete and verified file; in raw mode when the system has accepted its last byte.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of
+   *   the file system such as ENOENT, the signal's reason
    */
   sendFile(path: Path, options?: SendFileOptions): Promise<SentFile> {
     return this._engine.transfers.send(this, path, options)
@@ -282,8 +282,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Sends the queued data, then ends this side; data from the peer is still received. If the peer has not ended its side at
-   * the deadline, the connection is reset.
+   * Sends the queued data, then ends this side; data from the peer is still received. If the peer has not ended its
+   * side at the deadline, the connection is reset.
    * @param data a last packet, sent as by `send`
    * @param options.deadline 0 for none; default the option `endDeadline`
    * @param callback called when the connection has closed
@@ -373,8 +373,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Changes the framing. It applies to everything sent from now on, and to received data from the next packet on that has
-   * not been decoded yet. If the peer changes its framing without waiting for a reply, receive on demand (option
+   * Changes the framing. It applies to everything sent from now on, and to received data from the next packet on that
+   * has not been decoded yet. If the peer changes its framing without waiting for a reply, receive on demand (option
    * `receive`), so that no packet is decoded too early.
    * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY during file transfers
    */
@@ -416,10 +416,11 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Iterates over the packets; the connection is read no faster than they are consumed. While an iteration runs, packets go
-   * to it and not to listeners, and 'end' waits until it requests the next packet after the last one. Leaving the loop
-   * early keeps the connection open. The iteration ends when the connection closes, and throws if that closed with an
-   * error. 'close' does not wait for an idle iteration, which still receives the packets that had arrived.
+   * Iterates over the packets; the connection is read no faster than they are consumed. While an iteration runs,
+   * packets go to it and not to listeners, and 'end' waits until it requests the next packet after the last one.
+   * Leaving the loop early keeps the connection open. The iteration ends when the connection closes, and throws if that
+   * closed with an error. 'close' does not wait for an idle iteration, which still receives the packets that had
+   * arrived.
    */
   [Symbol.asyncIterator](): Packets {
     return iterate(this)

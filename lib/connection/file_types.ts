@@ -19,8 +19,8 @@ export interface TransferOptions {
   /** The same on all connections of the server or client. 1 to 65535; default 1024. */
   maxTotal?: number
   /**
-   * Partial files (`.iocp-….part`) in a folder that receives a file are removed if their last write is older than this; see
-   * `pruneParts`. 1 ms to 285,000 years, 0 (default) for never.
+   * Partial files (`.iocp-….part`) in a folder that receives a file are removed if their last write is older than this;
+   * see `pruneParts`. 1 ms to 285,000 years, 0 (default) for never.
    */
   partMaxAge?: Duration
   /** Bytes per second of each file that is sent. 0 (default) for no limit, to 2^43. */
@@ -64,8 +64,8 @@ export interface SendFileOptions {
   /** Bytes to send. Default to the end of the file. */
   length?: Size
   /**
-   * `'framed'` (default): offered, accepted, sent in chunks with packets in between, verified at the end. `'raw'`: exactly
-   * the bytes of the file, after everything that was sent before; data that is sent later waits.
+   * `'framed'` (default): offered, accepted, sent in chunks with packets in between, verified at the end. `'raw'`:
+   * exactly the bytes of the file, after everything that was sent before; data that is sent later waits.
    */
   mode?: 'framed' | 'raw'
   /** Bytes of the file per chunk. 1 to 2^31 - 66, less if the framing carries less; default 64 KiB, raw 1 MiB. */
@@ -75,9 +75,9 @@ export interface SendFileOptions {
   /** Data that is delivered with the offer. At most 16 KiB. */
   metadata?: Uint8Array | string
   /**
-   * What others may do with the file during the transfer, besides reading, renaming and deleting it: `'write'` (default)
-   * write to it, as with `fs.createReadStream`, so that a log that is being written can be sent; `'none'` nobody may change
-   * it, and a file that is open for writing is not sent (EBUSY). The size at the beginning is sent.
+   * What others may do with the file during the transfer, besides reading, renaming and deleting it: `'write'`
+   * (default) write to it, as with `fs.createReadStream`, so that a log that is being written can be sent; `'none'`
+   * nobody may change it, and a file that is open for writing is not sent (EBUSY). The size at the beginning is sent.
    */
   share?: 'write' | 'none'
   /** Bytes per second. 0 for no limit, to 2^43; default the option `transfer.bytesPerSecond`. */

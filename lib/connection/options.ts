@@ -11,17 +11,17 @@ export interface BackpressureOptions {
   /** 'drain' is emitted when at most this many bytes are queued. 0 to `highWater`; default a quarter of `highWater`. */
   lowWater?: Size
   /**
-   * Limit for queued bytes, regardless of `onOverflow`. `highWater` to 1 TiB; default 16 times `highWater` and, if that is
-   * not set either, at least the framing's largest packet, or `streamAbove` if set. If neither is set, `send` rejects a
-   * larger packet.
+   * Limit for queued bytes, regardless of `onOverflow`. `highWater` to 1 TiB; default 16 times `highWater` and, if that
+   * is not set either, at least the framing's largest packet, or `streamAbove` if set. If neither is set, `send`
+   * rejects a larger packet.
    */
   hardCap?: Size
   /** Limit for queued packets. 1 to 2^32 - 1; default 2^32 - 1. */
   hardCapPackets?: number
   /**
-   * What to do with a packet that would take the queue above `highWater`: `'queue'` (default) queue it up to `hardCap`, drop
-   * it above that; `'drop-newest'` drop it; `'drop-oldest'` drop older packets to make room; `'close'` close the connection
-   * with cause 'overflow'. An empty queue accepts a packet larger than `highWater`.
+   * What to do with a packet that would take the queue above `highWater`: `'queue'` (default) queue it up to `hardCap`,
+   * drop it above that; `'drop-newest'` drop it; `'drop-oldest'` drop older packets to make room; `'close'` close the
+   * connection with cause 'overflow'. An empty queue accepts a packet larger than `highWater`.
    */
   onOverflow?: 'queue' | 'drop-newest' | 'drop-oldest' | 'close'
 }
@@ -61,27 +61,34 @@ export interface ConnectionOptions {
   /** Keep-alive probes: off (default), on with the defaults, on after this silence, or in detail. */
   keepAlive?: boolean | Duration | KeepAliveOptions
   /**
-   * SO_RCVBUF in bytes, 0 for the system's default. 0 to 1 GiB; default 0. A server also sets it on the listening socket,
-   * because it limits the scaling of a connection's TCP window (RFC 7323).
+   * SO_RCVBUF in bytes, 0 for the system's default. 0 to 1 GiB; default 0. A server also sets it on the listening
+   * socket, because it limits the scaling of a connection's TCP window (RFC 7323).
    */
   receiveBuffer?: Size
   /** SO_SNDBUF in bytes, 0 for the system's default. 0 to 1 GiB; default 0. */
   sendBuffer?: Size
   /** The IP header's type of service. 0 to 255; default 0. */
   typeOfService?: number
-  /** After `end()`: how long the peer may take to end its side before the connection is reset. 0 = no limit; default 10 s. */
+  /**
+   * After `end()`: how long the peer may take to end its side before the connection is reset. 0 = no limit; default 10
+   * s.
+   */
   endDeadline?: Duration
-  /** Payloads up to this many bytes are copied by `send()`; larger ones are sent without copying. 0 to 1 MiB; default 16 KiB. */
+  /**
+   * Payloads up to this many bytes are copied by `send()`; larger ones are sent without copying. 0 to 1 MiB; default 16
+   * KiB.
+   */
   copyThreshold?: Size
   /**
    * What to do about an exception in a handler of the connection's events, on the connection itself or on its server or
    * client: `'throw'` (default) it is an ordinary uncaught exception; `'close'` the connection closes with cause
-   * 'handler-error', and 'handlerError' is emitted. Rejections of handlers that return a promise are treated the same way.
+   * 'handler-error', and 'handlerError' is emitted. Rejections of handlers that return a promise are treated the same
+   * way.
    */
   onHandlerError?: 'throw' | 'close'
   /**
-   * File transfer: false disables it, so that packets may start with the bytes 0xF0 to 0xF7, which are otherwise reserved
-   * if the framing has `typeByte`. Default: on.
+   * File transfer: false disables it, so that packets may start with the bytes 0xF0 to 0xF7, which are otherwise
+   * reserved if the framing has `typeByte`. Default: on.
    */
   transfer?: boolean | TransferOptions
 }

@@ -40,8 +40,8 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
   }
 
   /**
-   * Connects. The addresses of a name are tried according to RFC 8305: alternating between the families, without waiting for
-   * a slow one. Connection options default to those of the client.
+   * Connects. The addresses of a name are tried according to RFC 8305: alternating between the families, without
+   * waiting for a slow one. Connection options default to those of the client.
    *
    * Packets that arrive before a listener is added are kept.
    *

@@ -32,8 +32,9 @@ export interface EndpointEvents<Data = unknown> extends ConnectionOwnerEvents<Da
 /** Events of servers and clients that have workers. */
 export interface WorkerEvents<Data = unknown> {
   /**
-   * The job of a routed packet failed: its handler threw, it took too long, its worker ended, or too many were waiting. The
-   * connection continues; it is undefined if it has closed. Jobs added by `run` report failures by their promise only.
+   * The job of a routed packet failed: its handler threw, it took too long, its worker ended, or too many were waiting.
+   * The connection continues; it is undefined if it has closed. Jobs added by `run` report failures by their promise
+   * only.
    */
   jobError: [error: unknown, connection: Connection<Data> | undefined]
   /** A worker ended unexpectedly; another one replaces it. */
@@ -150,8 +151,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied: do not
-   * modify it until it has been sent.
+   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied: do
+   * not modify it until it has been sent.
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
    */
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
@@ -165,7 +166,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Sends a file to all connections, or to some, like `connection.sendFile`. A failure of one of them does not reject it.
+   * Sends a file to all connections, or to some, like `connection.sendFile`. A failure of one of them does not reject
+   * it.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {

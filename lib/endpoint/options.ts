@@ -1,4 +1,7 @@
-/** Options of servers and clients, and of connecting: their meaning, ranges and defaults. How they are read: read_options.ts. */
+/**
+ * Options of servers and clients, and of connecting: their meaning, ranges and defaults. How they are read:
+ * read_options.ts.
+ */
 
 import type { Duration, Size } from '../common/option_reader.js'
 import type { ConnectionOptions } from '../connection/options.js'
@@ -9,8 +12,8 @@ import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 /** The completion port of a server or client, and its resources. */
 export interface EngineOptions {
   /**
-   * Threads that serve the completion port. 1 to 64, default 8. As many of them run at a time as there are processors; the
-   * others take over when one blocks.
+   * Threads that serve the completion port. 1 to 64, default 8. As many of them run at a time as there are processors;
+   * the others take over when one blocks.
    */
   ioThreads?: number
   /**
@@ -30,9 +33,13 @@ export interface EngineOptions {
    * large packets are kept too, up to 64 MiB for the whole process, unless every server and client has -1.
    */
   maxFreeBuffers?: number
-  /** Free connection contexts kept for reuse: 0 (default) as many as there were, -1 none, otherwise up to this number. */
+  /**
+   * Free connection contexts kept for reuse: 0 (default) as many as there were, -1 none, otherwise up to this number.
+   */
   maxFreeContexts?: number
-  /** Process operations that succeed immediately without a completion packet, if all providers allow it. Default true. */
+  /**
+   * Process operations that succeed immediately without a completion packet, if all providers allow it. Default true.
+   */
   skipOnSuccess?: boolean
 }
 
@@ -61,8 +68,8 @@ export interface ListenOptions {
   /** Connections that may wait to be accepted. 1 to 65535; default 4096. */
   backlog?: number
   /**
-   * Whether no other socket may bind the port (SO_EXCLUSIVEADDRUSE). Default true. With false another program of the same
-   * user may share the port; in return the port can be bound while connections of an earlier listener still exist.
+   * Whether no other socket may bind the port (SO_EXCLUSIVEADDRUSE). Default true. With false another program of the
+   * same user may share the port; in return the port can be bound while connections of an earlier listener still exist.
    */
   exclusive?: boolean
 }
@@ -104,8 +111,8 @@ export interface ConnectTarget {
   /** Time limit for the whole attempt, including name resolution. 1 ms to 24 days, 0 for none; default 30 s. */
   timeout?: Duration
   /**
-   * After this time without an answer the next address is tried in parallel (RFC 8305, section 5: 250 ms is recommended,
-   * 10 ms the minimum). 10 ms to 24 days; default 250 ms.
+   * After this time without an answer the next address is tried in parallel (RFC 8305, section 5: 250 ms is
+   * recommended, 10 ms the minimum). 10 ms to 24 days; default 250 ms.
    */
   attemptDelay?: Duration
   /** Aborts the attempt; afterwards it has no effect. */

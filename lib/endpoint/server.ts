@@ -57,8 +57,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
    * Starts to listen. It either succeeds completely or leaves nothing behind. After `close` a server can listen again.
    *
    * @param options.port 0 to 65535; with 0 (default) the system chooses
-   * @param options.host address or name, of which the first address is used. Default `'::'`, which includes IPv4; if there
-   *   is no IPv6, `'0.0.0.0'`
+   * @param options.host address or name, of which the first address is used. Default `'::'`, which includes IPv4; if
+   *   there is no IPv6, `'0.0.0.0'`
    * @param options.backlog connections that may wait to be accepted. 1 to 65535; default 4096
    * @param callback a listener for 'listening'
    * @returns the address the server listens on

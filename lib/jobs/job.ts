@@ -22,8 +22,8 @@ export interface JobSender {
 export type JobTarget = number | Job
 
 /**
- * A job. Packets that it sends go from the worker directly to the connections; the main thread is not involved. Once the
- * job has ended, `reply` does nothing.
+ * A job. Packets that it sends go from the worker directly to the connections; the main thread is not involved. Once
+ * the job has ended, `reply` does nothing.
  */
 export class Job<T = unknown> {
   /** The handler's name; for a routed packet `'packet'`. */

@@ -20,13 +20,13 @@ export interface WorkersOptions {
   /** Initial number of workers. 0 to 256; default the number of processors. */
   count?: number
   /**
-   * Packets that go to the workers instead of the main thread: `'all'`, those whose first byte is one of these numbers (0 to
-   * 255), or none (default). Packets larger than `streamAbove` always go to the main thread.
+   * Packets that go to the workers instead of the main thread: `'all'`, those whose first byte is one of these numbers
+   * (0 to 255), or none (default). Packets larger than `streamAbove` always go to the main thread.
    */
   route?: 'all' | readonly number[]
   /**
-   * `'connection'` (default): a connection's jobs run one after another, in the sequence of its packets, so that its replies
-   * have the same sequence. `'none'`: concurrently.
+   * `'connection'` (default): a connection's jobs run one after another, in the sequence of its packets, so that its
+   * replies have the same sequence. `'none'`: concurrently.
    */
   order?: 'connection' | 'none'
   /** Limit for waiting jobs. 1 to 1,048,576; default 10,000. */
@@ -34,8 +34,8 @@ export interface WorkersOptions {
   /** Limit for the bytes of waiting packets and payloads. 1 KiB to 1 TiB; default 64 MiB. */
   maxQueuedBytes?: Size
   /**
-   * At the limit: `'pause-reads'` (default) connections whose packets are routed are not read from until half of the jobs
-   * have been taken; `'reject'` their packets fail with a 'jobError'. `run` rejects in both cases.
+   * At the limit: `'pause-reads'` (default) connections whose packets are routed are not read from until half of the
+   * jobs have been taken; `'reject'` their packets fail with a 'jobError'. `run` rejects in both cases.
    */
   onFull?: 'pause-reads' | 'reject'
   /** Priority of routed packets. Default `'normal'`. */
@@ -47,8 +47,8 @@ export interface WorkersOptions {
   /** Time limit of a job; see `timeout` of {@link RunOptions}. 1 ms to 24 days, 0 (default) for no limit. */
   timeout?: Duration
   /**
-   * Time limit of the `setup` of a worker, and of its `teardown` until the thread has ended. A worker that takes longer is
-   * terminated. 1 ms to 24 days, 0 for no limit; default 30 s.
+   * Time limit of the `setup` of a worker, and of its `teardown` until the thread has ended. A worker that takes longer
+   * is terminated. 1 ms to 24 days, 0 for no limit; default 30 s.
    */
   setupTimeout?: Duration
   /** Resource limits of each worker, as for Node's Worker. */
@@ -60,8 +60,8 @@ export interface WorkersOptions {
 /** How a job of the main thread runs. */
 export interface RunOptions {
   /**
-   * Objects of the payload to transfer instead of cloning them, as in `postMessage`. The payload then passes through the
-   * main thread when a worker takes the job. An empty list permits values that only messages can contain.
+   * Objects of the payload to transfer instead of cloning them, as in `postMessage`. The payload then passes through
+   * the main thread when a worker takes the job. An empty list permits values that only messages can contain.
    */
   transferList?: readonly Transferable[]
   /** Cancels the job; the promise rejects with the signal's reason. */
@@ -69,11 +69,13 @@ export interface RunOptions {
   /** Default `'normal'`. */
   priority?: JobPriority
   /**
-   * Time limit until the result, including the time in the queue. A worker whose handler then does not yield is replaced.
-   * 1 ms to 24 days, 0 for no limit; default the `timeout` of the workers.
+   * Time limit until the result, including the time in the queue. A worker whose handler then does not yield is
+   * replaced. 1 ms to 24 days, 0 for no limit; default the `timeout` of the workers.
    */
   timeout?: Duration
-  /** The connection the job belongs to, for `job.reply`. The job is queued in the sequence of that connection's jobs. */
+  /**
+   * The connection the job belongs to, for `job.reply`. The job is queued in the sequence of that connection's jobs.
+   */
   connection?: Connection
   /** If that connection has closed; default that of the workers. `'skip'` rejects with ERR_IOCP_CLOSED. */
   onClosed?: 'skip' | 'run'

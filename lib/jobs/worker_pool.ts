@@ -42,7 +42,9 @@ const LONGEST_DELAY = 10_000
 /** A worker that has lived this long, in milliseconds, did not fail at its start. */
 const STABLE_AFTER_MS = 5_000
 
-/** So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough. */
+/**
+ * So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough.
+ */
 const TRIES = 3
 
 /**

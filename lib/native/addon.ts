@@ -14,8 +14,8 @@ let loadedFrom: string | undefined
 
 /**
  * Sets the location of the native addon, for programs whose addon is not located with the package or the bundle, for
- * example a single executable application that has unpacked it. Call it before the first server, client or connection is
- * created; workers of the library use the same file as the main thread.
+ * example a single executable application that has unpacked it. Call it before the first server, client or connection
+ * is created; workers of the library use the same file as the main thread.
  *
  * @param file path of the file, of any name; a relative one is resolved against the working directory
  * @throws IocpError ERR_IOCP_INVALID_OPTION if it is not a path, or another addon has already been loaded;

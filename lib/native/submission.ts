@@ -2,8 +2,8 @@
  * Requests of JavaScript to native code: collected during a tick, submitted in one call. Hot path.
  *
  * Operations are words in a shared array; small payloads are copied into a shared block, large ones are passed by
- * reference. The call is made at the end of a batch, otherwise before the tick ends, and immediately if one of the two is
- * full.
+ * reference. The call is made at the end of a batch, otherwise before the tick ends, and immediately if one of the two
+ * is full.
  */
 
 import { bound } from './async_context.js'
@@ -12,8 +12,8 @@ import type { NativeEngine } from './types.js'
 
 /**
  * The outcome of a packet: `'sent'` the system has accepted its last byte, `'dropped'` the overflow policy dropped it,
- * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was transferred
- * or resized before the end of the tick, so that there was nothing to send.
+ * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was
+ * transferred or resized before the end of the tick, so that there was nothing to send.
  */
 export type SendOutcome = 'sent' | 'dropped' | 'closed' | 'detached'
 
@@ -125,7 +125,9 @@ export class Submission {
     this.#write(kind, slot, generation, at, size, 0)
   }
 
-  /** Adds an operation with a payload: the first number is for a payload that is copied, the second for one that is not. */
+  /**
+   * Adds an operation with a payload: the first number is for a payload that is copied, the second for one that is not.
+   */
   carrying(copied: number, pinned: number, slot: number, generation: number, data: Uint8Array): void {
     const { kind, at } = this.share(data, data.length, this.#payload.length)
     this.#write(kind === op.send ? copied : pinned, slot, generation, at, data.length, 0)

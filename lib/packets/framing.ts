@@ -1,6 +1,6 @@
 /**
- * How a stream of bytes is divided into packets. The builders check every option and return descriptions for native code;
- * no bytes are processed here.
+ * How a stream of bytes is divided into packets. The builders check every option and return descriptions for native
+ * code; no bytes are processed here.
  */
 
 import { invalidOption } from '../common/errors.js'
@@ -10,18 +10,24 @@ import type { NativeFraming } from '../native/types.js'
 /** Options of every framing except `raw` and `fixed`. */
 export interface PacketLimits {
   /**
-   * Largest packet in bytes, as delivered (without stripped bytes and delimiters). 0 to 1 GiB, larger with `streamAbove`;
-   * default 1 MiB.
+   * Largest packet in bytes, as delivered (without stripped bytes and delimiters). 0 to 1 GiB, larger with
+   * `streamAbove`; default 1 MiB.
    */
   maxPacket?: Size
   /**
-   * A larger packet closes the connection (`'close'`, the default), or only that packet is skipped and the stream stays in
-   * sync (`'discard'`). In both cases 'frameError' is emitted.
+   * A larger packet closes the connection (`'close'`, the default), or only that packet is skipped and the stream stays
+   * in sync (`'discard'`). In both cases 'frameError' is emitted.
    */
   onOversize?: 'close' | 'discard'
-  /** An invalid header closes the connection, because frame boundaries cannot be found again. `'close'` is the only value. */
+  /**
+   * An invalid header closes the connection, because frame boundaries cannot be found again. `'close'` is the only
+   * value.
+   */
   onCorrupt?: 'close'
-  /** With `onOversize: 'discard'`: report as soon as the size is known, or after the last byte was skipped. Default true. */
+  /**
+   * With `onOversize: 'discard'`: report as soon as the size is known, or after the last byte was skipped. Default
+   * true.
+   */
   failFast?: boolean
   /** The first byte of each packet is its type. It changes nothing on the wire. Default false. */
   typeByte?: boolean
@@ -50,8 +56,8 @@ export interface LengthFieldOptions extends PacketLimits, StreamLimits {
 /** Packets that end with a delimiter. */
 export interface DelimiterOptions extends PacketLimits {
   /**
-   * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that results in the shortest packet ends it. When sending,
-   * the first one that preserves the packet is appended.
+   * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that results in the shortest packet ends it. When
+   * sending, the first one that preserves the packet is appended.
    */
   delimiters: string | Uint8Array | readonly (string | Uint8Array)[]
   /** Whether packets are delivered, and passed to `send`, without their delimiter. Default true. */

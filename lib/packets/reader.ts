@@ -28,7 +28,8 @@ export function checkString(end: unknown, encoding: unknown): void {
 }
 
 /**
- * Reads values one after the other. Reading beyond the end throws ERR_IOCP_READER_BOUNDS and leaves the position unchanged.
+ * Reads values one after the other. Reading beyond the end throws ERR_IOCP_READER_BOUNDS and leaves the position
+ * unchanged.
  */
 export class PacketReader {
   readonly #bytes: Buffer
@@ -124,7 +125,8 @@ export class PacketReader {
   /**
    * Text.
    * @param end how it ends; default with a NUL byte
-   * @throws IocpError ERR_IOCP_READER_STRING if there is no NUL, ERR_IOCP_READER_BOUNDS if the length exceeds the packet
+   * @throws IocpError ERR_IOCP_READER_STRING if there is no NUL, ERR_IOCP_READER_BOUNDS if the length exceeds the
+   *   packet
    */
   string(end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): string {
     checkString(end, encoding)

@@ -20,9 +20,9 @@ export interface StreamSource {
 export type StreamTeller = (stream: PacketStream, event: string | symbol, args: unknown[]) => boolean
 
 /**
- * One packet larger than the framing's `streamAbove`. While it is not read, the connection is not read either, so that TCP
- * throttles the peer. Later data waits until the stream has been read to its end, or destroyed. If the connection closes
- * before the packet is complete, the stream ends with an error.
+ * One packet larger than the framing's `streamAbove`. While it is not read, the connection is not read either, so that
+ * TCP throttles the peer. Later data waits until the stream has been read to its end, or destroyed. If the connection
+ * closes before the packet is complete, the stream ends with an error.
  */
 export class PacketStream extends Readable {
   /** Size of the whole packet in bytes. */

@@ -7,8 +7,8 @@ const FIRST_SIZE = 64
 const MAX_CAPACITY = 2 ** 31 - 1
 
 /**
- * Writes values one after the other; the memory grows as needed. Numbers out of range throw a RangeError ERR_OUT_OF_RANGE,
- * other invalid arguments an IocpError ERR_INVALID_ARG_TYPE; nothing has been written then.
+ * Writes values one after the other; the memory grows as needed. Numbers out of range throw a RangeError
+ * ERR_OUT_OF_RANGE, other invalid arguments an IocpError ERR_INVALID_ARG_TYPE; nothing has been written then.
  */
 export class PacketWriter {
   readonly #isBig: boolean
@@ -102,7 +102,8 @@ export class PacketWriter {
   /**
    * Text.
    * @param end how it ends; default with a NUL byte
-   * @throws IocpError ERR_INVALID_ARG_TYPE if text that ends with a NUL contains one; RangeError if its length does not fit
+   * @throws IocpError ERR_INVALID_ARG_TYPE if text that ends with a NUL contains one; RangeError if its length does not
+   *   fit
    */
   string(value: string, end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): this {
     checkString(end, encoding)
@@ -139,7 +140,9 @@ export class PacketWriter {
   }
 }
 
-/** Buffer's methods would make a number of anything: 0 of text, 1 of 1.5. Those that do not fit they refuse themselves. */
+/**
+ * Buffer's methods would make a number of anything: 0 of text, 1 of 1.5. Those that do not fit they refuse themselves.
+ */
 function whole(value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value)) return value
   throw invalidArgument('value', value, 'a whole number')

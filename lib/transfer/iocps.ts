@@ -1,7 +1,7 @@
 /**
- * Files as IOCPS sends them: type 1 offers (size and name), type 2 asks for the bytes, which then come without any frame,
- * type 3 refuses. The words have no number, so each side has one offer at a time that is not answered. When both offer at
- * once, the side that accepted the connection takes its own back and repeats it later.
+ * Files as IOCPS sends them: type 1 offers (size and name), type 2 asks for the bytes, which then come without any
+ * frame, type 3 refuses. The words have no number, so each side has one offer at a time that is not answered. When both
+ * offer at once, the side that accepted the connection takes its own back and repeats it later.
  */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'

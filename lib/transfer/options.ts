@@ -52,7 +52,9 @@ export function carriesFiles(framing: NativeFraming): boolean {
   }
 }
 
-/** The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never about files. */
+/**
+ * The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never about files.
+ */
 export function largestPacket(framing: NativeFraming, maxPayload: number): number {
   return 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload
 }

@@ -100,7 +100,9 @@ export abstract class IncomingFile extends Transfer {
     return this.source.size <= size ? this.source.size : 0
   }
 
-  /** Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it. */
+  /**
+   * Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it.
+   */
   async #openKnown(part: string, size: number, hash: boolean): Promise<OpenFile | undefined> {
     if (!claimPart(part)) return undefined
     this.#claimed = part
