@@ -6,8 +6,8 @@ import { errorMonitor, EventEmitter } from 'node:events'
 export type EventMap<E> = { [K in keyof E]: unknown[] }
 
 /**
- * A listener for one of some events. As the type of a method, so that an emitter whose events say more about their
- * arguments can be used where less is asked for.
+ * A listener for one of some events. It is the type of a method, so that an emitter with more specific event arguments
+ * is assignable to one with less specific arguments.
  */
 export type Listener<E extends EventMap<E>, K extends keyof E> = { call(...args: E[K]): void }['call']
 
@@ -71,7 +71,7 @@ function addListener(emitter: LazyBase, method: 'on' | 'prependListener', event:
   emitter._listened(event)
 }
 
-/** The methods that add listeners: Node's own, and then they say so. All others come from Node's prototype. */
+/** The methods that add listeners: they call Node's own, and then report it. All others come from Node's prototype. */
 class LazyBase {
   on(event: string, listener: () => void): this {
     addListener(this, 'on', event, listener)
@@ -90,7 +90,7 @@ class LazyBase {
 
   /** @internal A listener was added. */
   _listened(_event: string): void {
-    // Only some emitters want to know.
+    // Only some emitters need this.
   }
 }
 

@@ -23,15 +23,15 @@ export interface WorkerExitInfo {
   readonly restartDelay: number
 }
 
-/** Whom the pool tells. */
+/** The owner of the pool, which receives its reports. */
 export interface PoolOwner {
-  /** A worker has ended that nobody had asked to. */
+  /** A worker ended unexpectedly. */
   workerExit(info: WorkerExitInfo): void
-  /** No worker is there and none starts, or that is over: undefined. */
+  /** There is no worker and none starts; undefined when this no longer applies. */
   workersFail(failure: IocpError | undefined): void
 }
 
-/** What every worker is told. */
+/** Data for every worker. */
 export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'transfers'> & {
   readonly send: NativeFraming
 }
@@ -43,13 +43,13 @@ const LONGEST_DELAY = 10_000
 const STABLE_AFTER_MS = 5_000
 
 /**
- * So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough.
+ * Failed starts in a row until waiting callers get an error; one start that takes too long is enough.
  */
 const TRIES = 3
 
 /**
- * For a thread to start and load the module, in milliseconds, where less or no time is set for the setup: it is the
- * machine that takes that time.
+ * Time limit for a thread to start and load the module, in milliseconds, if less or no time is set for the setup: this
+ * time depends on the machine.
  */
 const LEAST_TO_LOAD = 10_000
 const MOST_TO_LOAD = 60_000
@@ -63,7 +63,7 @@ interface Member {
   isLeaving: boolean
   isDefined: boolean
   error: Error | undefined
-  /** Ends it when it is slow to load, to set up or to tear down. */
+  /** Terminates it if loading, setup or teardown takes too long. */
   limit: NodeJS.Timeout | undefined
 }
 
@@ -75,9 +75,9 @@ interface Waiting {
 let lastNumber = 0
 
 export class WorkerPool {
-  /** How many there shall be. */
+  /** The requested number. */
   size: number
-  /** Why there is none; set while that is so. */
+  /** Why there is none; undefined otherwise. */
   failure: IocpError | undefined
   readonly #settings: WorkersSettings
   readonly #facts: WorkerFacts
@@ -87,7 +87,7 @@ export class WorkerPool {
   readonly #members = new Map<number, Member>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #deaths = 0
-  /** Starts that have failed since the last one that did not. */
+  /** Failed starts since the last successful one. */
   #failedStarts = 0
   #isClosed = false
   #waiting: Waiting[] = []
@@ -107,8 +107,8 @@ export class WorkerPool {
   }
 
   /**
-   * Changes their number. Those that are not needed any more finish what they run.
-   * @returns a promise for when as many as wanted are ready, and the others have ended
+   * Changes their number. Surplus workers finish the jobs they run.
+   * @returns a promise that resolves when the requested number is ready, and the others have ended
    * @throws by rejecting: IocpError ERR_IOCP_WORKERS_FAILED
    */
   resize(size: number): Promise<void> {
@@ -124,7 +124,7 @@ export class WorkerPool {
     void this.#members.get(number)?.worker.terminate()
   }
 
-  /** Hands a payload to a worker. */
+  /** Sends a payload to a worker. */
   post(number: number, payload: number, port: MessagePort): void {
     const message: PayloadMessage = { payload, port }
     this.#members.get(number)?.worker.postMessage(message, [port])
@@ -158,7 +158,7 @@ export class WorkerPool {
     return settled
   }
 
-  /** Whoever changes the number wants another try, now. */
+  /** A change of the number starts another try immediately. */
   #startAfresh(): void {
     this.#failedStarts = 0
     this.#deaths = 0
@@ -174,7 +174,7 @@ export class WorkerPool {
   #adjust(): void {
     if (this.#isClosed) return
     const staying = [...this.#members.values()].filter((member) => !member.isLeaving)
-    // Those that have not begun to work go first.
+    // Those that have not started to work are removed first.
     staying.sort((a, b) => Number(b.isReady) - Number(a.isReady) || a.number - b.number)
     for (const member of staying.slice(this.size)) this.#retire(member)
     for (let count = staying.length + this.#timers.size; count < this.size; count++) this.#add()
@@ -198,10 +198,10 @@ export class WorkerPool {
     }
     let worker: Worker
     try {
-      // It outlives the call that adds it.
+      // It outlives the call that creates it.
       worker = withoutContext(() => startThread(module, options))
     } catch (error) {
-      // Not while somebody adjusts the number, who would see a try that has failed before it has begun.
+      // Not during an adjustment of the number, which would see a failed try before it has started.
       const timer = setTimeout(() => {
         this.#timers.delete(timer)
         this.#replace({ number, exitCode: 1, error: toError(error) }, true, true)
@@ -226,7 +226,7 @@ export class WorkerPool {
       'did not load its module',
       setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD)
     )
-    // The module may post messages of its own; they are nobody's here.
+    // The module may post messages of its own; they are ignored.
     worker.on('message', (message: Partial<WorkerMessage> | null | undefined) => {
       this.#told(member, message)
     })
@@ -239,8 +239,8 @@ export class WorkerPool {
     worker.on('exit', (code) => {
       this.#gone(member, code)
     })
-    // What keeps the process alive are connections and jobs, not the threads that wait for them. Behind the listeners,
-    // because a listener for messages refs the worker again.
+    // Connections and jobs keep the process alive, not the threads that wait for them. After the listeners, because a
+    // listener for messages refs the worker again.
     worker.unref()
   }
 

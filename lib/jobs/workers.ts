@@ -14,7 +14,7 @@ import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encode
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
 import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
 
-/** Whom the workers tell what nobody has asked for. */
+/** The server or client, which emits the events of the workers. */
 export interface WorkersOwner {
   _jobError(error: unknown, connection: Connection | undefined): void
   _workerExit(info: WorkerExitInfo): void
@@ -74,9 +74,9 @@ interface Call {
   readonly timer: NodeJS.Timeout | undefined
   readonly signal: AbortSignal | undefined
   readonly onAbort: (() => void) | undefined
-  /** Where the payload waits, when it is a message. */
+  /** The port that holds the payload, if it is a message. */
   readonly port: MessagePort | undefined
-  /** The message's number: by that of the job's slot, a worker could take it for that of a later job. */
+  /** The message's number. The slot of the job would be ambiguous, because later jobs reuse it. */
   readonly message: number
 }
 
@@ -101,7 +101,7 @@ export class JobClient implements Workers, JobSink {
   #failure: IocpError | undefined
   #onDrained: () => void = () => undefined
 
-  /** @param open opens the server or client where that is possible, else throws */
+  /** @param open opens the server or client if possible, otherwise throws */
   constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Engine) {
     this.#settings = settings
     this.#owner = owner
@@ -177,8 +177,8 @@ export class JobClient implements Workers, JobSink {
     if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
     let port: MessagePort | undefined
     try {
-      // The payload is cloned, and what is transferred is gone, here and now, but not for a job that is refused. The
-      // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
+      // The payload is cloned and the objects are transferred now, but not for a job that is rejected. The worker gets
+      // the port that holds them, at the earliest when this thread learns that it has taken the job.
       port = isMessage ? channelWith(payload, run.transferList) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
@@ -204,11 +204,13 @@ export class JobClient implements Workers, JobSink {
     if (this.#calls.size === 1) engine.jobsChanged()
   }
 
-  /** Nobody waits for the job any more. Its worker, which may be in an endless loop, has so much time left for it. */
+  /**
+   * The result is no longer needed. The worker, which may be in an endless loop, has this much time left for the job.
+   */
   #giveUp(job: number, reason: unknown, left: number | undefined): void {
     const jobs = this.#session?.engine.jobs
     if (jobs === undefined || !this.#calls.has(job)) return
-    // 0: the result is on its way, and was faster.
+    // 0: the result is already in transit.
     const found = jobs.cancelJob(job)
     if (found === 0) return
     this.#take(job)?.reject(reason)
@@ -266,13 +268,13 @@ export class JobClient implements Workers, JobSink {
     return withoutContext(() => setInterval(watch, interval).unref())
   }
 
-  /** @internal Takes no jobs any more. */
+  /** @internal Accepts no more jobs. */
   _refuse(): void {
     this.#isClosing = this.#session !== undefined
   }
 
   /**
-   * @internal Before the connections end: waits for the jobs, at most so long, in milliseconds, and cancels the rest.
+   * @internal Before the connections end: waits for the jobs, at most this long, in milliseconds, and cancels the rest.
    * Nothing is read meanwhile.
    */
   async _drain(deadline: number): Promise<void> {
@@ -307,7 +309,7 @@ export class JobClient implements Workers, JobSink {
     for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
   }
 
-  /** Whether somebody waits for a job. */
+  /** Whether a result is awaited. */
   get isBusy(): boolean {
     return this.#calls.size > 0
   }
@@ -342,7 +344,7 @@ export class JobClient implements Workers, JobSink {
     this.#session?.pool.post(worker, call.message, call.port)
   }
 
-  /** Nothing waits or runs any more. */
+  /** No job is waiting or running any more. */
   jobsDrained(): void {
     this.#onDrained()
   }

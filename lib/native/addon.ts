@@ -1,14 +1,14 @@
 /** Finding the addon's file and loading it. */
 
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
-// Not by its name: webpack would carry out createRequire() when it makes the bundle.
+// Not by its name: webpack would evaluate createRequire() when it builds the bundle.
 import Module from 'node:module'
 import { dirname, join, resolve, toNamespacedPath } from 'node:path'
 import { IocpError } from '../common/errors.js'
 import { here } from '../common/here.js'
 import { type Path, toPath } from '../common/paths.js'
 
-/** What programs set. Each environment (main thread, worker) has its own. */
+/** The file set by the program. Each environment (main thread, worker) has its own. */
 let chosen: string | undefined
 let loadedFrom: string | undefined
 
@@ -42,15 +42,15 @@ export function addonPath(): string | undefined {
 }
 
 /**
- * Loads the addon into this environment and gives what it exports.
+ * Loads the addon into this environment and returns its exports.
  * @throws IocpError ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_BLOCKED, ERR_IOCP_ADDON_FAILED
  */
 export function loadAddon(): unknown {
   const file = chosen ?? namedByTests() ?? find()
   const module = { exports: {} as unknown }
   try {
-    // Not require(): a bundler would look for the file, and for `require` itself, when it makes the bundle.
-    // The long form, as require() does it: Windows takes others only up to 260 characters.
+    // Not require(): a bundler would resolve the file, and `require` itself, when it builds the bundle. The long form
+    // of the path, as in require(): Windows accepts others only up to 260 characters.
     process.dlopen(module, toNamespacedPath(file))
   } catch (error) {
     throw notLoaded(file, error)
@@ -59,7 +59,7 @@ export function loadAddon(): unknown {
   return module.exports
 }
 
-/** The variable is for tests: it names the one addon file to load, whatever else is built. */
+/** The variable is for tests: it is the only addon file to load. */
 function namedByTests(): string | undefined {
   const file = process.env['IOCP_ADDON']
   return file === undefined || file === '' ? undefined : resolve(file)
@@ -69,11 +69,12 @@ const folderName = `win32-${process.arch}`
 
 function find(): string {
   const root = packageRoot()
-  // A bundle has it beside itself. Otherwise it is in the package, compiled there or prebuilt.
+  // A bundle has it next to itself. Otherwise it is in the package, compiled or prebuilt.
   const file =
     nearby(dirname(here)) ??
     (root && inPackage(root)) ??
-    // Bundles of webpack do not know where they are once they have been copied; the first one was started by its name.
+    // Bundles of webpack do not know their location once they have been copied; the main script was started by its
+    // path.
     nearby(dirname(process.argv[1] ?? here)) ??
     nearby(dirname(process.execPath))
   if (file !== undefined) return file
@@ -91,13 +92,13 @@ function inPackage(root: string): string | undefined {
     const require = Module.createRequire(join(root, 'package.json'))
     return (require('node-gyp-build') as { resolve(directory: string): string }).resolve(root)
   } catch {
-    // It found none; or it is not there itself, when only some of node_modules was copied.
+    // Not found; or node-gyp-build itself is missing, if only parts of node_modules were copied.
     const built = join(root, 'build', 'Release', 'iocp.node')
     return existsSync(built) ? built : nearby(root)
   }
 }
 
-/** The folder of this package: the code lies in it, or is in a bundle from where it can be found. */
+/** The folder of this package: it contains the code, or can be found from the bundle that does. */
 function packageRoot(): string | undefined {
   for (let at = dirname(here); ; at = dirname(at)) {
     if (isPackage(at)) return at
@@ -178,14 +179,14 @@ function notLoaded(file: string, error: unknown): IocpError {
   return new IocpError('ERR_IOCP_ADDON_FAILED', `${file} could not be loaded: ${why}`, { cause: error })
 }
 
-/** Does Node's permission model apply? Then and only then `process.permission` is there, whatever its type says. */
+/** Whether Node's permission model is active. Only then `process.permission` exists, contrary to its type. */
 function isRestricted(): boolean {
   return (process.permission as unknown) !== undefined
 }
 
 const processors: Readonly<Record<number, string>> = { 0x014c: 'ia32', 0x8664: 'x64', 0xaa64: 'arm64' }
 
-/** The processor that a DLL is for, as its header says; undefined for what is no DLL. */
+/** The processor in the header of a DLL; undefined if the file is not a DLL. */
 function processorOf(file: string): string | undefined {
   const header = Buffer.alloc(4096)
   try {

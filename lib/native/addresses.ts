@@ -1,4 +1,4 @@
-/** Socket addresses as native code writes them: compact while nobody asks, text when somebody does. */
+/** Socket addresses as native code writes them: stored in binary form, converted to text on access. */
 
 import { networkInterfaces } from 'node:os'
 
@@ -58,8 +58,8 @@ export function localOf(block: Uint8Array, at: number): SocketAddress | undefine
 const SEGMENT = 1024
 
 /**
- * The address blocks of all open connections by slot, in segments that come as they are needed. Bytes in a shared
- * block cost a tenth of the strings they stand for, which most programs never look at.
+ * The address blocks of all open connections by slot, in segments that are allocated as needed. Bytes in a shared block
+ * cost a tenth of the corresponding strings, which most programs never read.
  */
 export class AddressTable {
   readonly #segments: (Uint8Array | undefined)[] = []
@@ -71,7 +71,7 @@ export class AddressTable {
     segment.set(new Uint8Array(payload, offset, Math.min(length, ADDRESSES_BYTES)), (slot % SEGMENT) * ADDRESSES_BYTES)
   }
 
-  /** A copy for a connection that gives its slot back. */
+  /** A copy for a connection that releases its slot. */
   copy(slot: number): Uint8Array | undefined {
     const at = (slot % SEGMENT) * ADDRESSES_BYTES
     return this.#segments[Math.floor(slot / SEGMENT)]?.slice(at, at + ADDRESSES_BYTES)

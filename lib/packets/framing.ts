@@ -134,7 +134,7 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
 
 const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte'] as const
 
-/** Only what every framing with a length in front can be told: the rest of it is what the protocol says. */
+/** The common options of framings with a length; everything else is defined by the protocol. */
 function checkLimits(options: unknown): void {
   new OptionReader(options, '').allow(...limitNames, 'streamAbove').rejectUnknown()
 }

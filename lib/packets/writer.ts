@@ -141,7 +141,7 @@ export class PacketWriter {
 }
 
 /**
- * Buffer's methods would make a number of anything: 0 of text, 1 of 1.5. Those that do not fit they refuse themselves.
+ * Buffer's methods would convert any value: text to 0, 1.5 to 1. They check the range themselves.
  */
 function whole(value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value)) return value

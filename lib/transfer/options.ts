@@ -11,7 +11,7 @@ const KIB = 1024
 const MIB = 1024 * KIB
 const MAX_SIZE = Number.MAX_SAFE_INTEGER
 const MAX_METADATA = 16 * KIB
-/** Bytes of a chunk's frame before those of the file. */
+/** Header bytes of a chunk's frame. */
 const CHUNK_HEADER = 5
 /** One call of TransmitFile carries no more than 2^31 - 2 bytes, its head included. */
 const MAX_CHUNK = 2 ** 31 - 2 - 64
@@ -39,7 +39,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
   return settings
 }
 
-/** Whether a framing can carry offers and chunks: any bytes, of any length, with a type in front. */
+/** Whether a framing can carry offers and chunks: any bytes, of any length, with a type byte. */
 export function carriesFiles(framing: NativeFraming): boolean {
   switch (framing.kind) {
     case 'lengthField':
@@ -53,7 +53,8 @@ export function carriesFiles(framing: NativeFraming): boolean {
 }
 
 /**
- * The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never about files.
+ * The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never interpreted
+ * as file frames.
  */
 export function largestPacket(framing: NativeFraming, maxPayload: number): number {
   return 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload
@@ -74,10 +75,10 @@ export interface SendPlan {
   readonly onProgress: ((progress: TransferProgress) => void) | undefined
 }
 
-/** What happens when there is a file of the name. */
+/** What to do if a file of that name exists. */
 export type Overwrite = 'fail' | 'replace' | 'rename'
 
-/** What the options of both ways of receiving have in common, checked and completed. */
+/** The common options of both ways of receiving, checked and completed. */
 interface Watched {
   readonly overwrite: Overwrite
   readonly signal: AbortSignal | undefined
@@ -104,7 +105,7 @@ function readSignal(reader: OptionReader): AbortSignal | undefined {
   throw invalidOption('signal', signal, 'an AbortSignal')
 }
 
-/** It runs in the context of whoever gives it. */
+/** It runs in the context of the call it is passed to. */
 function readCallback<A extends unknown[]>(reader: OptionReader, name: string): ((...args: A) => void) | undefined {
   const callback = reader.callback<(...args: A) => void>(name)
   return callback && bound(callback)

@@ -1,4 +1,4 @@
-/** A file on its way out. */
+/** An outgoing file. */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
 import { type Path, toPath } from '../common/paths.js'
@@ -16,12 +16,12 @@ import { hasRoom, largestOf, requireWritable, settingsOf, Transfer, transfersOf 
 
 /** Bytes of an offer before the name. */
 const OFFER_HEADER = 16
-/** What the longest of the frames that every file needs takes: an end with its SHA-256. */
+/** Size of the longest frame that every file needs: an end with its SHA-256. */
 const SMALLEST = 46
 
 /**
  * Sends a file.
- * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; other errors by rejecting
  */
 export function sendFile(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
   const source = toPath(path, 'path')
@@ -43,7 +43,7 @@ async function begin(
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
   if ((connection._flags & flag.peerEnded) !== 0 && (plan.framed || speaksIocps(connection))) {
-    // Its answer will not come.
+    // Its answer cannot arrive.
     throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side')
   }
   if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
@@ -76,7 +76,7 @@ class OutgoingFile extends Transfer {
   }
 
   override peerEnded(): void {
-    // Framed, the receiver's word may be still to come; raw, it says nothing.
+    // In framed mode the receiver's answer may be pending; in raw mode there is none.
     if (this.#plan.framed && !this.#isStored)
       this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
@@ -90,7 +90,7 @@ class OutgoingFile extends Transfer {
       () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
       async (failed) => {
         await this.files.close(this.#file)
-        // The peer waits for the rest of them, and cannot be told otherwise.
+        // The peer waits for the remaining bytes, and there is no message to abort.
         if (failed && !this.#plan.framed && this.#hasBegun) this.connection.reset()
       }
     )
@@ -99,7 +99,7 @@ class OutgoingFile extends Transfer {
   async #send(path: string, name: string): Promise<SentFile> {
     const plan = this.#plan
     if (!plan.framed) {
-      // From now on what is sent waits, although the file has to be opened first.
+      // From now on later data waits, although the file has to be opened first.
       this.connection._engine.submission.flush()
       if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       this.started()
@@ -122,7 +122,7 @@ class OutgoingFile extends Transfer {
     return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
   }
 
-  /** Offers it, and gives the place to begin at. */
+  /** Offers it, and returns the offset to start at. */
   async #offer(file: OpenFile, name: string): Promise<number> {
     const plan = this.#plan
     const bytes = Buffer.from(name)
@@ -143,7 +143,7 @@ class OutgoingFile extends Transfer {
       rest: plan.metadata
     })
     this.#isOffered = true
-    // The receiver has a limit of its own, and its answer to that is better than none.
+    // The receiver has its own limit, and its answer to that is better than none.
     const { answerTimeout, stallTimeout } = this.settings
     this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     const { number, hash } = await this.expectFrame(transferKind.accept)
@@ -172,7 +172,7 @@ class OutgoingFile extends Transfer {
   }
 }
 
-/** What became of one file for many. */
+/** The result of sending one file to many connections. */
 export interface BroadcastFileResult<Data = unknown> {
   readonly sent: { readonly connection: Connection<Data>; readonly result: SentFile }[]
   readonly failed: { readonly connection: Connection<Data>; readonly error: unknown }[]
