@@ -43,7 +43,7 @@ export function broadcast(engine: Engine, data: Uint8Array, targets: readonly Co
       result.dropped++
       continue
     }
-    // Its place is good for one submission; then it has to be put there again.
+    // Its offset is valid for one submission; then it has to be stored again.
     if (submission.epoch !== epoch) payload = submission.share(data, size, copyThreshold)
     epoch = submission.epoch
     submission.sendShared(payload.kind, connection._slot, connection._generation, payload.at, size)

@@ -1,4 +1,4 @@
-/** Connections that this program makes. */
+/** Outgoing connections. */
 
 import { inspect } from 'node:util'
 import { connectArguments } from '../common/arguments.js'
@@ -127,7 +127,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     try {
       report = await this._stop(engine, deadline)
     } finally {
-      // Before 'close' is told: whoever hears of it may connect again.
+      // Before 'close' is emitted: a listener may connect again.
       this._engine = undefined
       this.#closing = undefined
     }

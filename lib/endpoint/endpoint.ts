@@ -1,4 +1,4 @@
-/** What servers and clients have in common. */
+/** The common base of servers and clients. */
 
 import { publishStats } from '../common/diagnostics.js'
 import { type Emitter, type EventMap, LazyEmitter } from '../common/emitter.js'
@@ -74,7 +74,7 @@ export interface CloseOptions {
 
 const DEFAULT_DEADLINE = 10_000
 
-/** What servers and clients have in common: a completion port with connections. */
+/** The common base of servers and clients: a completion port with connections. */
 export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
   /** @internal There while the completion port is. */
   _engine: Engine | undefined = undefined

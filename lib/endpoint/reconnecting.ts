@@ -1,4 +1,4 @@
-/** A connection that is made again when it is lost. */
+/** A connection that is established again when it is lost. */
 
 import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
@@ -27,7 +27,7 @@ export interface RetryInfo {
 /** Events of connections that their link has too, one connection after the other. */
 type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'handlerError'>
 
-/** Events of a connection that is made again when it is lost. */
+/** Events of a connection that is established again when it is lost. */
 export interface ReconnectingEvents<Data = unknown> extends Forwarded {
   /** Connected, the first time or again. */
   connect: [connection: Connection<Data>]
@@ -58,17 +58,17 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   readonly #plan: ReconnectPlan
   readonly #signal: AbortSignal | undefined
   readonly #context = capture()
-  /** Breaks the attempt off that is under way. */
+  /** Aborts the attempt in progress. */
   readonly #breaker = new AbortController()
   #current: Connection<Data> | undefined
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #lastDelay = 0
-  /** When there was a connection last. */
+  /** When the last connection was established. */
   #connectedAt: number | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
   #error: Error | undefined
-  /** Who waits for the first connection. */
+  /** The promise of the first connection. */
   #starter: { keep: () => void; break: (error: Error) => void } | undefined
   #closed: Promised<Error | undefined> | undefined
 
@@ -160,7 +160,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     })
   }
 
-  /** @internal The client closes, and with it the present connection. */
+  /** @internal The client closes, and with it the current connection. */
   _end(error: Error): void {
     if (this.#connectedAt === undefined) this.#error ??= error
     this.#finish()
@@ -173,7 +173,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
 
   readonly #onAbort = (): void => {
     if (this.#state !== 'open') return
-    // The first connection is waited for: then whoever waits gets the reason. Later it is just the end.
+    // While the first connection is awaited, its promise rejects with the reason. Later reconnecting just stops.
     this.#error = this.#connectedAt === undefined ? (this.#signal?.reason as Error) : undefined
     this.destroy()
   }
@@ -203,17 +203,17 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#starter = undefined
   }
 
-  /** @internal Its present connection is over. */
+  /** @internal Its current connection has closed. */
   _lostConnection(info: CloseInfo, connection: Connection): void {
     this.#current = undefined
     this.#tellOf(connection, 'disconnect', info, connection)
-    // A connection that held as long as the last wait counts as a success; one that broke at once does not.
+    // A connection that lasted as long as the last delay counts as a success; one that was lost immediately does not.
     if (performance.now() - (this.#connectedAt ?? 0) >= this.#lastDelay) this.#failures = 0
     if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
     else this.#lost(info.error)
   }
 
-  /** What a listener throws changes nothing here, but for what it may do to the connection. */
+  /** An exception of a listener does not affect the link, except by its effect on the connection. */
   #tellOf(connection: Connection, event: 'connect' | 'disconnect', ...args: unknown[]): void {
     within(this.#context, () => {
       runUncaught(() => {
@@ -222,14 +222,14 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     })
   }
 
-  /** What a listener throws is an ordinary uncaught exception, and changes nothing here. */
+  /** An exception of a listener is an ordinary uncaught exception, and does not affect the link. */
   #tell<K extends keyof ReconnectingEvents>(event: K, ...args: ReconnectingEvents<Data>[K]): void {
     within(this.#context, () => {
       runUncaught(() => this.emit(event, ...args))
     })
   }
 
-  /** No connection: another attempt, unless there have been enough, or this side has ended it. */
+  /** No connection: schedules another attempt, unless the limit is reached, or this side has ended it. */
   #lost(error: Error | undefined): void {
     if (this.#state !== 'open') {
       this.#close()
@@ -257,7 +257,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
         })
       })
     }
-    // It may have ended this.
+    // A listener may have ended the link.
     if (this.#timer !== undefined) this.#tell('retry', info)
   }
 
@@ -267,7 +267,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#state = 'ending'
     clearTimeout(this.#timer)
     this.#timer = undefined
-    // Its own end is the end of all.
+    // The end of its connection ends the link.
     if (this.#current !== undefined) return
     this.#breaker.abort()
     process.nextTick(() => {

@@ -27,7 +27,7 @@ export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
   acceptError: [error: Error]
 }
 
-/** Windows says that there is no IPv6, in one of these ways. */
+/** The errors by which Windows reports that there is no IPv6. */
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
 /** A TCP server. Created by {@link createServer}. */
@@ -107,9 +107,9 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   #failed(error: Error): void {
     const starting = this.#starting
-    // Whoever hears of it may try again.
+    // A listener may try again.
     this.#starting = undefined
-    // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
+    // With a listener for 'error', whenever it was added, the promise need not be handled too.
     if (this.listenerCount('error') > 0) starting?.catch(() => undefined)
     runUncaught(() => {
       tellError(this, error)
@@ -123,7 +123,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     const { pendingAccepts, engine, maxConnections, profile } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
-    // Never in the tick of the call, so that there is time to add listeners.
+    // Never in the tick of the call, so that listeners can be added.
     await Promise.resolve()
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
     const opened = new Engine(this, engine, true, context)
@@ -153,7 +153,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   }
 
   async #close(deadline: number): Promise<CloseReport> {
-    // A start that is under way sees that the server closes, and fails.
+    // A start in progress detects that the server closes, and fails.
     await Promise.resolve()
     await this.#starting?.catch(() => undefined)
     const engine = this._engine
@@ -162,7 +162,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     try {
       if (engine !== undefined) report = await this._stop(engine, deadline)
     } finally {
-      // Before 'close' is told: whoever hears of it may listen again.
+      // Before 'close' is emitted: a listener may call listen again.
       this._engine = undefined
       this.#closing = undefined
     }
