@@ -1,4 +1,4 @@
-// Sends back every packet. A packet is 4 bytes of length, big-endian, and then so many bytes.
+// Echoes every packet. A packet is a 4-byte big-endian length followed by that many bytes.
 import { createServer } from 'iocp'
 
 const server = createServer()
@@ -7,7 +7,7 @@ server.on('connection', (connection) => {
   console.log(`${connection.remoteAddress} has connected`)
 })
 server.on('packet', (packet, connection) => {
-  // A peer that does not read what we send is not listened to either, until it has.
+  // Stop reading from a peer that does not read our replies; 'drain' resumes it.
   if (connection.send(packet) === 'queued') connection.pause()
 })
 server.on('drain', (connection) => connection.resume())

@@ -1,4 +1,4 @@
-// Takes every file that it is offered into the folder "inbox". No byte of them crosses JavaScript.
+// Accepts every offered file into the folder "inbox". No byte of the files passes through JavaScript.
 import { mkdir } from 'node:fs/promises'
 import { createServer, framing } from 'iocp'
 

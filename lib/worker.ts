@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-/** What a module of workers imports: `iocp/worker`. */
+/** The module `iocp/worker`, for modules of workers. */
 
 import { isMainThread, workerData } from 'node:worker_threads'
 import { invalidArgument } from './common/errors.js'
@@ -9,17 +9,18 @@ import { isWorkerSetup, startWorker } from './jobs/job_runner.js'
 
 export type { Job, JobTarget, PacketJob } from './jobs/job.js'
 
-/** What a worker knows when it starts. */
+/** The argument of `setup` and `teardown`. */
 export interface WorkerContext {
   /** Number of this worker, unique in its server or client. */
   readonly number: number
-  /** What the option `workers.data` holds. */
+  /** The option `workers.data`. */
   readonly data: unknown
 }
 
 /**
- * Handlers: by name for jobs that the main thread adds, by number for routed packets with that first byte; `packet`
- * takes the routed packets for which there is none by number. A handler may be async.
+ * Handlers: by name for jobs of the main thread, by number for routed packets with that first byte; `packet` handles
+ * routed packets without a number. A handler may be async. The handler of a named job declares the type of its payload:
+ * `hash: (job: Job<string>) => …`; without a declaration `job.data` has the type `never`.
  */
 export interface JobHandlers {
   packet?: (job: PacketJob) => unknown
@@ -29,20 +30,20 @@ export interface JobHandlers {
 
 /** How the jobs of a module run. */
 export interface JobModuleOptions {
-  /** Jobs that one worker runs at a time; more than one is for handlers that wait. 1 to 256; default 1. */
+  /** Jobs that one worker runs at a time; use more than one for asynchronous handlers. 1 to 256; default 1. */
   concurrency?: number
-  /** Called once in each worker before its first job, and waited for. */
+  /** Called and awaited once in each worker before its first job. */
   setup?: (context: WorkerContext) => unknown
-  /** Called when the worker is not needed any more, after its last job, and waited for. */
+  /** Called and awaited once when the worker is no longer needed, after its last job. */
   teardown?: (context: WorkerContext) => unknown
 }
 
-/** What {@link defineJobs} gives back. */
+/** The result of {@link defineJobs}. */
 export interface JobModule<H> {
   readonly handlers: H
 }
 
-/** What a handler gives back, by its name. */
+/** The result type of a handler, by its name. */
 export type JobResult<M extends JobModule<unknown>, K extends string & keyof M['handlers']> = M['handlers'][K] extends (
   job: never
 ) => infer R
@@ -50,8 +51,8 @@ export type JobResult<M extends JobModule<unknown>, K extends string & keyof M['
   : never
 
 /**
- * Says what the workers do. Call it once, while the module loads; elsewhere than in a worker it does nothing, so that
- * a module of jobs can be imported by tests.
+ * Defines the handlers of the workers. Call it once, while the module loads. Outside of a worker it has no effect, so
+ * that tests can import the module.
  *
  * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
  */
@@ -71,7 +72,7 @@ export function defineJobs<const H extends JobHandlers>(handlers: H, options: Jo
   reader.rejectUnknown()
   const given: unknown = workerData
   if (!isMainThread && isWorkerSetup(given)) {
-    // What a handler wants of its job's payload is between it and whoever adds the job.
+    // The payload's type is an agreement between the handler and the caller of `run`.
     startWorker(new Map(Object.entries(handlers) as [string, (job: Job) => unknown][]), settings, given)
   }
   return { handlers }

@@ -44,7 +44,7 @@ const commands = {
       globalThis.gc()
       await delay(100)
     }
-    const { pools, objectsActive, listeners } = server.stats()
+    const { pools, pendingObjects, listeners } = server.stats()
     return {
       packets,
       bytes,
@@ -52,9 +52,9 @@ const commands = {
       open: server.connections.size,
       contexts: pools.contexts.inUse,
       buffers: pools.readBuffers.inUse + pools.waitBuffers.inUse,
-      objectsActive,
+      pendingObjects,
       rss: process.memoryUsage().rss,
-      accepting: listeners.reduce((sum, { acceptsOutstanding }) => sum + acceptsOutstanding, 0),
+      accepting: listeners.reduce((sum, { pendingAccepts }) => sum + pendingAccepts, 0),
       ...(process.env.IOCP_SOAK_COUNTED === undefined && handlesAndThreads())
     }
   },

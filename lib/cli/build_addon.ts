@@ -1,4 +1,4 @@
-/** Compiling the addon on the machine of whoever uses the package: what `npx iocp build` does. */
+/** Compiles the addon on the user's machine: the command `npx iocp build`. */
 
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import { here } from '../common/here.js'
 
-/** Something that the user can do something about. */
+/** An error that the user can fix. */
 export class CannotBuild extends Error {}
 
 /** This package: `here` lies in dist/cjs/common. */
@@ -17,7 +17,7 @@ export function version(): string {
   return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
 }
 
-/** Compiles, and gives the file. */
+/** Compiles the addon, and returns its path. */
 export function buildAddon({ out, nodeGyp }: { out: string | undefined; nodeGyp: string | undefined }): string {
   // With a node-gyp of one's own anything can be meant, a cross compiler for Windows too.
   if (process.platform !== 'win32' && nodeGyp === undefined) {
@@ -75,7 +75,7 @@ function prepare(work: string): void {
   cpSync(join(root, 'dist', 'node-addon-api'), join(work, 'node_modules', 'node-addon-api'), { recursive: true })
 }
 
-/** node-gyp is no dependency, since hardly anybody needs it: the project's own, or the one that npm brings. */
+/** node-gyp is not a dependency, because few users need it: the project's own, or npm's. */
 function findNodeGyp(): string {
   const named = process.env['npm_config_node_gyp']
   const npm = join(dirname(process.execPath), 'node_modules', 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')

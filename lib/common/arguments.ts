@@ -1,11 +1,11 @@
-/** The forms in which calls may be written, as node:net has them: one object of options, or one value after the other. */
+/** The argument forms of calls, as in node:net: an object of options, or separate values. */
 
 import { invalidArgument } from './errors.js'
 
-/** A callback that a call may end with. */
+/** The optional last argument, a callback. */
 export type Callback = (...args: never[]) => void
 
-/** What was given, without what was left out at the end, and the function that it ends with. */
+/** The given arguments, without trailing undefined ones, and the callback at the end. */
 function takeCallback(
   given: readonly unknown[],
   most: number,
@@ -29,7 +29,7 @@ export function listenArguments(given: readonly unknown[]): { options: unknown; 
   const { values, callback } = takeCallback(given, isOptions ? 1 : 3, 'callback')
   if (isOptions) return { options: values[0], callback }
   const [port, second, third] = values
-  // As in node:net: a number in the place of the host is the backlog.
+  // As in node:net: a number in place of the host is the backlog.
   const [host, backlog] = typeof second === 'number' && third === undefined ? [undefined, second] : [second, third]
   return { options: { port, host, backlog }, callback }
 }

@@ -1,12 +1,12 @@
-/** Promises that somebody else keeps. */
+/** Promises that are settled by other code. */
 
-/** A promise and what keeps it. */
+/** A promise and the function that resolves it. */
 export interface Promised<T> {
   readonly promise: Promise<T>
   readonly resolve: (value: T) => void
 }
 
-/** A promise that somebody else keeps. */
+/** A promise that is resolved by other code. */
 export function promised<T>(): Promised<T> {
   let keep: (value: T) => void = () => undefined
   const promise = new Promise<T>((resolve) => {
@@ -15,7 +15,7 @@ export function promised<T>(): Promised<T> {
   return { promise, resolve: keep }
 }
 
-/** The same where it may be rejected too. Then nobody has to wait for it: it is no unhandled rejection. */
+/** The same if it may also be rejected. A rejection without a handler is not reported as unhandled. */
 export class Deferred<T> {
   readonly promise: Promise<T>
   resolve: (value: T) => void = () => undefined

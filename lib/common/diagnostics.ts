@@ -1,5 +1,5 @@
 /**
- * Channels of node:diagnostics_channel. Messages are plain objects, made only when somebody has subscribed.
+ * Channels of node:diagnostics_channel. Messages are plain objects, created only if there is a subscriber.
  *
  * - `iocp:listening` `{ server, address }`
  * - `iocp:connection` `{ owner, connection }`: accepted or made
@@ -38,7 +38,7 @@ export function publishStats(owner: object, stats: unknown): void {
   publish(statistics, { owner, stats })
 }
 
-/** Tells of batches, and of statistics now and then; costs two tests of a field when nobody has subscribed. */
+/** Publishes batches, and statistics once a second; without subscribers it costs two tests of a field. */
 export class BatchReport {
   #last = Number.NEGATIVE_INFINITY
 

@@ -6,15 +6,15 @@ import { errorMonitor, EventEmitter } from 'node:events'
 export type EventMap<E> = { [K in keyof E]: unknown[] }
 
 /**
- * A listener for one of some events. As the type of a method, so that an emitter whose events say more about their
- * arguments can be used where less is asked for.
+ * A listener for one of some events. It is the type of a method, so that an emitter with more specific event arguments
+ * is assignable to one with less specific arguments.
  */
 export type Listener<E extends EventMap<E>, K extends keyof E> = { call(...args: E[K]): void }['call']
 
 /** The methods of Node's EventEmitter, for a fixed set of events. */
 export interface Emitter<E extends EventMap<E>> {
   on<K extends keyof E>(event: K, listener: Listener<E, K>): this
-  /** Node's way to watch for errors without dealing with them. */
+  /** Node's symbol for observing errors without handling them. */
   on(event: typeof errorMonitor, listener: (error: Error) => void): this
   once<K extends keyof E>(event: K, listener: Listener<E, K>): this
   once(event: typeof errorMonitor, listener: (error: Error) => void): this
@@ -35,7 +35,7 @@ export interface Emitter<E extends EventMap<E>> {
 }
 
 /**
- * Runs listeners in the middle of something that has to go on: what they throw becomes an ordinary uncaught exception.
+ * Runs listeners where the caller must continue: their exceptions become ordinary uncaught exceptions.
  */
 export function runUncaught(body: () => unknown): void {
   try {
@@ -59,7 +59,7 @@ export function anyEmitter(emitter: object): AnyEmitter {
   return emitter as AnyEmitter
 }
 
-/** Tells an error to those who listen for it, or watch for it by `errorMonitor`; with neither nothing happens. */
+/** Emits an error if there is a listener, otherwise `errorMonitor`; without either it is ignored. */
 export function tellError(emitter: object, error: Error): void {
   const any = anyEmitter(emitter)
   any.emit(any.listenerCount('error') > 0 ? 'error' : errorMonitor, error)
@@ -71,7 +71,7 @@ function addListener(emitter: LazyBase, method: 'on' | 'prependListener', event:
   emitter._listened(event)
 }
 
-/** The methods that add listeners: Node's own, and then they say so. All others come from Node's prototype. */
+/** The methods that add listeners: they call Node's own, and then report it. All others come from Node's prototype. */
 class LazyBase {
   on(event: string, listener: () => void): this {
     addListener(this, 'on', event, listener)
@@ -90,16 +90,16 @@ class LazyBase {
 
   /** @internal A listener was added. */
   _listened(_event: string): void {
-    // Only some emitters want to know.
+    // Only some emitters need this.
   }
 }
 
 Object.setPrototypeOf(LazyBase.prototype, EventEmitter.prototype as object)
 
 /**
- * Node's EventEmitter with typed events, and without any state until somebody listens: Node's methods work on an object
- * that never ran the constructor, and make its fields with the first listener. One idle connection is paid for ten
- * thousand times, so this matters (a test watches that it stays so).
+ * Node's EventEmitter with typed events that allocates no state until a listener is added: Node's methods work on an
+ * object whose constructor has not run, and create its fields with the first listener. This saves memory in each of
+ * many idle connections (a test verifies it).
  */
 export const LazyEmitter = LazyBase as unknown as new <E extends EventMap<E>>() => Emitter<E> & {
   /** @internal */

@@ -1,78 +1,78 @@
-/** Every error that the library makes itself or passes on from Windows. */
+/** All errors that the library creates, or converts from those of Windows. */
 
 /**
- * The codes of the library's own, each with the sentence that `docs/errors.md` explains further. Errors of the
- * operating system carry Node's names instead (`ECONNRESET`, `EADDRINUSE`, ...).
+ * The library's own codes, each with its message; `docs/errors.md` explains them. Errors of the operating system have
+ * Node's names instead (`ECONNRESET`, `EADDRINUSE`, ...).
  */
 export const errorCodes = {
   ERR_IOCP_UNSUPPORTED_PLATFORM: 'I/O completion ports exist on Windows only',
-  ERR_IOCP_ADDON_NOT_FOUND: 'There is no native addon for this processor, or not where it is looked for',
-  ERR_IOCP_ADDON_BLOCKED: 'Node.js was told to load no native addons',
-  ERR_IOCP_ADDON_FAILED: 'The native addon is there, but cannot be loaded',
-  ERR_IOCP_ADDON_MISMATCH: 'The native addon is of another version than the JavaScript that loads it',
+  ERR_IOCP_ADDON_NOT_FOUND: 'No native addon was found for this processor',
+  ERR_IOCP_ADDON_BLOCKED: 'Node.js was started with native addons disabled',
+  ERR_IOCP_ADDON_FAILED: 'The native addon could not be loaded',
+  ERR_IOCP_ADDON_MISMATCH: 'The native addon and the JavaScript code are of different versions',
   ERR_IOCP_INVALID_OPTION: 'An option has a value that is not allowed',
   ERR_IOCP_CLOSING: 'The server or client is closing',
   ERR_IOCP_PACKET_SIZE: 'The framing cannot carry a packet of this size',
   ERR_IOCP_PACKET_CONTENT: 'The framing cannot carry these bytes as one packet',
   ERR_IOCP_FRAME_TOO_LARGE: 'The peer sent a packet larger than the limit',
   ERR_IOCP_FRAME_NEGATIVE_LENGTH: 'The peer sent a negative length',
-  ERR_IOCP_FRAME_SHORTER_THAN_HEADER: 'The peer sent a length that does not even cover the header',
+  ERR_IOCP_FRAME_SHORTER_THAN_HEADER: 'The peer sent a length that does not cover the header',
   ERR_IOCP_FRAME_SHORTER_THAN_STRIP: 'The peer sent a packet shorter than the bytes to strip from it',
   ERR_IOCP_FRAME_BAD_FLAG: 'The peer sent a header with the wrong flag',
   ERR_IOCP_FRAME_BAD_LENGTH: 'The peer sent a length that its protocol does not allow',
-  ERR_IOCP_FRAME_BAD_VARINT: 'The peer sent a length prefix that is no base-128 number',
-  ERR_IOCP_FRAME_NO_MEMORY: 'There was not enough memory to put a packet together',
-  ERR_IOCP_FRAME_CORRUPT: 'The peer sent bytes that the framing cannot read',
+  ERR_IOCP_FRAME_BAD_VARINT: 'The peer sent a length prefix that is not a valid base-128 number',
+  ERR_IOCP_FRAME_NO_MEMORY: 'There was not enough memory to assemble a packet',
+  ERR_IOCP_FRAME_CORRUPT: 'The peer sent bytes that the framing cannot decode',
   ERR_IOCP_DETACHED:
-    'The program has transferred the memory of received packets away, so that some of this connection were lost',
-  ERR_IOCP_OVERFLOW: 'More bytes waited to be sent than the limit allows',
-  ERR_IOCP_REFUSED: 'The connection was refused by a rule of this server',
+    'The program transferred the memory of received packets, so some packets of this connection were lost',
+  ERR_IOCP_OVERFLOW: 'More bytes were queued for sending than the limit allows',
+  ERR_IOCP_REFUSED: 'The connection was rejected by an access rule of this server',
   ERR_IOCP_HANDLER: 'A handler of the connection failed',
   ERR_IOCP_CLOSED: 'The connection is closed',
   ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
   ERR_IOCP_NO_ADDRESS: 'The host name has no address that can be used',
-  ERR_IOCP_FRAME_BAD_TRANSFER: 'The peer sent a packet of a type that is reserved for files, and that is none',
+  ERR_IOCP_FRAME_BAD_TRANSFER: 'The peer sent a packet of a type reserved for files that is not a valid file frame',
   ERR_IOCP_TRANSFER_OFF: 'Files cannot be transferred on this connection',
-  ERR_IOCP_TRANSFER_BUSY: 'The framing cannot change while files are under way',
+  ERR_IOCP_TRANSFER_BUSY: 'The framing cannot be changed during a file transfer',
   ERR_IOCP_TRANSFER_REJECTED: 'The file was rejected',
-  ERR_IOCP_TRANSFER_UNANSWERED: 'The offer was not answered in time',
+  ERR_IOCP_TRANSFER_ANSWER_TIMEOUT: 'The offer was not answered in time',
   ERR_IOCP_TRANSFER_ABORTED: 'The transfer was aborted',
   ERR_IOCP_TRANSFER_CLOSED: 'The connection closed before the transfer was complete',
-  ERR_IOCP_TRANSFER_LIMIT: 'Too many transfers are under way',
-  ERR_IOCP_TRANSFER_NAME: 'The name of the file is refused',
-  ERR_IOCP_TRANSFER_PATH: 'The file would lie outside of the folder that is allowed',
+  ERR_IOCP_TRANSFER_LIMIT: 'Too many transfers are in progress',
+  ERR_IOCP_TRANSFER_NAME: 'The file name is not allowed',
+  ERR_IOCP_TRANSFER_PATH: 'The file would be outside of the allowed folder',
   ERR_IOCP_TRANSFER_DISK_FULL: 'The disk of the receiver is full',
   ERR_IOCP_TRANSFER_FILE: 'A file could not be read or written',
   ERR_IOCP_TRANSFER_SOURCE_CHANGED: 'The file became shorter while it was being sent',
-  ERR_IOCP_TRANSFER_CHECKSUM: 'What arrived is not what was sent',
-  ERR_IOCP_TRANSFER_STALLED: 'The transfer made no progress for too long',
+  ERR_IOCP_TRANSFER_CHECKSUM: 'The checksum of the received file does not match',
+  ERR_IOCP_TRANSFER_STALL_TIMEOUT: 'The transfer made no progress for too long',
   ERR_IOCP_TRANSFER_TOO_LARGE: 'The file is larger than the limit',
-  ERR_IOCP_TRANSFER_EXISTS: 'There is a file of that name already',
-  ERR_IOCP_TRANSFER_PROTOCOL: 'The peer broke the rules of the transfer',
-  ERR_IOCP_NO_WORKERS: 'The server or client was made without workers',
-  ERR_IOCP_WORKERS_FULL: 'Too many jobs wait already',
-  ERR_IOCP_WORKER_MODULE: 'The module of the workers has not called defineJobs',
+  ERR_IOCP_TRANSFER_EXISTS: 'A file of that name already exists',
+  ERR_IOCP_TRANSFER_PROTOCOL: 'The peer violated the transfer protocol',
+  ERR_IOCP_NO_WORKERS: 'The server or client was created without workers',
+  ERR_IOCP_WORKERS_FULL: 'Too many jobs are waiting',
+  ERR_IOCP_WORKER_MODULE: 'The module of the workers did not call defineJobs',
   ERR_IOCP_WORKER_TIMEOUT: 'The worker did not start or end in time',
   ERR_IOCP_WORKERS_FAILED: 'No worker starts',
   ERR_IOCP_WORKER_EXITED: 'The worker ended before the job did',
-  ERR_IOCP_JOB_UNKNOWN: 'The workers know no such job',
+  ERR_IOCP_JOB_UNKNOWN: 'The workers have no handler for this job',
   ERR_IOCP_JOB_SIZE: 'The payload or the result of a job is too large',
   ERR_IOCP_JOB_TIMEOUT: 'The job took too long',
-  ERR_IOCP_JOB_CANCELLED: 'The job was given up because the server or client is closing',
-  ERR_IOCP_READER_BOUNDS: 'A packet ended before the value that was to be read from it',
-  ERR_IOCP_READER_STRING: 'A string in a packet has no end'
+  ERR_IOCP_JOB_CANCELLED: 'The job was cancelled because the server or client is closing',
+  ERR_IOCP_READER_BOUNDS: 'The packet ended before the value to be read',
+  ERR_IOCP_READER_STRING: 'A string in the packet has no terminating NUL'
 } as const
 
 /** The codes of the library's own errors. */
 export type IocpErrorCode = keyof typeof errorCodes
 
-/** What an {@link IocpError} tells besides its code and message. */
+/** Properties of an {@link IocpError} besides its code and message. */
 export interface IocpErrorDetails {
   /** The call that failed, for example `'bind'` or `'connect'`. */
   syscall?: string | undefined
-  /** Node's negative number of an operating system error, where it has one. */
+  /** Node's negative number of an operating system error. */
   errno?: number | undefined
-  /** The number that Windows gave (Winsock or Win32). */
+  /** The error number from Windows (Winsock or Win32). */
   winCode?: number | undefined
   /** The address concerned. */
   address?: string | undefined
@@ -80,19 +80,19 @@ export interface IocpErrorDetails {
   port?: number | undefined
   /** The file concerned. */
   path?: string | undefined
-  /** The name that a file was to be given. */
+  /** The intended new name of the file. */
   dest?: string | undefined
-  /** The option or argument that was wrong. */
+  /** The option or argument that was invalid. */
   option?: string | undefined
   /** The value that the option had. */
   value?: unknown
-  /** What led to this error. */
+  /** The underlying error. */
   cause?: unknown
 }
 
 /**
- * An error of the library. `code` says which: Node's name where Node has one (`ECONNRESET`, `EADDRINUSE`,
- * `ETIMEDOUT`), else one of the `ERR_IOCP_*` codes, each of which has a section in `docs/errors.md`.
+ * An error of the library. `code` identifies it: Node's name if Node has one (`ECONNRESET`, `EADDRINUSE`, `ETIMEDOUT`),
+ * otherwise one of the `ERR_IOCP_*` codes, each of which has a section in `docs/errors.md`.
  */
 export class IocpError extends Error {
   readonly code: string
@@ -110,7 +110,7 @@ export class IocpError extends Error {
     super(message, 'cause' in details ? { cause: details.cause } : undefined)
     this.code = code
     const { syscall, errno, winCode, address, port, path, dest, option } = details
-    // Only what is known becomes a property, so that a printed error shows no empty lines.
+    // Only known values become properties, so that a printed error shows no empty lines.
     Object.assign(
       this,
       syscall !== undefined && { syscall },
@@ -125,7 +125,7 @@ export class IocpError extends Error {
   }
 }
 
-/** Several attempts, each of which failed, as one error: `errors` has them in order. */
+/** Several failed attempts as one error; `errors` contains them in sequence. */
 export class IocpAttemptsError extends IocpError {
   readonly errors: readonly Error[]
 
@@ -136,13 +136,13 @@ export class IocpAttemptsError extends IocpError {
 }
 
 /**
- * What a peer sent that the framing cannot accept. `discarded` is true when only that packet was skipped (framing
- * option `onOversize: 'discard'`) and the connection goes on; otherwise the connection is being closed.
+ * Data from a peer that the framing does not accept. `discarded` is true if only that packet was skipped (framing
+ * option `onOversize: 'discard'`) and the connection continues; otherwise the connection is being closed.
  */
 export class IocpFrameError extends IocpError {
-  /** The first bytes of what was wrong, as far as they are known. At most 64. */
+  /** The first of the offending bytes, as far as they are known. At most 64. */
   readonly header: Buffer
-  /** Bytes of the whole frame on the wire, when they are known. */
+  /** Size of the whole frame on the wire, if it is known. */
   readonly frameSize: number | undefined
   readonly discarded: boolean
 
@@ -165,7 +165,7 @@ for (const [constructor, name] of [
   Object.defineProperty(constructor.prototype, 'name', { value: name, configurable: true, writable: true })
 }
 
-/** The code of a set of errors: their own when they agree. */
+/** The code of a set of errors: their common code, if they have one. */
 function commonCode(errors: readonly Error[]): string {
   const codes = new Set(errors.map((error) => (error as { code?: unknown }).code))
   const [first] = codes
@@ -173,25 +173,26 @@ function commonCode(errors: readonly Error[]): string {
 }
 
 /**
- * An option that is wrong.
+ * The error for an invalid option.
  * @param option its name with the path to it, for example `framing.bytes`
  * @param value what it was
  * @param allowed what it may be, as the end of a sentence that begins with "must be"
  */
 export function invalidOption(option: string, value: unknown, allowed: string): IocpError {
-  return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${show(value)}`, {
+  const given = value === undefined ? 'missing' : show(value)
+  return new IocpError('ERR_IOCP_INVALID_OPTION', `Option '${option}' must be ${allowed}; it is ${given}`, {
     option,
     value
   })
 }
 
-/** A value of the right type that cannot be; the code is Node's. */
+/** The error for an invalid value of the right type; the code is Node's. */
 export function invalidValue(option: string, value: unknown, allowed: string): IocpError {
   const shown = show(value).replaceAll('\0', String.raw`\0`)
   return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${shown}`, { option, value })
 }
 
-/** An argument of the wrong type; the code is Node's. */
+/** The error for an argument of the wrong type; the code is Node's. */
 export function invalidArgument(name: string, value: unknown, allowed: string): IocpError {
   return new IocpError('ERR_INVALID_ARG_TYPE', `Argument '${name}' must be ${allowed}; it is ${show(value)}`, {
     option: name,
@@ -199,7 +200,7 @@ export function invalidArgument(name: string, value: unknown, allowed: string): 
   })
 }
 
-/** A value as an error message shows it: short, and never by calling code of the value's own. */
+/** A value as text for an error message: short, and without calling methods of the value. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 60)}...'` : `'${value}'`
   if (typeof value === 'bigint') return `${value}n`

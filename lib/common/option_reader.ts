@@ -2,7 +2,9 @@
 
 import { invalidOption, IocpError } from './errors.js'
 
-/** Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000. */
+/**
+ * Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000.
+ */
 export type Size = number | string
 
 /** Time: milliseconds, or text such as `'250ms'`, `'10s'`, `'5m'`, `'2h'`. */
@@ -67,7 +69,7 @@ export function toDuration(value: unknown, option: string, range: Range): number
 /** The longest time a timer can run. */
 export const MAX_DURATION = 2 ** 31 - 1
 
-/** Whether a value can hold options: not an array, a Map, bytes or the like, whose contents nobody would ever ask for. */
+/** Whether a value can hold options: not an array, a Map, bytes or the like, whose contents are no options. */
 export function isRecord(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   const kind = Object.prototype.toString.call(value)
@@ -75,8 +77,8 @@ export function isRecord(value: unknown): boolean {
 }
 
 /**
- * Reads one object of options. Every name that is asked for is remembered; {@link OptionReader.rejectUnknown} throws for a
- * name that nobody asked for, because a misspelt option that is silently left out costs somebody an afternoon.
+ * Reads one object of options. It remembers every name that is read; {@link OptionReader.rejectUnknown} throws for all
+ * others, so that misspelt names are not silently ignored.
  */
 export class OptionReader {
   readonly #source: Readonly<Record<string, unknown>>
@@ -86,10 +88,10 @@ export class OptionReader {
   /**
    * @param source what the user gave; undefined means no options
    * @param path name of the option that holds these, '' for the outermost
+   * @param allowed what the option itself may be, as the end of a sentence that begins with "must be"
    */
-  constructor(source: unknown, path: string) {
-    if (source !== undefined && !isRecord(source))
-      throw invalidOption(path === '' ? 'options' : path, source, 'an object')
+  constructor(source: unknown, path: string, allowed = 'an object') {
+    if (source !== undefined && !isRecord(source)) throw invalidOption(path === '' ? 'options' : path, source, allowed)
     this.#source = (source ?? {}) as Readonly<Record<string, unknown>>
     this.#path = path
   }
@@ -105,7 +107,7 @@ export class OptionReader {
     return this.#source[name]
   }
 
-  /** Marks names as known that somebody else reads. */
+  /** Marks names as known that another reader reads. */
   allow(...names: string[]): this {
     for (const name of names) this.#asked.add(name)
     return this
@@ -163,7 +165,7 @@ export class OptionReader {
     return value
   }
 
-  /** A function that the caller of the library gave; only that it is one can be checked. */
+  /** A function of the program; only that it is a function can be checked. */
   callback<T>(name: string): T | undefined {
     const value = this.raw(name)
     if (value === undefined) return undefined
@@ -171,12 +173,12 @@ export class OptionReader {
     return value as T
   }
 
-  /** Throws when there is an option that nobody has asked for. */
+  /** Throws if there is an option that has not been read. */
   rejectUnknown(): void {
     for (const [name, value] of Object.entries(this.#source)) {
       if (value === undefined || this.#asked.has(name)) continue
       const known = [...this.#asked].toSorted().join(', ')
-      const message = `There is no option '${this.name(name)}'; known are ${known}`
+      const message = `There is no option '${this.name(name)}'; known options: ${known}`
       throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: this.name(name), value })
     }
   }

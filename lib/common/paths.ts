@@ -7,8 +7,8 @@ import { invalidOption, invalidValue } from './errors.js'
 export type Path = string | URL
 
 /**
- * The text of a path that a program gave. Every path that comes from outside passes here: the system would cut one with a
- * NUL in it, and open another file than the one whose name was checked.
+ * The text of a path from the program. Every external path is checked here: the system would truncate one at a NUL, and
+ * open another file than the one whose name was checked.
  * @param option its name with the path to it
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_INVALID_ARG_VALUE for a NUL, as `fs` does
  */
@@ -19,12 +19,12 @@ export function toPath(value: unknown, option: string): string {
   return path
 }
 
-/** The same where it may be left out. */
+/** The same for an optional path. */
 export function toOptionalPath(value: unknown, option: string): string | undefined {
   return value === undefined ? undefined : toPath(value, option)
 }
 
-/** Undefined for a URL of another kind, and for one whose path Windows cannot have. */
+/** Undefined for other URLs, and for those whose path is invalid on Windows. */
 function fromUrl(url: URL): string | undefined {
   try {
     return fileURLToPath(url)

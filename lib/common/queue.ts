@@ -1,6 +1,6 @@
-/** First in, first out, at the same cost for any length: `Array.shift` moves all that stay in a long array. */
+/** A FIFO queue with constant cost: `Array.shift` moves all remaining elements of a long array. */
 
-/** From so many places that are free in front, memory is given back. */
+/** Free places at the front from which on memory is released. */
 const MOST_FREE = 1024
 
 export class Queue<T> {
@@ -11,17 +11,17 @@ export class Queue<T> {
     return this.#items.length - this.#head
   }
 
-  /** The first one, which stays. */
+  /** The first element, without removing it. */
   peek(): T | undefined {
     return this.#items[this.#head]
   }
 
-  /** @returns how many there are now */
+  /** @returns the new length */
   push(item: T): number {
     return this.#items.push(item) - this.#head
   }
 
-  /** Takes the first one out. */
+  /** Removes the first element. */
   shift(): T | undefined {
     const item = this.#items[this.#head]
     if (this.#head === this.#items.length) return undefined
@@ -29,26 +29,26 @@ export class Queue<T> {
     if (this.#head === this.#items.length) {
       this.#reset([])
     } else if (this.#head >= MOST_FREE && this.#head * 2 >= this.#items.length) {
-      // Each that moves has had one taken out before it, so this costs nothing in the long run.
+      // For each element that is moved one has been removed, so the amortized cost is constant.
       this.#reset(this.#items.slice(this.#head))
     }
     return item
   }
 
-  /** Puts one back in front. */
+  /** Inserts an element at the front. */
   unshift(item: T): void {
     if (this.#head > 0) this.#items[--this.#head] = item
     else this.#items.unshift(item)
   }
 
-  /** Takes all out. */
+  /** Removes all elements. */
   clear(): T[] {
     const items = this.#items.slice(this.#head) as T[]
     this.#reset([])
     return items
   }
 
-  /** Takes out all but some. */
+  /** Removes all elements except some. */
   filter(stays: (item: T) => boolean): void {
     this.#reset(this.clear().filter(stays))
   }

@@ -1,8 +1,8 @@
-/** What was thrown: it may be anything, also something that does not let itself be looked at. */
+/** Thrown values: they may be anything, including objects that throw when they are inspected. */
 
 import { inspect } from 'node:util'
 
-/** A thrown value as text. Does not throw, whatever it is. */
+/** A thrown value as text. Never throws. */
 export function describeThrown(value: unknown): string {
   try {
     return inspect(value, { depth: 0, customInspect: false })
@@ -11,7 +11,7 @@ export function describeThrown(value: unknown): string {
   }
 }
 
-/** A thrown value as an error whose name and message are text. Does not throw, whatever it is. */
+/** A thrown value as an error whose name and message are text. Never throws. */
 export function toError(value: unknown): Error {
   try {
     if (value instanceof Error) {

@@ -3,17 +3,19 @@
 import { setImmediate } from 'node:timers'
 import { Queue } from './queue.js'
 
-/** Node's own `setImmediate`, as it was when this module was loaded: fake timers of a test must not hold packets back. */
+/**
+ * Node's own `setImmediate`, as it was when this module was loaded: fake timers of a test must not hold packets back.
+ */
 export const nativeSetImmediate: (body: () => void) => unknown = setImmediate
 
-/** How many packets one share is for. */
+/** Packets per share. */
 export const SHARE = 64
 
-/** Shares that each turn has: together as many packets as a batch of native code's has at most. */
+/** Shares per turn: together as many packets as a batch of native code has at most. */
 const SHARES_PER_TURN = 16
 /**
- * A turn of the event loop costs as much as some packets. So up to so many more are given, until as many milliseconds
- * have gone as native code's batches have in a turn.
+ * A turn of the event loop costs as much as some packets. So up to this many additional shares are given, until the
+ * milliseconds have passed that native code's batches have in a turn.
  */
 const MORE_SHARES = 112
 const TURN_TIME = 8
@@ -21,10 +23,10 @@ const TURN_TIME = 8
 const now = performance.now.bind(performance)
 
 /**
- * Divides each turn of the event loop among the connections that have packets to hand over which do not come straight
- * from a batch. So they never block the event loop for longer than batches do, and each gets as much as the others: a
- * turn has rounds, and each connection one share of a round. Rounds begin behind all microtasks, for an iteration uses
- * its share up in these, while listeners have had theirs at once.
+ * Divides each turn of the event loop among the connections that deliver packets which do not come directly from a
+ * batch. So they never block the event loop for longer than batches do, and each gets an equal part: a turn has rounds,
+ * and each connection has one share of a round. Rounds start after all microtasks, because an iteration uses its share
+ * in these, while listeners use theirs immediately.
  */
 class Shares {
   /** The number of this round, from 1. */
@@ -40,8 +42,8 @@ class Shares {
   readonly #waiting = new Queue<() => void>()
 
   /**
-   * Takes a share. False when there is none left, others have waited for one already, or whoever asks has had one and
-   * may not be the only one.
+   * Takes a share. False if there is none left, if others are already waiting, or if the caller has had one and may not
+   * be the only one.
    * @param last the round of the last share
    */
   take(last: number): boolean {
@@ -54,7 +56,7 @@ class Shares {
     return true
   }
 
-  /** Waits for a share of a later round; it has been taken when the function is called. */
+  /** Waits for a share of a later round; it is taken when the function is called. */
   wait(go: () => void): void {
     this.#waiting.push(go)
     if (this.#has()) this.#goRound()
@@ -89,7 +91,7 @@ class Shares {
     })
   }
 
-  /** A round begins: one share for each that waits. */
+  /** Starts a round: one share for each waiting caller. */
   #serve(): void {
     this.round++
     this.#takenBefore = this.#taken
@@ -101,7 +103,7 @@ class Shares {
         this.#waiting.shift()?.()
       }
     } finally {
-      // Also after a handler threw: whoever waits behind it goes on.
+      // Also after a handler threw: those waiting after it continue.
       if (this.#waiting.length > 0 && this.#has()) this.#goRound()
       else if (this.#waiting.length > 0 || this.#left < SHARES_PER_TURN) this.#schedule()
     }

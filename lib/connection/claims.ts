@@ -1,4 +1,4 @@
-/** Iterations over a connection's packets: who is under way, and who waits for a packet. */
+/** Iterations over a connection's packets: which are active, and which wait for a packet. */
 
 import { Queue } from '../common/queue.js'
 import type { CloseInfo } from './close_info.js'
@@ -6,17 +6,17 @@ import type { CloseInfo } from './close_info.js'
 /** What an iteration gets. */
 export type PacketResult = IteratorResult<Buffer, undefined>
 
-/** What an iterator leaves behind when it is forgotten; so it knows nothing of the iterator itself. */
+/** The state that outlives a garbage-collected iterator; so it has no reference to the iterator. */
 export interface Claim {
   /** Its calls that wait. */
   readonly waiters: Set<Waiter>
-  /** It has been told how the connection ended. */
+  /** The end of the connection has been reported to it. */
   isOver: boolean
 }
 
 interface Waiter {
   readonly claim: Claim
-  /** The iterator, which nobody may forget while a call of it waits. */
+  /** Keeps the iterator from being garbage-collected while one of its calls is pending. */
   readonly iterator: object
   readonly resolve: (result: PacketResult) => void
   readonly reject: (error: Error) => void
@@ -26,13 +26,13 @@ export const DONE = { done: true, value: undefined } as const
 
 export class Claims {
   readonly #claims = new Set<Claim>()
-  /** In the order of the calls. Those that have been settled meanwhile are in no claim's set any more. */
+  /** In the sequence of the calls. Those that have been settled meanwhile are in no claim's set any more. */
   readonly #waiters = new Queue<Waiter>()
   #waiting = 0
-  /** Packets that iterations did not take while the connection was there. */
+  /** Packets that iterations did not consume while the connection was open. */
   readonly #kept = new Queue<Buffer>()
 
-  /** How many iterations are under way. */
+  /** The number of active iterations. */
   get size(): number {
     return this.#claims.size
   }
@@ -60,7 +60,7 @@ export class Claims {
     for (const waiter of claim.waiters) waiter.resolve(DONE)
     this.#waiting -= claim.waiters.size
     claim.waiters.clear()
-    // Nobody has to come for these to go: an iterator may be made and left again many times while nothing arrives.
+    // These are removed without an arriving packet: iterators may be created and left many times while nothing arrives.
     if (this.#waiters.length > 2 * this.#waiting) this.#waiters.filter(isWaiting)
     return this.#claims.delete(claim) && this.#claims.size === 0
   }
@@ -82,7 +82,7 @@ export class Claims {
     })
   }
 
-  /** Gives a packet to whoever has waited longest. False when nobody waits. */
+  /** Delivers a packet to the call that has waited longest. False if none waits. */
   give(packet: Buffer): boolean {
     const waiter = this.#first()
     waiter?.resolve({ done: false, value: packet })
@@ -98,7 +98,7 @@ export class Claims {
     return waiter
   }
 
-  /** Keeps a packet for the iterations; the connection goes on without them. */
+  /** Keeps a packet for the iterations; the connection continues without them. */
   keep(packet: Buffer): void {
     this.#kept.push(packet)
   }
@@ -108,12 +108,12 @@ export class Claims {
     return this.#kept.shift()
   }
 
-  /** Throws away what was kept. */
+  /** Discards what was kept. */
   clear(): void {
     this.#kept.clear()
   }
 
-  /** The connection is over: whatever waits ends. */
+  /** The connection has closed: pending calls end. */
   end(info: CloseInfo): void {
     for (let waiter = this.#first(); waiter !== undefined; waiter = this.#first()) {
       this.last(waiter.claim, info).then(waiter.resolve, waiter.reject)
@@ -121,7 +121,7 @@ export class Claims {
     this.#claims.clear()
   }
 
-  /** The answer to an iteration when the connection is over: what is left, then the error that there was, then the end. */
+  /** The result for an iteration when the connection has closed: remaining packets, then the error, then the end. */
   last(claim: Claim, info: CloseInfo): Promise<PacketResult> {
     const value = this.#kept.shift()
     if (value !== undefined) return Promise.resolve({ done: false, value })

@@ -11,12 +11,12 @@ import { tellClosed } from './notify.js'
 import { holdReason } from './receive_queue.js'
 import { type ConnectionEngine, type Extra, extraOf, flag, SILENT } from './state.js'
 
-/** Closes at once, by operation `destroy` or `reset`. What was received and not taken is thrown away. */
+/** Closes immediately, by operation `destroy` or `reset`. Data that was received and not consumed is discarded. */
 export function abort(connection: Connection, operation: number): void {
   if (silence(connection)) connection._engine.submission.operation(operation, connection._slot, connection._generation)
 }
 
-/** The same for all connections of an engine that native code is about to cut. */
+/** The same for a connection that native code is about to reset because the engine stops. */
 export function silenceAll(
   engine: Pick<ConnectionEngine, 'awaitingReports'>,
   open: Iterable<Connection | undefined>
@@ -39,19 +39,21 @@ function silence(connection: Connection): boolean {
     extra.stream.destroy()
   }
   if (extra.pending === undefined) return true
-  // Native code is through with it; only packets that nobody took had kept the end from being told.
+  // Native code has closed it already; only unread packets had delayed 'close'.
   process.nextTick(emitClose, connection, extra.pending)
   return false
 }
 
-/** Packets of it were lost because the program has transferred their memory away: it must not go on as if nothing had been. */
+/**
+ * Packets of it were lost because the program transferred their memory: it must not continue with a gap in its data.
+ */
 export function loseMemory(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   extraOf(connection).cause = cause.detached
   abort(connection, op.reset)
 }
 
-/** The last record of a connection. Its slot belongs to somebody else from now on. */
+/** The last record of a connection. Its slot may be reused from now on. */
 export function closed(connection: Connection, number: number, detail: number, discarded: number): void {
   connection._flags |= flag.gone
   const extra = extraOf(connection)
@@ -62,7 +64,7 @@ export function closed(connection: Connection, number: number, detail: number, d
   connection._engine.transfers.closed(connection, info)
   if (isUnwanted(connection, info)) discard(connection)
   endStream(connection, info.error)
-  // A large packet that nobody listens for keeps nothing back from iterations any more.
+  // A large packet without a listener no longer holds back iterations.
   if (receiveQueue?.hasReaders === true) receiveQueue.remove(holdReason.noListener)
   const isDestroyed = (connection._flags & flag.destroyed) !== 0
   if (
@@ -73,14 +75,15 @@ export function closed(connection: Connection, number: number, detail: number, d
     return
   }
   extra.pending = info
-  // Not a connection of ours that nobody listens to: it may be forgotten, and then it has to be free to go.
+  // Client connections without listeners are not kept, so that they can be garbage-collected.
   if (!receiveQueue.hasNoListener) connection._engine.awaitingReports.add(connection)
   receiveQueue.push(info)
 }
 
 /**
- * Whether nobody will take what has arrived: this side has closed, or nobody has ever listened. A connection that this
- * program made, and has not ended, may have come before its listeners; so its packets are kept where the peer ended in order.
+ * Whether received data will not be consumed: this side has closed, or there has never been a listener. An outgoing
+ * connection that this side has not ended may be older than its listeners, so its packets are kept if the peer closed
+ * gracefully.
  */
 function isUnwanted({ _flags: flags, _receiveQueue: receiveQueue }: Connection, info: CloseInfo): boolean {
   if ((flags & flag.destroyed) !== 0) return true
@@ -89,39 +92,39 @@ function isUnwanted({ _flags: flags, _receiveQueue: receiveQueue }: Connection, 
   )
 }
 
-/** Tells an end that only packets kept back which, as it turned out, nobody wants. */
+/** Emits 'close' if only unread packets without a listener delayed it. */
 export function closeIfUnread(connection: Connection): void {
   const pending = connection._extra?.pending
   if (pending !== undefined && isUnwanted(connection, pending)) abandonPendingData(connection)
 }
 
-/** Its server or client closes: packets that nobody has taken keep no end back any more, nor do those that still come. */
+/** Its server or client closes: unread packets, including those that still arrive, no longer delay 'close'. */
 export function serverCloses(connection: Connection): void {
   connection._flags |= flag.ended | flag.unwanted
   const receiveQueue = connection._receiveQueue
-  // In their order, so that the peer's end is told behind them.
+  // In sequence, so that 'end' is emitted after them.
   if (receiveQueue?.hasNoListener === true) receiveQueue.remove(holdReason.noListener)
 }
 
-/** Counts bytes that had arrived and that nobody gets. */
+/** Counts bytes that had arrived and are discarded. */
 export function countDiscarded(connection: Connection, bytes: number): void {
   if (bytes === 0) return
   const extra = extraOf(connection)
   extra.discarded = (extra.discarded ?? 0) + bytes
 }
 
-/** Throws away what was received and not taken. */
+/** Discards data that was received and not consumed. */
 function discard(connection: Connection): void {
   countDiscarded(connection, connection._receiveQueue?.clear() ?? 0)
 }
 
-/** Throws away a stream that nobody has had. */
+/** Discards a stream that was not delivered. */
 export function discardStream(connection: Connection, stream: PacketStream): void {
   countDiscarded(connection, stream.readableLength)
   stream.destroy()
 }
 
-/** Everything ends: an end that is kept back by packets nobody takes is told now. Iterations still get theirs. */
+/** Everything ends: 'close' is emitted even if unread packets delayed it. Iterations still get their packets. */
 export function abandonPendingData(connection: Connection): void {
   const { _extra: extra, _receiveQueue: receiveQueue } = connection
   if (extra?.pending === undefined) return
@@ -130,14 +133,14 @@ export function abandonPendingData(connection: Connection): void {
   emitClose(connection, extra.pending)
 }
 
-/** One of the packets whose fate the program wants to know has been told of. */
+/** The outcome of a packet with a callback has been reported. */
 export function sendReported(connection: Connection): void {
   const extra = extraOf(connection)
   extra.unreportedSends = (extra.unreportedSends ?? 0) - 1
   if (extra.unreportedSends === 0 && extra.ending !== undefined) emitClose(connection, extra.ending)
 }
 
-/** Tells the end, as soon as all packets that were sent before have been told of. */
+/** Emits 'close', as soon as the outcomes of all packets have been reported. */
 export function emitClose(connection: Connection, ending: CloseInfo): void {
   if ((connection._flags & flag.closed) !== 0) return
   const extra = extraOf(connection)
@@ -169,9 +172,9 @@ function tellEnd(connection: Connection, info: CloseInfo): void {
   tellClosed(connection, info)
 }
 
-/** What has become known since native code told how it ended. */
+/** Adds what has become known since native code reported the end. */
 function finalInfo({ discarded = 0, handlerError, stream }: Extra, ending: CloseInfo): CloseInfo {
-  // Of a stream that breaks off, the reader gets no more than it has.
+  // The reader of an interrupted stream receives nothing more.
   const unread = stream?.destroyed === false ? stream.readableLength : 0
   const info = discarded + unread === 0 ? ending : ending._plus(discarded + unread)
   return handlerError === undefined ? info : info._because(handlerError)
@@ -186,7 +189,8 @@ export function endStream(connection: Connection, error?: IocpError): void {
   if (!stream.destroyed) countDiscarded(connection, stream.readableLength)
   const reason = error ?? new IocpError('ERR_IOCP_CLOSED', errorCodes.ERR_IOCP_CLOSED)
   extraOf(connection).streamError = reason
-  // Without a listener an 'error' event would end the process. Whoever reads, then or later, gets the error all the same.
+  // Without a listener an 'error' event would end the process. Whoever reads, then or later, gets the error all the
+  // same.
   if (stream.listenerCount('error') === 0) stream.on('error', () => undefined)
   stream.destroy(reason)
 }

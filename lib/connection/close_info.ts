@@ -6,11 +6,11 @@ import { cause, frameError } from '../native/protocol.js'
 import { systemError } from '../native/system_error.js'
 
 /**
- * `'local'` this side closed it; `'peer-end'` the peer ended its side in order; `'peer-reset'` the peer or something on
- * the way broke it off; `'timeout'` a time limit passed; `'protocol-error'` the peer sent what the framing cannot
- * accept; `'overflow'` too much waited to be sent; `'refused'` a rule of this server; `'server-closing'` the server or
- * client was closed; `'detached'` this program transferred the memory of packets away; `'handler-error'` a handler failed,
- * and `onHandlerError` is `'close'`; `'io-error'` any other failure.
+ * `'local'` this side closed it; `'peer-end'` the peer closed gracefully (FIN); `'peer-reset'` the peer or a device on
+ * the path reset it; `'timeout'` a time limit expired; `'protocol-error'` the peer sent data that the framing does not
+ * accept; `'overflow'` too much data was queued; `'refused'` an access rule of this server; `'server-closing'` the
+ * server or client was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'`
+ * a handler failed, and `onHandlerError` is `'close'`; `'io-error'` any other failure.
  */
 export type CloseCause =
   | 'local'
@@ -56,10 +56,10 @@ export function frameErrorCode(number: number): IocpErrorCode {
   return frameCodes[number] ?? 'ERR_IOCP_FRAME_CORRUPT'
 }
 
-/** How a connection ended. Given to 'close' and 'disconnect'. */
+/** How a connection closed. The argument of 'close' and 'disconnect'. */
 export class CloseInfo {
   readonly cause: CloseCause
-  /** Bytes that had arrived and were thrown away: an unfinished packet, packets nobody took. */
+  /** Bytes that had arrived and were discarded: an unfinished packet, packets that nobody consumed. */
   readonly discardedBytes: number
   readonly #detail: number
   /** The error where it is more than its cause and detail say. */
@@ -78,8 +78,8 @@ export class CloseInfo {
   }
 
   /**
-   * The error behind it. Undefined for 'local', 'peer-end' and 'server-closing'. Made when it is first asked for:
-   * a thousand resets at once should not cost a thousand stack traces that nobody reads.
+   * The error, undefined for 'local', 'peer-end' and 'server-closing'. It is created on first access, so that many
+   * resets at a time do not cost stack traces that nobody reads.
    */
   get error(): IocpError | undefined {
     return (this.#error ??= this.#makeError())
@@ -116,7 +116,7 @@ export class CloseInfo {
         return new IocpError('ERR_IOCP_REFUSED', errorCodes.ERR_IOCP_REFUSED)
       case 'timeout':
         if (this.#detail !== 0) return this.#systemError()
-        return new IocpError('ETIMEDOUT', 'The connection was closed because a time limit passed')
+        return new IocpError('ETIMEDOUT', 'The connection was closed because a time limit expired')
       case 'peer-reset':
         if (this.#detail !== 0) return this.#systemError()
         return new IocpError('ECONNRESET', 'The peer reset the connection')

@@ -29,17 +29,17 @@ import { ACCEPTED, admit, CLOSED, DROPPED, waitingBytes, wantDrain } from './sen
 import { type ConnectionEngine, DEAD, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
 /**
- * What `send` did: `'sent'` the packet was taken over, go on; `'queued'` it was taken over, but more than `highWater`
- * bytes wait, so stop until 'drain'; `'dropped'` it was not taken over, because too much waits; `'closed'` it was not
- * taken over, because the connection is closed or ending.
+ * The result of `send`: `'sent'` the packet was accepted, continue; `'queued'` it was accepted, but more than
+ * `highWater` bytes are queued, stop until 'drain'; `'dropped'` it was not accepted, because too much is queued;
+ * `'closed'` it was not accepted, because the connection is closed or ending.
  */
 export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
 
-/** Packets that an overflow policy threw away since the last such event. */
+/** Packets that were dropped since the last 'drop' event. */
 export interface DropInfo {
   /**
    * `'overflow'` the overflow policy; `'detached'` the memory of a payload was transferred or resized after `send`;
-   * `'framing'` a worker sent what the framing of the connection cannot carry.
+   * `'framing'` a worker sent a packet that the connection's framing cannot carry.
    */
   readonly reason: 'overflow' | 'detached' | 'framing'
   readonly packets: number
@@ -48,25 +48,25 @@ export interface DropInfo {
 
 /** Events of a connection. */
 export interface ConnectionEvents<Data = unknown> {
-  /** A whole packet. It is a view on a batch of packets: copy it to keep a small one for long. */
+  /** A whole packet. It is a view of a batch of packets: to keep a small packet for a long time, copy it. */
   packet: [packet: Buffer]
-  /** A packet larger than the framing's `streamAbove`. What is behind it waits until it is read to its end, or destroyed. */
+  /** A packet larger than the framing's `streamAbove`. Later data waits until it is read to its end, or destroyed. */
   stream: [stream: PacketStream]
-  /** The peer has ended its side; no packet will come after it. */
+  /** The peer has ended its side; no packet follows. */
   end: []
-  /** After `send` said 'queued' or 'dropped': no more than `lowWater` bytes wait. */
+  /** After `send` returned 'queued' or 'dropped': at most `lowWater` bytes are queued now. */
   drain: []
-  /** Packets were thrown away. */
+  /** Packets were dropped. */
   drop: [info: DropInfo]
-  /** The peer sent what the framing cannot accept. The connection closes, unless `error.discarded` is true. */
+  /** The peer sent data that the framing does not accept. The connection closes, unless `error.discarded` is true. */
   frameError: [error: IocpFrameError]
-  /** The same error as in 'close', just before it. Nothing happens when nobody listens. */
+  /** The same error as in 'close', immediately before it. It is ignored if there is no listener. */
   error: [error: Error]
-  /** The peer wants to send a file. Without a listener it is rejected. */
+  /** The peer offers a file. Without a listener it is rejected. */
   file: [offer: FileOffer<Data>]
   /** A handler failed, and `onHandlerError` is `'close'`: the connection is being closed. */
   handlerError: [error: unknown]
-  /** The connection is over; the last event of it. */
+  /** The connection has closed; its last event. */
   close: [info: CloseInfo]
 }
 
@@ -85,13 +85,13 @@ export interface ConnectionOwnerEvents<Data = unknown> {
 }
 
 /**
- * One TCP connection. Made by a server ('connection' event) or by `connect`.
+ * One TCP connection. Created by a server ('connection' event) or by `connect`.
  *
- * It is an EventEmitter whose state comes with the first listener; a server's own events tell the same for all its
- * connections without any.
+ * It is an EventEmitter that allocates its state with the first listener. The server's own events report the same for
+ * all its connections without listeners on each of them.
  */
 export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Data>> {
-  /** Anything that the program wants to keep with the connection; undefined until it does. */
+  /** For the program's own use; undefined until it is set. */
   data: Data = undefined as Data
 
   // Not private to the language, since batches and servers work on them; the declarations leave them out.
@@ -126,12 +126,12 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     this._flags = accepted ? flag.accepted : 0
   }
 
-  /** Unique for the life of the process; a safe integer. */
+  /** Unique for the lifetime of the process; a safe integer. */
   get id(): number {
     return this._generation * SLOTS + this._slot
   }
 
-  /** The peer's address. Still there after 'close'. */
+  /** The peer's address. Still available after 'close'. */
   get remoteAddress(): string | undefined {
     return this.#remote()?.address
   }
@@ -144,7 +144,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return this.#remote()?.family
   }
 
-  /** This side's address. Still there after 'close'. */
+  /** This side's address. Still available after 'close'. */
   get localAddress(): string | undefined {
     return this.#local()?.address
   }
@@ -164,12 +164,12 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return (this._flags & flag.ended) !== 0 ? 'ending' : 'open'
   }
 
-  /** Whether `send` still takes packets: neither `end` nor `destroy` was called, and 'close' has not come. */
+  /** Whether `send` still accepts packets: neither `end` nor `destroy` was called, and it has not closed. */
   get writable(): boolean {
     return (this._flags & NOT_WRITABLE) === 0
   }
 
-  /** Bytes that wait to be sent, headers and what the system is just taking included. Asks native code. */
+  /** Bytes waiting to be sent, including headers and pending writes. Queries native code. */
   get queuedBytes(): number {
     return waitingBytes(this)
   }
@@ -179,7 +179,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return (this._flags & flag.closed) === 0 ? undefined : this._extra?.info
   }
 
-  /** Resolves with what 'close' says, at once when that has been. Never rejects. */
+  /** Resolves with the {@link CloseInfo} when the connection has closed. Never rejects. */
   get closed(): Promise<CloseInfo> {
     const { closeInfo } = this
     if (closeInfo !== undefined) return Promise.resolve(closeInfo)
@@ -187,15 +187,15 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Sends one packet; the framing puts its header on. All sends of a tick leave together.
+   * Sends one packet; the framing adds its header. All packets of a tick are submitted together.
    *
-   * A payload larger than the option `copyThreshold` is not copied: leave it unchanged until `onSent` is called, and do
+   * A payload larger than the option `copyThreshold` is not copied: do not modify it until `onSent` is called, and do
    * not transfer or resize its `ArrayBuffer` before that.
    *
    * @param data the payload; text is sent as UTF-8
-   * @param onSent called once, later, with what became of the packet
-   * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT when the framing cannot carry the payload, or it
-   *   is larger than all that may wait by default (`backpressure.hardCap`); ERR_INVALID_ARG_TYPE
+   * @param onSent called once, later, with the outcome
+   * @throws IocpError ERR_IOCP_PACKET_SIZE or ERR_IOCP_PACKET_CONTENT if the framing cannot carry the payload, or it is
+   *   larger than the default limit of the queue (`backpressure.hardCap`); ERR_INVALID_ARG_TYPE
    */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
     const { copyThreshold, hasDefaultCap, native, rules } = this._profile
@@ -235,7 +235,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return this._engine.submission.token(guarded(this, onSent), this)
   }
 
-  /** @internal Resets it because a time limit passed, not because the program wants it. */
+  /** @internal Resets it because a time limit expired, not by the program. */
   _timedOut(): void {
     if ((this._flags & SILENT) !== 0) return
     extraOf(this).cause ??= cause.timeout
@@ -248,7 +248,8 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Sends one packet and tells what became of it.
+   * Sends one packet.
+   * @returns a promise of the outcome
    * @throws as `send`, by rejecting
    */
   sendAsync(data: Uint8Array | string): Promise<SendOutcome> {
@@ -258,36 +259,36 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Sends a file. In framed mode the peer is offered it ('file' event), and the promise is kept when the peer has it,
-   * complete and verified; in raw mode when the system has taken its last byte.
-   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of the
-   *   file system such as ENOENT, the signal's reason
+   * Sends a file. In framed mode it is offered to the peer ('file' event), and the promise resolves when the peer has
+   * the complete and verified file; in raw mode when the system has accepted its last byte.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_IOCP_TRANSFER_OFF; by rejecting: ERR_IOCP_TRANSFER_* and errors of
+   *   the file system such as ENOENT, the signal's reason
    */
   sendFile(path: Path, options?: SendFileOptions): Promise<SentFile> {
     return this._engine.transfers.send(this, path, options)
   }
 
   /**
-   * Receives a file that comes without any frame: exactly so many bytes, from the next packet boundary on.
+   * Receives a file without frames: exactly `bytes` bytes, from the next packet boundary on.
    * @throws as {@link Connection.sendFile}
    */
   receiveFile(options: ReceiveFileOptions): Promise<ReceivedFile> {
     return this._engine.transfers.receive(this, options)
   }
 
-  /** Hands over now what was sent in this tick, by all connections of this server or client. */
+  /** Submits everything that all connections of this server or client sent in this tick to native code now. */
   flush(): void {
     this._engine.submission.flush()
   }
 
   /**
-   * Sends what is queued, then ends this side; what the peer still says is received. When the peer has not ended its
-   * side after the deadline, the connection is reset.
+   * Sends the queued data, then ends this side; data from the peer is still received. If the peer has not ended its
+   * side at the deadline, the connection is reset.
    * @param data a last packet, sent as by `send`
    * @param options.deadline 0 for none; default the option `endDeadline`
-   * @param callback called when the connection is closed
+   * @param callback called when the connection has closed
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE, ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT;
-   *   then nothing has been done
+   *   the call had no effect then
    */
   end(options?: EndOptions, callback?: (info: CloseInfo) => void): this
   end(callback: (info: CloseInfo) => void): this
@@ -316,36 +317,36 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
         if ((this._flags & SILENT) === 0)
           this._engine.submission.operation(op.end, this._slot, this._generation, deadline)
       }
-      // Files that are under way are a part of what is queued.
+      // Files in transfer are part of the queued data.
       const transfers = this._extra?.transfers
       if (transfers === undefined) submit()
       else transfers.whenIdle(submit)
     } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
-      // It has ended already, and perhaps packets that nobody took have kept that from being told.
+      // It may have ended already, unreported because of unread packets.
       this._flags |= flag.ended
       process.nextTick(closeIfUnread, this)
     }
   }
 
-  /** Closes at once; what is queued is not sent. After this call only 'close' is emitted. */
+  /** Closes immediately; queued data is not sent. After this call only 'close' is emitted. */
   destroy(): this {
     abort(this, op.destroy)
     return this
   }
 
-  /** Closes at once with a reset (RST), so that the peer sees an error. After this call only 'close' is emitted. */
+  /** Closes immediately with RST, so that the peer sees an error. After this call only 'close' is emitted. */
   reset(): this {
     abort(this, op.reset)
     return this
   }
 
-  /** Stops the packets. What has arrived already is kept, and TCP slows the peer down. */
+  /** Stops the delivery of packets. Packets that have arrived are kept, and TCP throttles the peer. */
   pause(): this {
     if ((this._flags & SILENT) === 0) receiveQueueOf(this).add(holdReason.paused)
     return this
   }
 
-  /** Lets the packets come again. From now on they are thrown away when nobody listens to them. */
+  /** Restarts the delivery of packets. From now on packets without a listener are discarded. */
   resume(): this {
     this._flags |= flag.discarding
     this._receiveQueue?.remove(holdReason.paused)
@@ -359,7 +360,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * With the option `receive` as a number: lets more packets come.
+   * With the option `receive` as a number: permits the delivery of more packets.
    * @param packets 1 to 2^31 - 1; default 1
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
@@ -372,10 +373,10 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   }
 
   /**
-   * Changes the framing. What is sent from now on has the new one; what comes in has it from the next packet on that
-   * native code has not cut yet. Where the peer does not wait for an answer before it changes, receive on demand
-   * (option `receive`), so that no packet is cut too early.
-   * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY while files are under way
+   * Changes the framing. It applies to everything sent from now on, and to received data from the next packet on that
+   * has not been decoded yet. If the peer changes its framing without waiting for a reply, receive on demand (option
+   * `receive`), so that no packet is decoded too early.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY during file transfers
    */
   setFraming(framing: FramingOption): this {
     const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
@@ -390,7 +391,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return this
   }
 
-  /** Joins a group; `broadcast` can send to all of it. The connection leaves by itself when it closes. */
+  /** Joins a group for `broadcast`. The connection leaves it automatically when it closes. */
   join(group: string): this {
     if (typeof group !== 'string') throw invalidArgument('group', group, 'text')
     if ((this._flags & DEAD) === 0) this._engine.groups.join(this, group)
@@ -404,41 +405,42 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return this
   }
 
-  /** The names of its groups, in the order in which it joined. */
+  /** The names of its groups, in the sequence in which it joined them. */
   get groups(): readonly string[] {
     return [...(this._extra?.groups ?? [])]
   }
 
-  /** Figures of this connection; undefined when it is closed. */
+  /** Statistics of this connection; undefined if it is closed. */
   stats(): ConnectionStats | undefined {
     return this._engine.connectionInfo(this._slot, this._generation)
   }
 
   /**
-   * The packets, one by one; the connection is read no faster than they are taken. While an iteration runs, packets go
-   * to it and not to listeners, and 'end' waits until it asks for more behind the last one. Leaving the loop early keeps
-   * the connection open. The iteration ends with the connection, by an error when that ended by one; 'close' does not
-   * wait for an iteration that rests, which still gets what had arrived.
+   * Iterates over the packets; the connection is read no faster than they are consumed. While an iteration runs,
+   * packets go to it and not to listeners, and 'end' waits until it requests the next packet after the last one.
+   * Leaving the loop early keeps the connection open. The iteration ends when the connection closes, and throws if that
+   * closed with an error. 'close' does not wait for an idle iteration, which still receives the packets that had
+   * arrived.
    */
   [Symbol.asyncIterator](): Packets {
     return iterate(this)
   }
 
-  /** Ends the connection in order and waits until it is closed. */
+  /** Ends the connection gracefully and waits until it has closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
-    // Nobody will take what has not been taken yet, and it must not keep the peer's end from being seen.
+    // Discard unread packets; otherwise the peer's FIN would not be processed.
     this.resume()
     await this.closed
   }
 
-  /** What console.log shows. */
+  /** The output of console.log. */
   [inspect.custom](): unknown {
     const { id, state, remoteAddress, remotePort, data } = this
     return { connection: id, state, remoteAddress, remotePort, data }
   }
 
-  // What receive queues and packet streams ask of their connection.
+  // The interface for receive queues and packet streams.
 
   /** @internal */
   _handOver(item: Item): boolean {

@@ -6,7 +6,7 @@ import { receiveQueueOf } from './receive.js'
 import { ReceiveQueue } from './receive_queue.js'
 import { extraOf, flag } from './state.js'
 
-/** Iterators that the program forgets without leaving them: they hold nothing back any more. */
+/** Iterators that are garbage-collected without being left: they hold nothing back any more. */
 const forgotten = new FinalizationRegistry<{ connection: Connection; claim: Claim }>(({ connection, claim }) => {
   connection._receiveQueue?.detach(claim)
 })
@@ -46,7 +46,7 @@ class PacketIterator implements Packets {
   next(): Promise<PacketResult> {
     if (this.#isLeft) return Promise.resolve(DONE)
     const connection = this.#connection
-    // Hot path: an open connection whose packets are being taken has one.
+    // Hot path: an open connection whose packets are being consumed has one.
     const source = (connection._flags & flag.closed) === 0 ? connection._receiveQueue : undefined
     return (source ?? sourceOf(connection)).next(this.#claim, this)
   }
@@ -55,7 +55,7 @@ class PacketIterator implements Packets {
     if (!this.#isLeft) {
       this.#isLeft = true
       forgotten.unregister(this)
-      // Packets wait for whoever is next, unless this side has ended, and so does not want any.
+      // Packets wait for the next consumer, unless this side has ended and needs none.
       if ((this.#connection._flags & flag.ended) === 0) this.#connection._flags &= ~flag.discarding
       this.#connection._receiveQueue?.detach(this.#claim)
     }

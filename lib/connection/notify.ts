@@ -15,7 +15,7 @@ import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
 import { extraOf, flag, SILENT } from './state.js'
 
-/** Events that come while a connection lives, each with at most one thing to tell. */
+/** Events during the life of a connection, each with at most one argument. */
 export type LiveEvent = Exclude<keyof ConnectionEvents, 'close' | 'error' | 'handlerError'>
 
 /** Events of a server or client about one connection that this does not have itself. */
@@ -24,12 +24,12 @@ type OwnerEvent = 'connection' | 'jobError'
 /** Events of a link that are about one connection. */
 type LinkEvent = 'connect' | 'disconnect'
 
-/** Hears first of the rejection of a handler's promise. @returns whether that is no failure of the handler's */
+/** Called first when a handler's promise rejects. @returns whether that is not a failure of the handler */
 export type RejectionJudge = (error: unknown) => boolean
 
 /**
- * Tells of an event. Who listens on the server or client is not told when the connection was destroyed meanwhile.
- * @returns false when nobody listens for it
+ * Emits an event. The listeners of the server or client are not called if the connection was destroyed meanwhile.
+ * @returns false if there is no listener
  */
 export function tell<K extends LiveEvent>(
   connection: Connection,
@@ -42,8 +42,8 @@ export function tell<K extends LiveEvent>(
   const link = connection._extra?.link
   const owner = anyEmitter(connection._engine.owner)
   if (event === 'packet' && link === undefined && connection._profile.onHandlerError === 'throw') {
-    // With one listener there is nobody whom an exception could keep from hearing of it. What it returns is not looked
-    // at: packets are many, and no handler of one waits for the end of its connection.
+    // With one listener an exception cannot prevent the call of others. Its return value is ignored, to save time per
+    // packet: no handler of a packet waits for the end of its connection.
     if (own.listenerCount(event) + owner.listenerCount(event) <= 1) {
       const isHeard = own.emit(event, value)
       if ((connection._flags & SILENT) !== 0) return true
@@ -91,8 +91,8 @@ function callAll(
 }
 
 /**
- * An asynchronous handler that fails later has failed all the same. But one that ends with the very error that its
- * connection ended with, or the file that it was offered, has only heard of that: any peer can bring it about.
+ * An asynchronous handler that fails later has failed too. But rejecting with the error that closed its connection, or
+ * that failed the file it was offered, is not a failure of the handler: any peer can cause it.
  */
 function watch(connection: Connection, result: unknown, judge?: RejectionJudge): void {
   if (typeof result !== 'object' || result === null) return
@@ -110,7 +110,9 @@ function watch(connection: Connection, result: unknown, judge?: RejectionJudge):
   }
 }
 
-/** Whether this is the error that the connection, or the packet that it was just receiving as a stream, has ended with. */
+/**
+ * Whether this is the error that the connection, or the packet that it was just receiving as a stream, has ended with.
+ */
 function isOwnEnd({ _extra: extra }: Connection, error: unknown): boolean {
   if (extra === undefined || !(error instanceof IocpError)) return false
   return extra.streamError === error || (extra.info ?? extra.pending)?.error === error
@@ -174,11 +176,13 @@ export function streamTeller(connection: Connection): StreamTeller | undefined {
   }
 }
 
-/** Tells the end: 'error' where there was one and somebody listens, 'close', and the server's or client's 'disconnect'. */
+/**
+ * Emits the end: 'error' if there was one and there is a listener, 'close', and 'disconnect' of the server or client.
+ */
 export function tellClosed(connection: Connection, info: CloseInfo): void {
   const thrown: unknown[] = []
   const own = anyEmitter(connection)
-  // Asked for only where somebody wants it: an error is made when it is first looked at.
+  // Read only if needed: the error is created on first access.
   if (own.listenerCount('error') + own.listenerCount(errorMonitor) > 0 && info.error !== undefined) {
     callAll(connection, own, errorMonitor, [info.error], thrown)
     callAll(connection, own, 'error', [info.error], thrown)
@@ -208,7 +212,7 @@ export function guarded<A extends unknown[]>(
   }
 }
 
-/** A handler has failed, and the program wants that to be the end of its connection alone. */
+/** A handler has failed, and that closes its connection only. */
 export function handlerFailed(connection: Connection, error: unknown): void {
   if ((connection._flags & SILENT) === 0) {
     const message = errorCodes.ERR_IOCP_HANDLER
@@ -218,7 +222,7 @@ export function handlerFailed(connection: Connection, error: unknown): void {
   tellFailure(connection, error)
 }
 
-/** Its own listeners hear of it only before 'close', which is the last event that they get. */
+/** Its own listeners are called before 'close' only, which is their last event. */
 function tellFailure(connection: Connection, error: unknown): void {
   const owner = connection._engine.owner
   const link = connection._extra?.link
@@ -231,7 +235,7 @@ function tellFailure(connection: Connection, error: unknown): void {
   for (const [emitter, ...args] of listening) {
     for (const listener of anyEmitter(emitter).rawListeners('handlerError')) {
       isHeard = true
-      // Those who are to deal with it may fail too: then there is nobody left to tell.
+      // These handlers may fail too: then there is nothing left to report it to.
       runUncaught(() => Reflect.apply(listener, emitter, args))
     }
   }
@@ -240,12 +244,12 @@ function tellFailure(connection: Connection, error: unknown): void {
 
 let hasWarned = false
 
-/** Once, because a peer may be able to make a handler fail as often as it likes. */
+/** Once, because a peer may be able to make a handler fail at any rate. */
 function warn(error: unknown): void {
   if (hasWarned) return
   hasWarned = true
   process.emitWarning(
-    `A handler failed and nobody listens for 'handlerError' (told once): ${inspect(error)}`,
+    `A handler failed, and there is no listener for 'handlerError' (reported once): ${inspect(error)}`,
     'IocpWarning'
   )
 }

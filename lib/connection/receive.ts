@@ -1,4 +1,4 @@
-/** The way of packets into JavaScript: straight to the listeners, or held until somebody takes them. Hot path. */
+/** Receiving: packets go directly to the listeners, or are held until they are consumed. Hot path. */
 
 import { IocpFrameError } from '../common/errors.js'
 import { frameError, op } from '../native/protocol.js'
@@ -23,7 +23,7 @@ export function deliver(connection: Connection, packet: Buffer): void {
   }
 }
 
-/** False when nobody listens. */
+/** False if there is no listener. */
 function emitPacket(connection: Connection, packet: Buffer): boolean {
   if (tell(connection, 'packet', packet) || (connection._flags & flag.discarding) !== 0) return true
   if ((connection._flags & flag.unwanted) === 0) return false
@@ -31,12 +31,12 @@ function emitPacket(connection: Connection, packet: Buffer): boolean {
   return true
 }
 
-/** What holds packets back, made when it is first needed. */
+/** The receive queue, created on first use. */
 export function receiveQueueOf(connection: Connection): ReceiveQueue {
   return (connection._receiveQueue ??= new ReceiveQueue(connection))
 }
 
-/** Hands over what was held. False when nobody listens for it. */
+/** Delivers a held item. False if there is no listener for it. */
 export function handOver(connection: Connection, item: Item): boolean {
   if (item instanceof Uint8Array) return emitPacket(connection, item)
   if (item instanceof PacketStream) return handOverStream(connection, item)
@@ -50,7 +50,7 @@ export function peerEnded(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   connection._flags |= flag.peerEnded
   connection._engine.transfers.peerEnded(connection)
-  // The rest of a large packet will not come, and what is behind it must not wait for that.
+  // The rest of a large packet will not arrive, and later items must not wait for it.
   endStream(connection)
   if (connection._receiveQueue === undefined) emitEnd(connection)
   else connection._receiveQueue.push(END)
@@ -61,12 +61,12 @@ function emitEnd(connection: Connection): void {
   try {
     tell(connection, 'end')
   } finally {
-    // Behind whatever the handlers have sent, so that an answer to the last packet still goes out.
+    // After everything that the handlers have sent, so that a reply to the last packet is still sent.
     if (!connection._profile.allowHalfOpen) connection.end()
   }
 }
 
-/** A packet begins that is too large for one Buffer. */
+/** The beginning of a packet that is too large for one Buffer. */
 export function streamBegins(connection: Connection, size: number): void {
   if ((connection._flags & SILENT) !== 0) return
   const stream = new PacketStream(connection, size, streamTeller(connection))
@@ -82,21 +82,21 @@ export function streamBegins(connection: Connection, size: number): void {
 
 /** A stream that had to wait. */
 function handOverStream(connection: Connection, stream: PacketStream): boolean {
-  // Nobody has had it yet, so it was the end of the connection that left it incomplete.
+  // It was not delivered yet, so the end of the connection left it incomplete.
   if (stream.destroyed || emitStream(connection, stream)) return true
   if ((connection._flags & flag.gone) === 0 || connection._receiveQueue?.hasReaders !== true) return false
-  // The iterations want what is behind it, and nobody will ever want this one.
+  // The iterations wait for later items, and this one has no consumer.
   discardStream(connection, stream)
   return true
 }
 
-/** False when nobody listens. */
+/** False if there is no listener. */
 function emitStream(connection: Connection, stream: PacketStream): boolean {
   let isTaken = true
   try {
     isTaken = tell(connection, 'stream', stream)
   } catch (error) {
-    // As with a packet whose handler throws, it has had it. Otherwise what is behind it would wait for ever.
+    // Like a packet whose handler throws, it counts as delivered. Otherwise later items would wait indefinitely.
     if (stream._isUntouched) stream.destroy()
     throw error
   } finally {
@@ -106,7 +106,7 @@ function emitStream(connection: Connection, stream: PacketStream): boolean {
   if ((connection._flags & (flag.discarding | flag.unwanted)) === 0) return false
   if ((connection._flags & flag.discarding) === 0) {
     discardStream(connection, stream)
-    // So that what still comes of it is counted too.
+    // So that bytes of it that still arrive are counted too.
     extraOf(connection).stream = undefined
   } else {
     stream.destroy()
@@ -131,7 +131,7 @@ export function streamEnds(connection: Connection): void {
   stream._finish()
 }
 
-/** The peer sent what the framing cannot accept: native code skips that packet, or closes the connection. */
+/** The peer sent data that the framing does not accept: native code skips that packet, or closes the connection. */
 export function frameProblem(connection: Connection, number: number, header: Buffer, size?: number): void {
   const discarded = number === frameError.none
   const code = discarded ? 'ERR_IOCP_FRAME_TOO_LARGE' : frameErrorCode(number)

@@ -1,7 +1,7 @@
 /**
- * What has arrived for a connection and cannot be handed over yet: it is paused, nobody listens, a large packet before
- * it is still being read, or an iteration takes packets one by one. An object of this kind exists only during such
- * times; a connection whose packets go straight to listeners has none.
+ * Items that have arrived for a connection and cannot be delivered yet: it is paused, there is no listener, a large
+ * packet before them is still being read, or an iteration consumes packets one by one. The queue exists only during
+ * such times; a connection whose packets go directly to listeners has none.
  */
 
 import { Queue } from '../common/queue.js'
@@ -10,47 +10,47 @@ import { PacketStream } from '../packets/stream.js'
 import { type Claim, Claims, type PacketResult } from './claims.js'
 import type { CloseInfo } from './close_info.js'
 
-/** The peer has ended its side; keeps its place behind the packets. */
+/** The peer has ended its side; it keeps its position after the packets. */
 export const END = Symbol('end')
 
-/** Anything that keeps its place in the order of arrival. */
+/** Anything that is delivered in the sequence of arrival. */
 export type Item = Buffer | PacketStream | CloseInfo | typeof END
 
-/** Why items are not handed over. Several may hold at once. */
+/** Why items are not delivered. Several reasons may apply at a time. */
 export const holdReason = {
-  /** Nobody has listened so far. */
+  /** There has been no listener so far. */
   noListener: 1,
   /** `pause()` was called. */
   paused: 2,
-  /** A large packet has been handed over, and its reader has not had its end. */
+  /** A large packet has been delivered, and its reader has not reached its end. */
   streamUnread: 4,
-  /** The connection has just been made, and who waits for it does not know yet. */
+  /** The connection has just been established, and its promise has not been settled yet. */
   justConnected: 8
 } as const
 
-/** An iteration takes this many bytes or packets ahead before the connection stops reading. */
+/** The connection stops reading when an iteration has this many bytes or packets to consume. */
 const READ_AHEAD_BYTES = 256 * 1024
 const READ_AHEAD_PACKETS = 64
-/** While no more bytes than these wait and nobody has listened so far, the connection reads on. */
+/** Without a listener so far, the connection continues to read until more bytes than this are waiting. */
 const GREETING_BYTES = 4096
-/** So many packets are kept where something else that comes behind them is waited for. */
+/** Packets that are kept while something after them is awaited. */
 const KEPT_PACKETS = 4096
 
-/** The connection of a receive queue, as the queue sees it. */
+/** The interface of the connection for its receive queue. */
 export interface ReceiveQueueOwner {
-  /** Hands over one item. False when it was a packet or stream that nobody listens for. */
+  /** Delivers one item. False if it is a packet or stream without a listener. */
   _handOver(item: Item): boolean
-  /** Deals with a packet that came too early to know whether it is about a file. False when it is not. */
+  /** Processes a packet that arrived too early to know whether it is about a file. False if it is not. */
   _consumedAsFile(packet: Buffer): boolean
-  /** Starts or stops the reading of native code. */
+  /** Starts or stops reading in native code. */
   _reading(on: boolean): void
-  /** Whether something is waited for that is no packet, so that packets which nobody takes do not stop the reading. */
+  /** Whether something other than a packet is awaited, so that packets without a consumer do not stop reading. */
   _readsOn(): boolean
-  /** An iteration waits for a packet that has not come. */
+  /** An iteration waits for a packet that has not arrived. */
   _wanted(): void
-  /** It turned out that nobody listens. */
+  /** There is no listener for an item. */
   _noListener(): void
-  /** Nothing is held any more: packets may go straight to the listeners. */
+  /** Nothing is held any more: packets may go directly to the listeners. */
   _receiveQueueEmpty(): void
 }
 
@@ -66,21 +66,21 @@ export class ReceiveQueue {
   #reasons = 0
   /** The large packet that is being read. */
   #shown: PacketStream | undefined
-  /** The large packet whose bytes come just now has no room for more. */
+  /** The large packet being received has no room for more bytes. */
   #isFull = false
-  /** Items in front that came before anybody could listen. */
+  /** Items at the front that arrived before a listener could be added. */
   #early = 0
-  /** How many items may still be handed over before others are given a share of the event loop. */
+  /** Items that may still be delivered before others get a share of the event loop. */
   #share = 0
   /** Of which round that is. */
   #round = 0
   #isScheduled = false
   #isStopped = false
-  /** Packets that iterations have taken: tells one that goes on from one that rests. */
+  /** Packets that iterations have consumed: distinguishes an active iteration from an idle one. */
   #taken = 0
   #isClosing = false
   #isWatching = false
-  /** It does not wait for the iterations any more. */
+  /** It no longer waits for the iterations. */
   #isPassing = false
   #info: CloseInfo | undefined
 
@@ -88,7 +88,7 @@ export class ReceiveQueue {
     this.#owner = owner
   }
 
-  /** Whether the rest is only wanted by nobody so far. */
+  /** Whether the remaining items are held only because there has been no listener. */
   get hasNoListener(): boolean {
     return this.#reasons === holdReason.noListener && this.#claims.size === 0
   }
@@ -98,17 +98,17 @@ export class ReceiveQueue {
     return this.#claims.size > 0
   }
 
-  /** Whether iterations have something to do: none of them asks for more. */
+  /** Whether iterations are busy: none of them requests more. */
   get isAtWork(): boolean {
     return this.#claims.size > 0 && this.#claims.waiting === 0
   }
 
-  /** Whether nothing has to be handed over, or read to its end, before what comes next. */
+  /** Whether nothing has to be delivered, or read to its end, before the next item. */
   get isEmpty(): boolean {
     return this.#items.length === 0 && this.#shown === undefined
   }
 
-  /** Whether nothing is handed over just now, not even to an iteration. */
+  /** Whether nothing is delivered now, not even to an iteration. */
   get isHeld(): boolean {
     return this.#reasons !== 0
   }
@@ -118,27 +118,27 @@ export class ReceiveQueue {
     return (this.#reasons & reason) !== 0
   }
 
-  /** Why nothing is read just now, as the end of a sentence; undefined while it is. */
+  /** Why reading is stopped, as the end of a sentence; undefined if it is not. */
   get obstacle(): string | undefined {
     if (!this.#isStopped) return undefined
     if (this.has(holdReason.paused)) return 'the connection is paused'
     if (this.has(holdReason.streamUnread)) return 'a large packet is being read slowly'
-    if (this.hasReaders) return 'an iteration takes the packets slowly'
-    return "packets have come that nobody takes: listen for 'packet', or call resume()"
+    if (this.hasReaders) return 'an iteration consumes the packets slowly'
+    return "packets have arrived that nobody consumes: listen for 'packet', or call resume()"
   }
 
-  /** What {@link ReceiveQueueOwner._readsOn} says may have changed. */
+  /** The result of {@link ReceiveQueueOwner._readsOn} may have changed. */
   reconsider(): void {
     this.#adjust()
   }
 
-  /** Stops handing over for a reason. */
+  /** Stops delivery for a reason. */
   add(reason: number): void {
     this.#reasons |= reason
     this.#adjust()
   }
 
-  /** A reason has gone. */
+  /** A reason no longer applies. */
   remove(reason: number): void {
     if ((this.#reasons & reason) === 0) return
     this.#reasons &= ~reason
@@ -147,20 +147,20 @@ export class ReceiveQueue {
     this.#watchClosing()
   }
 
-  /** A large packet was handed over: what is behind it waits until its reader has had its end. */
+  /** A large packet was delivered: later items wait until its reader has reached its end. */
   show(stream: PacketStream): void {
     this.#shown = stream
     this.add(holdReason.streamUnread)
   }
 
-  /** Its reader has had its end, or has given it up. */
+  /** Its reader has reached its end, or has destroyed it. */
   streamOver(stream: PacketStream): void {
     if (this.#shown !== stream) return
     this.#shown = undefined
     this.remove(holdReason.streamUnread)
   }
 
-  /** Whether the large packet whose bytes come just now has no room for more. */
+  /** Whether the large packet being received has no room for more bytes. */
   streamFull(isFull: boolean): void {
     if (this.#isFull === isFull) return
     this.#isFull = isFull
@@ -176,7 +176,7 @@ export class ReceiveQueue {
     this.#count(item, 1)
     this.#items.push(item)
     if (item instanceof PacketStream) {
-      // It came in place of the packet that an iteration asked for.
+      // It arrived instead of the packet that an iteration requested.
       if (this.#claims.waiting > 0) this.#owner._wanted()
     } else if (item !== END) {
       this.#isClosing = true
@@ -194,11 +194,11 @@ export class ReceiveQueue {
     this.#aheadBytes += length
     this.#items.push(packet)
     if (!this.#isScheduled && this.#canStep()) this.#schedule()
-    // One more is no reason to read on.
+    // One more item is no reason to continue reading.
     if (!this.#isStopped) this.#adjust()
   }
 
-  /** Throws everything away that waits. Returns the bytes of it. */
+  /** Discards all waiting items. Returns their bytes. */
   clear(): number {
     let { bytes } = this
     for (const item of this.#items.clear()) {
@@ -216,31 +216,31 @@ export class ReceiveQueue {
     return bytes
   }
 
-  /** The connection is over: iterations get what they have not taken, and end. */
+  /** The connection has closed: iterations get the packets they have not consumed, and end. */
   end(info: CloseInfo): void {
     for (const item of this.#items.clear()) if (item instanceof Uint8Array && this.hasReaders) this.#claims.keep(item)
     this.#info = info
     this.#claims.end(info)
   }
 
-  /** Whether there are packets that iterations have not taken while the connection was there. */
+  /** Whether there are packets that iterations did not consume while the connection was open. */
   get keepsPackets(): boolean {
     return this.#claims.hasKept
   }
 
-  /** An iteration begins, or goes on after {@link ReceiveQueue.yieldClaims}. */
+  /** An iteration starts, or continues after {@link ReceiveQueue.yieldClaims}. */
   attach(claim: Claim): void {
     this.#claims.add(claim)
     this.#reasons &= ~holdReason.noListener
     this.#watchClosing()
   }
 
-  /** An iteration ends before the connection does; what comes next waits for whoever is next. */
+  /** An iteration ends before the connection does; later packets wait for the next consumer. */
   detach(claim: Claim): void {
     if (this.#claims.remove(claim)) this.#schedule()
   }
 
-  /** Somebody listens: iterations that rest hold nothing back until they ask again. */
+  /** A listener was added: idle iterations hold nothing back until they request a packet again. */
   yieldClaims(): void {
     if (this.#claims.removeResting()) this.#schedule()
   }
@@ -260,7 +260,7 @@ export class ReceiveQueue {
     return result
   }
 
-  /** The first packet, if it can be had without waiting. Hot path: it runs before anything has been compiled, too. */
+  /** The first packet, if it is available without waiting. Hot path. */
   #takeNow(): Buffer | undefined {
     if (this.#reasons !== 0 || this.#early > 0 || this.#claims.waiting > 0) return undefined
     const items = this.#items
@@ -318,13 +318,13 @@ export class ReceiveQueue {
     this.#pump()
   }
 
-  /** Hands over what may go; in a tick of its own, so that a handler never runs inside another one. */
+  /** Delivers what may be delivered, in a tick of its own, so that a handler never runs inside another one. */
   readonly #pump = (): void => {
     this.#isScheduled = false
     try {
       while (this.#share > 0 && this.#step());
     } finally {
-      // Also after a handler threw: the rest is not lost, it goes on in a tick of its own.
+      // Also after a handler threw: the rest is not lost, it continues in a tick of its own.
       if (this.#canStep()) this.#schedule()
       else this.#settle()
     }
@@ -332,7 +332,8 @@ export class ReceiveQueue {
 
   #canStep(): boolean {
     if (this.#items.length === 0 || this.#reasons !== 0) return false
-    // An iteration has had what it took when it asks for more: until then it may answer, and so the end has to wait too.
+    // An iteration has processed a packet when it requests the next one: until then it may reply, so the end has to
+    // wait.
     return this.#claims.size === 0 || this.#claims.waiting > 0 || this.#isPassing
   }
 
@@ -366,8 +367,8 @@ export class ReceiveQueue {
   }
 
   /**
-   * The connection has closed and packets are left for iterations. One that goes on has them before 'close' comes; one
-   * that rests may do so for ever, so that 'close' does not wait for it, and its packets are kept.
+   * The connection has closed and packets are left for iterations. An active one gets them before 'close'. An idle one
+   * may stay idle indefinitely, so 'close' does not wait for it, and its packets are kept.
    */
   #watchClosing(): void {
     if (!this.#isClosing || this.#isWatching || this.#isPassing) return
@@ -387,7 +388,7 @@ export class ReceiveQueue {
     })
   }
 
-  /** Reading goes on unless there is a reason against it, or an iteration is far enough behind. */
+  /** Reading continues unless there is a reason against it, or an iteration is far enough behind. */
   #adjust(): void {
     const { length } = this.#items
     const isFresh = (this.#reasons & holdReason.justConnected) !== 0
@@ -397,7 +398,7 @@ export class ReceiveQueue {
       (this.#claims.size === 0 && length > 0 && !isFresh) ||
       length > READ_AHEAD_PACKETS ||
       (this.#isStopped && length > 0)
-    // Where nobody has listened so far, the end of the connection shall be seen all the same; but not at any price.
+    // Without a listener so far, the end of the connection should still be detected, but with bounded memory.
     const isGreeting =
       this.has(holdReason.noListener) && this.#aheadBytes <= GREETING_BYTES && length <= READ_AHEAD_PACKETS
     const stop = must || (may && (length === 0 || !(isGreeting || this.#owner._readsOn())))

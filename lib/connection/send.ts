@@ -1,4 +1,4 @@
-/** The way of packets out of JavaScript: how much waits, and what happens when that is too much. Hot path. */
+/** Sending: how much is queued, and what happens if that is too much. Hot path. */
 
 import { cause, op, outcome } from '../native/protocol.js'
 import { abort } from './close.js'
@@ -7,21 +7,21 @@ import { withinConnection } from './context.js'
 import { tell } from './notify.js'
 import { DEAD, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
-/** The answer of {@link admit} when a packet is taken over and the queue stays below the mark. */
+/** The result of {@link admit} if a packet is accepted and the queue stays below the mark. */
 export const ACCEPTED = 0
 /** The same, but the queue is above the mark now. */
 export const ACCEPTED_ABOVE_HIGH_WATER = 1
-/** The overflow policy says no. */
+/** The overflow policy rejects it. */
 export const DROPPED = 2
-/** The connection takes nothing any more. */
+/** The connection accepts nothing any more. */
 export const CLOSED = 3
 
 /**
- * Decides about a packet before it is handed over, and counts it.
+ * Decides about a packet before it is submitted, and counts it.
  *
- * What waits is known by an estimate that is never too low: what native code said the last time, and all that was sent
- * since. Native code is asked again only when the estimate reaches the mark. Its queue can but become shorter by the
- * time it gets the packet, so what is admitted here is admitted there.
+ * The length of the queue is estimated, never too low: the last value from native code, plus all that was sent since.
+ * Native code is queried again only when the estimate reaches the mark. Until it gets the packet its queue can only
+ * become shorter, so a packet that is admitted here is admitted there.
  *
  * Call `submission.reserve()` first: nothing may be submitted between this and the packet.
  *
@@ -71,7 +71,7 @@ function admitAbove(connection: Connection, bytes: number): number {
   return DROPPED
 }
 
-/** Finds out what waits exactly. False when the connection is gone. */
+/** Queries the exact length of the queue. False if the connection has closed. */
 function measure(connection: Connection): boolean {
   const { submission } = connection._engine
   // What this connection has sent since the last submission would be missing from native code's figures.
@@ -88,21 +88,21 @@ export function waitingBytes(connection: Connection): number {
   return (connection._flags & DEAD) === 0 && measure(connection) ? connection._waitingBytes : 0
 }
 
-/** Asks native code, once, to tell when the queue is low again; it tells at once when it is low already. */
+/** Requests one report from native code when the queue is low again; it reports immediately if it already is. */
 export function wantDrain(connection: Connection): void {
   if ((connection._flags & flag.wantsDrain) !== 0) return
   connection._flags |= flag.wantsDrain
   connection._engine.submission.operation(op.wantDrain, connection._slot, connection._generation)
 }
 
-/** Native code says that the queue is low. */
+/** Native code reports that the queue is low. */
 export function drained(connection: Connection): void {
   if ((connection._flags & flag.wantsDrain) === 0 || (connection._flags & SILENT) !== 0) return
   connection._flags &= ~flag.wantsDrain
   tell(connection, 'drain')
 }
 
-/** Packets were thrown away, by native code or by {@link admit}. */
+/** Packets were dropped, by native code or by {@link admit}. */
 export function dropped(connection: Connection, packets: number, bytes: number, why: number): void {
   if (packets === 0) return
   tell(connection, 'drop', { packets, bytes, reason: dropReasons[why] ?? 'overflow' })
@@ -113,7 +113,7 @@ const dropReasons: Readonly<Record<number, DropInfo['reason']>> = {
   [outcome.unframeable]: 'framing'
 }
 
-/** Tells what {@link admit} threw away since the last time. */
+/** Reports the packets that {@link admit} has dropped since the last time. */
 export function reportDrops(connection: Connection): void {
   const extra = extraOf(connection)
   const { droppedPackets = 0, droppedBytes = 0 } = extra

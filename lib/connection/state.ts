@@ -1,4 +1,4 @@
-/** The parts of a connection that only the library itself looks at. */
+/** The internal parts of a connection. */
 
 import type { Promised } from '../common/deferred.js'
 import type { Emitter } from '../common/emitter.js'
@@ -16,7 +16,7 @@ import type { GroupTable } from './groups.js'
 import type { Profile } from './profile.js'
 import type { ReceiveQueue } from './receive_queue.js'
 
-/** What a connection needs of the completion port that it belongs to. */
+/** The interface of the engine for connections. */
 export interface ConnectionEngine {
   readonly submission: Submission
   readonly addresses: AddressTable
@@ -27,9 +27,9 @@ export interface ConnectionEngine {
   readonly transfers: TransferService
   /** The context of the events of accepted connections. */
   readonly context: Context | undefined
-  /** Whether everything is about to end. */
+  /** Whether the engine is about to stop. */
   readonly isStopping: boolean
-  /** Connections whose end waits for packets that somebody still has to take. */
+  /** Connections whose 'close' waits for packets to be consumed. */
   readonly awaitingReports: Set<Connection>
   /** Bytes that native code has to send, -1 when the connection is gone. */
   queued(slot: number, generation: number): number
@@ -41,31 +41,31 @@ export interface ConnectionEngine {
   reportDrops(connection: Connection): void
 }
 
-/** Transfers of files as connections see them. Whoever makes connections hands it to them. */
+/** The interface of file transfer for connections; the engine passes it to them. */
 export interface TransferService {
   send(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile>
   receive(connection: Connection, options: ReceiveFileOptions): Promise<ReceivedFile>
   /** Whether a packet that was held back is about a file after all; then it has been dealt with. */
   consumedAsFile(connection: Connection, packet: Uint8Array): boolean
   /**
-   * Whether something is waited for that comes between packets, or behind them: a word about a file, or the peer's end.
-   * Packets that nobody takes are in its way, and are kept meanwhile.
+   * Whether something between or after packets is awaited: a frame about a file, or the peer's end. Packets without a
+   * consumer before it are kept meanwhile.
    */
   readsOn(connection: Connection): boolean
-  /** The peer says no more. */
+  /** The peer has ended its side. */
   peerEnded(connection: Connection): void
-  /** The connection is over. */
+  /** The connection has closed. */
   closed(connection: Connection, info: CloseInfo): void
 }
 
-/** The files of one connection that are under way, as it sees them. */
+/** The interface of a connection's transfers in progress. */
 export interface ConnectionTransfers {
   readonly size: number
-  /** Calls back when nothing is under way that has to say something, at once when nothing is. */
+  /** Calls back when no transfer has anything left to send, immediately if none has. */
   whenIdle(callback: () => void): void
 }
 
-/** What makes a connection again when it is lost, as the connection sees it. It is an emitter too. */
+/** The interface of the link that reconnects, for its connection. It is also an emitter. */
 export interface ConnectionLink {
   /** @internal Its present connection is over. */
   _lostConnection(info: CloseInfo, connection: Connection): void
@@ -81,15 +81,15 @@ export const flag = {
   closed: 4,
   /** Somebody waits for 'drain'. */
   wantsDrain: 8,
-  /** Packets that nobody listens for are thrown away: `resume()` was called. */
+  /** Packets without a listener are discarded: `resume()` was called. */
   discarding: 16,
   /** Accepted by a server, as against made by `connect`. */
   accepted: 32,
-  /** Native code is through with it; at most packets that somebody still has to take keep 'close' back. */
+  /** Native code has closed it; at most packets that still have to be consumed delay 'close'. */
   gone: 64,
   /** The peer has ended its side. */
   peerEnded: 128,
-  /** The server or client closes: packets that nobody listens for are thrown away, and counted. */
+  /** The server or client closes: packets without a listener are discarded, and counted. */
   unwanted: 256
 } as const
 
@@ -102,40 +102,40 @@ export const DEAD = flag.destroyed | flag.closed | flag.gone
 /** After any of these no event but 'close' is emitted. */
 export const SILENT = flag.destroyed | flag.closed
 
-/** What most connections never need, or only at their end. */
+/** State that most connections never need, or only at their end. */
 export interface Extra {
   /** The address block, once the slot is given back. */
   addresses?: Uint8Array | undefined
   /** The packet that is being received as a stream. */
   stream?: PacketStream | undefined
-  /** What broke off the packet that was being received as a stream. */
+  /** The error that interrupted the packet being received as a stream. */
   streamError?: IocpError
-  /** What the peer did wrong, until 'close' tells it. */
+  /** The peer's protocol error, until 'close' reports it. */
   frameError?: IocpFrameError | undefined
-  /** How it ended, while packets keep that from being told. */
+  /** How it ended, while packets delay 'close'. */
   pending?: CloseInfo | undefined
-  /** Packets whose fate is still to be told. */
+  /** Packets whose outcome has not been reported. */
   unreportedSends?: number
-  /** How it ended, while only that is still to be told. */
+  /** How it ended, while only these reports delay 'close'. */
   ending?: CloseInfo | undefined
   /** How it ended. */
   info?: CloseInfo
   /** Packets that iterations have not taken before it closed. */
   rest?: ReceiveQueue
-  /** A cause that JavaScript knows better than native code does. */
+  /** A cause that overrides that of native code. */
   cause?: number
-  /** Bytes that were thrown away in JavaScript. */
+  /** Bytes that were discarded in JavaScript. */
   discarded?: number
   droppedPackets?: number
   droppedBytes?: number
   /** Names of the groups that it is in. */
   groups?: Set<string>
   transfers?: ConnectionTransfers
-  /** The promise of its end, where somebody has asked for it. */
+  /** The promise `closed`, if it was requested. */
   closed?: Promised<CloseInfo>
   /** The link that has made it, and makes it again when it is lost. */
   link?: ConnectionLink
-  /** What it ends with because a handler failed, until 'close' tells it. */
+  /** The error of a handler that failed, until 'close' reports it. */
   handlerError?: IocpError | undefined
   /** The context that its events run in. */
   context?: Context

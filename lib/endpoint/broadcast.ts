@@ -5,7 +5,7 @@ import { ACCEPTED, admit, CLOSED, DROPPED, wantDrain } from '../connection/send.
 import type { Engine } from '../engine/engine.js'
 import { checkEncodable, checkSize, type SendRules } from '../packets/send_rules.js'
 
-/** How many connections answered what, see {@link SendState}. */
+/** How many connections had which result, see {@link SendState}. */
 export interface BroadcastResult {
   sent: number
   queued: number
@@ -14,9 +14,9 @@ export interface BroadcastResult {
 }
 
 /**
- * Sends one payload to many connections. It crosses to native code once, not once for each.
- * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT before anything is sent, when the framing of one of
- *   the connections cannot carry it
+ * Sends one payload to many connections. It crosses into native code once, not once per connection.
+ * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT before anything is sent, if the framing of one of the
+ *   connections cannot carry it
  */
 export function broadcast(engine: Engine, data: Uint8Array, targets: readonly Connection[]): BroadcastResult {
   const result = { sent: 0, queued: 0, dropped: 0, closed: 0 }
@@ -43,7 +43,7 @@ export function broadcast(engine: Engine, data: Uint8Array, targets: readonly Co
       result.dropped++
       continue
     }
-    // Its place is good for one submission; then it has to be put there again.
+    // Its offset is valid for one submission; then it has to be stored again.
     if (submission.epoch !== epoch) payload = submission.share(data, size, copyThreshold)
     epoch = submission.epoch
     submission.sendShared(payload.kind, connection._slot, connection._generation, payload.at, size)

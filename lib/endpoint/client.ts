@@ -1,4 +1,4 @@
-/** Connections that this program makes. */
+/** Outgoing connections. */
 
 import { inspect } from 'node:util'
 import { connectArguments } from '../common/arguments.js'
@@ -19,8 +19,8 @@ import { readEngine, readerFor, readProfile, readReconnect, readTarget } from '.
 import { ReconnectingConnection } from './reconnecting.js'
 
 /**
- * Any number of connections that share one completion port and its threads. Made by {@link createClient}; programs
- * that need no more than `connect` have one without seeing it.
+ * Outgoing connections that share one completion port and its threads. Created by {@link createClient}; the function
+ * `connect` uses one internally.
  */
 export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>> {
   readonly #options: ClientOptions
@@ -40,12 +40,12 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
   }
 
   /**
-   * Connects. A name's addresses are tried as RFC 8305 says: the families take turns, a slow one is not waited for.
-   * Connection options that are not given are the client's.
+   * Connects. The addresses of a name are tried according to RFC 8305: alternating between the families, without
+   * waiting for a slow one. Connection options default to those of the client.
    *
-   * Packets that come before anybody listens are kept.
+   * Packets that arrive before a listener is added are kept.
    *
-   * @param listener called with the connection, when it is there
+   * @param listener called with the connection once it is established
    * @throws IocpError ERR_IOCP_INVALID_OPTION; by rejecting: ECONNREFUSED, ETIMEDOUT, ENOTFOUND and others of the
    *   system, IocpAttemptsError when several addresses failed, the signal's reason, ERR_IOCP_CLOSING
    */
@@ -127,7 +127,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     try {
       report = await this._stop(engine, deadline)
     } finally {
-      // Before 'close' is told: whoever hears of it may connect again.
+      // Before 'close' is emitted: a listener may connect again.
       this._engine = undefined
       this.#closing = undefined
     }
@@ -135,7 +135,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     return report
   }
 
-  /** What console.log shows. */
+  /** The output of console.log. */
   [inspect.custom](): unknown {
     const state = this.#closing !== undefined ? 'closing' : this._engine !== undefined ? 'open' : 'closed'
     return { client: state, connections: this.connections.size }
@@ -163,8 +163,7 @@ function closingError(): IocpError {
 }
 
 /**
- * Makes a client: a completion port of its own for connections that this program makes. It opens with the first
- * `connect`.
+ * Creates a client: a completion port of its own for outgoing connections. It opens with the first `connect`.
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
 export function createClient<Data = unknown>(options: ClientOptions = {}): Client<Data> {
@@ -176,7 +175,7 @@ export function createClient<Data = unknown>(options: ClientOptions = {}): Clien
 let common: Client | undefined
 
 /**
- * Connects, on a completion port that all such connections of this thread share. See {@link Client.connect}.
+ * Connects, using a completion port shared by all such connections of this thread. See {@link Client.connect}.
  * @throws as {@link Client.connect}; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */
 export function connect<Data = unknown>(

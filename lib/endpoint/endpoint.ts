@@ -1,4 +1,4 @@
-/** What servers and clients have in common. */
+/** The common base of servers and clients. */
 
 import { publishStats } from '../common/diagnostics.js'
 import { type Emitter, type EventMap, LazyEmitter } from '../common/emitter.js'
@@ -21,7 +21,7 @@ import { checkBytes } from '../packets/send_rules.js'
 import { broadcastFile, type BroadcastFileResult } from '../transfer/outgoing_file.js'
 import { broadcast, type BroadcastResult } from './broadcast.js'
 
-/** Events of a server or client. Those of connections name the connection last. */
+/** Events of a server or client. The last argument of connection events is the connection. */
 export interface EndpointEvents<Data = unknown> extends ConnectionOwnerEvents<Data>, WorkerEvents<Data> {
   /** A connection was accepted or made. */
   connection: [connection: Connection<Data>]
@@ -32,11 +32,12 @@ export interface EndpointEvents<Data = unknown> extends ConnectionOwnerEvents<Da
 /** Events of servers and clients that have workers. */
 export interface WorkerEvents<Data = unknown> {
   /**
-   * A routed packet's job has failed: its handler threw, it took too long, its worker ended, or too many waited. The
-   * connection goes on; it is undefined when it has closed. Jobs that `run` added tell it by their promise only.
+   * The job of a routed packet failed: its handler threw, it took too long, its worker ended, or too many were waiting.
+   * The connection continues; it is undefined if it has closed. Jobs added by `run` report failures by their promise
+   * only.
    */
   jobError: [error: unknown, connection: Connection<Data> | undefined]
-  /** A worker ended that nobody had asked to; another one takes its place. */
+  /** A worker ended unexpectedly; another one replaces it. */
   workerExit: [info: WorkerExitInfo]
 }
 
@@ -44,36 +45,36 @@ export interface WorkerEvents<Data = unknown> {
 export interface ConnectionList<Data = unknown> extends Iterable<Connection<Data>> {
   /** How many there are. */
   readonly size: number
-  /** The one with an id, if it is still open. */
+  /** The connection with this id, if it is open. */
   get(id: number): Connection<Data> | undefined
   has(id: number): boolean
 }
 
-/** To whom a broadcast goes. */
+/** The receivers of a broadcast. */
 export interface BroadcastOptions {
   /** The members of this group only. */
   group?: string
   /** These only. */
   to?: Iterable<Connection>
-  /** All but this one. */
+  /** All except this one. */
   except?: Connection
 }
 
 /** How connections are ended. */
 export interface DisconnectOptions {
-  /** True (default): send what is queued and end in order. False: close at once. */
+  /** True (default): send queued data and end gracefully. False: close immediately. */
   graceful?: boolean
 }
 
 /** How a server or client is ended. */
 export interface CloseOptions {
-  /** Connections that have not ended in order by then are reset. 0 to 24 days; default 10 s. */
+  /** Connections that have not closed gracefully by then are reset. 0 to 24 days; default 10 s. */
   deadline?: Duration
 }
 
 const DEFAULT_DEADLINE = 10_000
 
-/** What servers and clients have in common: a completion port with connections. */
+/** The common base of servers and clients: a completion port with connections. */
 export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
   /** @internal There while the completion port is. */
   _engine: Engine | undefined = undefined
@@ -104,14 +105,14 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     }
   }
 
-  /** @internal The same object, for those who only know the common events. */
+  /** @internal The same object, for code that uses the common events only. */
   get _common(): Emitter<EndpointEvents> {
     return this
   }
 
   /**
    * The workers.
-   * @throws IocpError ERR_IOCP_NO_WORKERS when it was made without the option `workers`
+   * @throws IocpError ERR_IOCP_NO_WORKERS if it was created without the option `workers`
    */
   get workers(): Workers {
     if (this._workers !== undefined) return this._workers
@@ -120,8 +121,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
 
   /**
    * Ends one connection.
-   * @param which it or its id
-   * @returns false when it is closed already
+   * @param which the connection or its id
+   * @returns false if it is already closed
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
    */
   disconnect(which: number | Connection, options?: DisconnectOptions): boolean {
@@ -134,8 +135,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Ends all connections; a server goes on to listen.
-   * @returns how many there were
+   * Ends all connections; a server continues to listen.
+   * @returns how many were open
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   disconnectAll(options?: DisconnectOptions): number {
@@ -150,8 +151,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied:
-   * leave it unchanged until it has been sent.
+   * Sends one packet to all connections, or to some. A payload larger than the option `copyThreshold` is not copied: do
+   * not modify it until it has been sent.
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
    */
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
@@ -165,7 +166,8 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Sends a file to all connections, or to some, as `connection.sendFile` does. Never rejects because of one of them.
+   * Sends a file to all connections, or to some, like `connection.sendFile`. A failure of one of them does not reject
+   * it.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {
@@ -174,14 +176,14 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     return broadcastFile(targets as Connection<Data>[], path, rest)
   }
 
-  /** Whom a broadcast is for. */
+  /** The receivers of a broadcast. */
   #readTargets(reader: OptionReader): Connection[] {
     const group = reader.text('group')
     const to = reader.raw('to')
     const except = reader.raw('except')
     if (except !== undefined && !(except instanceof Connection)) throw invalidOption('except', except, 'a connection')
     if (except !== undefined) this.#checkOwn('except', except)
-    if (to !== undefined && group !== undefined) throw invalidOption('group', group, "left out where 'to' is given")
+    if (to !== undefined && group !== undefined) throw invalidOption('group', group, "omitted if 'to' is given")
     const engine = this._engine
     const members = group === undefined ? this.connections : (engine?.groups.members(group) ?? [])
     const targets = to === undefined ? members : new Set(toConnections(to))
@@ -194,18 +196,18 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
       throw invalidOption(option, connection, 'a connection of this server or client')
   }
 
-  /** The members of a group, in the order in which they joined. */
+  /** The members of a group, in the sequence in which they joined. */
   group(name: string): readonly Connection<Data>[] {
     if (typeof name !== 'string') throw invalidArgument('name', name, 'text')
     return [...(this._engine?.groups.members(name) ?? [])] as Connection<Data>[]
   }
 
-  /** Hands over now what was sent in this tick. */
+  /** Submits everything that was sent in this tick to native code now. */
   flush(): void {
     this._engine?.submission.flush()
   }
 
-  /** Figures; undefined while nothing is open. */
+  /** Statistics; undefined while nothing is open. */
   stats(): EndpointStats | undefined {
     const stats = this._engine?.stats()
     if (stats !== undefined) publishStats(this, stats)
@@ -219,7 +221,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
     return this
   }
 
-  /** Lets the process end although there is something to wait for. */
+  /** Lets the process end even if there is something to wait for. */
   unref(): this {
     this._isReferenced = false
     this._engine?.keepAlive(false)
@@ -227,13 +229,13 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   }
 
   /**
-   * Ends everything: sends what is queued, ends all connections in order, and resets those that have not ended when
-   * the deadline comes. Calling it again gives the same promise; when nothing is open it resolves at once.
+   * Closes everything: sends queued data, ends all connections gracefully, and resets those that are still open at the
+   * deadline. Another call returns the same promise. If nothing is open, it resolves immediately.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   abstract close(options?: CloseOptions): Promise<CloseReport>
 
-  /** Ends everything in order. */
+  /** Closes everything gracefully. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
@@ -241,12 +243,12 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   /** @internal A job is added while nothing is open. */
   abstract _openForJob(): Engine
 
-  /** @internal Right behind the engine's making, before there is a connection. */
+  /** @internal Called when the engine has been created, before there is a connection. */
   _startWorkers(engine: Engine, profile: Profile): void {
     this._workers?._start(engine, profile)
   }
 
-  /** @internal Ends the jobs, the connections and the workers, in this order. */
+  /** @internal Ends the jobs, the connections and the workers, in this sequence. */
   async _stop(engine: Engine, deadline: number): Promise<CloseReport> {
     const workers = this._workers
     if (workers === undefined) return engine.stop(deadline)
@@ -269,10 +271,10 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
   _workerExit(info: WorkerExitInfo): void {
     if (within(this._engine?.context, () => this._common.emit('workerExit', info))) return
     const why = info.error?.message ?? `exit code ${info.exitCode}`
-    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.replacedIn} ms`, 'IocpWarning')
+    process.emitWarning(`A worker ended: ${why}; another one starts in ${info.restartDelay} ms`, 'IocpWarning')
   }
 
-  /** @internal Somebody listens for packets: those that waited for it go out. Or for files: what is behind them is read. */
+  /** @internal A listener for packets was added: waiting packets are delivered. Or one for files: reading continues. */
   override _listened(event: string): void {
     const isForPackets = event === 'packet' || event === 'stream'
     if (!isForPackets && event !== 'file') return

@@ -1,4 +1,7 @@
-/** Options of servers and clients, and of connecting: their meaning, ranges and defaults. How they are read: read_options.ts. */
+/**
+ * Options of servers and clients, and of connecting: their meaning, ranges and defaults. How they are read:
+ * read_options.ts.
+ */
 
 import type { Duration, Size } from '../common/option_reader.js'
 import type { ConnectionOptions } from '../connection/options.js'
@@ -6,19 +9,19 @@ import type { Lookup } from '../engine/connect_target.js'
 import type { WorkersOptions } from '../jobs/options.js'
 import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 
-/** The completion port of a server or client, and what it may use. */
+/** The completion port of a server or client, and its resources. */
 export interface EngineOptions {
   /**
-   * Threads that serve the completion port. 1 to 64, default 8. The port lets as many of them run at a time as there
-   * are processors; the others step in when one has to wait.
+   * Threads that serve the completion port. 1 to 64, default 8. As many of them run at a time as there are processors;
+   * the others take over when one blocks.
    */
   ioThreads?: number
   /**
-   * Threads that wait for disks, so that nothing but files does: they open, read, hash, write, rename and close. 1 to
-   * 64, default 4; one more closes files where these are all busy. They are started when they are needed first.
+   * Threads that wait for disks, so that slow disks delay file transfers only: they open, read, hash, write, rename and
+   * close. 1 to 64, default 4; an additional one closes files if all of them are busy. They are started on first use.
    */
   diskThreads?: number
-  /** Received bytes that may wait for JavaScript; beyond them reading stops, so that TCP slows the peers down. */
+  /** Limits for received bytes waiting for JavaScript; above them reading stops, so that TCP throttles the peers. */
   delivery?: {
     /** All connections together. 64 KiB to 1 TiB; default 16 MiB. */
     total?: Size
@@ -26,22 +29,26 @@ export interface EngineOptions {
     perConnection?: Size
   }
   /**
-   * Free buffers kept for reuse: 0 (default) as many as there were, -1 none, else up to this number. The blocks of big
-   * packets are kept too, up to 64 MiB for the whole process, unless every server and client says -1.
+   * Free buffers kept for reuse: 0 (default) as many as there were, -1 none, otherwise up to this number. The blocks of
+   * large packets are kept too, up to 64 MiB for the whole process, unless every server and client has -1.
    */
   maxFreeBuffers?: number
-  /** Free connection contexts kept for reuse: 0 (default) as many as there were, -1 none, else up to this number. */
+  /**
+   * Free connection contexts kept for reuse: 0 (default) as many as there were, -1 none, otherwise up to this number.
+   */
   maxFreeContexts?: number
-  /** Handle operations that succeed at once without a completion packet, where all providers allow it. Default true. */
+  /**
+   * Process operations that succeed immediately without a completion packet, if all providers allow it. Default true.
+   */
   skipOnSuccess?: boolean
 }
 
 /** Options of `createServer`. */
 export interface ServerOptions extends ConnectionOptions, EngineOptions {
-  /** Connections at one time; more are accepted and reset at once. 1 to 2,097,151; default 2,097,151. */
+  /** Open connections at a time; further ones are accepted and reset immediately. 1 to 2,097,151; default 2,097,151. */
   maxConnections?: number
-  /** AcceptEx calls outstanding to begin with. 1 to 1024; default 64. */
-  accepts?: number
+  /** AcceptEx calls that are pending initially. 1 to 1024; default 64. */
+  pendingAccepts?: number
   /** Threads that do heavy work, beside the main thread. Default none. */
   workers?: WorkersOptions
 }
@@ -54,37 +61,37 @@ export interface ClientOptions extends ConnectionOptions, EngineOptions {
 
 /** Options of `server.listen`. */
 export interface ListenOptions {
-  /** 0 to 65535, also as text; 0 (default) lets the system choose, `server.address()` says what. */
+  /** 0 to 65535, also as text; with 0 (default) the system chooses, see `server.address()`. */
   port?: number | string
-  /** Address or name. Default `'::'`, which takes IPv4 too; where there is no IPv6, `'0.0.0.0'`. */
+  /** Address or name. Default `'::'`, which includes IPv4; if there is no IPv6, `'0.0.0.0'`. */
   host?: string
-  /** Connections that may wait for being accepted. 1 to 65535; default 4096. */
+  /** Connections that may wait to be accepted. 1 to 65535; default 4096. */
   backlog?: number
   /**
-   * Whether no other socket may bind the port (SO_EXCLUSIVEADDRUSE). Default true. With false another program of the same
-   * user may take the port over; in return the port can be bound again while connections of an earlier listener live on.
+   * Whether no other socket may bind the port (SO_EXCLUSIVEADDRUSE). Default true. With false another program of the
+   * same user may share the port; in return the port can be bound while connections of an earlier listener still exist.
    */
   exclusive?: boolean
 }
 
-/** How often and how fast a lost connection is made again. */
+/** How often and how fast to reconnect. */
 export interface ReconnectOptions {
-  /** Failures in a row after which it is given up. 1 to 2^31 - 1; default without limit. */
-  attempts?: number
-  /** The wait before the first new attempt, at most. 1 ms to 24 days; default 250 ms. */
+  /** Failures in a row after which it gives up. 1 to 2^31 - 1; default no limit. */
+  maxAttempts?: number
+  /** The longest delay before the first new attempt. 1 ms to 24 days; default 250 ms. */
   minDelay?: Duration
-  /** The longest wait. `minDelay` to 24 days; default 30 s. */
+  /** The longest delay. `minDelay` to 24 days; default 30 s. */
   maxDelay?: Duration
-  /** By how much each wait is longer than the one before. 1 to 100; default 2. */
+  /** Each delay is this many times as long as the one before. 1 to 100; default 2. */
   factor?: number
   /**
-   * The part of each wait that is left to chance, so that many clients do not come back all at once.
-   * 0 to 1; default 1, that is anything between nothing and the whole wait.
+   * The random part of each delay, so that many clients do not reconnect at the same time. 0 to 1; default 1, that is
+   * anything between no delay and the whole delay.
    */
   jitter?: number
   /**
-   * Called when an attempt has failed or a connection was lost, and the next attempt is planned, also before there has
-   * been any connection. `link.destroy()` gives it up.
+   * Called when an attempt failed or a connection was lost and the next attempt is scheduled, also before the first
+   * connection. `link.destroy()` gives up.
    */
   onRetry?: (info: RetryInfo, link: ReconnectingConnection) => void
 }
@@ -101,14 +108,14 @@ export interface ConnectTarget {
   localAddress?: string
   /** The local port to connect from. 1 to 65535; default one that the system chooses. */
   localPort?: number | string
-  /** Time for everything: the name, all addresses. 1 ms to 24 days, 0 for none; default 30 s. */
+  /** Time limit for the whole attempt, including name resolution. 1 ms to 24 days, 0 for none; default 30 s. */
   timeout?: Duration
   /**
-   * After this time without an answer the next address is tried beside it (RFC 8305, section 5: 250 ms is
-   * recommended, 10 ms the least). 10 ms to 24 days; default 250 ms.
+   * After this time without an answer the next address is tried in parallel (RFC 8305, section 5: 250 ms is
+   * recommended, 10 ms the minimum). 10 ms to 24 days; default 250 ms.
    */
   attemptDelay?: Duration
-  /** Gives up the attempt; afterwards it has no effect. */
+  /** Aborts the attempt; afterwards it has no effect. */
   signal?: AbortSignal
   /** Resolves names instead of the system. */
   lookup?: Lookup
@@ -116,6 +123,6 @@ export interface ConnectTarget {
 
 /** Options of `connect`: where to, and how the connection behaves. */
 export interface ConnectOptions extends ConnectTarget, ConnectionOptions {
-  /** Make the connection again when it is lost. */
+  /** Connect again when the connection is lost. */
   reconnect?: boolean | ReconnectOptions
 }

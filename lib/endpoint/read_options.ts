@@ -92,8 +92,9 @@ function readKeepAlive(value: unknown) {
   const on = { ...off, keepAlive: 7_200_000 }
   if (value === undefined || value === false) return off
   if (value === true) return on
-  if (typeof value === 'object') {
-    const reader = new OptionReader(value, 'keepAlive')
+  const allowed = "true, false, a delay from 1 second (such as '10s'), or an object { delay, interval, count }"
+  if (typeof value === 'object' && value !== null) {
+    const reader = new OptionReader(value, 'keepAlive', allowed)
     const detail = {
       keepAlive: reader.duration('delay', range, on.keepAlive),
       keepAliveInterval: reader.duration('interval', range, on.keepAliveInterval),
@@ -102,6 +103,8 @@ function readKeepAlive(value: unknown) {
     reader.rejectUnknown()
     return detail
   }
+  const isDelay = typeof value === 'number' || (typeof value === 'string' && /^\s*[\d.]/.test(value))
+  if (!isDelay) throw invalidOption('keepAlive', value, allowed)
   return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
 }
 
@@ -178,7 +181,7 @@ export interface ServerSettings {
   readonly engine: NativeEngineOptions
   readonly profile: Profile
   readonly maxConnections: number
-  readonly accepts: number
+  readonly pendingAccepts: number
   readonly workers: WorkersSettings | undefined
 }
 
@@ -192,7 +195,7 @@ export function readServerOptions(options: unknown): ServerSettings {
     engine: readEngine(options),
     profile: readProfile(options),
     maxConnections: reader.integer('maxConnections', { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
-    accepts: reader.integer('accepts', { min: 1, max: 1024 }, 64),
+    pendingAccepts: reader.integer('pendingAccepts', { min: 1, max: 1024 }, 64),
     workers: readWorkers(reader.raw('workers'))
   }
   reader.rejectUnknown()
@@ -259,7 +262,7 @@ function readLocalAddress(reader: OptionReader, host: string, family: 0 | 4 | 6)
 
 /** When to try again, checked and completed. Times in milliseconds. */
 export interface ReconnectPlan {
-  readonly attempts: number
+  readonly maxAttempts: number
   readonly minDelay: number
   readonly maxDelay: number
   readonly factor: number
@@ -273,7 +276,7 @@ export interface ReconnectPlan {
  */
 export function readReconnect(value: unknown): ReconnectPlan | undefined {
   if (value === undefined || value === false) return undefined
-  const reader = new OptionReader(value === true ? undefined : value, 'reconnect')
+  const reader = new OptionReader(value === true ? undefined : value, 'reconnect', 'true, false or an object')
   const minDelay = reader.duration('minDelay', { min: 1, max: MAX_DURATION }, 250)
   const fraction = (name: string, min: number, max: number, fallback: number): number => {
     const given = reader.raw(name)
@@ -282,7 +285,7 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
     throw invalidOption(reader.name(name), given, `a number from ${min} to ${max}`)
   }
   const plan = {
-    attempts: reader.integer('attempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
+    maxAttempts: reader.integer('maxAttempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
     minDelay,
     maxDelay: reader.duration('maxDelay', { min: minDelay, max: MAX_DURATION }, Math.max(30_000, minDelay)),
     factor: fraction('factor', 1, 100, 2),

@@ -1,4 +1,4 @@
-/** A connection that is made again when it is lost. */
+/** A connection that is established again when it is lost. */
 
 import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
@@ -14,9 +14,9 @@ import { capture, within } from '../native/async_context.js'
 import type { SendCallback } from '../native/submission.js'
 import type { ReconnectPlan } from './read_options.js'
 
-/** Why a connection is about to be made again, and when. */
+/** Why and when the next attempt is made. */
 export interface RetryInfo {
-  /** How many times in a row it has failed. */
+  /** Failures in a row. */
   readonly failures: number
   /** Milliseconds until the next attempt. */
   readonly delay: number
@@ -27,20 +27,20 @@ export interface RetryInfo {
 /** Events of connections that their link has too, one connection after the other. */
 type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'handlerError'>
 
-/** Events of a connection that is made again when it is lost. */
+/** Events of a connection that is established again when it is lost. */
 export interface ReconnectingEvents<Data = unknown> extends Forwarded {
   /** Connected, the first time or again. */
   connect: [connection: Connection<Data>]
   /** A connection was lost. */
   disconnect: [info: CloseInfo, connection: Connection<Data>]
-  /** The next attempt has been planned. */
+  /** The next attempt is scheduled. */
   retry: [info: RetryInfo]
-  /** It is over: by `end`, `destroy` or the signal (no error), or because it was given up. The last event. */
+  /** Reconnecting has stopped: by `end`, `destroy` or the signal (no error), or because it gave up. The last event. */
   close: [error: Error | undefined]
 }
 
 /**
- * The wait before an attempt, in milliseconds.
+ * The delay before an attempt, in milliseconds.
  * @param failures in a row, 1 or more
  * @param random from 0 to 1
  */
@@ -50,25 +50,25 @@ export function retryDelay(plan: ReconnectPlan, failures: number, random: number
 }
 
 /**
- * A connection that is made again when it is lost, with pauses that grow. Made by `connect` with the option
- * `reconnect`. Each connection is a new one with an id of its own; what was queued in a lost one is lost.
+ * A connection that is established again when it is lost, with increasing delays. Created by `connect` with the option
+ * `reconnect`. Each connection is a new one with its own id; data that was queued in a lost connection is lost.
  */
 export class ReconnectingConnection<Data = unknown> extends LazyEmitter<ReconnectingEvents<Data>> {
   readonly #connect: (signal: AbortSignal) => Promise<Connection<Data>>
   readonly #plan: ReconnectPlan
   readonly #signal: AbortSignal | undefined
   readonly #context = capture()
-  /** Breaks the attempt off that is under way. */
+  /** Aborts the attempt in progress. */
   readonly #breaker = new AbortController()
   #current: Connection<Data> | undefined
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #lastDelay = 0
-  /** When there was a connection last. */
+  /** When the last connection was established. */
   #connectedAt: number | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
   #error: Error | undefined
-  /** Who waits for the first connection. */
+  /** The promise of the first connection. */
   #starter: { keep: () => void; break: (error: Error) => void } | undefined
   #closed: Promised<Error | undefined> | undefined
 
@@ -84,7 +84,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#signal = signal
   }
 
-  /** The connection there is just now. */
+  /** The current connection; undefined if there is none. */
   get connection(): Connection<Data> | undefined {
     return this.#current
   }
@@ -94,14 +94,14 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     return this.#current !== undefined
   }
 
-  /** Resolves when it is over, with the error for which it was given up, if any. Never rejects. */
+  /** Resolves when reconnecting has stopped, with the error if it gave up. Never rejects. */
   get closed(): Promise<Error | undefined> {
     if (this.#state === 'closed') return Promise.resolve(this.#error)
     this.#closed ??= promised()
     return this.#closed.promise
   }
 
-  /** Sends on the present connection, see {@link Connection.send}; `'closed'` while there is none. */
+  /** Sends on the current connection, see {@link Connection.send}; returns `'closed'` if there is none. */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
     if (this.#current !== undefined) return this.#current.send(data, onSent)
     if (onSent !== undefined) process.nextTick(onSent, 'closed')
@@ -109,15 +109,15 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   }
 
   /**
-   * Ends the present connection in order, and makes no other.
-   * @param data a last packet for it
+   * Ends the current connection gracefully, and stops reconnecting.
+   * @param data a last packet
    * @throws as {@link Connection.end}
    */
   end(options?: EndOptions): this
   end(data: Uint8Array | string, options?: EndOptions): this
   end(...given: unknown[]): this {
     const { data, options, callback } = endArguments(given)
-    if (callback !== undefined) throw invalidArgument('callback', callback, "left out: there is 'close', and closed")
+    if (callback !== undefined) throw invalidArgument('callback', callback, "omitted; use 'close' or closed")
     const deadline = readEndDeadline(options)
     if (data === undefined) this.#current?.end({ deadline })
     else this.#current?.end(data, { deadline })
@@ -125,20 +125,20 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     return this
   }
 
-  /** Closes the present connection at once, and makes no other. */
+  /** Closes the current connection immediately, and stops reconnecting. */
   destroy(): this {
     this.#current?.destroy()
     this.#finish()
     return this
   }
 
-  /** Ends it in order and waits until it is closed. */
+  /** Ends it gracefully and waits until it has closed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     await this.closed
   }
 
-  /** What console.log shows. */
+  /** The output of console.log. */
   [inspect.custom](): unknown {
     return { link: this.#state, failures: this.#failures, connection: this.#current }
   }
@@ -160,20 +160,20 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     })
   }
 
-  /** @internal The client closes, and with it the present connection. */
+  /** @internal The client closes, and with it the current connection. */
   _end(error: Error): void {
     if (this.#connectedAt === undefined) this.#error ??= error
     this.#finish()
   }
 
-  /** @internal Somebody listens for packets: those that waited for it go out. */
+  /** @internal A listener for packets was added: waiting packets are delivered. */
   override _listened(event: string): void {
     this.#current?._listened(event)
   }
 
   readonly #onAbort = (): void => {
     if (this.#state !== 'open') return
-    // The first connection is waited for: then whoever waits gets the reason. Later it is just the end.
+    // While the first connection is awaited, its promise rejects with the reason. Later reconnecting just stops.
     this.#error = this.#connectedAt === undefined ? (this.#signal?.reason as Error) : undefined
     this.destroy()
   }
@@ -203,17 +203,17 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#starter = undefined
   }
 
-  /** @internal Its present connection is over. */
+  /** @internal Its current connection has closed. */
   _lostConnection(info: CloseInfo, connection: Connection): void {
     this.#current = undefined
     this.#tellOf(connection, 'disconnect', info, connection)
-    // A connection that held as long as the last wait counts as a success; one that broke at once does not.
+    // A connection that lasted as long as the last delay counts as a success; one that was lost immediately does not.
     if (performance.now() - (this.#connectedAt ?? 0) >= this.#lastDelay) this.#failures = 0
     if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
     else this.#lost(info.error)
   }
 
-  /** What a listener throws changes nothing here, but for what it may do to the connection. */
+  /** An exception of a listener does not affect the link, except by its effect on the connection. */
   #tellOf(connection: Connection, event: 'connect' | 'disconnect', ...args: unknown[]): void {
     within(this.#context, () => {
       runUncaught(() => {
@@ -222,21 +222,21 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     })
   }
 
-  /** What a listener throws is an ordinary uncaught exception, and changes nothing here. */
+  /** An exception of a listener is an ordinary uncaught exception, and does not affect the link. */
   #tell<K extends keyof ReconnectingEvents>(event: K, ...args: ReconnectingEvents<Data>[K]): void {
     within(this.#context, () => {
       runUncaught(() => this.emit(event, ...args))
     })
   }
 
-  /** No connection: another attempt, unless there have been enough, or this side has ended it. */
+  /** No connection: schedules another attempt, unless the limit is reached, or this side has ended it. */
   #lost(error: Error | undefined): void {
     if (this.#state !== 'open') {
       this.#close()
       return
     }
     this.#failures++
-    if (this.#failures >= this.#plan.attempts) {
+    if (this.#failures >= this.#plan.maxAttempts) {
       this.#error = error
       this.#close()
       return
@@ -257,7 +257,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
         })
       })
     }
-    // It may have ended this.
+    // A listener may have ended the link.
     if (this.#timer !== undefined) this.#tell('retry', info)
   }
 
@@ -267,7 +267,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#state = 'ending'
     clearTimeout(this.#timer)
     this.#timer = undefined
-    // Its own end is the end of all.
+    // The end of its connection ends the link.
     if (this.#current !== undefined) return
     this.#breaker.abort()
     process.nextTick(() => {

@@ -21,16 +21,16 @@ import { readListen, readServerOptions, type ServerSettings } from './read_optio
 export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
   /** `listen` has succeeded. */
   listening: []
-  /** `listen` has failed; it also rejects. Nothing happens when nobody listens. */
+  /** `listen` failed; it also rejects. Ignored if there is no listener. */
   error: [error: Error]
-  /** A connection could not be accepted; the server goes on. */
+  /** A connection could not be accepted; the server continues. */
   acceptError: [error: Error]
 }
 
-/** Windows says that there is no IPv6, in one of these ways. */
+/** The errors by which Windows reports that there is no IPv6. */
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
-/** A TCP server. Made by {@link createServer}. */
+/** A TCP server. Created by {@link createServer}. */
 export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   readonly #settings: ServerSettings
   #address: SocketAddress | undefined
@@ -48,20 +48,20 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     return this.#address !== undefined
   }
 
-  /** Where the server listens; null when it does not. */
+  /** The address the server listens on; null if it does not listen. */
   address(): SocketAddress | null {
     return this.#address ?? null
   }
 
   /**
-   * Starts. Either all of it succeeds or nothing is left behind. After `close` a server can start again.
+   * Starts to listen. It either succeeds completely or leaves nothing behind. After `close` a server can listen again.
    *
-   * @param options.port 0 to 65535; 0 (default) lets the system choose
-   * @param options.host address or name, of which the first address is taken. Default `'::'`, which takes IPv4 too;
-   *   where there is no IPv6, `'0.0.0.0'`
-   * @param options.backlog connections that may wait for being accepted. 1 to 65535; default 4096
+   * @param options.port 0 to 65535; with 0 (default) the system chooses
+   * @param options.host address or name, of which the first address is used. Default `'::'`, which includes IPv4; if
+   *   there is no IPv6, `'0.0.0.0'`
+   * @param options.backlog connections that may wait to be accepted. 1 to 65535; default 4096
    * @param callback a listener for 'listening'
-   * @returns where the server listens
+   * @returns the address the server listens on
    * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_SERVER_ALREADY_LISTEN; by rejecting: EADDRINUSE, EACCES,
    *   EADDRNOTAVAIL, ERR_IOCP_NO_ADDRESS, ERR_IOCP_CLOSING and others of the system
    */
@@ -74,12 +74,12 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     const { options: chosen, callback } = listenArguments(given)
     const options = readListen(chosen)
     if (this.#starting !== undefined || this._engine !== undefined) {
-      throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server listens already, or has not finished closing')
+      throw new IocpError('ERR_SERVER_ALREADY_LISTEN', 'The server is already listening, or has not finished closing')
     }
     const starting = this.#start(options, capture())
     this.#starting = starting
     if (callback !== undefined) {
-      // Not called later, when another attempt succeeds.
+      // Not called later by another attempt.
       this.once('listening', callback)
       starting.catch(() => this.off('listening', callback))
     }
@@ -107,9 +107,9 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   #failed(error: Error): void {
     const starting = this.#starting
-    // Whoever hears of it may try again.
+    // A listener may try again.
     this.#starting = undefined
-    // Who listens for 'error', at whatever time that began, is told there, and need not look at the promise too.
+    // With a listener for 'error', whenever it was added, the promise need not be handled too.
     if (this.listenerCount('error') > 0) starting?.catch(() => undefined)
     runUncaught(() => {
       tellError(this, error)
@@ -120,10 +120,10 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
     context: Context | undefined
   ): Promise<SocketAddress> {
-    const { accepts, engine, maxConnections, profile } = this.#settings
+    const { pendingAccepts, engine, maxConnections, profile } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
-    // Never in the tick of the call, so that there is time to add listeners.
+    // Never in the tick of the call, so that listeners can be added.
     await Promise.resolve()
     if (this.#closing !== undefined) throw new IocpError('ERR_IOCP_CLOSING', 'The server was closed before it listened')
     const opened = new Engine(this, engine, true, context)
@@ -133,7 +133,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
       const dualStack = address === '::'
-      const options = { address, port, family, dualStack, exclusive, backlog, accepts, maxConnections } as const
+      const options = { address, port, family, dualStack, exclusive, backlog, pendingAccepts, maxConnections } as const
       try {
         return opened.listenerAddress(opened.listen(options, profile))
       } catch (error) {
@@ -153,7 +153,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   }
 
   async #close(deadline: number): Promise<CloseReport> {
-    // A start that is under way sees that the server closes, and fails.
+    // A start in progress detects that the server closes, and fails.
     await Promise.resolve()
     await this.#starting?.catch(() => undefined)
     const engine = this._engine
@@ -162,7 +162,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     try {
       if (engine !== undefined) report = await this._stop(engine, deadline)
     } finally {
-      // Before 'close' is told: whoever hears of it may listen again.
+      // Before 'close' is emitted: a listener may call listen again.
       this._engine = undefined
       this.#closing = undefined
     }
@@ -174,7 +174,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     return report
   }
 
-  /** What console.log shows. */
+  /** The output of console.log. */
   [inspect.custom](): unknown {
     const open = this.listening ? 'listening' : this.#starting === undefined ? 'closed' : 'starting'
     const state = this.#closing === undefined ? open : 'closing'
@@ -183,7 +183,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   /** @internal */
   override _openForJob(): Engine {
-    throw new IocpError('ERR_IOCP_CLOSING', 'The server has no workers before it listens, or when it has closed')
+    throw new IocpError('ERR_IOCP_CLOSING', 'The workers of a server are available only while it listens')
   }
 
   /** @internal */
@@ -198,8 +198,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 }
 
 /**
- * Makes a server. It does nothing before `listen`.
- * @typeParam Data what `connection.data` holds, once the program has put it there
+ * Creates a server. It does nothing until `listen` is called.
+ * @typeParam Data type of `connection.data`
  * @param connectionListener a listener for 'connection'
  * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_UNSUPPORTED_PLATFORM off Windows
  */

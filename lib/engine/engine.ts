@@ -37,11 +37,11 @@ import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
 import { ProfileTable } from './profile_table.js'
 import { connectionRecord, jobRecord, type JobSink } from './record_dispatch.js'
 
-/** How an end went. */
+/** The result of `close`. */
 export interface CloseReport {
-  /** Connections that ended in order. */
+  /** Connections that closed gracefully. */
   readonly drained: number
-  /** Connections that were cut off when the deadline came. */
+  /** Connections that were reset at the deadline. */
   readonly cut: number
 }
 

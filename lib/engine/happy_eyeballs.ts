@@ -1,6 +1,6 @@
 /**
  * Connecting to a name that has several addresses: one after the other, without waiting for a slow one to fail
- * (RFC 8305, "Happy Eyeballs"). The first that answers is taken.
+ * (RFC 8305, "Happy Eyeballs"). The first one that answers is used.
  */
 
 import { IocpAttemptsError, IocpError } from '../common/errors.js'
@@ -11,10 +11,10 @@ import type { Target } from './connect_target.js'
 import type { Attempt, Engine } from './engine.js'
 import { type HostTarget, interleave, resolveHost } from './resolve.js'
 
-/** The part of an engine that makes connections. */
+/** The part of an engine that establishes connections. */
 export type Connector = Pick<Engine, 'connect' | 'error' | 'isStopping'>
 
-/** Windows gives these when all local ports are in use. */
+/** The errors of Windows if all local ports are in use. */
 const NO_PORTS = new Set(['EADDRINUSE', 'ENOBUFS'])
 
 /**
@@ -110,7 +110,7 @@ class ConnectRace {
     const failed = (error: Error): void => {
       this.#running.delete(cancel)
       this.#errors.push(error)
-      // Something failed: there is no point in waiting any longer with the next one.
+      // After a failure the next address is tried without further delay.
       if (!this.#isOver) this.#next()
     }
     const attempt: Attempt = {
@@ -138,7 +138,7 @@ class ConnectRace {
     }
   }
 
-  /** Says what is behind an error that names something else. */
+  /** Replaces a misleading error message. */
   #explain(error: IocpError): IocpError {
     if (!NO_PORTS.has(error.code) || this.#target.localPort !== 0) return error
     const message =

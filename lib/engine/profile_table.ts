@@ -1,4 +1,4 @@
-/** The numbers under which native code knows the behaviours of connections. */
+/** The numbers by which native code identifies the profiles of connections. */
 
 import type { Profile } from '../connection/profile.js'
 import { op } from '../native/protocol.js'
@@ -12,15 +12,16 @@ interface Entry {
 }
 
 /**
- * Behaviours that were used lately keep their numbers, so that equal ones are made once. The others are given up: a peer
- * may choose the parameters of a framing, and must not fill the memory with them. What connections use lives on with them.
+ * Profiles that were used recently keep their numbers, so that equal ones are created once. The others are released: a
+ * peer may choose the parameters of a framing, and must not fill the memory with them. Connections keep the profiles
+ * they use.
  */
 export class ProfileTable {
   static readonly #MOST = 64
 
   readonly #native: Pick<NativeEngine, 'addProfile'>
   readonly #submission: Submission
-  /** By content, the one that was used last at the end. */
+  /** By content; the most recently used one is the last. */
   readonly #entries = new Map<string, Entry>()
   readonly #known = new WeakMap<Profile, Entry>()
 
@@ -29,7 +30,7 @@ export class ProfileTable {
     this.#submission = submission
   }
 
-  /** The number of a behaviour; good for a call or an operation that is made now. */
+  /** The number of a profile; valid for a call or an operation that is made now. */
   indexOf(profile: Profile): number {
     let entry = this.#known.get(profile)
     if (entry?.isKnown === true) {
@@ -58,7 +59,7 @@ export class ProfileTable {
     if (oldest === undefined) return
     this.#entries.delete(oldest.key)
     oldest.isKnown = false
-    // Behind every operation of this tick that names it.
+    // After every operation of this tick that refers to it.
     this.#submission.operation(op.freeProfile, 0, 0, oldest.index)
   }
 }

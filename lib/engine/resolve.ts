@@ -1,4 +1,4 @@
-/** Names to addresses. */
+/** Name resolution. */
 
 import { lookup as lookupName } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -13,7 +13,7 @@ export interface HostTarget {
 }
 
 /**
- * All addresses of a name, in the system's order of preference; an address is its own.
+ * All addresses of a name, in the system's order of preference; an address resolves to itself.
  * @param family 0 for both
  * @throws ENOTFOUND and the like from the system; IocpError ERR_IOCP_NO_ADDRESS; ERR_IOCP_INVALID_OPTION for what a
  *   program's own `lookup` gives
@@ -40,7 +40,7 @@ async function find(host: string, lookup: Lookup | undefined): Promise<HostTarge
     : [undefined]
   const good = targets.filter((target) => target !== undefined)
   if (good.length === targets.length) return good
-  const message = `Option 'lookup' has to give a list of { address, family }; for '${host}' it gave ${show(found)}`
+  const message = `Option 'lookup' must return an array of { address, family }; for '${host}' it returned ${show(found)}`
   throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'lookup', value: found })
 }
 
@@ -65,12 +65,12 @@ function scopeOf(name: string): number | undefined {
 }
 
 /**
- * A host as programs give it: an address or a name.
+ * The option `host`: an address or a name.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function toHost(value: string, option: string): string {
-  // A system call would take the name to end there.
-  if (value.includes('\0')) throw invalidOption(option, value, 'an address or a name, without a byte 0')
+  // A system call would truncate the name there.
+  if (value.includes('\0')) throw invalidOption(option, value, 'an address or a name without NUL')
   if (isIP(value) !== 0 && toAddress(value) === undefined) throw invalidOption(option, value, SCOPED)
   return value
 }
@@ -85,11 +85,11 @@ export function toLocalAddress(value: string, option: string): HostTarget {
   throw invalidOption(option, value, isIP(value) === 0 ? 'an IPv4 or IPv6 address' : SCOPED)
 }
 
-const SCOPED = 'an address whose scope is the number or the name of an interface'
+const SCOPED = 'an address whose scope is the number or name of a network interface'
 
 /**
- * The order in which to try addresses: the families take turns, and the family that the system prefers begins
- * (RFC 8305, section 4).
+ * The sequence in which to try addresses: alternating families, starting with the one that the system prefers (RFC
+ * 8305, section 4).
  */
 export function interleave(targets: readonly HostTarget[]): HostTarget[] {
   const first = targets[0]?.family

@@ -1,4 +1,4 @@
-/** A job as its handler sees it, in a worker. */
+/** The argument of a handler in a worker. */
 
 import { invalidArgument } from '../common/errors.js'
 import { OptionReader } from '../common/option_reader.js'
@@ -22,15 +22,15 @@ export interface JobSender {
 export type JobTarget = number | Job
 
 /**
- * Something to do. What it sends goes from the worker straight to the connections; the main thread has no part in it.
- * Once the job has ended, in whatever way, `reply` does nothing.
+ * A job. Packets that it sends go from the worker directly to the connections; the main thread is not involved. Once
+ * the job has ended, `reply` does nothing.
  */
 export class Job<T = unknown> {
-  /** The name under which the main thread added it; of a routed packet `'packet'`. */
+  /** The handler's name; for a routed packet `'packet'`. */
   readonly name: string
-  /** What the main thread gave, or the packet. */
+  /** The payload of `run`, or the packet. */
   readonly data: T
-  /** The connection that it is about, as `connection.id` in the main thread; 0 when it is about none. */
+  /** `connection.id` of the connection it belongs to; 0 if there is none. */
   readonly connectionId: number
 
   /** @internal The number by which native code knows it while it runs; -1 when it has ended. */
@@ -50,12 +50,12 @@ export class Job<T = unknown> {
     this._isRouted = isRouted
   }
 
-  /** Whether its connection is still open. False when it is about none. */
+  /** Whether its connection is open. False if there is none. */
   get connected(): boolean {
     return this.connectionId !== 0 && this.queuedBytes() >= 0
   }
 
-  /** Aborted when nobody wants the result any more: cancelled, timed out, or the server closes. */
+  /** Aborted when the result is no longer needed: the job was cancelled, timed out, or the server closes. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -65,7 +65,7 @@ export class Job<T = unknown> {
   }
 
   /**
-   * Sends a packet to the connection that the job is about.
+   * Sends a packet to the job's connection.
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_INVALID_ARG_TYPE
    */
   reply(data: Uint8Array | string): void {
@@ -75,7 +75,7 @@ export class Job<T = unknown> {
   }
 
   /**
-   * Sends a packet to any connection of the same server or client. A connection that has closed is a clean miss.
+   * Sends a packet to any connection of the same server or client; has no effect if the connection has closed.
    * @throws as {@link Job.reply}
    */
   send(target: JobTarget, data: Uint8Array | string): void {
@@ -83,7 +83,7 @@ export class Job<T = unknown> {
   }
 
   /**
-   * Sends a packet to all connections, or to all but one.
+   * Sends a packet to all connections, or to all except one.
    * @throws as {@link Job.reply}
    */
   broadcast(data: Uint8Array | string, options: { except?: JobTarget } = {}): void {
@@ -93,7 +93,7 @@ export class Job<T = unknown> {
     this.#sender.broadcast(this.#sender.payload(data), except === undefined ? 0 : idOf(except, 'except'))
   }
 
-  /** Ends a connection; by default its own, in order. `graceful: false` closes it at once. */
+  /** Ends a connection, by default its own, gracefully. `graceful: false` closes it immediately. */
   disconnect(target: JobTarget = this.connectionId, options: { graceful?: boolean } = {}): void {
     const reader = new OptionReader(options, '')
     const isGraceful = reader.boolean('graceful', true)
@@ -101,12 +101,12 @@ export class Job<T = unknown> {
     this.#sender.disconnect(idOf(target), isGraceful)
   }
 
-  /** Bytes that wait to be sent on a connection; -1 when it is closed. */
+  /** Bytes waiting to be sent on a connection; -1 if it is closed. */
   queuedBytes(target: JobTarget = this.connectionId): number {
     return this.#sender.queuedBytes(idOf(target))
   }
 
-  /** Hands over now what was sent; else it goes when the handler gives way to the next job. */
+  /** Submits what was sent now; otherwise it is submitted before the worker's next job. */
   flush(): void {
     this.#sender.flush()
   }
@@ -118,7 +118,7 @@ export class Job<T = unknown> {
   }
 }
 
-/** A packet that came to the workers straight from its connection. */
+/** A packet that was routed to the workers. */
 export interface PacketJob extends Job<Buffer> {
   readonly name: 'packet'
 }

@@ -1,10 +1,10 @@
-/** How values travel between the main thread and the workers through native code: as bytes. */
+/** Encoding of values as bytes, for the way between the main thread and the workers through native code. */
 
 import { DefaultDeserializer, serialize } from 'node:v8'
 import { IocpError } from '../common/errors.js'
 import { describeThrown } from '../common/thrown.js'
 
-/** What bytes stand for. The first byte of a call's job and of every result. */
+/** The form of encoded bytes: the first byte of a call's job and of every result. */
 export const form = { nothing: 0, bytes: 1, text: 2, clone: 3, message: 4 } as const
 
 const NO_BYTES = new Uint8Array(0)
@@ -19,20 +19,20 @@ export interface Encoded {
 }
 
 /**
- * A value as bytes. Bytes stay as they are, text is UTF-8, everything else is cloned.
- * @throws DataCloneError for what cannot be cloned, as functions
+ * A value as bytes. Bytes stay unchanged, text is UTF-8, everything else is cloned.
+ * @throws DataCloneError for values that cannot be cloned, such as functions
  */
 export function encodeValue(value: unknown): Encoded {
   if (value === undefined) return { form: form.nothing, body: NO_BYTES }
   if (typeof value === 'string') return { form: form.text, body: Buffer.from(value) }
-  // Only what comes out as it went in: other views, and classes derived from Buffer, are cloned.
+  // Only types that are preserved: other views, and classes derived from Buffer, are cloned.
   if (value instanceof Uint8Array && (Buffer.isBuffer(value) || value.constructor === Uint8Array)) {
     return { form: form.bytes, body: value }
   }
   return { form: form.clone, body: serialize(value) }
 }
 
-/** Bytes in memory of their own, as the same kind of view: what the batch holds besides is nobody's business. */
+/** Bytes in memory of their own, as the same kind of view, without the other contents of the batch. */
 export function ownBytes<T extends ArrayBufferView>(view: T): T {
   if (view instanceof DataView) {
     const { buffer, byteOffset, byteLength } = view
@@ -42,7 +42,7 @@ export function ownBytes<T extends ArrayBufferView>(view: T): T {
   return Uint8Array.prototype.slice.call(view) as ArrayBufferView as T
 }
 
-/** Node's own makes views on the bytes that it reads from, or on its pool. */
+/** Node's own deserializer creates views of its input, or of its pool. */
 class Reader extends DefaultDeserializer {
   /** Called by V8 for each view. */
   _readHostObject(): unknown {
@@ -57,7 +57,7 @@ function deserialize(bytes: Uint8Array): unknown {
   return reader.readValue()
 }
 
-/** The value again. All bytes in it have memory of their own. */
+/** Decodes the value. All bytes in it have memory of their own. */
 export function decodeValue(kind: number, body: Uint8Array): unknown {
   switch (kind) {
     case form.bytes:
@@ -85,7 +85,7 @@ export function encodeResult(value: unknown): Uint8Array {
   return bytes
 }
 
-/** The result again. */
+/** Decodes the result. */
 export function decodeResult(bytes: Buffer | undefined): unknown {
   return bytes === undefined ? undefined : decodeValue(bytes[0] ?? form.nothing, bytes.subarray(1))
 }
@@ -96,14 +96,14 @@ export function checkJobSize(what: string, size: number): void {
     throw new IocpError('ERR_IOCP_JOB_SIZE', `${what} of ${size} bytes is above the limit of ${MAX_SIZE}`)
 }
 
-/** Stands for a payload that comes as a message: its number. */
+/** The number that represents a payload sent as a message. */
 export function encodeNumber(number: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(8)
   bytes.writeDoubleLE(number)
   return bytes
 }
 
-/** The number again. */
+/** Decodes the number. */
 export function decodeNumber(bytes: Buffer): number {
   return bytes.readDoubleLE()
 }
@@ -112,8 +112,7 @@ const MAX_NAME = 255
 const heads = new Map<string, Buffer>()
 
 /**
- * What stands in front of a call's payload: `[form, length of the name, name]`. Kept for the few names that a program
- * has.
+ * The header of a call's payload: `[form, length of the name, name]`. Cached, because a program has few names.
  */
 export function callHead(name: string, kind: number): Buffer {
   const key = `${kind}${name}`
@@ -142,21 +141,21 @@ interface PlainError {
 /** Of the description of something that was thrown, in characters. */
 const LONGEST_TEXT = 10_000
 
-/** Something that a handler threw, as bytes. Does not throw, whatever it is. */
+/** A value that a handler threw, as bytes. Never throws. */
 export function encodeError(error: unknown): Uint8Array {
   try {
     const bytes = serialize(error instanceof Error ? plainError(error) : { thrown: error })
     checkJobSize('What a handler threw', bytes.length)
     return bytes
   } catch {
-    // What cannot be cloned, what is too large, and what does not let itself be looked at.
+    // Values that cannot be cloned, are too large, or throw when they are inspected.
     const text = describeThrown(error).slice(0, LONGEST_TEXT)
     return serialize(plainError(new Error(`A handler threw ${text}`)))
   }
 }
 
 function plainError(error: Error): PlainError {
-  // Classes of errors make of these what they like.
+  // Classes of errors may define these in any way.
   const { name, message, stack, code }: { name: unknown; message: unknown; stack?: unknown; code?: unknown } = error
   const isPlain = typeof code === 'string' || typeof code === 'number'
   return {
@@ -167,7 +166,7 @@ function plainError(error: Error): PlainError {
   }
 }
 
-/** The same again: an Error with name, message, stack and code, or the value that was thrown. */
+/** Decodes it: an Error with name, message, stack and code, or the value that was thrown. */
 export function decodeError(bytes: Buffer | undefined): unknown {
   const plain = bytes === undefined ? undefined : (deserialize(bytes) as PlainError | { thrown: unknown })
   if (plain === undefined) return new Error('The job failed')

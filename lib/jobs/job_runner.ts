@@ -1,4 +1,4 @@
-/** Runs jobs in a worker: what native code hands over goes to the handlers, what they answer goes back. Hot path. */
+/** Runs jobs in a worker: passes jobs from native code to the handlers, and their results back. Hot path. */
 
 import { AsyncResource } from 'node:async_hooks'
 import { setImmediate } from 'node:timers'
@@ -14,12 +14,12 @@ import { checkBytes, checkEncodable, checkSize, type SendRules, sendRules } from
 import { generationOf, Job, type JobSender, slotOf } from './job.js'
 import { decodeNumber, decodeValue, encodeError, encodeResult, form, ownBytes, readCall } from './job_codec.js'
 
-/** What the main thread gives a worker to begin with. */
+/** The initial data of a worker from the main thread. */
 export interface WorkerSetup {
   readonly iocp: {
     readonly key: number
     readonly number: number
-    /** How the server's connections send, unless they changed it. */
+    /** The framing for sending of the server's connections, unless changed by setFraming. */
     readonly send: NativeFraming
     /** Whether files may be transferred, so that their types are reserved. */
     readonly transfers: boolean
@@ -30,14 +30,14 @@ export interface WorkerSetup {
   readonly data: unknown
 }
 
-/** What a worker says about itself. */
+/** Status messages of a worker. */
 export interface WorkerMessage {
   readonly iocp: 'defined' | 'ready' | 'leaving' | 'failed'
-  /** What its setup or teardown has thrown, see `encodeError`. */
+  /** The error of its setup or teardown, see `encodeError`. */
   readonly error?: Uint8Array
 }
 
-/** The payload of a call that was given with transferables. */
+/** The payload of a call with transferables. */
 export interface PayloadMessage {
   /** Its number. */
   readonly payload: number
@@ -55,7 +55,7 @@ type Handler = (job: Job) => unknown
 
 const EMPTY = new Uint8Array(0)
 
-/** Whether this thread was started to be a worker of a server or client. */
+/** Whether this thread was started as a worker of a server or client. */
 export function isWorkerSetup(data: unknown): data is WorkerSetup {
   if (typeof data !== 'object' || data === null) return false
   const { iocp } = data as { iocp?: Partial<WorkerSetup['iocp']> }
@@ -76,11 +76,11 @@ export function startWorker(
   if (isDefined) throw new IocpError('ERR_IOCP_WORKER_MODULE', 'defineJobs was called twice in one worker')
   isDefined = true
   tell('defined')
-  // Not before the module has loaded: a handler may use what stands behind the call.
+  // After the module has loaded: a handler may use declarations after the call.
   setImmediate(() => {
     begin(handlers, settings, setup).catch((error: unknown) => {
       tell('failed', encodeError(error))
-      // By itself, whatever the module or the flags of the process make of a rejection that nobody handles.
+      // Independent of how the module or the flags of the process treat unhandled rejections.
       process.exit(1)
     })
   })
@@ -120,7 +120,7 @@ export class JobRunner implements JobSender {
   readonly #rules: SendRules
   readonly #endDeadline: number
   readonly #jobs = new Map<number, Job>()
-  /** Jobs whose payload comes as a message, by the number of that. */
+  /** Jobs whose payload is sent as a message, by its number. */
   readonly #expected = new Map<number, { readonly slot: number; readonly start: (payload: unknown) => void }>()
   #port: NativeWorkerPort | undefined
   #submission: Submission | undefined
@@ -133,7 +133,7 @@ export class JobRunner implements JobSender {
     this.#endDeadline = iocp.endDeadline
   }
 
-  /** Begins to take jobs. False when nobody wants this worker any more. */
+  /** Starts to take jobs. False if this worker is no longer needed. */
   attach({ iocp }: WorkerSetup, concurrency: number, leave: () => Promise<void>): boolean {
     this.#leave = leave
     if (iocp.addon !== undefined && addonPath() === undefined) setAddonPath(iocp.addon)
@@ -178,7 +178,9 @@ export class JobRunner implements JobSender {
     this.#copyLarge(bytes)
   }
 
-  /** What does not fit into the block that both sides see is copied by native code: now, for it is the handler's again. */
+  /**
+   * Payloads that do not fit into the shared block are copied by native code: now, because the handler may reuse them.
+   */
   #copyLarge({ length }: Uint8Array): void {
     if (length > (this.#port?.submitPayload.length ?? 0)) this.#submission?.flush()
   }
@@ -197,7 +199,7 @@ export class JobRunner implements JobSender {
     this.#submission?.flush()
   }
 
-  /** Called once for many jobs, which come one by one: what this worker has not begun, another one may begin. */
+  /** Called once for many jobs, which are taken one by one: another worker may start those that this one has not. */
   readonly #onBatch = (first: ArrayBuffer): void => {
     const port = this.#port
     const submission = this.#submission
@@ -207,7 +209,7 @@ export class JobRunner implements JobSender {
     try {
       for (let memory: ArrayBuffer | undefined = first; memory !== undefined;) {
         const isPending = this.#turn(words, memory)
-        // Before the next one begins, however long that takes.
+        // Before the next one starts, however long that takes.
         submission.flush()
         memory = port.next(isPending)
       }
@@ -217,8 +219,8 @@ export class JobRunner implements JobSender {
   }
 
   /**
-   * @param memory where the job's bytes are; the next turn may use it again, unless the job's fill it
-   * @returns whether the job that it began goes on
+   * @param memory contains the job's bytes; the next turn may reuse it, unless the job's bytes fill it
+   * @returns whether the started job continues
    */
   #turn(words: Uint32Array, memory: ArrayBuffer): boolean {
     let begun = -1
@@ -238,7 +240,7 @@ export class JobRunner implements JobSender {
       }
       const connectionId = (words[at + 2] as number) * SLOTS + (words[at + 1] as number)
       const bytes = new PacketBuffer(memory, words[at + 3] as number, words[at + 4] as number)
-      // From here on it counts as begun: should this worker end now, the job is not given to another one.
+      // From here on it counts as started: if this worker ends now, the job is not given to another one.
       words[progress] = 1
       begun = slot
       if (kind === record.packet) {
@@ -276,7 +278,7 @@ export class JobRunner implements JobSender {
     const expected = this.#expected.get(payload)
     const message = receiveMessageOnPort(port)
     port.close()
-    // Given up meanwhile.
+    // Cancelled meanwhile.
     if (expected === undefined) return
     this.#expected.delete(payload)
     expected.start((message as { message: unknown } | undefined)?.message)
@@ -289,7 +291,7 @@ export class JobRunner implements JobSender {
         const what = job._isRouted ? `packets of type ${String((job.data as Buffer)[0])}` : `'${job.name}'`
         throw new IocpError('ERR_IOCP_JOB_UNKNOWN', `The module of the workers has no handler for ${what}`)
       }
-      // What it enters (AsyncLocalStorage) is not in force in the next job.
+      // A context that it enters (AsyncLocalStorage) does not apply to the next job.
       const result = new AsyncResource('IOCP').runInAsyncScope(handler, undefined, job)
       if (isThenable(result)) {
         result.then(
@@ -312,7 +314,7 @@ export class JobRunner implements JobSender {
     if (job._slot === -1) return
     let bytes: Uint8Array = EMPTY
     try {
-      // What a handler of packets gives back is nobody's: the answer to a packet is a packet.
+      // The return value of a packet's handler is ignored: the reply to a packet is a packet.
       if (!job._isRouted) bytes = encodeResult(value)
     } catch (error) {
       this.#fail(job, error)
@@ -328,7 +330,7 @@ export class JobRunner implements JobSender {
   #abort(slot: number): void {
     const job = this.#jobs.get(slot)
     if (job === undefined) {
-      // Its payload has not come yet.
+      // Its payload has not arrived yet.
       for (const [payload, expected] of this.#expected) {
         if (expected.slot === slot) this.#expected.delete(payload)
       }
@@ -347,8 +349,8 @@ export class JobRunner implements JobSender {
 }
 
 /**
- * Whether the job's bytes fill the memory that they came in, which then is the job's own. A handler may hand it on and so
- * take it away, and it may look at all of it.
+ * Whether the job's bytes fill the memory that they came in, which then is the job's own. A handler may hand it on and
+ * so take it away, and it may look at all of it.
  */
 function isAlone(bytes: Buffer): boolean {
   return bytes.length === bytes.buffer.byteLength

@@ -13,70 +13,71 @@ import type { NativeJobOptions } from '../native/types.js'
 /** Which jobs go first. */
 export type JobPriority = 'high' | 'normal' | 'low'
 
-/** Threads beside the main thread that do heavy work: option `workers` of servers and clients. */
+/** Worker threads for CPU-intensive work: option `workers` of servers and clients. */
 export interface WorkersOptions {
-  /** The module that calls `defineJobs`: an absolute path, or a URL as `new URL('./.js', import.meta.url)`. */
+  /** The module that calls `defineJobs`: an absolute path, or a URL such as `new URL('./jobs.js', import.meta.url)`. */
   module: string | URL
-  /** How many workers there are to begin with. 0 to 256; default as many as there are processors. */
+  /** Initial number of workers. 0 to 256; default the number of processors. */
   count?: number
   /**
-   * Packets that go to the workers and never come to the main thread: `'all'`, those whose first byte is one of these
-   * numbers (0 to 255), or none (default). Packets above `streamAbove` come to the main thread all the same.
+   * Packets that go to the workers instead of the main thread: `'all'`, those whose first byte is one of these numbers
+   * (0 to 255), or none (default). Packets larger than `streamAbove` always go to the main thread.
    */
   route?: 'all' | readonly number[]
   /**
-   * `'connection'` (default): a connection's jobs run one after another, in the order in which its packets came, so that
-   * its replies leave in that order. `'none'`: any number of them at a time.
+   * `'connection'` (default): a connection's jobs run one after another, in the sequence of its packets, so that its
+   * replies have the same sequence. `'none'`: concurrently.
    */
   order?: 'connection' | 'none'
-  /** Jobs that may wait. 1 to 1,048,576; default 10,000. */
+  /** Limit for waiting jobs. 1 to 1,048,576; default 10,000. */
   maxQueued?: number
-  /** Bytes of packets and payloads that may wait. 1 KiB to 1 TiB; default 64 MiB. */
+  /** Limit for the bytes of waiting packets and payloads. 1 KiB to 1 TiB; default 64 MiB. */
   maxQueuedBytes?: Size
   /**
-   * When so many wait: `'pause-reads'` (default) connections whose packets go to the workers are not read from until
-   * half of the jobs have been taken; `'reject'` their packets fail with a 'jobError'. `run` rejects in either case.
+   * At the limit: `'pause-reads'` (default) connections whose packets are routed are not read from until half of the
+   * jobs have been taken; `'reject'` their packets fail with a 'jobError'. `run` rejects in both cases.
    */
   onFull?: 'pause-reads' | 'reject'
   /** Priority of routed packets. Default `'normal'`. */
   priority?: JobPriority
   /**
-   * A job about a connection that has closed: `'skip'` (default) it is left out, `'run'` it runs, and
-   * `job.connected` tells.
+   * A job whose connection has closed: `'skip'` (default) it is skipped, `'run'` it runs, and `job.connected` is false.
    */
   onClosed?: 'skip' | 'run'
-  /** How long a job may run; see `timeout` of {@link RunOptions}. 1 ms to 24 days, 0 (default) for no limit. */
+  /** Time limit of a job; see `timeout` of {@link RunOptions}. 1 ms to 24 days, 0 (default) for no limit. */
   timeout?: Duration
   /**
-   * How long the `setup` of a worker may take, and its `teardown` with all that it leaves behind. One that takes longer
-   * is ended. 1 ms to 24 days, 0 for any time; default 30 s.
+   * Time limit of the `setup` of a worker, and of its `teardown` until the thread has ended. A worker that takes longer
+   * is terminated. 1 ms to 24 days, 0 for no limit; default 30 s.
    */
   setupTimeout?: Duration
-  /** What each worker may use, as in Node's Worker. */
+  /** Resource limits of each worker, as for Node's Worker. */
   resourceLimits?: ResourceLimits
-  /** Something for `setup` in every worker; it is cloned. */
+  /** Data for `setup` in every worker; it is cloned. */
   data?: unknown
 }
 
 /** How a job of the main thread runs. */
 export interface RunOptions {
   /**
-   * Objects of the payload that are handed over instead of cloned, as in `postMessage`. The payload then goes through
-   * the main thread when a worker takes the job. An empty list makes room for what only messages can carry.
+   * Objects of the payload to transfer instead of cloning them, as in `postMessage`. The payload then passes through
+   * the main thread when a worker takes the job. An empty list permits values that only messages can contain.
    */
-  transfer?: readonly Transferable[]
-  /** Gives the job up; the promise rejects with the signal's reason. */
+  transferList?: readonly Transferable[]
+  /** Cancels the job; the promise rejects with the signal's reason. */
   signal?: AbortSignal
   /** Default `'normal'`. */
   priority?: JobPriority
   /**
-   * Time until the result, waiting included. A worker whose handler does not even give way then is replaced.
-   * 1 ms to 24 days, 0 for no limit; default the `timeout` of the workers.
+   * Time limit until the result, including the time in the queue. A worker whose handler then does not yield is
+   * replaced. 1 ms to 24 days, 0 for no limit; default the `timeout` of the workers.
    */
   timeout?: Duration
-  /** The connection that the job is about, for `job.reply`. It takes its place in the connection's order. */
+  /**
+   * The connection the job belongs to, for `job.reply`. The job is queued in the sequence of that connection's jobs.
+   */
   connection?: Connection
-  /** When that connection has closed; default that of the workers. `'skip'` rejects with ERR_IOCP_CLOSED. */
+  /** If that connection has closed; default that of the workers. `'skip'` rejects with ERR_IOCP_CLOSED. */
   onClosed?: 'skip' | 'run'
 }
 
@@ -137,13 +138,13 @@ function readModule(reader: OptionReader): string | URL {
   throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
 }
 
-/** Each worker gets a clone of it; that there can be one is better known now than when a worker starts. */
+/** Each worker gets a clone of it; a value that cannot be cloned is reported now instead of when a worker starts. */
 function readData(reader: OptionReader): unknown {
   const value = reader.raw('data')
   try {
     structuredClone(value)
   } catch {
-    throw invalidOption(reader.name('data'), value, 'something that can be cloned')
+    throw invalidOption(reader.name('data'), value, 'a value that can be cloned')
   }
   return value
 }
@@ -154,8 +155,16 @@ function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array
   if (value === undefined) return { routeAll: false, route: none }
   if (value === 'all') return { routeAll: true, route: none }
   const isByte = (one: unknown): boolean => Number.isInteger(one) && (one as number) >= 0 && (one as number) <= 255
-  if (!Array.isArray(value) || !value.every(isByte)) {
-    throw invalidOption(reader.name('route'), value, "'all' or a list of numbers from 0 to 255")
+  if (!Array.isArray(value)) {
+    throw invalidOption(reader.name('route'), value, "'all' or an array of packet types from 0 to 255")
+  }
+  const wrong = value.findIndex((one) => !isByte(one))
+  if (wrong !== -1) {
+    throw invalidOption(
+      `${reader.name('route')}[${wrong}]`,
+      value[wrong],
+      'a packet type, a whole number from 0 to 255'
+    )
   }
   return { routeAll: false, route: Uint8Array.from(value) }
 }
@@ -163,12 +172,12 @@ function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array
 function readLimits(reader: OptionReader): ResourceLimits | undefined {
   const value = reader.raw('resourceLimits')
   if (value === undefined || isRecord(value)) return value as ResourceLimits | undefined
-  throw invalidOption(reader.name('resourceLimits'), value, "an object, as Node's Worker takes it")
+  throw invalidOption(reader.name('resourceLimits'), value, "an object, as for Node's Worker")
 }
 
 /** How a job runs, checked and completed. */
 export interface RunSettings {
-  readonly transfer: readonly Transferable[] | undefined
+  readonly transferList: readonly Transferable[] | undefined
   readonly signal: AbortSignal | undefined
   readonly priority: number
   readonly timeout: number
@@ -176,9 +185,9 @@ export interface RunSettings {
   readonly skipWhenClosed: boolean
 }
 
-/** How a job runs for which nothing was said. */
+/** How a job without options runs. */
 export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
-  const nothing = { transfer: undefined, signal: undefined, connection: undefined }
+  const nothing = { transferList: undefined, signal: undefined, connection: undefined }
   return { ...nothing, priority: 1, timeout, skipWhenClosed: native.skipWhenClosed }
 }
 
@@ -188,8 +197,10 @@ export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
  */
 export function readRun(options: RunOptions, fallback: RunSettings): RunSettings {
   const reader = new OptionReader(options, '')
-  const transfer = reader.raw('transfer')
-  if (transfer !== undefined && !Array.isArray(transfer)) throw invalidOption('transfer', transfer, 'a list')
+  const transferList = reader.raw('transferList')
+  if (transferList !== undefined && !Array.isArray(transferList)) {
+    throw invalidOption('transferList', transferList, 'an array of transferable objects')
+  }
   const signal = reader.raw('signal')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
   const connection = reader.raw('connection')
@@ -197,7 +208,7 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
     throw invalidOption('connection', connection, 'a connection')
   }
   const settings = {
-    transfer: transfer as readonly Transferable[] | undefined,
+    transferList: transferList as readonly Transferable[] | undefined,
     signal,
     connection,
     priority: priorityNumber(reader),

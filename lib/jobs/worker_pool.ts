@@ -1,4 +1,4 @@
-/** The threads of the workers: started, counted, replaced when they die, ended. Jobs are none of its business. */
+/** The threads of the workers: they are started, counted, replaced and ended here. Jobs are handled elsewhere. */
 
 import type { MessagePort, Worker } from 'node:worker_threads'
 import { IocpError } from '../common/errors.js'
@@ -11,27 +11,27 @@ import type { PayloadMessage, WorkerMessage, WorkerSetup } from './job_runner.js
 import type { WorkersSettings } from './options.js'
 import { startThread } from './worker_thread.js'
 
-/** How a worker ended that nobody had asked to. */
+/** How a worker ended unexpectedly. */
 export interface WorkerExitInfo {
   /** Its number. */
   readonly number: number
   /** Node's exit code of the thread. */
   readonly exitCode: number
-  /** What ended it, when it is known: an uncaught exception, ERR_WORKER_OUT_OF_MEMORY. */
+  /** The error that ended it, if known: an uncaught exception, ERR_WORKER_OUT_OF_MEMORY. */
   readonly error: Error | undefined
-  /** When another one takes its place, in milliseconds. */
-  readonly replacedIn: number
+  /** Delay until another worker replaces it, in milliseconds. */
+  readonly restartDelay: number
 }
 
-/** Whom the pool tells. */
+/** The owner of the pool, which receives its reports. */
 export interface PoolOwner {
-  /** A worker has ended that nobody had asked to. */
+  /** A worker ended unexpectedly. */
   workerExit(info: WorkerExitInfo): void
-  /** No worker is there and none starts, or that is over: undefined. */
+  /** There is no worker and none starts; undefined when this no longer applies. */
   workersFail(failure: IocpError | undefined): void
 }
 
-/** What every worker is told. */
+/** Data for every worker. */
 export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'transfers'> & {
   readonly send: NativeFraming
 }
@@ -39,15 +39,17 @@ export type WorkerFacts = Pick<WorkerSetup['iocp'], 'send' | 'endDeadline' | 'tr
 const FIRST_DELAY = 50
 const LONGEST_DELAY = 10_000
 
-/** A worker that has lived so long, in milliseconds, was none of those that die at once. */
+/** A worker that has lived this long, in milliseconds, did not fail at its start. */
 const STABLE_AFTER_MS = 5_000
 
-/** So many starts in a row have to fail before those who wait for workers are told; one that takes too long is enough. */
+/**
+ * Failed starts in a row until waiting callers get an error; one start that takes too long is enough.
+ */
 const TRIES = 3
 
 /**
- * For a thread to start and load the module, in milliseconds, where less or no time is set for the setup: it is the
- * machine that takes that time.
+ * Time limit for a thread to start and load the module, in milliseconds, if less or no time is set for the setup: this
+ * time depends on the machine.
  */
 const LEAST_TO_LOAD = 10_000
 const MOST_TO_LOAD = 60_000
@@ -61,7 +63,7 @@ interface Member {
   isLeaving: boolean
   isDefined: boolean
   error: Error | undefined
-  /** Ends it when it is slow to load, to set up or to tear down. */
+  /** Terminates it if loading, setup or teardown takes too long. */
   limit: NodeJS.Timeout | undefined
 }
 
@@ -73,9 +75,9 @@ interface Waiting {
 let lastNumber = 0
 
 export class WorkerPool {
-  /** How many there shall be. */
+  /** The requested number. */
   size: number
-  /** Why there is none; set while that is so. */
+  /** Why there is none; undefined otherwise. */
   failure: IocpError | undefined
   readonly #settings: WorkersSettings
   readonly #facts: WorkerFacts
@@ -85,7 +87,7 @@ export class WorkerPool {
   readonly #members = new Map<number, Member>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #deaths = 0
-  /** Starts that have failed since the last one that did not. */
+  /** Failed starts since the last successful one. */
   #failedStarts = 0
   #isClosed = false
   #waiting: Waiting[] = []
@@ -105,8 +107,8 @@ export class WorkerPool {
   }
 
   /**
-   * Changes their number. Those that are not needed any more finish what they run.
-   * @returns a promise for when as many as wanted are ready, and the others have ended
+   * Changes their number. Surplus workers finish the jobs they run.
+   * @returns a promise that resolves when the requested number is ready, and the others have ended
    * @throws by rejecting: IocpError ERR_IOCP_WORKERS_FAILED
    */
   resize(size: number): Promise<void> {
@@ -117,18 +119,18 @@ export class WorkerPool {
     return settled
   }
 
-  /** Ends one at once; another one takes its place. */
+  /** Terminates one; another one replaces it. */
   terminate(number: number): void {
     void this.#members.get(number)?.worker.terminate()
   }
 
-  /** Hands a payload to a worker. */
+  /** Sends a payload to a worker. */
   post(number: number, payload: number, port: MessagePort): void {
     const message: PayloadMessage = { payload, port }
     this.#members.get(number)?.worker.postMessage(message, [port])
   }
 
-  /** Ends all: in order as far as the time allows, in milliseconds. */
+  /** Ends all: gracefully within the time, in milliseconds, then by termination. */
   async close(deadline: number): Promise<void> {
     this.#isClosed = true
     this.size = 0
@@ -156,7 +158,7 @@ export class WorkerPool {
     return settled
   }
 
-  /** Whoever changes the number wants another try, now. */
+  /** A change of the number starts another try immediately. */
   #startAfresh(): void {
     this.#failedStarts = 0
     this.#deaths = 0
@@ -172,7 +174,7 @@ export class WorkerPool {
   #adjust(): void {
     if (this.#isClosed) return
     const staying = [...this.#members.values()].filter((member) => !member.isLeaving)
-    // Those that have not begun to work go first.
+    // Those that have not started to work are removed first.
     staying.sort((a, b) => Number(b.isReady) - Number(a.isReady) || a.number - b.number)
     for (const member of staying.slice(this.size)) this.#retire(member)
     for (let count = staying.length + this.#timers.size; count < this.size; count++) this.#add()
@@ -196,10 +198,10 @@ export class WorkerPool {
     }
     let worker: Worker
     try {
-      // It outlives the call that adds it.
+      // It outlives the call that creates it.
       worker = withoutContext(() => startThread(module, options))
     } catch (error) {
-      // Not while somebody adjusts the number, who would see a try that has failed before it has begun.
+      // Not during an adjustment of the number, which would see a failed try before it has started.
       const timer = setTimeout(() => {
         this.#timers.delete(timer)
         this.#replace({ number, exitCode: 1, error: toError(error) }, true, true)
@@ -221,10 +223,10 @@ export class WorkerPool {
     const { setupTimeout } = this.#settings
     this.#limit(
       member,
-      'has not loaded its module',
+      'did not load its module',
       setupTimeout === 0 ? MOST_TO_LOAD : Math.max(setupTimeout, LEAST_TO_LOAD)
     )
-    // The module may post messages of its own; they are nobody's here.
+    // The module may post messages of its own; they are ignored.
     worker.on('message', (message: Partial<WorkerMessage> | null | undefined) => {
       this.#told(member, message)
     })
@@ -237,8 +239,8 @@ export class WorkerPool {
     worker.on('exit', (code) => {
       this.#gone(member, code)
     })
-    // What keeps the process alive are connections and jobs, not the threads that wait for them. Behind the listeners,
-    // because a listener for messages refs the worker again.
+    // Connections and jobs keep the process alive, not the threads that wait for them. After the listeners, because a
+    // listener for messages refs the worker again.
     worker.unref()
   }
 
@@ -246,7 +248,7 @@ export class WorkerPool {
     switch (message?.iocp) {
       case 'defined':
         member.isDefined = true
-        this.#limit(member, 'has not done its setup')
+        this.#limit(member, 'did not finish its setup')
         break
       case 'ready':
         clearTimeout(member.limit)
@@ -255,7 +257,7 @@ export class WorkerPool {
         if (!member.isLeaving) this.#fail(undefined)
         break
       case 'leaving':
-        this.#limit(member, 'has not done its teardown and ended')
+        this.#limit(member, 'did not finish its teardown and end')
         break
       case 'failed':
         member.error ??= toError(decodeError(message.error && Buffer.from(message.error)))
@@ -282,30 +284,30 @@ export class WorkerPool {
       const error = member.error ?? (isReady ? undefined : this.#endedEarly(member, exitCode))
       this.#replace({ number, exitCode, error }, !isReady, performance.now() - started < STABLE_AFTER_MS)
     } else if (member.error !== undefined && isReady) {
-      process.emitWarning(`A worker that was to end failed: ${member.error.message}`, 'IocpWarning')
+      process.emitWarning(`A worker failed while it was ending: ${member.error.message}`, 'IocpWarning')
     }
   }
 
   #endedEarly({ isDefined }: Member, exitCode: number): IocpError {
-    const what = isDefined ? 'before its setup was done' : 'without having called defineJobs'
+    const what = isDefined ? 'before its setup had finished' : 'without calling defineJobs'
     const module = String(this.#settings.module)
     return new IocpError('ERR_IOCP_WORKER_MODULE', `'${module}' ended with exit code ${exitCode} ${what}`)
   }
 
-  /** The first death after a quiet time is replaced at once; the longer they die young, the longer it takes. */
-  #replace(how: Omit<WorkerExitInfo, 'replacedIn'>, isStart: boolean, isYoung: boolean): void {
+  /** The first failure after a stable time is replaced immediately; repeated early failures increase the delay. */
+  #replace(how: Omit<WorkerExitInfo, 'restartDelay'>, isStart: boolean, isYoung: boolean): void {
     if (this.#isClosed) return
     this.#deaths = isYoung ? this.#deaths + 1 : 1
-    const replacedIn =
+    const restartDelay =
       this.#deaths === 1 ? 0 : Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** Math.min(this.#deaths - 2, 20))
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       this.#adjust()
-    }, replacedIn)
+    }, restartDelay)
     timer.unref()
     this.#timers.add(timer)
     if (isStart && how.error !== undefined) this.#startFailed(how.error)
-    this.#owner.workerExit({ ...how, replacedIn })
+    this.#owner.workerExit({ ...how, restartDelay })
   }
 
   #startFailed(cause: Error): void {

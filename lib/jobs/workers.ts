@@ -1,4 +1,4 @@
-/** The workers of a server or client as the main thread sees them: jobs, their results, figures. */
+/** The workers of a server or client in the main thread: jobs, their results, statistics. */
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { errorCodes, invalidArgument, IocpError, type IocpErrorCode } from '../common/errors.js'
@@ -14,7 +14,7 @@ import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encode
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
 import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
 
-/** Whom the workers tell what nobody has asked for. */
+/** The server or client, which emits the events of the workers. */
 export interface WorkersOwner {
   _jobError(error: unknown, connection: Connection | undefined): void
   _workerExit(info: WorkerExitInfo): void
@@ -22,15 +22,15 @@ export interface WorkersOwner {
 
 /** The workers of a server or client. */
 export interface Workers {
-  /** How many workers there shall be. */
+  /** The requested number of workers. */
   readonly size: number
-  /** How many of them have started and run nothing. */
+  /** Workers that have started and run no job. */
   readonly idle: number
-  /** Jobs that wait. */
+  /** Waiting jobs. */
   readonly queued: number
-  /** Jobs that run. */
+  /** Running jobs. */
   readonly running: number
-  /** Jobs that have been done. */
+  /** Jobs that have succeeded. */
   readonly completed: number
   /** Jobs that have failed: thrown, timed out, cancelled, lost with their worker. */
   readonly failed: number
@@ -38,31 +38,31 @@ export interface Workers {
   readonly waitMicroseconds: Distribution
   /** From being taken to the end, in microseconds. */
   readonly runMicroseconds: Distribution
-  /** All figures at one time; undefined while the server or client is not open. */
+  /** All statistics at one time; undefined while the server or client is not open. */
   stats(): JobStats | undefined
   /**
-   * Changes how many workers there are, at any time. With 0 jobs wait. No job is lost or repeated.
+   * Changes the number of workers, at any time. With 0, jobs wait. No job is lost or repeated.
    * @param count 0 to 256
-   * @returns a promise for when they are there, and those that are not needed any more have finished and ended; it
-   *   rejects with ERR_IOCP_WORKERS_FAILED when they do not start
+   * @returns a promise that resolves when the new workers have started and the surplus ones have finished and ended; it
+   *   rejects with ERR_IOCP_WORKERS_FAILED if they do not start
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   resize(count: number): Promise<void>
   /**
-   * Has a job done.
+   * Runs a job.
    * @param name the handler's name in `defineJobs`
-   * @param payload `job.data` in the worker: bytes and text as they are, everything else cloned
-   * @returns a promise for what the handler gives back
-   * @throws by rejecting: what the handler threw, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
-   *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED, ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED,
-   *   ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
+   * @param payload `job.data` in the worker: bytes and text unchanged, everything else cloned
+   * @returns a promise of the handler's return value
+   * @throws by rejecting: the error of the handler, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED,
+   *   ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED, ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
    */
   run<Result = unknown>(name: string, payload?: unknown, options?: RunOptions): Promise<Result>
 }
 
 const NO_DISTRIBUTION: Distribution = { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }
 
-/** A worker that has been told to give a job up and does not answer for so long, in milliseconds, blocks. */
+/** A worker that was told to cancel a job and does not answer for this time, in milliseconds, is considered blocked. */
 const ABORT_GRACE_MS = 1000
 
 /** After the deadline of `close`, workers have at least this time for their teardown, in milliseconds. */
@@ -74,9 +74,9 @@ interface Call {
   readonly timer: NodeJS.Timeout | undefined
   readonly signal: AbortSignal | undefined
   readonly onAbort: (() => void) | undefined
-  /** Where the payload waits, when it is a message. */
+  /** The port that holds the payload, if it is a message. */
   readonly port: MessagePort | undefined
-  /** The message's number: by that of the job's slot, a worker could take it for that of a later job. */
+  /** The message's number. The slot of the job would be ambiguous, because later jobs reuse it. */
   readonly message: number
 }
 
@@ -97,11 +97,11 @@ export class JobClient implements Workers, JobSink {
   #size: number
   #messages = 0
   #isClosing = false
-  /** Why jobs were refused the last time that no worker started. */
+  /** Why jobs failed the last time that no worker started. */
   #failure: IocpError | undefined
   #onDrained: () => void = () => undefined
 
-  /** @param open opens the server or client where that is possible, else throws */
+  /** @param open opens the server or client if possible, otherwise throws */
   constructor(settings: WorkersSettings, owner: WorkersOwner, open: () => Engine) {
     this.#settings = settings
     this.#owner = owner
@@ -165,7 +165,7 @@ export class JobClient implements Workers, JobSink {
     const none = this.#session?.pool.failure
     if (none !== undefined) throw none
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
-    const isMessage = run.transfer !== undefined
+    const isMessage = run.transferList !== undefined
     const message = isMessage ? ++this.#messages : 0
     const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
     const head = callHead(name, kind)
@@ -177,9 +177,9 @@ export class JobClient implements Workers, JobSink {
     if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
     let port: MessagePort | undefined
     try {
-      // The payload is cloned, and what is transferred is gone, here and now, but not for a job that is refused. The
-      // worker gets the port that holds it, at the earliest when this thread is told that it has taken the job.
-      port = isMessage ? channelWith(payload, run.transfer) : undefined
+      // The payload is cloned and the objects are transferred now, but not for a job that is rejected. The worker gets
+      // the port that holds them, at the earliest when this thread learns that it has taken the job.
+      port = isMessage ? channelWith(payload, run.transferList) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
       throw error
@@ -190,7 +190,7 @@ export class JobClient implements Workers, JobSink {
       timeout === 0
         ? undefined
         : setTimeout(() => {
-            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' has not ended within ${timeout} ms`), 0)
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' did not finish within ${timeout} ms`), 0)
           }, timeout)
     const onAbort =
       signal === undefined
@@ -204,11 +204,13 @@ export class JobClient implements Workers, JobSink {
     if (this.#calls.size === 1) engine.jobsChanged()
   }
 
-  /** Nobody waits for the job any more. Its worker, which may be in an endless loop, has so much time left for it. */
+  /**
+   * The result is no longer needed. The worker, which may be in an endless loop, has this much time left for the job.
+   */
   #giveUp(job: number, reason: unknown, left: number | undefined): void {
     const jobs = this.#session?.engine.jobs
     if (jobs === undefined || !this.#calls.has(job)) return
-    // 0: the result is on its way, and was faster.
+    // 0: the result is already in transit.
     const found = jobs.cancelJob(job)
     if (found === 0) return
     this.#take(job)?.reject(reason)
@@ -266,13 +268,13 @@ export class JobClient implements Workers, JobSink {
     return withoutContext(() => setInterval(watch, interval).unref())
   }
 
-  /** @internal Takes no jobs any more. */
+  /** @internal Accepts no more jobs. */
   _refuse(): void {
     this.#isClosing = this.#session !== undefined
   }
 
   /**
-   * @internal Before the connections end: waits for the jobs, at most so long, in milliseconds, and cancels the rest.
+   * @internal Before the connections end: waits for the jobs, at most this long, in milliseconds, and cancels the rest.
    * Nothing is read meanwhile.
    */
   async _drain(deadline: number): Promise<void> {
@@ -307,7 +309,7 @@ export class JobClient implements Workers, JobSink {
     for (const job of [...this.#calls.keys()]) this.#take(job)?.reject(failure('ERR_IOCP_JOB_CANCELLED'))
   }
 
-  /** Whether somebody waits for a job. */
+  /** Whether a result is awaited. */
   get isBusy(): boolean {
     return this.#calls.size > 0
   }
@@ -342,16 +344,16 @@ export class JobClient implements Workers, JobSink {
     this.#session?.pool.post(worker, call.message, call.port)
   }
 
-  /** Nothing waits or runs any more. */
+  /** No job is waiting or running any more. */
   jobsDrained(): void {
     this.#onDrained()
   }
 }
 
-function channelWith(payload: unknown, transfer: RunSettings['transfer']): MessagePort {
+function channelWith(payload: unknown, transferList: RunSettings['transferList']): MessagePort {
   const { port1, port2 } = new MessageChannel()
   try {
-    port1.postMessage(payload, transfer)
+    port1.postMessage(payload, transferList)
   } catch (error) {
     port1.close()
     throw error

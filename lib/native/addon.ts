@@ -1,33 +1,37 @@
 /** Finding the addon's file and loading it. */
 
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs'
-// Not by its name: webpack would carry out createRequire() when it makes the bundle.
+// Not by its name: webpack would evaluate createRequire() when it builds the bundle.
 import Module from 'node:module'
 import { dirname, join, resolve, toNamespacedPath } from 'node:path'
 import { IocpError } from '../common/errors.js'
 import { here } from '../common/here.js'
 import { type Path, toPath } from '../common/paths.js'
 
-/** What programs set. Each environment (main thread, worker) has its own. */
+/** The file set by the program. Each environment (main thread, worker) has its own. */
 let chosen: string | undefined
 let loadedFrom: string | undefined
 
 /**
- * Says where the native addon is, for programs whose addon does not lie where the package or the bundle is: a single
- * executable application that has unpacked it, for example. To be called before the first server, client or connection
- * is made; workers of the library use the same file as the main thread.
+ * Sets the location of the native addon, for programs whose addon is not located with the package or the bundle, for
+ * example a single executable application that has unpacked it. Call it before the first server, client or connection
+ * is created; workers of the library use the same file as the main thread.
  *
- * @param file path of the file `iocp.node`, of any name; a relative one counts from the working directory
- * @throws IocpError ERR_IOCP_INVALID_OPTION when it is no path, or another addon is loaded already;
+ * @param file path of the file, of any name; a relative one is resolved against the working directory
+ * @throws IocpError ERR_IOCP_INVALID_OPTION if it is not a path, or another addon has already been loaded;
  * ERR_INVALID_ARG_VALUE for a path with a NUL
  */
 export function setAddonPath(file: Path): void {
   const path = resolve(toPath(file, 'file'))
   if (loadedFrom !== undefined && loadedFrom !== path) {
-    throw new IocpError('ERR_IOCP_INVALID_OPTION', `setAddonPath() comes too late: ${loadedFrom} is loaded already`, {
-      option: 'file',
-      value: file
-    })
+    throw new IocpError(
+      'ERR_IOCP_INVALID_OPTION',
+      `setAddonPath() was called too late: ${loadedFrom} has already been loaded`,
+      {
+        option: 'file',
+        value: file
+      }
+    )
   }
   chosen = path
 }
@@ -38,15 +42,15 @@ export function addonPath(): string | undefined {
 }
 
 /**
- * Loads the addon into this environment and gives what it exports.
+ * Loads the addon into this environment and returns its exports.
  * @throws IocpError ERR_IOCP_ADDON_NOT_FOUND, ERR_IOCP_ADDON_BLOCKED, ERR_IOCP_ADDON_FAILED
  */
 export function loadAddon(): unknown {
   const file = chosen ?? namedByTests() ?? find()
   const module = { exports: {} as unknown }
   try {
-    // Not require(): a bundler would look for the file, and for `require` itself, when it makes the bundle.
-    // The long form, as require() does it: Windows takes others only up to 260 characters.
+    // Not require(): a bundler would resolve the file, and `require` itself, when it builds the bundle. The long form
+    // of the path, as in require(): Windows accepts others only up to 260 characters.
     process.dlopen(module, toNamespacedPath(file))
   } catch (error) {
     throw notLoaded(file, error)
@@ -55,7 +59,7 @@ export function loadAddon(): unknown {
   return module.exports
 }
 
-/** The variable is for tests: it names the one addon file to load, whatever else is built. */
+/** The variable is for tests: it is the only addon file to load. */
 function namedByTests(): string | undefined {
   const file = process.env['IOCP_ADDON']
   return file === undefined || file === '' ? undefined : resolve(file)
@@ -65,11 +69,12 @@ const folderName = `win32-${process.arch}`
 
 function find(): string {
   const root = packageRoot()
-  // A bundle has it beside itself. Otherwise it is in the package, compiled there or prebuilt.
+  // A bundle has it next to itself. Otherwise it is in the package, compiled or prebuilt.
   const file =
     nearby(dirname(here)) ??
     (root && inPackage(root)) ??
-    // Bundles of webpack do not know where they are once they have been copied; the first one was started by its name.
+    // Bundles of webpack do not know their location once they have been copied; the main script was started by its
+    // path.
     nearby(dirname(process.argv[1] ?? here)) ??
     nearby(dirname(process.execPath))
   if (file !== undefined) return file
@@ -87,13 +92,13 @@ function inPackage(root: string): string | undefined {
     const require = Module.createRequire(join(root, 'package.json'))
     return (require('node-gyp-build') as { resolve(directory: string): string }).resolve(root)
   } catch {
-    // It found none; or it is not there itself, when only some of node_modules was copied.
+    // Not found; or node-gyp-build itself is missing, if only parts of node_modules were copied.
     const built = join(root, 'build', 'Release', 'iocp.node')
     return existsSync(built) ? built : nearby(root)
   }
 }
 
-/** The folder of this package: the code lies in it, or is in a bundle from where it can be found. */
+/** The folder of this package: it contains the code, or can be found from the bundle that does. */
 function packageRoot(): string | undefined {
   for (let at = dirname(here); ; at = dirname(at)) {
     if (isPackage(at)) return at
@@ -119,16 +124,16 @@ function notFound(root: string | undefined): IocpError {
   if (isRestricted() && !process.permission.has('fs.read', root ?? dirname(here))) {
     return new IocpError(
       'ERR_IOCP_ADDON_BLOCKED',
-      `Node's permission model (--permission) lets nobody read ${root ?? dirname(here)}, where the native addon would ` +
-        'be: add --allow-fs-read for it, and --allow-addons'
+      `Node's permission model (--permission) denies reading ${root ?? dirname(here)}, the folder of the native ` +
+        'addon: add --allow-fs-read for it, and --allow-addons'
     )
   }
   if (root === undefined) {
     return new IocpError(
       code,
-      `This code is in a bundle, ${here}, and the native addon is not beside it: copy ` +
-        `node_modules/iocp/prebuilds/${folderName}/iocp.node to ${join(dirname(here), 'iocp.node')}, or name the file ` +
-        'with setAddonPath()'
+      `This code is in a bundle, ${here}, and the native addon is not next to it: copy ` +
+        `node_modules/iocp/prebuilds/${folderName}/iocp.node to ${join(dirname(here), 'iocp.node')}, or set its ` +
+        'location with setAddonPath()'
     )
   }
   const there = addonsIn(root)
@@ -136,7 +141,7 @@ function notFound(root: string | undefined): IocpError {
     code,
     `There is no native addon for Windows ${process.arch} in ${root}` +
       (there.length > 0 ? `, only for ${there.join(', ')}` : '') +
-      ": 'npx iocp build' compiles it where Visual Studio's C++ tools and Python are installed"
+      ": compile it with 'npx iocp build', which requires Visual Studio's C++ tools and Python"
   )
 }
 
@@ -155,8 +160,8 @@ function notLoaded(file: string, error: unknown): IocpError {
   const { code, message } = error as { code?: unknown; message?: string }
   if (code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED') {
     const why = isRestricted()
-      ? "Node's permission model (--permission) keeps native addons out: add --allow-addons"
-      : 'Node.js runs with --no-addons, which keeps native addons out (see also NODE_OPTIONS)'
+      ? "Node's permission model (--permission) disables native addons: add --allow-addons"
+      : 'Node.js runs with --no-addons, which disables native addons (see also NODE_OPTIONS)'
     return new IocpError('ERR_IOCP_ADDON_BLOCKED', `${file} was not loaded. ${why}`, { cause: error })
   }
   if (!existsSync(file)) {
@@ -165,23 +170,23 @@ function notLoaded(file: string, error: unknown): IocpError {
   const processor = processorOf(file)
   const why =
     processor === process.arch
-      ? `Windows would not load it: ${message ?? String(error)}. If the file is in order, something may keep it from ` +
-        'being loaded: an antivirus program, Smart App Control, a rule of the company'
+      ? `Windows did not load it: ${message ?? String(error)}. If the file is intact, it may be blocked by an antivirus ` +
+        'program, Smart App Control, or a company policy'
       : processor === undefined
-        ? "it is no addon for Windows: install the package anew, or compile it with 'npx iocp build'"
+        ? "it is not an addon for Windows: reinstall the package, or compile it with 'npx iocp build'"
         : `it is for ${processor} and this Node.js is for ${process.arch}: install the package with the Node.js that ` +
           "runs it, or compile it with 'npx iocp build'"
   return new IocpError('ERR_IOCP_ADDON_FAILED', `${file} could not be loaded: ${why}`, { cause: error })
 }
 
-/** Does Node's permission model apply? Then and only then `process.permission` is there, whatever its type says. */
+/** Whether Node's permission model is active. Only then `process.permission` exists, contrary to its type. */
 function isRestricted(): boolean {
   return (process.permission as unknown) !== undefined
 }
 
 const processors: Readonly<Record<number, string>> = { 0x014c: 'ia32', 0x8664: 'x64', 0xaa64: 'arm64' }
 
-/** The processor that a DLL is for, as its header says; undefined for what is no DLL. */
+/** The processor in the header of a DLL; undefined if the file is not a DLL. */
 function processorOf(file: string): string | undefined {
   const header = Buffer.alloc(4096)
   try {

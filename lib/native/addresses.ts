@@ -1,10 +1,10 @@
-/** Socket addresses as native code writes them: compact while nobody asks, text when somebody does. */
+/** Socket addresses as native code writes them: stored in binary form, converted to text on access. */
 
 import { networkInterfaces } from 'node:os'
 
 /** One end of a connection. */
 export interface SocketAddress {
-  /** IPv4 in dots or IPv6 in its shortest form, with `%scope` where it has one. */
+  /** IPv4 in dotted form, or IPv6 in its shortest form, with `%scope` if it has one. */
   readonly address: string
   readonly family: 'IPv4' | 'IPv6'
   readonly port: number
@@ -58,8 +58,8 @@ export function localOf(block: Uint8Array, at: number): SocketAddress | undefine
 const SEGMENT = 1024
 
 /**
- * The address blocks of all open connections by slot, in segments that come as they are needed. Bytes in a shared
- * block cost a tenth of the strings they stand for, which most programs never look at.
+ * The address blocks of all open connections by slot, in segments that are allocated as needed. Bytes in a shared block
+ * cost a tenth of the corresponding strings, which most programs never read.
  */
 export class AddressTable {
   readonly #segments: (Uint8Array | undefined)[] = []
@@ -71,7 +71,7 @@ export class AddressTable {
     segment.set(new Uint8Array(payload, offset, Math.min(length, ADDRESSES_BYTES)), (slot % SEGMENT) * ADDRESSES_BYTES)
   }
 
-  /** A copy for a connection that gives its slot back. */
+  /** A copy for a connection that releases its slot. */
   copy(slot: number): Uint8Array | undefined {
     const at = (slot % SEGMENT) * ADDRESSES_BYTES
     return this.#segments[Math.floor(slot / SEGMENT)]?.slice(at, at + ADDRESSES_BYTES)
@@ -94,11 +94,11 @@ export interface HostAddress {
   readonly family: 'IPv4' | 'IPv6'
   /** Name of the network interface. */
   readonly interface: string
-  /** Whether only this machine itself can reach it. */
+  /** Whether it is a loopback address. */
   readonly internal: boolean
 }
 
-/** The addresses under which peers may reach this machine, loopback included. */
+/** The addresses of this machine, including loopback. */
 export function hostAddresses(): HostAddress[] {
   return Object.entries(networkInterfaces()).flatMap(([name, list]) =>
     (list ?? []).map(({ address, family, internal }) => ({ address, family, interface: name, internal }))

@@ -1,31 +1,31 @@
 /**
- * AsyncLocalStorage: in which context handlers run. Native code calls without any, so that nothing of the first caller is
- * kept and nobody's context becomes everybody's. A connection's events run in the context of its `connect`, or of the
- * `listen` that accepted it; callbacks run in that of the call that they were given to.
+ * AsyncLocalStorage: the context in which handlers run. Native code calls without any context, so that the context of
+ * the first caller is neither kept nor applied to others. A connection's events run in the context of its `connect`, or
+ * of the `listen` that accepted it; callbacks run in that of the call they were passed to.
  *
- * Nothing of this costs more than a look at a field until some storage is seen to hold something.
+ * Until a storage is known to hold a value, all of this costs one test of a field.
  */
 
 import { AsyncLocalStorage, AsyncResource, executionAsyncResource } from 'node:async_hooks'
 import { binding } from './binding.js'
 
-/** A context that somebody may want back. What it holds stays in memory as long as this does. */
+/** A context that can be restored. Its contents stay in memory as long as this does. */
 export type Context = AsyncResource
 
-/** Whether any storage has been seen to hold something. */
+/** Whether any storage is known to hold a value. */
 export const contexts = { inUse: false }
 
 const TYPE = 'IOCP'
 
-/** What an AsyncResource shows of the context that it was made in. */
+/** The visible properties of an AsyncResource that depend on the context it was created in. */
 interface Traces {
-  /** Made without any context. */
+  /** Created without any context. */
   readonly empty: Context
-  /** Its properties that hold something. One of a storage that is there, but not used, holds undefined. */
+  /** Its properties with a value. The property of an unused storage is undefined. */
   readonly plain: ReadonlySet<symbol>
   /**
-   * The property that holds all storages' values together (Node 24 and later). Undefined where each storage adds a
-   * property of its own (Node 22), and where what `enterWith` enters therefore stays on the resource.
+   * The property that holds the values of all storages (Node 24 and later). Undefined if each storage adds a property
+   * of its own (Node 22), so that values entered by `enterWith` stay on the resource.
    */
   readonly frame: symbol | undefined
 }
@@ -36,7 +36,7 @@ function valueOf(resource: AsyncResource, name: symbol): unknown {
   return (resource as unknown as Readonly<Record<symbol, unknown>>)[name]
 }
 
-/** Finds out by a storage of its own how this Node does it. */
+/** Detects the behaviour of this Node by a storage of its own. */
 function findTraces(): Traces {
   const { withoutContext } = binding()
   const make = (): AsyncResource => new AsyncResource(TYPE)
@@ -54,22 +54,22 @@ function findTraces(): Traces {
   const marks = Object.getOwnPropertySymbols(filled).filter(
     (name) => valueOf(filled, name) !== undefined && valueOf(empty, name) === undefined
   )
-  // A Node that shows nothing: then it is always taken for in use, which costs a little and is right.
+  // A Node without visible properties: then storages are always considered in use, which costs a little and is correct.
   if (marks.length === 0) contexts.inUse = true
   return { empty, plain, frame: marks.find((name) => before.includes(name)) }
 }
 
-/** Whether the caller's context holds something. Asked for each batch, so cheap for a handler of one. */
+/** Whether the caller's context holds a value. Called for each batch, so it is cheap. */
 function holdsSomething(): boolean {
   const { frame, plain } = (known ??= findTraces())
   if (frame !== undefined) return valueOf(new AsyncResource(TYPE), frame) !== undefined
-  // The object that native code has made for the batch has nothing but what storages have put there.
+  // The object that native code created for the batch has only the properties added by storages.
   if (Object.getOwnPropertySymbols(executionAsyncResource()).length === 0) return false
   const context = new AsyncResource(TYPE)
   return Object.getOwnPropertySymbols(context).some((name) => !plain.has(name) && valueOf(context, name) !== undefined)
 }
 
-/** Finds out whether a storage is in use, where one may be. */
+/** Detects whether a storage is in use, if there may be one. */
 export function notice(): void {
   if (!contexts.inUse && holdsSomething()) contexts.inUse = true
 }
@@ -80,25 +80,25 @@ export function capture(): Context | undefined {
   return contexts.inUse ? new AsyncResource(TYPE) : undefined
 }
 
-/** A context like another one, or an empty one. What handlers enter in it reaches no other. */
+/** A copy of a context, or an empty one. Values that handlers enter in it do not affect others. */
 export function like(base: Context | undefined): Context {
   const { empty, frame } = (known ??= findTraces())
   const from = base ?? empty
   return frame === undefined ? from.runInAsyncScope(() => new AsyncResource(TYPE)) : from
 }
 
-/** Calls something in a context, or in none. */
+/** Calls a function in a context, or without one. */
 export function within<A extends unknown[], R>(context: Context | undefined, body: (...args: A) => R, ...args: A): R {
   return contexts.inUse ? like(context).runInAsyncScope(body, undefined, ...args) : body(...args)
 }
 
-/** The same callback, but it runs in the caller's context, whoever calls it. */
+/** The same callback, bound to the caller's context. */
 export function bound<A extends unknown[], R>(callback: (...args: A) => R): (...args: A) => R {
   const context = capture()
   return context === undefined ? callback : (...args) => context.runInAsyncScope(callback, undefined, ...args)
 }
 
-/** Calls something that makes what outlives its caller: threads, intervals. */
+/** Calls a function that creates objects which outlive the caller: threads, intervals. */
 export function withoutContext<T>(body: () => T): T {
   return binding().withoutContext(body)
 }

@@ -1,4 +1,4 @@
-/** The one way to the native addon: loads it, and makes sure that both sides mean the same by every number. */
+/** The only access to the native addon: loads it, and verifies that both sides use the same numbers. */
 
 import { IocpError } from '../common/errors.js'
 import { loadAddon } from './addon.js'
@@ -36,7 +36,7 @@ function load(): NativeBinding {
   return addon
 }
 
-/** JavaScript and native code must mean the same by every number, or bytes would be taken for something else. */
+/** JavaScript and native code must use the same numbers, otherwise data would be misinterpreted. */
 function compare(constants: NativeBinding['constants']): void {
   const plain = (name: string): string => name.replaceAll('_', '').toLowerCase()
   for (const [kind, words] of Object.entries({ record, op, cause, outcome, jobOutcome, frameError })) {

@@ -1,5 +1,5 @@
 /**
- * The words that native code and JavaScript exchange: what a batch tells, what a submission asks for.
+ * The binary interface between native code and JavaScript: the records of batches and the operations of submissions.
  * The native side keeps the same list (native/core/records.h); the binding compares both when it loads.
  */
 
@@ -45,7 +45,7 @@ export const record = {
   jobsDrained: 46
 } as const
 
-/** Records whose `a` and `b` are the place and the length of bytes in the payload of their batch. */
+/** Records whose `a` and `b` are the offset and the length of bytes in the payload of their batch. */
 export const CARRIES_BYTES: ReadonlySet<number> = new Set([
   record.connection,
   record.packet,
@@ -95,7 +95,7 @@ export const cause = {
   detached: 11
 } as const
 
-/** What became of a send whose completion was asked for. */
+/** The outcome of a send with a callback. */
 export const outcome = { sent: 0, dropped: 1, closed: 2, detached: 3, unframeable: 4 } as const
 
 /** How a job ended. */
@@ -110,7 +110,7 @@ export const jobOutcome = {
   noWorkers: 7
 } as const
 
-/** What was wrong with the bytes of a peer. */
+/** Why bytes of a peer are invalid. */
 export const frameError = {
   none: 0,
   tooLarge: 1,
@@ -127,7 +127,7 @@ export const frameError = {
 /** How the native part of a file transfer ended. */
 export const fileOutcome = { complete: 0, cancelled: 1, failed: 2, excess: 3 } as const
 
-/** The first byte of each frame that two ends exchange about files (native/core/transfer_protocol.h). */
+/** The first byte of each frame of file transfer (native/core/transfer_protocol.h). */
 export const transferKind = {
   offer: 0xf0,
   accept: 0xf1,

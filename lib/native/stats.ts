@@ -1,35 +1,35 @@
-/** Figures, as native code counts them. */
+/** Statistics of native code. */
 
-/** What is counted since the start of a completion port. */
+/** Counters since the start of a completion port. */
 export const counterNames = [
   /** Connections accepted. */
   'accepts',
-  /** Times that no AcceptEx was outstanding. */
+  /** Times that no AcceptEx was pending. */
   'acceptDry',
   'acceptFailures',
-  /** Accepted and reset at once. */
+  /** Connections accepted and reset immediately. */
   'refused',
   'connects',
   'connectFailures',
   'closes',
-  /** Bytes on the wire, headers included. */
+  /** Bytes on the wire, including headers. */
   'bytesIn',
   'bytesOut',
   'packetsIn',
   'packetsOut',
   'recvCalls',
   'sendCalls',
-  /** Reads of zero bytes, which wait without a buffer. */
+  /** Zero-byte reads, which wait without a buffer. */
   'zeroReads',
   /** Reads with a buffer. */
   'directReads',
-  /** Operations that succeeded at once and needed no completion packet. */
+  /** Operations that succeeded immediately and needed no completion packet. */
   'skipSuccess',
-  /** Writes of which the system took only a part. */
+  /** Writes of which the system accepted only a part. */
   'shortWrites',
   /** Times that the system had no memory for an operation. */
   'enobufs',
-  /** Packets dropped by native code, for any of the reasons that 'drop' has, and their bytes. */
+  /** Packets dropped by native code, for any reason of 'drop', and their bytes. */
   'drops',
   'droppedBytes',
   'protocolErrors',
@@ -38,7 +38,7 @@ export const counterNames = [
   /** Calls that took completions from the port, and completions taken. */
   'dequeues',
   'completions',
-  /** Wake-ups of JavaScript, batches handed over, records in them. */
+  /** Wake-ups of JavaScript, delivered batches, records in them. */
   'wakes',
   'batches',
   'records'
@@ -55,7 +55,7 @@ export interface PoolStats {
   readonly allocations: number
 }
 
-/** How some figure was distributed. */
+/** The distribution of a value. */
 export interface Distribution {
   readonly count: number
   readonly mean: number
@@ -65,7 +65,7 @@ export interface Distribution {
   readonly max: number
 }
 
-/** Figures of one connection. Bytes are those on the wire. */
+/** Statistics of one connection. Bytes are those on the wire. */
 export interface ConnectionStats {
   readonly bytesRead: number
   readonly bytesWritten: number
@@ -75,15 +75,15 @@ export interface ConnectionStats {
   readonly queuedPackets: number
 }
 
-/** Figures of a server or client. They are counted in any case; asking for them is the only cost. */
+/** Statistics of a server or client. They are always collected; only reading them has a cost. */
 export interface EndpointStats {
   readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
-  readonly listeners: readonly { readonly acceptsOutstanding: number; readonly acceptPool: number }[]
-  /** What waits for JavaScript. */
+  readonly listeners: readonly { readonly pendingAccepts: number; readonly acceptPool: number }[]
+  /** Data waiting for JavaScript. */
   readonly delivery: {
     readonly bytes: number
     readonly peakBytes: number
-    /** Connections that are not read from because of it, now and how often. */
+    /** Connections that are not read from because of it: now, and how often this happened. */
     readonly parked: number
     readonly timesParked: number
     /** Records per batch. */
@@ -91,27 +91,27 @@ export interface EndpointStats {
     /** How long records waited, in microseconds. */
     readonly latencyMicroseconds: Distribution
   }
-  /** What waits to be sent, all connections together. */
+  /** Data waiting to be sent, all connections together. */
   readonly sending: { readonly queuedBytes: number; readonly queuedPackets: number }
   readonly pools: Readonly<Record<'readBuffers' | 'waitBuffers' | 'contexts', PoolStats>>
-  /** Threads that wait for disks: those that were started, those at work, and files that wait for one. */
+  /** Disk threads: started, running, and files queued for one. */
   readonly disk: { readonly threads: number; readonly running: number; readonly queued: number }
-  /** Everything that keeps the completion port from ending. */
-  readonly objectsActive: number
-  readonly directReadsPending: number
-  /** Behaviours of connections (framings with their limits) that native code keeps: those in use, and up to 64 others. */
+  /** Native objects that keep the completion port from ending. */
+  readonly pendingObjects: number
+  readonly pendingDirectReads: number
+  /** Connection profiles (framings with their limits) that native code keeps: those in use, and up to 64 others. */
   readonly profiles: number
-  /** Whether successes at once are handled without a completion packet. */
+  /** Whether operations that succeed immediately are processed without a completion packet. */
   readonly skipOnSuccess: boolean
   /** By name, see {@link counterNames}; native code may count more than that. */
   readonly counters: Readonly<Record<CounterName, number>> & Readonly<Record<string, number>>
 }
 
-/** Figures of the workers. Times in microseconds. */
+/** Statistics of the workers. Times in microseconds. */
 export interface JobStats {
   /** Workers that take jobs. */
   readonly size: number
-  /** Of those, the ones that run nothing. */
+  /** Of those, the ones without a running job. */
   readonly idle: number
   readonly queued: number
   readonly queuedBytes: number
@@ -120,10 +120,10 @@ export interface JobStats {
   readonly failed: number
   /** Not run, because their connection had closed. */
   readonly skipped: number
-  /** Routed packets that were refused because too many waited. */
+  /** Routed packets that were rejected because too many were waiting. */
   readonly rejected: number
-  /** Failures of routed packets that no 'jobError' told, because the main thread was too far behind. */
-  readonly untold: number
+  /** Failures of routed packets that no 'jobError' reported, because the main thread was too far behind. */
+  readonly unreportedFailures: number
   readonly waitMicroseconds: Distribution
   readonly runMicroseconds: Distribution
 }

@@ -1,9 +1,9 @@
 /**
- * What JavaScript asks of native code: collected while a tick lasts, handed over in one call. Hot path.
+ * Requests of JavaScript to native code: collected during a tick, submitted in one call. Hot path.
  *
- * Operations are words in an array that both sides see; small payloads are copied into a block that both see, large
- * ones are passed by reference. The call is made at the end of a batch, else before the tick ends, and at once when
- * one of the two is full.
+ * Operations are words in a shared array; small payloads are copied into a shared block, large ones are passed by
+ * reference. The call is made at the end of a batch, otherwise before the tick ends, and immediately if one of the two
+ * is full.
  */
 
 import { bound } from './async_context.js'
@@ -11,9 +11,9 @@ import { op, OPERATION_WORDS, outcome } from './protocol.js'
 import type { NativeEngine } from './types.js'
 
 /**
- * What became of a packet: `'sent'` the system has taken its last byte, `'dropped'` the overflow policy threw it away,
- * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was transferred
- * or resized before the end of the tick, so that there was nothing to send.
+ * The outcome of a packet: `'sent'` the system has accepted its last byte, `'dropped'` the overflow policy dropped it,
+ * `'closed'` the connection closed before it could be sent, `'detached'` the `ArrayBuffer` of its payload was
+ * transferred or resized before the end of the tick, so that there was nothing to send.
  */
 export type SendOutcome = 'sent' | 'dropped' | 'closed' | 'detached'
 
@@ -25,23 +25,23 @@ const outcomes: readonly (SendOutcome | undefined)[] = Object.entries(outcome).r
   []
 )
 
-/** Called once for a packet whose fate was asked for. */
+/** Called once with the outcome of a packet. */
 export type SendCallback = (outcome: SendOutcome) => void
 
-/** Who has packets that are still to be told of. */
+/** An object with packets whose outcome has not been reported. */
 export interface SendObserver {
-  /** @internal One more of them has been told of. */
+  /** @internal The outcome of one more of them has been reported. */
   _sendReported(): void
 }
 
-/** Epochs count submissions; they only have to differ from the last few. */
+/** Epochs count submissions; an epoch only has to differ from the last few. */
 const EPOCH_MASK = 0x3fff_ffff
 
 /** The part of an engine that takes submissions. */
 export type SubmissionEngine = Pick<NativeEngine, 'submit' | 'submitControl' | 'submitPayload'>
 
 export class Submission {
-  /** Changes with every submission: what was counted under another epoch has been handed over. */
+  /** Changes with every submission: data that was counted in another epoch has been submitted. */
   epoch = 1
 
   readonly #native: SubmissionEngine
@@ -66,18 +66,18 @@ export class Submission {
     this.#limit = this.#control.length - (this.#control.length % OPERATION_WORDS)
   }
 
-  /** A batch begins: its end will submit, so no tick has to. */
+  /** A batch starts: it submits at its end, so no tick has to be scheduled. */
   beginBatch(): void {
     this.#batches++
   }
 
-  /** A batch ends: everything its handlers asked for goes now. */
+  /** A batch ends: everything its handlers requested is submitted now. */
   endBatch(): void {
     this.#batches--
     this.flush()
   }
 
-  /** Makes room for one send, which may submit what is there. Call it before looking at a connection's queue. */
+  /** Makes room for one send, which may submit earlier requests. Call it before checking a connection's queue. */
   reserve(size: number, copyThreshold: number): void {
     if (this.#words === this.#limit || (size <= copyThreshold && size > this.#payload.length - this.#used)) this.flush()
   }
@@ -110,8 +110,8 @@ export class Submission {
   }
 
   /**
-   * Puts one payload where many sends can refer to it.
-   * @returns the operation that sends it and its place; valid while {@link Submission.epoch} stays the same
+   * Stores one payload for many sends.
+   * @returns the operation that sends it and its offset; valid while {@link Submission.epoch} stays the same
    */
   share(data: Uint8Array | string, size: number, copyThreshold: number): { kind: number; at: number } {
     this.reserve(size, copyThreshold)
@@ -120,12 +120,14 @@ export class Submission {
     return { kind: op.sendPinned, at: this.#pinned.length - 1 }
   }
 
-  /** Adds a packet whose payload has been placed by {@link Submission.share} in this epoch. */
+  /** Adds a packet whose payload has been stored by {@link Submission.share} in this epoch. */
   sendShared(kind: number, slot: number, generation: number, at: number, size: number): void {
     this.#write(kind, slot, generation, at, size, 0)
   }
 
-  /** Adds an operation with a payload: the first number is for a payload that is copied, the second for one that is not. */
+  /**
+   * Adds an operation with a payload: the first number is for a payload that is copied, the second for one that is not.
+   */
   carrying(copied: number, pinned: number, slot: number, generation: number, data: Uint8Array): void {
     const { kind, at } = this.share(data, data.length, this.#payload.length)
     this.#write(kind === op.send ? copied : pinned, slot, generation, at, data.length, 0)
@@ -136,7 +138,7 @@ export class Submission {
     return this.#words < this.#limit
   }
 
-  /** A number under which native code will tell what became of a packet. */
+  /** A number under which native code reports the outcome of a packet. */
   token(callback: SendCallback, teller: SendObserver): number {
     const token = this.#freeTokens.pop() ?? this.#callbacks.length
     this.#callbacks[token] = bound(callback)
@@ -144,7 +146,7 @@ export class Submission {
     return token
   }
 
-  /** Native code told. */
+  /** Native code has reported an outcome. */
   complete(token: number, status: number): void {
     const callback = this.#callbacks[token]
     if (callback === undefined) return
@@ -159,18 +161,18 @@ export class Submission {
     }
   }
 
-  /** Nothing that is still open will be sent. */
+  /** No pending packet will be sent. */
   #settleAll(): void {
     for (let token = 1; token < this.#callbacks.length; token++) this.complete(token, outcome.closed)
   }
 
-  /** The engine has ended: what is asked from now on is dropped. */
+  /** The engine has ended: later requests are dropped. */
   end(): void {
     this.#ended = true
     this.#settleAll()
   }
 
-  /** Hands everything over now. */
+  /** Submits everything now. */
   flush(): void {
     if (this.#words === 0) return
     if (this.#ended) {

@@ -151,7 +151,7 @@ export interface NativeListen {
   dualStack: boolean
   exclusive: boolean
   backlog: number
-  accepts: number
+  pendingAccepts: number
   maxConnections: number
   profile: number
 }

@@ -1,35 +1,41 @@
 /**
- * How a stream of bytes is cut into packets. The builders check every option and give descriptions that native code
- * works from; nothing here touches a byte.
+ * How a stream of bytes is divided into packets. The builders check every option and return descriptions for native
+ * code; no bytes are processed here.
  */
 
 import { invalidOption } from '../common/errors.js'
 import { OptionReader, type Size } from '../common/option_reader.js'
 import type { NativeFraming } from '../native/types.js'
 
-/** What every framing but `raw` and `fixed` can be told. */
+/** Options of every framing except `raw` and `fixed`. */
 export interface PacketLimits {
   /**
-   * Largest packet in bytes, as it is delivered (stripped bytes do not count, a delimiter never does).
-   * 0 to 1 GiB, beyond with `streamAbove`; default 1 MiB.
+   * Largest packet in bytes, as delivered (without stripped bytes and delimiters). 0 to 1 GiB, larger with
+   * `streamAbove`; default 1 MiB.
    */
   maxPacket?: Size
   /**
-   * A larger packet closes the connection (`'close'`, the default), or just that packet is skipped while the stream
-   * stays in sync (`'discard'`). Either way a 'frameError' event tells.
+   * A larger packet closes the connection (`'close'`, the default), or only that packet is skipped and the stream stays
+   * in sync (`'discard'`). In both cases 'frameError' is emitted.
    */
   onOversize?: 'close' | 'discard'
-  /** A header that makes no sense closes the connection: there is no way back into sync. Default, and only, `'close'`. */
+  /**
+   * An invalid header closes the connection, because frame boundaries cannot be found again. `'close'` is the only
+   * value.
+   */
   onCorrupt?: 'close'
-  /** With `onOversize: 'discard'`: tell as soon as the size is known, or after the last byte has gone by. Default true. */
+  /**
+   * With `onOversize: 'discard'`: report as soon as the size is known, or after the last byte was skipped. Default
+   * true.
+   */
   failFast?: boolean
   /** The first byte of each packet is its type. It changes nothing on the wire. Default false. */
   typeByte?: boolean
 }
 
-/** For framings that say a packet's length before its bytes. */
+/** Options of framings with a length before the packet. */
 export interface StreamLimits {
-  /** Packets larger than this many bytes come as a 'stream' event instead of one Buffer. 0 to 1 GiB; default never. */
+  /** Packets larger than this are delivered by a 'stream' event instead of a Buffer. 0 to 1 GiB; default never. */
   streamAbove?: Size
 }
 
@@ -43,24 +49,24 @@ export interface LengthFieldOptions extends PacketLimits, StreamLimits {
   endian?: 'big' | 'little'
   /** Added to the field's value to get the bytes that follow the field. A 32-bit integer; default 0. */
   adjustment?: number
-  /** Bytes to take off the front of each frame. 0 to 32; default `offset + bytes`, that is the whole header. */
+  /** Bytes to remove from the front of each frame. 0 to 32; default `offset + bytes`, that is the whole header. */
   strip?: number
 }
 
 /** Packets that end with a delimiter. */
 export interface DelimiterOptions extends PacketLimits {
   /**
-   * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that gives the shortest packet ends it. The first one
-   * that leaves a packet what it is goes behind it when it is sent.
+   * 1 to 16 sequences of 1 to 64 bytes (text is UTF-8). The one that results in the shortest packet ends it. When
+   * sending, the first one that preserves the packet is appended.
    */
   delimiters: string | Uint8Array | readonly (string | Uint8Array)[]
-  /** Whether packets come, and are given to be sent, without their delimiter. Default true. */
+  /** Whether packets are delivered, and passed to `send`, without their delimiter. Default true. */
   strip?: boolean
 }
 
 /** Packets that are lines. */
 export interface LineOptions extends Omit<DelimiterOptions, 'delimiters'> {
-  /** What is sent behind each line; both are accepted from the peer. Default `'\n'`. */
+  /** Appended to each line that is sent; both are accepted from the peer. Default `'\n'`. */
   endOfLine?: '\n' | '\r\n'
 }
 
@@ -80,7 +86,7 @@ export interface HpSocketPackOptions extends PacketLimits, StreamLimits {
 
 declare const built: unique symbol
 
-/** A framing as one of the builders makes it. It cannot be changed. */
+/** A framing created by one of the builders. It is immutable. */
 export type Framing = NativeFraming & { readonly [built]: true }
 
 /** One framing for both directions, or one for each. */
@@ -88,7 +94,7 @@ export type FramingOption = Framing | { readonly receive: Framing; readonly send
 
 const KIB = 1024
 const MIB = 1024 * KIB
-/** A packet that is delivered whole lies in one block of memory. */
+/** A packet that is delivered as a whole occupies one block of memory. */
 const MAX_WHOLE_PACKET = 1024 * MIB
 const MAX_HEADER = 32
 const MAX_DELIMITER = 64
@@ -116,7 +122,7 @@ export function isFraming(value: unknown): value is Framing {
  */
 export function bothDirections(value: unknown, option: string): { receive: Framing; send: Framing } {
   if (isFraming(value)) return { receive: value, send: value }
-  const allowed = 'made by one of the builders, such as framing.lengthField(), or { receive, send } of two of them'
+  const allowed = 'created by a builder such as framing.lengthField(), or an object { receive, send } of two of them'
   if (typeof value !== 'object' || value === null) throw invalidOption(option, value, allowed)
   const reader = new OptionReader(value, option)
   const receive = reader.raw('receive')
@@ -128,7 +134,7 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
 
 const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte'] as const
 
-/** Only what every framing with a length in front can be told: the rest of it is what the protocol says. */
+/** The common options of framings with a length; everything else is defined by the protocol. */
 function checkLimits(options: unknown): void {
   new OptionReader(options, '').allow(...limitNames, 'streamAbove').rejectUnknown()
 }
@@ -170,11 +176,11 @@ function lengthField(options: LengthFieldOptions = {}): Framing {
 }
 
 function toDelimiters(value: unknown): Uint8Array[] {
-  const allowed = `1 to ${MAX_DELIMITERS} texts or Uint8Arrays of 1 to ${MAX_DELIMITER} bytes`
+  const allowed = `text or a Uint8Array of 1 to ${MAX_DELIMITER} bytes, or an array of 1 to ${MAX_DELIMITERS} of them`
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length < 1 || list.length > MAX_DELIMITERS) throw invalidOption('delimiters', value, allowed)
   const delimiters = list.map((one) => {
-    // Copies: what the caller does with its arrays later must not change a framing that is in use.
+    // Copies, so that later changes of the caller's arrays do not affect the framing.
     const bytes = typeof one === 'string' ? Buffer.from(one) : one instanceof Uint8Array ? Buffer.from(one) : undefined
     if (bytes === undefined || bytes.length < 1 || bytes.length > MAX_DELIMITER) {
       throw invalidOption('delimiters', one, allowed)
@@ -199,6 +205,8 @@ function toDelimiters(value: unknown): Uint8Array[] {
 function delimiter(options: DelimiterOptions): Framing {
   const reader = new OptionReader(options, '')
   const { maxPacket, failFast, typeByte, onOversize } = limits(reader, MIB, false)
+  // First, because a misspelt name is the likely reason for a required option that is missing.
+  reader.allow('delimiters', 'strip').rejectUnknown()
   const framing = {
     kind: 'delimiter',
     delimiters: toDelimiters(reader.raw('delimiters')),
@@ -208,12 +216,11 @@ function delimiter(options: DelimiterOptions): Framing {
     typeByte,
     onOversize
   } as const
-  reader.rejectUnknown()
   return build(framing)
 }
 
 /**
- * Lines that end with LF or CRLF; packets come without it.
+ * Lines that end with LF or CRLF; packets are delivered without it.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
@@ -225,20 +232,20 @@ function line(options: LineOptions = {}): Framing {
 }
 
 /**
- * Packets that all have the same size.
+ * Packets of a fixed size.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function fixed(options: FixedOptions): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '').allow('bytes', 'typeByte')
+  reader.rejectUnknown()
   const bytes = reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0)
   if (bytes === 0) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
   const framing = { kind: 'fixed', bytes, typeByte: reader.boolean('typeByte', false) } as const
-  reader.rejectUnknown()
   return build(framing)
 }
 
 /**
- * No framing: a packet is whatever bytes have arrived, never none.
+ * No framing: a packet contains the bytes of one read, at least one.
  * @param options there are none
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
@@ -248,7 +255,7 @@ function raw(options: Readonly<Record<string, never>> = {}): Framing {
 }
 
 /**
- * The length as a base-128 number before each packet, as protobuf writes delimited messages.
+ * A base-128 length before each packet, as in protobuf's delimited messages.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function varint(options: PacketLimits & StreamLimits = {}): Framing {
@@ -270,7 +277,7 @@ function iocps(options: PacketLimits & StreamLimits = {}): Framing {
 }
 
 /**
- * Erlang's `{packet, N}`: a big-endian length of N bytes that counts the packet alone.
+ * Erlang's `{packet, N}`: a big-endian length of N bytes that counts the packet only.
  * @param bytes 1, 2 or 4; default 4
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
@@ -295,5 +302,5 @@ function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
   return build(framing)
 }
 
-/** Builders of framings. Each checks its options at once and throws ERR_IOCP_INVALID_OPTION. */
+/** Builders of framings. Each checks its options immediately and throws ERR_IOCP_INVALID_OPTION. */
 export const framing = { lengthField, delimiter, line, fixed, raw, varint, iocps, erlang, hpSocketPack } as const

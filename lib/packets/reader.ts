@@ -1,11 +1,11 @@
-/** Taking values out of a packet. Nothing is ever read beyond its end. */
+/** Reading values from a packet, never beyond its end. */
 
 import { invalidArgument, IocpError } from '../common/errors.js'
 
 /** Order of bytes. */
 export type Endian = 'big' | 'little'
 
-/** How a string says where it ends: by a byte 0 behind it, or by its length in bytes before it. */
+/** How a string ends: with a NUL byte after it, or by its length in bytes before it. */
 export type StringEnd = 'nul' | 'u8' | 'u16' | 'u32'
 
 const ENDS: readonly unknown[] = ['nul', 'u8', 'u16', 'u32'] satisfies StringEnd[]
@@ -23,13 +23,13 @@ export function isBigEndian(endian: unknown): boolean {
 export function checkString(end: unknown, encoding: unknown): void {
   if (!ENDS.includes(end)) throw invalidArgument('end', end, "one of 'nul', 'u8', 'u16', 'u32'")
   if (typeof encoding !== 'string' || !Buffer.isEncoding(encoding)) {
-    throw invalidArgument('encoding', encoding, 'an encoding that Buffer knows')
+    throw invalidArgument('encoding', encoding, 'an encoding that Buffer supports')
   }
 }
 
 /**
- * Reads values one after the other. A value that would go beyond the end throws ERR_IOCP_READER_BOUNDS and leaves the
- * position where it was.
+ * Reads values one after the other. Reading beyond the end throws ERR_IOCP_READER_BOUNDS and leaves the position
+ * unchanged.
  */
 export class PacketReader {
   readonly #bytes: Buffer
@@ -37,7 +37,7 @@ export class PacketReader {
   #at = 0
 
   /**
-   * @param packet what to read from; it is not copied
+   * @param packet the packet to read; it is not copied
    * @param endian order of the bytes of numbers. Default `'big'`
    * @throws IocpError ERR_INVALID_ARG_TYPE
    */
@@ -57,7 +57,7 @@ export class PacketReader {
     return this.#bytes.length - this.#at
   }
 
-  /** Leaves bytes out. */
+  /** Skips bytes. */
   skip(bytes: number): this {
     this.#take(bytes)
     return this
@@ -111,29 +111,29 @@ export class PacketReader {
     return this.#isBig ? this.#bytes.readDoubleBE(at) : this.#bytes.readDoubleLE(at)
   }
 
-  /** A view on the next bytes, not a copy. */
+  /** A view of the next bytes, not a copy. */
   bytes(length: number): Buffer {
     const at = this.#take(length)
     return this.#bytes.subarray(at, at + length)
   }
 
-  /** A view on all that is left. */
+  /** A view of the remaining bytes. */
   rest(): Buffer {
     return this.bytes(this.remaining)
   }
 
   /**
    * Text.
-   * @param end how it says where it ends; default by a byte 0
-   * @throws IocpError ERR_IOCP_READER_STRING when there is no byte 0, ERR_IOCP_READER_BOUNDS when the length goes
-   *   beyond the end of the packet
+   * @param end how it ends; default with a NUL byte
+   * @throws IocpError ERR_IOCP_READER_STRING if there is no NUL, ERR_IOCP_READER_BOUNDS if the length exceeds the
+   *   packet
    */
   string(end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): string {
     checkString(end, encoding)
     if (end === 'nul') {
       const zero = this.#bytes.indexOf(0, this.#at)
       if (zero === -1) {
-        throw new IocpError('ERR_IOCP_READER_STRING', `The string at byte ${this.#at} has no end`)
+        throw new IocpError('ERR_IOCP_READER_STRING', `The string at byte ${this.#at} has no terminating NUL`)
       }
       const text = this.#bytes.toString(encoding, this.#at, zero)
       this.#at = zero + 1
@@ -152,9 +152,10 @@ export class PacketReader {
   /** The place of the next bytes, which are read now. */
   #take(length: number): number {
     const at = this.#at
-    if (!Number.isSafeInteger(length) || length < 0) throw invalidArgument('length', length, 'a whole number from 0 on')
+    if (!Number.isSafeInteger(length) || length < 0)
+      throw invalidArgument('length', length, 'a whole number, 0 or more')
     if (length > this.#bytes.length - at) {
-      const message = `${length} bytes were to be read at ${at} of a packet that has ${this.#bytes.length}`
+      const message = `Cannot read ${length} bytes at offset ${at} of a packet of ${this.#bytes.length} bytes`
       throw new IocpError('ERR_IOCP_READER_BOUNDS', message)
     }
     this.#at = at + length

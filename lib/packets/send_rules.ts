@@ -1,6 +1,6 @@
 /**
- * What a framing lets a program send. Native code puts the header and the delimiter round a payload; here is decided,
- * before anything is queued, whether it can: a send that cannot work has to throw at the place that called it.
+ * Which payloads a framing can send. Native code adds the header and the delimiter; this module checks before anything
+ * is queued whether it can, so that an invalid `send` throws synchronously.
  */
 
 import { invalidArgument, IocpError } from '../common/errors.js'
@@ -12,22 +12,22 @@ export interface SendRules {
   /** Smallest and largest payload, in bytes. */
   readonly minPayload: number
   readonly maxPayload: number
-  /** Bytes that the framing adds at most. */
+  /** Maximum number of bytes that the framing adds. */
   readonly overhead: number
   /** Whether these bytes would reach the peer as this one packet; undefined when only the size matters. */
   readonly accepts: ((payload: Uint8Array) => boolean) | undefined
   /** Packets up to this size may not begin with a type that is reserved for files; 0 when none is. */
   readonly reservedUpTo: number
-  /** Whether the bytes matter, and not their number alone. */
+  /** Whether the contents have to be checked, not only the size. */
   readonly looksInside: boolean
 }
 
-/** What depends on nothing but the framing. */
+/** The rules that depend on the framing only. */
 type FramingRules = Omit<SendRules, 'reservedUpTo' | 'looksInside'>
 
-/** The largest send at all: lengths are 32-bit words with room to spare. */
+/** The largest send: lengths are 32-bit words with some reserve. */
 const MAX_SEND = 2 ** 31 - 1
-/** Bytes of a transfer frame at least. */
+/** Minimum size of a transfer frame. */
 const LEAST_TRANSFER = 5
 
 /**
@@ -36,13 +36,13 @@ const LEAST_TRANSFER = 5
  */
 export function sendRules(framing: NativeFraming, transfers = false): SendRules {
   const rules = rulesOf(framing)
-  // A stream is told before its first byte is looked at, by native code too.
+  // A stream is detected before its first byte is examined, also in native code.
   const streamAbove = 'streamAbove' in framing ? framing.streamAbove : MAX_SEND
   const reservedUpTo = transfers && carriesTransfers(framing, rules) ? streamAbove : 0
   return { ...rules, reservedUpTo, looksInside: rules.accepts !== undefined || reservedUpTo > 0 }
 }
 
-/** Whether packets of this framing have a type, any bytes and any length, as native code asks it. */
+/** Whether packets of this framing have a type, any bytes and any length; the same rule as in native code. */
 function carriesTransfers(framing: NativeFraming, { accepts, maxPayload, minPayload }: FramingRules): boolean {
   if (framing.kind === 'raw' || !framing.typeByte || accepts !== undefined) return false
   return minPayload <= LEAST_TRANSFER && maxPayload > LEAST_TRANSFER
@@ -66,7 +66,7 @@ function rulesOf(framing: NativeFraming): FramingRules {
   }
 }
 
-/** Bytes of the largest packet that a framing delivers in one piece, as they go out again; 0 where it knows none. */
+/** Frame size of the largest packet that a framing delivers as a whole; 0 if there is no limit. */
 export function largestWhole(framing: NativeFraming, { maxPayload, overhead }: SendRules): number {
   if (framing.kind === 'raw') return 0
   return Math.max(0, 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload) + overhead
@@ -74,13 +74,13 @@ export function largestWhole(framing: NativeFraming, { maxPayload, overhead }: S
 
 function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): FramingRules {
   const { adjustment, bytes, maxPacket, offset, strip } = framing
-  // What decoding strips is what encoding puts in front; the rest of the header, if any, is in the payload already.
+  // Encoding adds the bytes that decoding strips; the rest of the header, if any, is already in the payload.
   // value = payload + strip - header - adjustment has to be a number that the field can hold.
   const header = offset + bytes
   const largest = bytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * bytes) - 1
   const rules = {
     minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
-    // Below 0 for a framing that says nothing that makes sense, and so can carry nothing.
+    // Below 0 for a framing without a valid length, which can carry nothing.
     maxPayload: Math.min(largest + header + adjustment - strip, maxPacket, MAX_SEND),
     overhead: strip
   }
@@ -111,8 +111,8 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): Framing
       accepts(payload) {
         const bytes = asBuffer(payload)
         if (delimiters.some((one) => bytes.includes(one))) return false
-        // With the payload's last bytes a delimiter may make an earlier or a longer one. Native code puts the first
-        // one of the list behind it that does not.
+        // With the payload's last bytes a delimiter may form an earlier or a longer one. Native code appends the first
+        // one of the list that does not.
         const end = bytes.subarray(Math.max(0, bytes.length - longest))
         return delimiters.some((sent) => {
           const tail = end.length === 0 ? sent : Buffer.concat([end, sent])
@@ -133,7 +133,9 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): Framing
   }
 }
 
-/** The delimiter that ends first, and of those that end there the longest, because it gives the shortest packet. */
+/**
+ * The delimiter that ends first, and of those that end there the longest, because it results in the shortest packet.
+ */
 function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number; length: number } | undefined {
   let best: { end: number; length: number } | undefined
   for (const one of delimiters) {
@@ -148,20 +150,20 @@ function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number
 }
 
 /**
- * Throws unless these are bytes that are there.
+ * Throws unless these are bytes whose memory exists.
  * @throws IocpError ERR_INVALID_ARG_TYPE
  */
 export function checkBytes(data: Uint8Array): void {
   if (!((data as unknown) instanceof Uint8Array)) {
     throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
   }
-  // A view on memory that was transferred away has the length 0, as an empty packet has.
+  // A view of transferred memory has the length 0, like an empty packet.
   if (data.byteLength === 0 && data.buffer instanceof ArrayBuffer && data.buffer.detached) {
-    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred away')
+    throw invalidArgument('data', data, 'bytes whose ArrayBuffer has not been transferred')
   }
 }
 
-/** Whether the peer would take the packet for one about a file, and mostly close the connection for it. */
+/** Whether the peer would interpret the packet as a file frame, and in most cases close the connection. */
 function isReserved({ reservedUpTo }: SendRules, payload: Uint8Array): boolean {
   return payload.length <= reservedUpTo && ((payload[0] ?? 0) & 0xf8) === transferKind.offer
 }
@@ -178,35 +180,32 @@ export function checkSize(rules: SendRules, size: number): void {
   if (size >= rules.minPayload && size <= rules.maxPayload) return
   const { maxPayload, minPayload } = rules
   if (maxPayload < minPayload) {
-    throw new IocpError(
-      'ERR_IOCP_PACKET_SIZE',
-      'The framing can carry no packet at all: its length would be impossible'
-    )
+    throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing cannot carry any packet: no length would be valid')
   }
   const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
   throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
 }
 
-/** The error for a packet that has no room in any queue, however long one waits. */
+/** The error for a packet that is larger than the limit of the queue. */
 export function neverFits(bytes: number, hardCap: number): IocpError {
-  const reason = `With its framing the packet has ${bytes} bytes, and no more than ${hardCap} may wait: raise 'backpressure.hardCap'`
+  const reason = `The frame has ${bytes} bytes, and at most ${hardCap} may be queued: raise 'backpressure.hardCap'`
   return new IocpError('ERR_IOCP_PACKET_SIZE', reason)
 }
 
 /**
- * Throws unless the payload would come out at the peer as this one packet.
+ * Throws unless the payload would arrive at the peer as this one packet.
  * @throws IocpError ERR_IOCP_PACKET_CONTENT
  */
 export function checkEncodable(rules: SendRules, payload: Uint8Array): void {
   if (isReserved(rules, payload)) {
     throw new IocpError(
       'ERR_IOCP_PACKET_CONTENT',
-      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are about files here; 'transfer: false' on both sides frees them`
+      `Packets that begin with 0x${(payload[0] ?? 0).toString(16)} are reserved for files; 'transfer: false' on both sides disables this`
     )
   }
   if (rules.accepts === undefined || rules.accepts(payload)) return
   throw new IocpError(
     'ERR_IOCP_PACKET_CONTENT',
-    'The framing cannot carry these bytes as one packet: they hold a delimiter, or a header that says another length'
+    'The framing cannot carry these bytes as one packet: they contain a delimiter, or a header that states another length'
   )
 }

@@ -3,38 +3,38 @@
 import { Readable } from 'node:stream'
 import { nativeSetImmediate } from '../common/timers.js'
 
-/** What a Readable gives one by one: Buffers, or text after `setEncoding`. */
+/** The chunks of a Readable: Buffers, or text after `setEncoding`. */
 type Pieces = ReturnType<Readable['iterator']>
 
-/** Who feeds a stream. */
+/** The source of a stream. */
 export interface StreamSource {
-  /** It wants no more for now. */
+  /** Its buffer is full. */
   _streamFull(stream: PacketStream): void
-  /** It does again, or never will. */
+  /** It can accept bytes again, or has been destroyed. */
   _streamReady(stream: PacketStream): void
-  /** Its reader has had its end, or has given it up, and has had a turn of the event loop to say so. */
+  /** Its reader has reached its end or destroyed it, and has had a turn of the event loop since. */
   _streamOver(stream: PacketStream): void
 }
 
-/** Tells the listeners of a stream of an event. */
+/** Calls the listeners of a stream's event. */
 export type StreamTeller = (stream: PacketStream, event: string | symbol, args: unknown[]) => boolean
 
 /**
- * One packet larger than the framing's `streamAbove`. While nobody reads from it the connection is not read from
- * either, so that TCP slows the peer down; what comes behind it waits until it has been read to its end, or destroyed.
- * If the connection closes before the packet is complete, the stream ends with an error.
+ * One packet larger than the framing's `streamAbove`. While it is not read, the connection is not read either, so that
+ * TCP throttles the peer. Later data waits until the stream has been read to its end, or destroyed. If the connection
+ * closes before the packet is complete, the stream ends with an error.
  */
 export class PacketStream extends Readable {
-  /** Bytes of the whole packet. */
+  /** Size of the whole packet in bytes. */
   readonly size: number
   readonly #source: StreamSource
-  /** Iterations over it that have not seen its end. */
+  /** Iterations over it that have not reached its end. */
   readonly #iterations = new Set<symbol>()
   #hasEnded = false
   #isOver = false
   readonly #tell: StreamTeller | undefined
 
-  /** @internal @param tell calls the listeners instead of Node, because what they throw is not to be thrown */
+  /** @internal @param tell calls the listeners instead of Node, so that their exceptions are handled */
   constructor(source: StreamSource, size: number, tell?: StreamTeller) {
     super()
     this.size = size
@@ -44,16 +44,16 @@ export class PacketStream extends Readable {
 
   /** @internal */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
-    // A listener for it that throws keeps Node from destroying the stream: this is its end all the same.
+    // A listener that throws prevents Node from destroying the stream; it ends nevertheless.
     if (event === 'end') this.#ended()
-    // An error that nobody listens for is Node's own affair.
+    // An error without a listener is left to Node.
     if (this.#tell === undefined || (event === 'error' && this.listenerCount('error') === 0)) {
       return super.emit(event, ...args)
     }
     return this.#tell(this, event, args)
   }
 
-  /** @internal Whether nobody has begun to read it. */
+  /** @internal Whether nobody has started to read it. */
   get _isUntouched(): boolean {
     return this.readableFlowing === null && !this.readableDidRead && this.listenerCount('readable') === 0
   }
@@ -73,7 +73,7 @@ export class PacketStream extends Readable {
     this.#source._streamReady(this)
   }
 
-  /** @internal A stream that was given up swallows the rest of its packet. */
+  /** @internal A destroyed stream discards the rest of its packet. */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#source._streamReady(this)
     this.#ended()
@@ -88,7 +88,7 @@ export class PacketStream extends Readable {
     return this.#watched(super[Symbol.asyncIterator]())
   }
 
-  /** Node ends a stream when its last bytes are taken. The reader that iterates has the end when it asks for more. */
+  /** Node ends a stream when its last bytes are read. An iteration reaches the end when it requests the next chunk. */
   #watched(iterator: Pieces): Pieces {
     const key = Symbol('iteration')
     const watched = this.#iterate(iterator, key)
@@ -126,7 +126,7 @@ export class PacketStream extends Readable {
   }
 }
 
-/** Iterators that the program forgets without leaving them. */
+/** Iterators that are garbage-collected without being left. */
 const forgotten = new FinalizationRegistry<() => void>((left) => {
   left()
 })

@@ -1,4 +1,4 @@
-/** Putting a packet together. */
+/** Building a packet. */
 
 import { invalidArgument } from '../common/errors.js'
 import { checkString, type Endian, isBigEndian, type StringEnd } from './reader.js'
@@ -7,8 +7,8 @@ const FIRST_SIZE = 64
 const MAX_CAPACITY = 2 ** 31 - 1
 
 /**
- * Writes values one behind the other; the memory grows as needed. Numbers that do not fit throw a RangeError with the code
- * ERR_OUT_OF_RANGE, everything else that is wrong an IocpError ERR_INVALID_ARG_TYPE; then nothing has been written.
+ * Writes values one after the other; the memory grows as needed. Numbers out of range throw a RangeError
+ * ERR_OUT_OF_RANGE, other invalid arguments an IocpError ERR_INVALID_ARG_TYPE; nothing has been written then.
  */
 export class PacketWriter {
   readonly #isBig: boolean
@@ -17,7 +17,7 @@ export class PacketWriter {
 
   /**
    * @param endian order of the bytes of numbers. Default `'big'`
-   * @param capacity bytes to begin with, when the size is about known. Default 64
+   * @param capacity initial size in bytes. Default 64
    */
   constructor(endian: Endian = 'big', capacity = FIRST_SIZE) {
     this.#isBig = isBigEndian(endian)
@@ -101,16 +101,16 @@ export class PacketWriter {
 
   /**
    * Text.
-   * @param end how it says where it ends; default by a byte 0
-   * @throws IocpError ERR_INVALID_ARG_TYPE when text that ends with a byte 0 has one inside; RangeError when its length
-   *   does not fit
+   * @param end how it ends; default with a NUL byte
+   * @throws IocpError ERR_INVALID_ARG_TYPE if text that ends with a NUL contains one; RangeError if its length does not
+   *   fit
    */
   string(value: string, end: StringEnd = 'nul', encoding: BufferEncoding = 'utf8'): this {
     checkString(end, encoding)
     if (typeof value !== 'string') throw invalidArgument('value', value, 'text')
     const text = Buffer.from(value, encoding)
     if (end === 'nul') {
-      if (text.includes(0)) throw invalidArgument('value', value, 'text without a byte 0')
+      if (text.includes(0)) throw invalidArgument('value', value, 'text without NUL')
       return this.bytes(text).u8(0)
     }
     if (end === 'u8') this.u8(text.length)
@@ -119,7 +119,7 @@ export class PacketWriter {
     return this.bytes(text)
   }
 
-  /** The packet. The writer goes on behind it; what it writes later is not in this one. */
+  /** A copy of the bytes written so far; later writes do not change it. */
   finish(): Buffer {
     return Buffer.from(this.#bytes.subarray(0, this.#size))
   }
@@ -140,14 +140,16 @@ export class PacketWriter {
   }
 }
 
-/** Buffer's methods would make a number of anything: 0 of text, 1 of 1.5. Those that do not fit they refuse themselves. */
+/**
+ * Buffer's methods would convert any value: text to 0, 1.5 to 1. They check the range themselves.
+ */
 function whole(value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value)) return value
   throw invalidArgument('value', value, 'a whole number')
 }
 
 function checkList(value: unknown): void {
-  if (!Array.isArray(value)) throw invalidArgument('keys', value, 'a list of numbers')
+  if (!Array.isArray(value)) throw invalidArgument('keys', value, 'an array of numbers')
 }
 
 function checkBytes(value: unknown): void {
@@ -155,15 +157,15 @@ function checkBytes(value: unknown): void {
 }
 
 /**
- * The shapes of package that the IOCPS class library can make: a type byte, then numbers in little-endian order, then
- * text with a byte 0 behind it. Read them with `new PacketReader(packet, 'little')`.
+ * The package formats of the IOCPS class library: a type byte, then little-endian numbers, then text with a terminating
+ * NUL. Read them with `new PacketReader(packet, 'little')`.
  */
 export const iocpsPackage = {
-  /** Text alone, with the type that the caller's protocol has for it. */
+  /** Text only, with the type that the protocol has for it. */
   text(type: number, text: string): Buffer {
     return new PacketWriter('little').u8(type).string(text, 'nul', 'latin1').finish()
   },
-  /** A type alone. */
+  /** A type only. */
   type(type: number): Buffer {
     return new PacketWriter('little').u8(type).finish()
   },

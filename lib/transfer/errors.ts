@@ -1,11 +1,11 @@
-/** The ways in which a file transfer fails, and how one end tells the other. */
+/** The errors of file transfers, and their codes on the wire. */
 
 import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
 
-/** Codes and their numbers between two ends. Numbers are never given anew. */
+/** Codes and their numbers on the wire. Numbers are never reused. */
 const numbers = {
   ERR_IOCP_TRANSFER_REJECTED: 1,
-  ERR_IOCP_TRANSFER_UNANSWERED: 2,
+  ERR_IOCP_TRANSFER_ANSWER_TIMEOUT: 2,
   ERR_IOCP_TRANSFER_ABORTED: 3,
   ERR_IOCP_TRANSFER_LIMIT: 4,
   ERR_IOCP_TRANSFER_NAME: 5,
@@ -13,13 +13,13 @@ const numbers = {
   ERR_IOCP_TRANSFER_FILE: 7,
   ERR_IOCP_TRANSFER_SOURCE_CHANGED: 8,
   ERR_IOCP_TRANSFER_CHECKSUM: 9,
-  ERR_IOCP_TRANSFER_STALLED: 10,
+  ERR_IOCP_TRANSFER_STALL_TIMEOUT: 10,
   ERR_IOCP_TRANSFER_TOO_LARGE: 11,
   ERR_IOCP_TRANSFER_EXISTS: 12,
   ERR_IOCP_TRANSFER_PROTOCOL: 13
 } as const satisfies Partial<Record<IocpErrorCode, number>>
 
-/** A code that one end tells the other. */
+/** A code that is sent to the other side. */
 export type TransferCode = keyof typeof numbers
 
 const MAX_REASON = 1024
@@ -30,38 +30,38 @@ export function transferError(code: IocpErrorCode, reason?: string, cause?: unkn
   return new IocpError(code, message, cause === undefined ? {} : { cause })
 }
 
-/** An error of a transfer about a place here; `more` is the end of the sentence. */
+/** An error of a transfer about a local path; `more` is the end of the sentence. */
 export function placeError(code: IocpErrorCode, path: string, more = ''): IocpError {
   return new IocpError(code, `${errorCodes[code]}: '${path}'${more}`, { path })
 }
 
-/** An error of a transfer whose reason is one of a file: with the place that this names. */
+/** An error of a transfer caused by a file error: with the path of that error. */
 export function fileError(code: IocpErrorCode, cause: IocpError): IocpError {
   const { syscall, path, dest, winCode } = cause
   return new IocpError(code, errorCodes[code], { syscall, path, dest, winCode, cause })
 }
 
-/** What the peer says went wrong. */
+/** The error that the peer has reported. */
 export function errorFromPeer(number: number, reason: string): IocpError {
   const found = Object.entries(numbers).find(([, one]) => one === number)
-  // The text is the peer's: data that is shown, and no longer than it has to be.
+  // The text is untrusted data: it is sanitized and limited.
   const text = reason.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_REASON)
   return transferError(
     (found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode,
-    `the peer says so${text === '' ? '' : ` (${text})`}`
+    `reported by the peer${text === '' ? '' : ` (${text})`}`
   )
 }
 
-/** How an error is told to the peer: what lies behind it on this machine is none of its business. */
+/** The error as it is reported to the peer: local details are not sent. */
 export function errorToPeer(error: unknown): { code: number; rest: Buffer } {
   const code = error instanceof IocpError ? error.code : ''
-  // Which folders are allowed here does not concern it either.
+  // Nor is the folder that is allowed here.
   if (code === 'ERR_IOCP_TRANSFER_PATH') return { code: numbers.ERR_IOCP_TRANSFER_REJECTED, rest: Buffer.alloc(0) }
   const number = Object.hasOwn(numbers, code) ? numbers[code as TransferCode] : undefined
   return { code: number ?? numbers.ERR_IOCP_TRANSFER_FILE, rest: Buffer.alloc(0) }
 }
 
-/** A reason that the program gave, cut to what fits without halving a character. */
+/** A reason of the program, truncated to the available size at a character boundary. */
 export function reasonBytes(reason: string, room: number): Buffer {
   const most = Math.min(MAX_REASON, room)
   let text = reason.slice(0, MAX_REASON)

@@ -1,4 +1,4 @@
-/** What two ends say to each other about files; native code has checked every frame that comes from a peer. */
+/** The frames of file transfer; native code has checked every frame from a peer. */
 
 import { isUtf8 } from 'node:buffer'
 import { transferKind } from '../native/protocol.js'
@@ -55,7 +55,7 @@ export function readFrame(bytes: Buffer): TransferFrame {
   }
 }
 
-/** Bytes that are no UTF-8 are no name: '' is refused. Put in order they would be the name of something else. */
+/** Bytes that are not UTF-8 are no name: '' is rejected. Repaired they would be the name of another file. */
 function nameOf(bytes: Buffer): string {
   return isUtf8(bytes) ? bytes.toString() : ''
 }
@@ -69,7 +69,7 @@ export interface FileEnd {
   readonly id: number
   readonly outcome: number
   readonly winCode: number
-  /** Whether bytes of it may have gone. */
+  /** Whether bytes of it may have been sent. */
   readonly hasBegun: boolean
   /** Bytes of the file that were sent, or that the file has. */
   readonly bytes: number

@@ -1,4 +1,4 @@
-/** A file on its way in, in framed mode. */
+/** An incoming file, in framed mode. */
 
 import type { IocpError } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
@@ -47,12 +47,12 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const decided = new Promise<AcceptPlan>((resolve) => {
       this.#decide = resolve
     })
-    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     this.#result = this.run(
       async () => this.#receive(await this.orAbort(decided)),
       (failed) => this.cleanUp(failed)
     )
-    // Who never accepts does not see how the offer went.
+    // A program that never accepts does not observe the outcome.
     this.#result.catch((error: unknown) => {
       this._isAnswered = true
       this.#failure = { error }
@@ -69,7 +69,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
   }
 
   protected override refreshDeadline(): void {
-    // While the program thinks about it, nothing that comes prolongs its time.
+    // While the program decides, incoming data does not extend the time limit.
     if (this._isAnswered) super.refreshDeadline()
   }
 
@@ -102,7 +102,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
 
   async #receive(plan: AcceptPlan): Promise<ReceivedFile> {
     const target = targetOf(plan, this.#name ?? '')
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.watch(plan.signal, this.#size, plan.onProgress)
     await this.orAbort(Promise.resolve())
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)
@@ -119,13 +119,13 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     }
     const path = await this.commit(target, plan.overwrite)
     this.tellProgress(this.#size)
-    // It is here, whether the sender still hears of it or not.
+    // The file is complete, whether or not the sender is notified.
     this.files.frame(this.connection, { kind: transferKind.stored, id: this.id })
     const result = this.result(path, this.#size, begun, resumedFrom)
     return this.#hasHash ? { ...result, sha256: end.hash.toString('hex') } : result
   }
 
-  /** Lets it come, and gives the place where the sender begins. */
+  /** Accepts the file, and returns the offset at which the sender starts. */
   async #ask(there: number): Promise<number> {
     const file = this.source
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')

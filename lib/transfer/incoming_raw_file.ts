@@ -1,4 +1,4 @@
-/** A file whose bytes come without any frame. */
+/** An incoming file without frames. */
 
 import { resolve, toNamespacedPath } from 'node:path'
 import type { Connection } from '../connection/connection.js'
@@ -10,7 +10,7 @@ import { type Overwrite, readReceiveFile, type ReceivePlan } from './options.js'
 import { IncomingFile } from './target_file.js'
 import { hasRoom, settingsOf, transfersOf } from './transfer.js'
 
-/** The number of Windows for a file that ended too early. */
+/** The error number of Windows for a file that ended too early. */
 const END_OF_FILE = 38
 
 /** Takes the next bytes of a connection as a file. @throws IocpError ERR_IOCP_INVALID_OPTION */
@@ -33,7 +33,7 @@ function freeNumber(connection: Connection): number {
   }
 }
 
-/** A file whose bytes come without any frame: exactly so many, from the next packet boundary on. */
+/** An incoming file without frames: a given number of bytes, from the next packet boundary on. */
 export abstract class RawIncomingBase extends IncomingFile {
   #begun = 0
 
@@ -41,7 +41,7 @@ export abstract class RawIncomingBase extends IncomingFile {
     super(connection, settings, freeNumber(connection), true, holdsEnd)
   }
 
-  /** Whether what comes belongs to the file, so that nobody knows any more where the next packet begins. */
+  /** Whether received bytes belong to the file, so that the next packet boundary is unknown. */
   protected get isBegun(): boolean {
     return this.#begun !== 0
   }
@@ -52,7 +52,7 @@ export abstract class RawIncomingBase extends IncomingFile {
 
   protected override errorOfEnd(end: FileEnd): Error {
     if (end.winCode !== END_OF_FILE) return super.errorOfEnd(end)
-    return transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended before the last byte')
+    return transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side before the last byte')
   }
 
   protected override async cleanUp(failed: boolean): Promise<void> {
@@ -60,7 +60,7 @@ export abstract class RawIncomingBase extends IncomingFile {
     if (failed && this.isBegun) this.connection.reset()
   }
 
-  /** @param onReady what comes belongs to the file from now on */
+  /** @param onReady called when received bytes belong to the file from now on */
   protected async bring(
     target: string,
     bytes: number,
@@ -71,7 +71,7 @@ export abstract class RawIncomingBase extends IncomingFile {
     await this.orAbort(Promise.resolve())
     this.#start(bytes)
     onReady()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     await this.nativeEnd()
     const path = await this.commit(target, overwrite)
     this.tellProgress(bytes)

@@ -1,7 +1,7 @@
 /**
- * Files as IOCPS sends them: type 1 offers (size and name), type 2 asks for the bytes, which then come without any frame,
- * type 3 refuses. The words have no number, so each side has one offer at a time that is not answered. When both offer at
- * once, the side that accepted the connection takes its own back and repeats it later.
+ * The file protocol of IOCPS: type 1 offers (size and name), type 2 requests the bytes, which then follow without
+ * frames, type 3 rejects. The messages have no number, so each side has one unanswered offer at a time. If both sides
+ * offer at the same time, the side that accepted the connection withdraws its offer and repeats it later.
  */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
@@ -25,25 +25,27 @@ const START = Buffer.from([type.start])
 const REFUSE = Buffer.from([type.refuse])
 /** Type, size, and the name with its NUL. */
 const HEADER = 5
-/** What IOCPS has room for. */
+/** Limits of IOCPS: bytes of a name, and bytes of a file. */
 const MAX_NAME = 502
 const MAX_SIZE = 2 ** 32 - 1
 
-/** Whose word is awaited on one connection. */
+/** Which answers are awaited on one connection. */
 export class IocpsTurn {
   /** This side's file, from its offer to its last byte. */
   mine: OutgoingIocpsFile | undefined
   /** The peer's offer, until it is answered. */
   theirs: IncomingIocpsFile | undefined
-  /** This side's files as they were sent, so as they stand in the queue; those with `go` wait for their turn. */
+  /** This side's files in the sequence of the send queue; those with `go` wait for their turn. */
   #files: { readonly file: OutgoingIocpsFile; go: (() => void) | undefined }[] = []
 
-  /** A file takes its place among this side's. */
+  /** Adds a file of this side. */
   enter(file: OutgoingIocpsFile): void {
     this.#files.push({ file, go: undefined })
   }
 
-  /** Waits until an offer of this side cannot be mistaken, and those before this one are over; then it is its turn. */
+  /**
+   * Waits until an offer of this side is unambiguous, and the earlier files have ended; then it is this file's turn.
+   */
   wait(file: OutgoingIocpsFile): Promise<void> {
     return new Promise((resolve) => {
       const entry = this.#files.find((one) => one.file === file)
@@ -52,21 +54,21 @@ export class IocpsTurn {
     })
   }
 
-  /** Gives the turn back when the peer has made an offer since. */
+  /** Returns the turn if the peer has made an offer since. */
   givesWay(): boolean {
     if (this.theirs === undefined) return false
     this.mine = undefined
     return true
   }
 
-  /** A file of this side is over, or will not be offered. */
+  /** A file of this side has ended, or will not be offered. */
   leave(file: OutgoingIocpsFile): void {
     this.#files = this.#files.filter((one) => one.file !== file)
     if (this.mine === file) this.mine = undefined
     this.next()
   }
 
-  /** Something was answered or is over: the first file may be offered. */
+  /** Something was answered or has ended: the first file may be offered. */
   next(): void {
     if (this.mine !== undefined || this.theirs !== undefined) return
     const first = this.#files[0]
@@ -82,7 +84,7 @@ function turnOf(connection: Connection): IocpsTurn {
   return (transfersOf(connection).iocps ??= new IocpsTurn())
 }
 
-/** Whether raw mode speaks as IOCPS does. */
+/** Whether raw mode uses the protocol of IOCPS. */
 export function speaksIocps(connection: Connection): boolean {
   const { send, receive } = connection._profile.native
   return (
@@ -94,7 +96,7 @@ export function speaksIocps(connection: Connection): boolean {
 }
 
 /**
- * Type 1, 2 or 3 came. Where nobody listens for files, and where nothing was offered, it is a packet like any other.
+ * Processes type 1, 2 or 3. Without a listener for files, or without an offer, it is an ordinary packet.
  * @returns whether it was about a file
  */
 export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
@@ -112,19 +114,19 @@ export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
 
 function offered(connection: Connection, bytes: Buffer): void {
   const settings = connection._profile.transfer
-  // What it offers cannot come when it has ended its side since.
+  // Ignore offers after the peer has sent FIN.
   if (settings === undefined || (connection._flags & (SILENT | flag.peerEnded)) !== 0) return
   const turn = turnOf(connection)
   if (turn.mine?._isUnanswered === true) {
-    // The other side takes its own back, and repeats it.
+    // The other side withdraws its own, and repeats it.
     if ((connection._flags & flag.accepted) === 0) return
     turn.mine._takeBack()
   }
   if (turn.theirs !== undefined) {
-    // Nobody could tell which of the two an answer is for. This one refuses both.
-    // Unless that one has been refused, and only its end is still to come.
+    // An answer would be ambiguous, so both are rejected. Unless the earlier one has been rejected already, and only
+    // its end is pending.
     if (turn.theirs.isOver) filesOf(connection).control(connection, REFUSE)
-    else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer before the answer to the one before'))
+    else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer while another one is not answered'))
     return
   }
   const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
@@ -134,7 +136,7 @@ function offered(connection: Connection, bytes: Buffer): void {
   else filesOf(connection).control(connection, REFUSE)
 }
 
-/** Sends a file so that IOCPS understands it. */
+/** Sends a file by the protocol of IOCPS. */
 export function sendIocps(
   connection: Connection,
   path: string,
@@ -144,11 +146,11 @@ export function sendIocps(
   return new OutgoingIocpsFile(connection, settings, plan)._run(path)
 }
 
-/** A file on its way out. Its place in the queue is taken by the call; the offer goes there when it is its turn. */
+/** An outgoing file. The call reserves its position in the queue; the offer is sent there when it is its turn. */
 class OutgoingIocpsFile extends Transfer {
   readonly #plan: SendPlan
   readonly #turn: IocpsTurn
-  /** True for the peer's yes; false when the offer was taken back. */
+  /** True if the peer accepted; false if the offer was withdrawn. */
   #answer = new Deferred<boolean>()
   #file: OpenFile | undefined
   #path = ''
@@ -167,25 +169,28 @@ class OutgoingIocpsFile extends Transfer {
     return this.#isOffered && !this.#isAnswered
   }
 
-  /** Type 2. Only the first one after an offer means anything. */
+  /** Type 2. Only the first one after an offer is valid. */
   _start(): void {
     if (!this._isUnanswered) return
     this.#isAnswered = true
     this.#answer.resolve(true)
   }
 
-  /** Type 3. Once bytes flow the connection is lost with the file, since they cannot be stopped otherwise. */
+  /** Type 3. Once bytes are being sent the connection is lost with the file, since they cannot be stopped otherwise. */
   _refused(): void {
     if (!this.#isOffered) return
     this.#isRefused = !this.#isAnswered
     this.fail(
-      transferError(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED', 'the peer says so'),
+      transferError(
+        this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED',
+        'reported by the peer'
+      ),
       false
     )
     this.#isAnswered = true
   }
 
-  /** The peer's offer goes first. This one keeps its place, and is made again. */
+  /** The peer's offer goes first. This one keeps its position, and is repeated. */
   _takeBack(): void {
     this.#isOffered = false
     this.#turn.mine = undefined
@@ -202,7 +207,7 @@ class OutgoingIocpsFile extends Transfer {
   }
 
   protected override refuse(): void {
-    // There is no word for it.
+    // The protocol has no message for it.
   }
 
   protected override errorOfEnd(end: FileEnd): Error {
@@ -224,12 +229,12 @@ class OutgoingIocpsFile extends Transfer {
     const plan = this.#plan
     const bytes = Buffer.from(name, 'latin1')
     if (bytes.toString('latin1') !== name || bytes.includes(0) || name === '') {
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS knows characters of one byte only')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS supports single-byte characters only')
     }
     if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - HEADER - 1)) {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
     }
-    // From now on what is sent waits, although the file has to be opened first.
+    // From now on later data waits, although the file has to be opened first.
     this.connection._engine.submission.flush()
     if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.started()
@@ -238,33 +243,33 @@ class OutgoingIocpsFile extends Transfer {
     this.#file = file
     this.#path = file.path
     const length = rangeOf(plan, file.size)
-    if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32 bits for a size')
+    if (length > MAX_SIZE) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE', 'IOCPS has 32-bit sizes')
     this.watch(plan.signal, length, plan.onProgress)
     await this.#agree(bytes, length)
     const begun = performance.now()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     if (length > 0) this.files.start(this.connection, this.id)
     await this.nativeEnd()
     this.tellProgress(length)
     return sentResult(length, begun, 0)
   }
 
-  /** Offers it until the peer wants it. */
+  /** Offers it until the peer accepts it. */
   async #agree(name: Buffer, length: number): Promise<void> {
     const { answerTimeout, stallTimeout } = this.settings
     for (;;) {
-      // The peer may offer one in the very moment in which this one's turn comes; its own goes first then.
+      // The peer may make an offer at the moment of this file's turn; the peer's offer goes first then.
       do await this.orAbort(this.#turn.wait(this))
       while (this.#turn.givesWay())
       this.#offer(name, length)
-      this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
       if (await this.orAbort(this.#answer.promise)) return
-      this.setDeadline(0, 'ERR_IOCP_TRANSFER_UNANSWERED')
+      this.setDeadline(0, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
       this.#answer = new Deferred()
     }
   }
 
-  /** In front of the place of the file, so that nothing can come between them. */
+  /** Sent before the position of the file, so that nothing can be sent between them. */
   #offer(name: Buffer, length: number): void {
     const offer = Buffer.alloc(HEADER + name.length + 1)
     offer[0] = type.offer
@@ -275,7 +280,7 @@ class OutgoingIocpsFile extends Transfer {
     const file = this.#file
     if (file === undefined) return
     const piece = pieceOf(this.#plan, this.settings)
-    // Behind an empty one nothing can be taken for it.
+    // No later bytes can be mistaken for those of an empty file.
     const options = { ...piece, id: this.id, offset: this.#plan.offset, length, start: 0, held: length > 0 }
     if (!this.files.send(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.#file = undefined
@@ -299,7 +304,7 @@ class IncomingIocpsFile extends RawIncomingBase implements Answerable {
     const decided = new Promise<{ plan: AcceptPlan; name: string }>((resolve) => {
       this.#decide = resolve
     })
-    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(settings.answerTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     this.#result = this.run(
       async () => this.#receive(await this.orAbort(decided)),
       (failed) => {
@@ -340,7 +345,7 @@ class IncomingIocpsFile extends RawIncomingBase implements Answerable {
   }
 
   #receive({ plan, name }: { plan: AcceptPlan; name: string }): Promise<ReceivedFile> {
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.watch(plan.signal, this.#size, plan.onProgress)
     return this.bring(targetOf(plan, name), this.#size, plan.overwrite, () => {
       if (!this.files.control(this.connection, START)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')

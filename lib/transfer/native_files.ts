@@ -1,4 +1,4 @@
-/** What native code does for file transfers, with its errors as this library's. */
+/** The file operations of native code, with their errors converted to this library's. */
 
 import { stat } from 'node:fs/promises'
 import { IocpError } from '../common/errors.js'
@@ -32,26 +32,26 @@ const DISK_FULL = new Set([39, 112])
 const END_OF_FILE = 38
 /** The file system has no such call. */
 const NO_SUCH_CALL = new Set([1, 50, 87])
-/** The call was given up, because all of the completion port is being cut off. */
+/** The call was cancelled, because the engine is being stopped. */
 const CANCELLED = 995
-/** The program may not; or it is a folder. */
+/** Access denied; or the path is a folder. */
 const ACCESS_DENIED = 5
-/** A file of that name is there. */
+/** A file of that name exists. */
 const EXISTS = new Set([80, 183])
 
-/** Completion ports that are making files, and how many. */
+/** Engines that are creating files, and how many. */
 const making = new Map<NativeEngine, number>()
 let watchesExit = false
 
 /**
- * The process exits, and the system ends all threads wherever they are. A file that has just been made does not go with
- * its handle yet, and would stay behind.
+ * The process exits, and the system terminates all threads at any point. A file that has just been created is not
+ * deleted with its handle yet, and would remain.
  */
 function finishCreations(): void {
   for (const native of making.keys()) native.finishCreations()
 }
 
-/** Has the exit of the process wait while a file is being made. */
+/** Makes the exit of the process wait while a file is being created. */
 async function guarded<T>(native: NativeEngine, opening: Promise<T>): Promise<T> {
   if (!watchesExit) {
     watchesExit = true
@@ -73,17 +73,17 @@ export class NativeFiles {
   readonly #changed: () => void
   readonly #binding: NativeBinding
   readonly #native: NativeEngine
-  /** What is being done with a file on a thread. */
+  /** Operations in progress on disk threads. */
   readonly #work = new WeakMap<OpenFile, Promise<unknown>>()
 
-  /** @param changed called when the first transfer begins, and when the last one is over */
+  /** @param changed called when the first transfer starts, and when the last one has ended */
   constructor(binding: NativeBinding, native: NativeEngine, changed: () => void) {
     this.#binding = binding
     this.#native = native
     this.#changed = changed
   }
 
-  /** Transfers that are under way on this completion port, until their files are closed. */
+  /** Transfers in progress on this engine, until their files are closed. */
   get active(): number {
     return this.#active
   }
@@ -100,7 +100,7 @@ export class NativeFiles {
     callback?.()
   }
 
-  /** Calls back once nothing is under way, immediately when nothing is. */
+  /** Calls back once no transfer is in progress, immediately if none is. */
   whenIdle(callback: () => void): void {
     if (this.#active === 0) callback()
     else this.#whenIdle = callback
@@ -110,12 +110,12 @@ export class NativeFiles {
     try {
       return await this.#open(this.#native.openSource(path, hash, shareWrite), path)
     } catch (error) {
-      // Windows says "access denied" of a folder.
+      // For a folder Windows reports "access denied".
       const isDenied = error instanceof IocpError && error.winCode === ACCESS_DENIED
       if (!isDenied || (await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error
       const plain = plainPath(path)
       const details = { syscall: 'open', errno: errnoOf('EISDIR'), winCode: ACCESS_DENIED, path: plain, cause: error }
-      throw new IocpError('EISDIR', `open EISDIR '${plain}': It is a folder`, details)
+      throw new IocpError('EISDIR', `open EISDIR '${plain}': The path is a folder`, details)
     }
   }
 
@@ -128,8 +128,8 @@ export class NativeFiles {
   }
 
   /**
-   * The SHA-256 of the first bytes; with `keep` the file's own goes on behind them.
-   * @param onProgress called now and then while it goes on
+   * The SHA-256 of the first bytes; with `keep` the hash of the file continues after them.
+   * @param onProgress called from time to time
    */
   hashFirst(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
     const work = this.#hash(file, bytes, keep, onProgress)
@@ -137,7 +137,7 @@ export class NativeFiles {
     return work
   }
 
-  /** Step by step, so that neither a hash of hours nor the thread that computes it outlives this environment. */
+  /** In steps, so that neither a long hash nor the thread that computes it outlives this environment. */
   async #hash(file: OpenFile, bytes: number, keep: boolean, onProgress: () => void): Promise<Uint8Array> {
     for (let at = 0; ;) {
       const reached = await this.#try(this.#native.hashSome(file.file, at, bytes, keep), { path: file.path })
@@ -147,7 +147,7 @@ export class NativeFiles {
     }
   }
 
-  /** @returns when it is closed: a hash that is being computed breaks off first */
+  /** @returns a promise that resolves when it is closed; a hash in progress is cancelled first */
   async close(file: OpenFile | undefined): Promise<void> {
     if (file === undefined) return
     const work = this.#work.get(file)
@@ -163,8 +163,8 @@ export class NativeFiles {
   }
 
   /**
-   * The same by the handle of a file that has been received.
-   * @returns false when the file system does not know how
+   * The same by the handle of a received file.
+   * @returns false if the file system does not support it
    */
   async rename(file: OpenFile, to: string, replace: boolean): Promise<boolean> {
     try {
@@ -176,7 +176,7 @@ export class NativeFiles {
     }
   }
 
-  /** False when the connection does not take it; the file is still to be closed then. */
+  /** False if the connection does not accept it; the file has to be closed then. */
   send(place: ConnectionRef, file: OpenFile, options: NativeSendFile): boolean {
     return this.#native.sendFile(place._slot, place._generation, file.file, options)
   }
@@ -189,24 +189,24 @@ export class NativeFiles {
     this.#native.cancelFile(place._slot, place._generation, received, id)
   }
 
-  /** Takes the place of a raw file in the queue of the connection. */
+  /** Reserves the position of a raw file in the send queue of the connection. */
   reserve(place: ConnectionRef, id: number): boolean {
     return this.#native.reserveFile(place._slot, place._generation, id)
   }
 
-  /** A file that was held back may go. */
+  /** Starts a file that was held back. */
   start(place: ConnectionRef, id: number): void {
     this.#native.startSentFile(place._slot, place._generation, id)
   }
 
-  /** While it is on, this side's end waits. */
+  /** While it is on, the end of this side waits. */
   holdEnd(place: ConnectionRef, on: boolean): void {
     this.#native.holdEnd(place._slot, place._generation, on)
   }
 
   /**
-   * Sends a packet that is not one of the frames. Files that are held do not keep it back.
-   * @param before the number of the held file that it goes in front of; of the first one where it is not given
+   * Sends a packet that is not a frame. Held files do not delay it.
+   * @param before number of the held file before which it is sent; default the first one
    */
   control(place: ConnectionRef, packet: Uint8Array, before = 0): boolean {
     return this.#native.sendControl(place._slot, place._generation, packet, before)
@@ -216,7 +216,7 @@ export class NativeFiles {
     return this.#native.transferFrame(place._slot, place._generation, frame)
   }
 
-  /** The error for a number of Windows that a transfer ended with. */
+  /** The error for the Windows error number of a transfer. */
   error(winCode: number, syscall: string, path: string): Error {
     return this.#translate(systemError(this.#binding, { winCode, syscall, path: plainPath(path) }))
   }

@@ -1,4 +1,4 @@
-/** What a program sees of a file that a peer wants to send. */
+/** The offer of a peer, as delivered to the program. */
 
 import { stat } from 'node:fs/promises'
 import { invalidArgument, type IocpError } from '../common/errors.js'
@@ -19,11 +19,11 @@ export interface Answerable {
   readonly _isAnswered: boolean
   _accept(plan: AcceptPlan, name: string): Promise<ReceivedFile>
   _reject(reason: string): void
-  /** Whether this is the error that the transfer has failed with. */
+  /** Whether this is the error with which the transfer failed. */
   _failedBy(error: unknown): boolean
 }
 
-/** What a peer says about a file that it offers. */
+/** The properties of an offered file. */
 export interface OfferedFile {
   /** Checked, in normal form. */
   readonly name: string
@@ -32,7 +32,7 @@ export interface OfferedFile {
   readonly isVerified: boolean
 }
 
-/** What the listeners of 'file' get. */
+/** The argument of 'file' listeners. */
 export class FileOffer<Data = unknown> implements Offer<Data> {
   readonly connection: Connection<Data>
   readonly name: string
@@ -74,12 +74,12 @@ export class FileOffer<Data = unknown> implements Offer<Data> {
   }
 }
 
-/** Whether whoever made the connection does not know of it yet, and so cannot listen. */
+/** Whether the promise of the connection has not been settled yet, so that there cannot be a listener. */
 export function isFresh(connection: Connection): boolean {
   return connection._receiveQueue?.has(holdReason.justConnected) === true
 }
 
-/** Why a file cannot even be offered to the program. */
+/** Why a file cannot be offered to the program. */
 export function rejectReason(
   connection: Connection,
   settings: TransferSettings,
@@ -96,8 +96,8 @@ export function rejectReason(
 }
 
 /**
- * Tells the program. A handler that throws, or rejects, before it has answered will not answer any more, so the sender
- * hears at once. But one that rejects with what its own transfer failed with has not failed: a peer can bring that about.
+ * Emits 'file'. A handler that throws or rejects before it has answered will not answer any more, so the sender is
+ * notified immediately. Rejecting with the error of its own transfer is not a failure: a peer can cause it.
  */
 export function emitOffer(file: Answerable, offered: OfferedFile): void {
   let hasThrown = true

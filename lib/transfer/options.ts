@@ -11,7 +11,7 @@ const KIB = 1024
 const MIB = 1024 * KIB
 const MAX_SIZE = Number.MAX_SAFE_INTEGER
 const MAX_METADATA = 16 * KIB
-/** Bytes of a chunk's frame before those of the file. */
+/** Header bytes of a chunk's frame. */
 const CHUNK_HEADER = 5
 /** One call of TransmitFile carries no more than 2^31 - 2 bytes, its head included. */
 const MAX_CHUNK = 2 ** 31 - 2 - 64
@@ -22,7 +22,7 @@ const MAX_CHUNK = 2 ** 31 - 2 - 64
  */
 export function readTransfer(value: unknown): TransferSettings | undefined {
   if (value === false) return undefined
-  const reader = new OptionReader(value === true ? undefined : value, 'transfer')
+  const reader = new OptionReader(value === true ? undefined : value, 'transfer', 'true, false or an object of limits')
   const some = { min: 1, max: 65_535 }
   const settings = {
     answerTimeout: reader.duration('answerTimeout', { min: 1, max: MAX_DURATION }, 30_000),
@@ -39,7 +39,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
   return settings
 }
 
-/** Whether a framing can carry offers and chunks: any bytes, of any length, with a type in front. */
+/** Whether a framing can carry offers and chunks: any bytes, of any length, with a type byte. */
 export function carriesFiles(framing: NativeFraming): boolean {
   switch (framing.kind) {
     case 'lengthField':
@@ -52,7 +52,10 @@ export function carriesFiles(framing: NativeFraming): boolean {
   }
 }
 
-/** The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never about files. */
+/**
+ * The largest packet that a framing carries in one piece. Larger ones come as streams, and those are never interpreted
+ * as file frames.
+ */
 export function largestPacket(framing: NativeFraming, maxPayload: number): number {
   return 'streamAbove' in framing ? Math.min(maxPayload, framing.streamAbove) : maxPayload
 }
@@ -72,10 +75,10 @@ export interface SendPlan {
   readonly onProgress: ((progress: TransferProgress) => void) | undefined
 }
 
-/** What happens when there is a file of the name. */
+/** What to do if a file of that name exists. */
 export type Overwrite = 'fail' | 'replace' | 'rename'
 
-/** What the options of both ways of receiving have in common, checked and completed. */
+/** The common options of both ways of receiving, checked and completed. */
 interface Watched {
   readonly overwrite: Overwrite
   readonly signal: AbortSignal | undefined
@@ -102,7 +105,7 @@ function readSignal(reader: OptionReader): AbortSignal | undefined {
   throw invalidOption('signal', signal, 'an AbortSignal')
 }
 
-/** It runs in the context of whoever gives it. */
+/** It runs in the context of the call it is passed to. */
 function readCallback<A extends unknown[]>(reader: OptionReader, name: string): ((...args: A) => void) | undefined {
   const callback = reader.callback<(...args: A) => void>(name)
   return callback && bound(callback)
@@ -123,13 +126,16 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
   if (value === undefined) return framed
   if (value !== false && value !== 'sha256') throw invalidOption('verify', value, "'sha256' or false")
   if (value !== false && !framed)
-    throw invalidOption('verify', value, 'false in raw mode, which has no room for a checksum')
+    throw invalidOption('verify', value, 'false in raw mode, which cannot carry a checksum')
   return value !== false
 }
 
-/** @throws IocpError ERR_IOCP_INVALID_OPTION */
-export function readSendFile(options: unknown, largest: number, bytesPerSecond: number): SendPlan {
-  const reader = new OptionReader(options, '')
+/**
+ * @param others names that the caller reads
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readSendFile(options: unknown, largest: number, bytesPerSecond: number, ...others: string[]): SendPlan {
+  const reader = new OptionReader(options, '').allow(...others)
   const framed = reader.oneOf('mode', ['framed', 'raw'], 'framed') === 'framed'
   const max = framed ? Math.max(1, Math.min(MAX_CHUNK, largest - CHUNK_HEADER)) : MAX_CHUNK
   const plan = {
@@ -147,7 +153,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
   }
   reader.rejectUnknown()
   if (!framed && plan.metadata.length > 0) {
-    throw invalidOption('metadata', plan.metadata, 'left out in raw mode, which has no room for it')
+    throw invalidOption('metadata', plan.metadata, 'omitted in raw mode, which cannot carry it')
   }
   return plan
 }
@@ -165,7 +171,7 @@ export function readAccept(options: unknown): AcceptPlan {
   }
   reader.rejectUnknown()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
-    throw invalidOption('path', plan.path, 'given when directory is not, and only then')
+    throw invalidOption('path', plan.path, 'given if directory is not, and only then')
   }
   return plan
 }

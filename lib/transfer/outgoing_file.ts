@@ -1,4 +1,4 @@
-/** A file on its way out. */
+/** An outgoing file. */
 
 import { basename, resolve, toNamespacedPath } from 'node:path'
 import { type Path, toPath } from '../common/paths.js'
@@ -16,12 +16,12 @@ import { hasRoom, largestOf, requireWritable, settingsOf, Transfer, transfersOf 
 
 /** Bytes of an offer before the name. */
 const OFFER_HEADER = 16
-/** What the longest of the frames that every file needs takes: an end with its SHA-256. */
+/** Size of the longest frame that every file needs: an end with its SHA-256. */
 const SMALLEST = 46
 
 /**
  * Sends a file.
- * @throws IocpError ERR_IOCP_INVALID_OPTION; the rest by rejecting
+ * @throws IocpError ERR_IOCP_INVALID_OPTION; other errors by rejecting
  */
 export function sendFile(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
   const source = toPath(path, 'path')
@@ -38,12 +38,12 @@ async function begin(
 ): Promise<SentFile> {
   requireWritable(connection)
   if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
-    const rule = `framed mode needs a framing with a length in front, the option typeByte, and room for ${SMALLEST} bytes`
+    const rule = `framed mode requires a framing with a length before each packet, the option typeByte, and packets of ${SMALLEST} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
   if ((connection._flags & flag.peerEnded) !== 0 && (plan.framed || speaksIocps(connection))) {
-    // Its answer will not come.
+    // Its answer cannot arrive.
     throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side')
   }
   if (!plan.framed && speaksIocps(connection)) return sendIocps(connection, path, plan, settings)
@@ -76,7 +76,7 @@ class OutgoingFile extends Transfer {
   }
 
   override peerEnded(): void {
-    // Framed, the receiver's word may be still to come; raw, it says nothing.
+    // In framed mode the receiver's answer may be pending; in raw mode there is none.
     if (this.#plan.framed && !this.#isStored)
       this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side'), false)
   }
@@ -90,7 +90,7 @@ class OutgoingFile extends Transfer {
       () => this.#send(toNamespacedPath(resolve(path)), this.#plan.name ?? basename(path)),
       async (failed) => {
         await this.files.close(this.#file)
-        // The peer waits for the rest of them, and cannot be told otherwise.
+        // The peer waits for the remaining bytes, and there is no message to abort.
         if (failed && !this.#plan.framed && this.#hasBegun) this.connection.reset()
       }
     )
@@ -99,7 +99,7 @@ class OutgoingFile extends Transfer {
   async #send(path: string, name: string): Promise<SentFile> {
     const plan = this.#plan
     if (!plan.framed) {
-      // From now on what is sent waits, although the file has to be opened first.
+      // From now on later data waits, although the file has to be opened first.
       this.connection._engine.submission.flush()
       if (!this.files.reserve(this.connection, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       this.started()
@@ -112,7 +112,7 @@ class OutgoingFile extends Transfer {
     await this.orAbort(Promise.resolve())
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
     this.#begun = performance.now()
-    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
+    this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.base = resumedFrom
     this.#startSending(file, resumedFrom)
     const end = await this.nativeEnd()
@@ -122,16 +122,16 @@ class OutgoingFile extends Transfer {
     return plan.verify ? { ...result, sha256: end.hash.toString('hex') } : result
   }
 
-  /** Offers it, and gives the place to begin at. */
+  /** Offers it, and returns the offset to start at. */
   async #offer(file: OpenFile, name: string): Promise<number> {
     const plan = this.#plan
     const bytes = Buffer.from(name)
     if (bytes.length > 1024 || name === '')
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has to have 1 to 1024 bytes')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it must have 1 to 1024 bytes')
     if (bytes.toString() !== name)
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has half of a pair, which UTF-8 cannot say')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has an unpaired surrogate, which UTF-8 cannot represent')
     if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {
-      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' leaves no room for the offer")
+      throw transferError('ERR_IOCP_TRANSFER_OFF', "'maxPacket' or 'streamAbove' is too small for the offer")
     }
     const { id } = this
     this.sendFrame({
@@ -143,9 +143,9 @@ class OutgoingFile extends Transfer {
       rest: plan.metadata
     })
     this.#isOffered = true
-    // The receiver has a limit of its own, and its answer to that is better than none.
+    // The receiver has its own limit, and its answer to that is better than none.
     const { answerTimeout, stallTimeout } = this.settings
-    this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_UNANSWERED')
+    this.setDeadline(stallTimeout === 0 ? 0 : answerTimeout + stallTimeout, 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     const { number, hash } = await this.expectFrame(transferKind.accept)
     if (number === 0 || hash === undefined || number > this.#length || plan.offset !== 0) return 0
     const mine = await this.hashFirst(file, number, plan.verify)
@@ -172,7 +172,7 @@ class OutgoingFile extends Transfer {
   }
 }
 
-/** What became of one file for many. */
+/** The result of sending one file to many connections. */
 export interface BroadcastFileResult<Data = unknown> {
   readonly sent: { readonly connection: Connection<Data>; readonly result: SentFile }[]
   readonly failed: { readonly connection: Connection<Data>; readonly error: unknown }[]
@@ -188,8 +188,8 @@ export function broadcastFile<Data>(
   options: SendFileOptions | undefined
 ): Promise<BroadcastFileResult<Data>> {
   const source = toPath(path, 'path')
-  // Also when there is nobody to send it to.
-  readSendFile(options, Number.MAX_SAFE_INTEGER, 0)
+  // Also if there is no connection to send it to.
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0, 'group', 'to', 'except')
   return sendToAll(targets, source, options)
 }
 

@@ -1,4 +1,4 @@
-/** Files that have not come completely: how they are called, which of them this process writes, and which are old. */
+/** Partial files: their names, which of them this process writes, and which are old. */
 
 import { createHash, randomBytes } from 'node:crypto'
 import { lstat, opendir, rm } from 'node:fs/promises'
@@ -6,21 +6,21 @@ import { basename, dirname, join } from 'node:path'
 import { type Duration, OptionReader } from '../common/option_reader.js'
 import { type Path, toPath } from '../common/paths.js'
 
-/** What this library calls them, and nothing else. */
+/** The names of this library's partial files. */
 const PART = /^\.iocp-(?:[0-9a-f]{24}|[0-9a-f]{32})\.part$/
 
 const DAY = 86_400_000
-/** A folder is looked through no more often than this. */
+/** Shortest interval between two scans of a folder. */
 const MIN_PAUSE = 60_000
-/** Folders whose last look is remembered. */
+/** Folders whose last scan is remembered. */
 const MAX_FOLDERS = 1000
 
-/** A part that goes with its transfer. */
+/** A part that is deleted with its transfer. */
 export function newPart(target: string): string {
   return join(dirname(target), `.iocp-${randomBytes(12).toString('hex')}.part`)
 }
 
-/** The same file offered again has the same place for what has come of it. */
+/** The part for `resume`: the same for the same file when it is offered again. */
 export function resumePath(target: string, size: number): string {
   const name = createHash('sha256')
     .update(`${basename(target).toLowerCase()}/${size}`)
@@ -32,7 +32,7 @@ export function resumePath(target: string, size: number): string {
 /** Parts that this process is receiving, by their paths in lower case. */
 const inUse = new Set<string>()
 
-/** Claims a part. False when another transfer of this process has it. */
+/** Claims a part. False if another transfer of this process has it. */
 export function claimPart(path: string): boolean {
   const key = path.toLowerCase()
   if (inUse.has(key)) return false
@@ -46,15 +46,15 @@ export function releasePart(path: string): void {
 
 /** Which parts {@link pruneParts} removes. */
 export interface PruneOptions {
-  /** Those that were last written so long ago, or longer. 0 for all; default 7 days. */
+  /** Parts whose last write is at least this old. 0 for all; default 7 days. */
   maxAge?: Duration
 }
 
 /**
- * Removes parts of files that nobody has gone on with: what transfers with `resume` have left, and, where a file system
- * cannot delete a file with the process that writes it, what a killed process has left. Only files with this library's
- * names for parts, `.iocp-….part`, in the folder itself; those that are being received just now stay.
- * @returns the paths of what it has removed
+ * Removes partial files that were not continued: those that transfers with `resume` have left, and those of a killed
+ * process if the file system could not delete them with it. Only files with this library's names for parts,
+ * `.iocp-….part`, in the folder itself; parts that are being received are kept.
+ * @returns the paths of the removed files
  * @throws IocpError ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_VALUE; by rejecting: errors of `fs` about the folder
  */
 export function pruneParts(directory: Path, options?: PruneOptions): Promise<string[]> {
@@ -76,7 +76,7 @@ async function prune(folder: string, maxAge: number): Promise<string[]> {
   return removed
 }
 
-/** What has gone meanwhile, and what somebody has open, is not this one's to remove. */
+/** Files that have disappeared meanwhile, or that are open, are not removed. */
 async function removeOld(path: string, newest: number): Promise<boolean> {
   try {
     const found = await lstat(path)
@@ -88,10 +88,10 @@ async function removeOld(path: string, newest: number): Promise<boolean> {
   }
 }
 
-/** When which folder was looked through last, for the option `transfer.partMaxAge`. */
+/** The time of each folder's last scan, for the option `transfer.partMaxAge`. */
 const looked = new Map<string, number>()
 
-/** Removes old parts from a folder that a file is about to come to, from time to time, while nobody waits for it. */
+/** Removes old parts, from time to time and in the background, from a folder that is about to receive a file. */
 export function pruneNowAndThen(folder: string, maxAge: number): void {
   const key = folder.toLowerCase()
   const now = performance.now()

@@ -1,4 +1,4 @@
-/** Files of connections: what a connection asks for, and what native code and the peer tell of one that is under way. */
+/** File transfer for connections: their requests, and the records of native code and frames of the peer. */
 
 import { runUncaught } from '../common/emitter.js'
 import type { Path } from '../common/paths.js'
@@ -19,13 +19,13 @@ import { carriesFiles } from './options.js'
 import { sendFile } from './outgoing_file.js'
 import { type FileService, knownTransfers, type Transfer } from './transfer.js'
 
-/** Packages that came before it was known whether anybody listens for files. */
+/** Packages that arrived before it was known whether there is a listener for files. */
 const undecided = new WeakSet<Buffer>()
 
-/** What peers said about files before anybody could listen for them, in order. */
+/** Frames about files that arrived before a listener could be added, in sequence. */
 const early = new WeakMap<Connection, (() => void)[]>()
 
-/** Runs it now or, while whoever waits for the connection does not have it, in order with the rest of its kind later. */
+/** Runs it now or, if the promise of the connection has not been settled, later in sequence with the others. */
 function afterConnect(connection: Connection, body: () => void): void {
   const waiting = early.get(connection)
   if (waiting !== undefined) {
@@ -57,7 +57,7 @@ function find(connection: Connection, isReceived: boolean, id: number): Transfer
   return isReceived ? transfers?.received.get(id) : transfers?.sent.get(id)
 }
 
-/** A frame of the peer's. One about a transfer that is over here was on its way when it ended. */
+/** A frame from the peer. One about a transfer that has ended here was in transit when it ended. */
 export function fileFrame(connection: Connection, bytes: Buffer): void {
   if ((connection._flags & SILENT) !== 0) return
   if ((bytes[0] ?? 0) < transferKind.offer) {
@@ -90,18 +90,18 @@ function dispatchFrame(connection: Connection, frame: TransferFrame): void {
 
 /** A package of IOCPS about a file, or a packet that looks like one. */
 function iocps(connection: Connection, bytes: Buffer): void {
-  // Whoever waits for the connection may want to listen for files.
+  // A listener for files may be added when the promise of the connection is settled.
   if (isFresh(connection)) undecided.add(bytes)
   else if (iocpsFile(connection, bytes)) return
   deliver(connection, bytes)
 }
 
-/** Native code has come so far. */
+/** Progress of native code. */
 export function fileProgress(connection: Connection, isReceived: boolean, id: number, bytes: number): void {
   find(connection, isReceived, id)?.progress(bytes)
 }
 
-/** Native code is through with a file. */
+/** Native code has finished a file. */
 export function fileEnded(connection: Connection, isReceived: boolean, bytes: Buffer): void {
   const end = readFileEnd(bytes)
   find(connection, isReceived, end.id)?.ended(end)
@@ -112,7 +112,7 @@ function all(connection: Connection): Transfer[] {
   return transfers === undefined ? [] : [...transfers.sent.values(), ...transfers.received.values()]
 }
 
-/** What connections are handed for their files. */
+/** The implementation of the interface for connections. */
 export class FileTransfers implements FileService {
   readonly files: NativeFiles
 

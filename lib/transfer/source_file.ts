@@ -1,4 +1,4 @@
-/** What both ways of sending have in common: the range, the piece, the result. */
+/** The common parts of both ways of sending: the range, the block, the result. */
 
 import { invalidOption } from '../common/errors.js'
 import type { SentFile, TransferSettings } from '../connection/file_types.js'
@@ -8,12 +8,12 @@ import type { FileEnd } from './frames.js'
 import type { NativeFiles } from './native_files.js'
 import type { SendPlan } from './options.js'
 
-/** How many bytes are sent. @throws IocpError ERR_IOCP_INVALID_OPTION */
+/** The number of bytes to send. @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function rangeOf(plan: SendPlan, size: number): number {
   if (plan.offset > size) throw invalidOption('offset', plan.offset, `at most the size of the file, ${size}`)
   const length = Math.min(plan.length, size - plan.offset)
   if (length < plan.length && plan.length !== Number.MAX_SAFE_INTEGER) {
-    throw invalidOption('length', plan.length, `at most what the file has from there, ${length}`)
+    throw invalidOption('length', plan.length, `at most the rest of the file, ${length}`)
   }
   return length
 }
@@ -24,7 +24,7 @@ export function pieceOf(
   { method }: TransferSettings
 ): { chunk: number; framed: boolean; transmit: boolean; bytesPerSecond: number } {
   return {
-    // Slow transfers go in small steps, so that their progress can be seen.
+    // Slow transfers use small blocks, so that their progress is visible.
     chunk: bytesPerSecond === 0 ? chunk : Math.min(chunk, Math.max(1, Math.floor(bytesPerSecond / 4))),
     framed,
     transmit: !verify && method === 'transmit',
@@ -32,7 +32,7 @@ export function pieceOf(
   }
 }
 
-/** The error for an end that is not the file's. */
+/** The error for an unsuccessful end. */
 export function readError(files: NativeFiles, { outcome, winCode }: FileEnd, path: string): Error {
   return outcome === fileOutcome.failed
     ? files.error(winCode, 'read', path)

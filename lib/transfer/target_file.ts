@@ -1,4 +1,4 @@
-/** What all files on their way in have in common: a part beside the target that becomes the file. */
+/** The common base of incoming files: a part next to the target that becomes the file. */
 
 import { realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
@@ -14,14 +14,14 @@ import type { AcceptPlan, Overwrite } from './options.js'
 import { claimPart, newPart, pruneNowAndThen, releasePart, resumePath } from './partial_files.js'
 import { Transfer } from './transfer.js'
 
-/** Names that are tried before it is given up. */
+/** Names that are tried before it fails. */
 const MOST_NAMES = 10_000
 
-/** Numbers of Windows that mean: somebody else has it open just now. A scanner or an indexer lets go of it soon. */
+/** Error numbers of Windows that mean: another program has it open. Scanners and indexers close it soon. */
 const OPEN = new Set([32, 33])
-/** What a rename says then; access denied may also be true. */
+/** The errors of a rename in that case; access denied may also be permanent. */
 const HELD = new Set([5, ...OPEN])
-/** How long that is waited for, and how long between two attempts, in milliseconds. */
+/** How long the rename is retried, and the delay between two attempts, in milliseconds. */
 const PATIENCE = 2000
 const FIRST_PAUSE = 10
 const LONGEST_PAUSE = 200
@@ -31,7 +31,7 @@ export function targetOf(plan: Pick<AcceptPlan, 'directory' | 'path'>, name: str
   return toNamespacedPath(plan.path === undefined ? join(resolve(plan.directory ?? '.'), name) : resolve(plan.path))
 }
 
-/** Neither a path nor a link may lead out of the folder that is allowed. */
+/** Neither a path nor a link may lead outside of the allowed folder. */
 async function checkPlace(target: string, allowed: string | undefined): Promise<void> {
   if (allowed === undefined) return
   const [outer, inner] = await Promise.all([resolve(allowed), dirname(target)].map(realFolder))
@@ -46,7 +46,7 @@ async function realFolder(path: string): Promise<string> {
     return await realpath(path)
   } catch (error) {
     const { code = 'EIO', errno, syscall } = error as NodeJS.ErrnoException
-    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files is not there`
+    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files does not exist`
     throw new IocpError(code, message, { errno, syscall, path: plainPath(path), cause: error })
   }
 }
@@ -55,7 +55,7 @@ function isOneOf(numbers: ReadonlySet<number>, error: unknown): boolean {
   return error instanceof IocpError && error.winCode !== undefined && numbers.has(error.winCode)
 }
 
-/** Does something with a file again and again, for a while, as long as somebody else has it open. */
+/** Retries an operation for a while as long as another program has the file open. */
 async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): Promise<T> {
   const end = performance.now() + PATIENCE
   for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
@@ -68,14 +68,14 @@ async function whenFree<T>(held: ReadonlySet<number>, body: () => Promise<T>): P
   }
 }
 
-/** What framed and raw files have in common: a part that becomes the file. */
+/** The common base of framed and raw files: a part that becomes the file. */
 export abstract class IncomingFile extends Transfer {
   protected partialFile = ''
   protected keepsPartialFile = false
   protected source: OpenFile | undefined
   #claimed = ''
 
-  /** Opens the part beside the target. Gives the bytes that are there already. */
+  /** Opens the part next to the target. Returns the bytes that exist already. */
   protected async open(
     target: string,
     size: number,
@@ -85,7 +85,7 @@ export abstract class IncomingFile extends Transfer {
   ): Promise<number> {
     await checkPlace(target, this.settings.directory)
     const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
-    // Nothing is put in the place of a folder.
+    // A folder is never replaced.
     if (found !== undefined && (overwrite === 'fail' || found.isDirectory())) {
       throw placeError('ERR_IOCP_TRANSFER_EXISTS', plainPath(target), found.isDirectory() ? ', a folder' : '')
     }
@@ -100,7 +100,9 @@ export abstract class IncomingFile extends Transfer {
     return this.source.size <= size ? this.source.size : 0
   }
 
-  /** Opens what an earlier attempt may have left. Not where the same file comes twice at a time: one of the two has it. */
+  /**
+   * Opens the part of an earlier attempt. If the same file is received twice at a time, only one of them has it.
+   */
   async #openKnown(part: string, size: number, hash: boolean): Promise<OpenFile | undefined> {
     if (!claimPart(part)) return undefined
     this.#claimed = part
@@ -116,7 +118,7 @@ export abstract class IncomingFile extends Transfer {
     }
   }
 
-  /** Gives the part, which is complete, its name. Nobody else can open it before it has that. */
+  /** Renames the complete part. Nobody else can open it before that. */
   protected async commit(target: string, overwrite: Overwrite): Promise<string> {
     for (let n = 1; ; n++) {
       const path = n === 1 ? target : join(dirname(target), otherName(basename(target), n))
@@ -132,7 +134,7 @@ export abstract class IncomingFile extends Transfer {
     }
   }
 
-  /** By its handle where the file system knows how; else it has to be closed before. */
+  /** By its handle if the file system supports it; otherwise it has to be closed before. */
   async #rename(path: string, replace: boolean): Promise<void> {
     if (this.source !== undefined) {
       if (await this.files.rename(this.source, path, replace)) return
@@ -147,12 +149,12 @@ export abstract class IncomingFile extends Transfer {
     await this.files.close(file)
   }
 
-  /** The error when all of it has come, and it cannot get its name. */
+  /** The error if the complete file cannot be renamed. */
   #unnamed(error: unknown): Error {
     if (!(error instanceof IocpError)) return transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error)
     if (!this.keepsPartialFile) return error
     const { syscall, errno, winCode, path, dest } = error
-    const message = `${error.message}; all of it has come, and stays in ${plainPath(this.partialFile)}`
+    const message = `${error.message}; the complete file is kept as ${plainPath(this.partialFile)}`
     return new IocpError(error.code, message, { syscall, errno, winCode, path, dest, cause: error })
   }
 
@@ -165,14 +167,14 @@ export abstract class IncomingFile extends Transfer {
   protected override errorOfEnd({ outcome, winCode }: FileEnd): Error {
     if (outcome === fileOutcome.failed) return this.files.error(winCode, 'write', this.partialFile)
     if (outcome === fileOutcome.excess)
-      return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'other bytes than it had offered')
+      return transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'a different number of bytes than offered')
     return transferError('ERR_IOCP_TRANSFER_ABORTED')
   }
 
   protected async cleanUp(failed: boolean): Promise<void> {
     await this.#close()
     if (failed && this.partialFile !== '') {
-      // A part of nothing is of no use to the next attempt.
+      // An empty part is of no use to the next attempt.
       const size = this.keepsPartialFile
         ? await stat(this.partialFile).then(
             (found) => found.size,

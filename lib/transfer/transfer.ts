@@ -1,4 +1,4 @@
-/** What files on their way out and in have in common: how one waits, breaks off, and ends exactly once. */
+/** The common base of outgoing and incoming files: waiting, aborting, and ending exactly once. */
 
 import { Deferred } from '../common/deferred.js'
 import { runUncaught } from '../common/emitter.js'
@@ -15,10 +15,10 @@ import type { IocpsTurn } from './iocps.js'
 import type { NativeFiles, OpenFile } from './native_files.js'
 import { largestPacket } from './options.js'
 
-/** Native code could not let go of a file in this time: then the connection is what is stuck. */
+/** If native code cannot release a file within this time, the connection is stuck. */
 const RELEASE_GRACE_MS = 2000
 
-/** Frames of the peer's that can come before they are waited for: those that begin and end a file. */
+/** Frames of the peer that can arrive before they are awaited: those that start and end a file. */
 const MAX_WAITING = 2
 
 /** The settings of a connection. @throws IocpError ERR_IOCP_TRANSFER_OFF */
@@ -34,13 +34,13 @@ export function largestOf(connection: Connection): number {
   return largestPacket(native.send, rules.maxPayload)
 }
 
-/** The transfers of one connection. Made with the first one. */
+/** The transfers of one connection. Created with the first one. */
 export class TransferTable implements ConnectionTransfers {
   /** Files that go out, by this side's numbers. */
   readonly sent = new Map<number, Transfer>()
   /** Files that come in, by the peer's numbers. */
   readonly received = new Map<number, Transfer>()
-  /** Those that speak as IOCPS does. Made with the first one. */
+  /** Those that use the protocol of IOCPS. Created with the first one. */
   iocps: IocpsTurn | undefined
   readonly #connection: Connection
   #nextId = 1
@@ -83,17 +83,17 @@ export class TransferTable implements ConnectionTransfers {
   }
 }
 
-/** What this folder sees of the service that a connection has for its files. */
+/** The service of a connection as this folder uses it. */
 export interface FileService extends TransferService {
   readonly files: NativeFiles
 }
 
-/** What native code does for the files of a connection. */
+/** The native file operations of a connection. */
 export function filesOf(connection: Connection): NativeFiles {
   return (connection._engine.transfers as FileService).files
 }
 
-/** The transfers of a connection, where it has had any. This folder alone makes what a connection keeps them in. */
+/** The transfers of a connection, if it has had any. Only this folder creates the object that holds them. */
 export function knownTransfers(connection: Connection): TransferTable | undefined {
   return connection._extra?.transfers as TransferTable | undefined
 }
@@ -107,12 +107,12 @@ export function transfersOf(connection: Connection): TransferTable {
   return made
 }
 
-/** Whether another transfer may begin. */
+/** Whether another transfer may start. */
 export function hasRoom(connection: Connection, settings: TransferSettings): boolean {
   return transfersOf(connection).size < settings.maxPerConnection && filesOf(connection).active < settings.maxTotal
 }
 
-/** One file on its way. What goes wrong first decides; it ends when native code has let go of the file. */
+/** One transfer. The first failure counts; it ends when native code has released the file. */
 export abstract class Transfer {
   readonly connection: Connection
   readonly id: number
@@ -131,12 +131,12 @@ export abstract class Transfer {
   #signal: AbortSignal | undefined
   #onProgress: ((progress: TransferProgress) => void) | undefined
   #total = 0
-  /** The most that native code has told of. */
+  /** The highest progress that native code has reported. */
   #come = 0
-  /** Bytes of the file that were there before native code began. */
+  /** Bytes of the file that existed before native code started. */
   protected base = 0
 
-  /** @param holdsEnd whether this side has to be able to speak until it is over */
+  /** @param holdsEnd whether this side has to be able to send until it has ended */
   constructor(connection: Connection, settings: TransferSettings, id: number, isReceived: boolean, holdsEnd = true) {
     this.connection = connection
     this.settings = settings
@@ -148,7 +148,7 @@ export abstract class Transfer {
     this.files.begin()
   }
 
-  /** Breaks it off; only the first reason counts. */
+  /** Aborts it; only the first reason counts. */
   fail(error: unknown, knowsPeer = true): void {
     if (this.#isBroken) return
     this.#isBroken = true
@@ -156,7 +156,7 @@ export abstract class Transfer {
     this.#broken.reject(error)
   }
 
-  /** A frame of the peer's. */
+  /** A frame from the peer. */
   take(frame: TransferFrame): void {
     this.refreshDeadline()
     if (frame.kind === transferKind.reject || frame.kind === transferKind.abort) {
@@ -165,11 +165,11 @@ export abstract class Transfer {
       this.#waiter.resolve(frame)
       this.#waiter = undefined
     } else if (this.#mailbox.push(frame) > MAX_WAITING) {
-      this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'more frames than there are'))
+      this.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an unexpected frame'))
     }
   }
 
-  /** Native code is through with the file, and has closed it. What failed there fails here at once. */
+  /** Native code has finished and closed the file. A failure there fails the transfer immediately. */
   ended(end: FileEnd): void {
     this.refreshDeadline()
     this.#come = Infinity
@@ -177,28 +177,28 @@ export abstract class Transfer {
     this.#nativeEnd.resolve(end)
   }
 
-  /** So many bytes have gone since native code began, or of the file have come. */
+  /** The bytes sent since native code started, or received of the file. */
   progress(bytes: number): void {
     this.refreshDeadline()
-    // Native threads tell on their own: what one has counted may come behind what another has, and behind the end.
+    // Native threads report independently: an earlier count may arrive after a later one, and after the end.
     if (bytes <= this.#come) return
     this.#come = bytes
     this.tellProgress(this.base + bytes)
   }
 
-  /** The connection is closed; native code has closed the file before it told. */
+  /** The connection has closed; native code has closed the file before. */
   closed(error: Error | undefined): void {
     this.fail(transferError('ERR_IOCP_TRANSFER_CLOSED', undefined, error), false)
     this.#nativeEnd.reject(undefined)
   }
 
-  /** The error for an end that is not the file's. */
+  /** The error for an unsuccessful end. */
   protected abstract errorOfEnd(end: FileEnd): Error
 
-  /** What this transfer can still do without a word from the peer, when no more will come. */
+  /** Called when the peer has ended its side, so that no more frames will arrive. */
   abstract peerEnded(): void
 
-  /** From now on the signal breaks it off, and progress is told. */
+  /** From now on the signal aborts it, and progress is reported. */
   protected watch(
     signal: AbortSignal | undefined,
     total: number,
@@ -225,8 +225,11 @@ export abstract class Transfer {
     })
   }
 
-  /** Breaks off when the time passes without any progress. */
-  protected setDeadline(time: number, code: 'ERR_IOCP_TRANSFER_STALLED' | 'ERR_IOCP_TRANSFER_UNANSWERED'): void {
+  /** Aborts it after this time without progress. */
+  protected setDeadline(
+    time: number,
+    code: 'ERR_IOCP_TRANSFER_STALL_TIMEOUT' | 'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT'
+  ): void {
     clearTimeout(this.#timer)
     this.#timer =
       time === 0
@@ -240,17 +243,17 @@ export abstract class Transfer {
     this.#timer?.refresh()
   }
 
-  /** What keeps this side from reading what the peer may have said long ago. */
+  /** Why this side is not reading, so that the peer's answer may be unread. */
   #obstacle(): string | undefined {
     const { _receiveQueue: receiveQueue, _profile: profile } = this.connection
     const demand = profile.native.demand
-      ? 'it is received on demand, and no more packets may have been asked for'
+      ? 'it receives on demand, and no more packets may have been requested'
       : undefined
     const why = receiveQueue?.obstacle ?? demand
-    return why === undefined ? undefined : `what comes is not read, because ${why}`
+    return why === undefined ? undefined : `this side is not reading, because ${why}`
   }
 
-  /** The SHA-256 of the first bytes. That is progress too, although nothing goes or comes. */
+  /** The SHA-256 of the first bytes. This counts as progress, although nothing is sent or received. */
   protected hashFirst(file: OpenFile, bytes: number, keep: boolean): Promise<Uint8Array> {
     const touch = (): void => {
       this.refreshDeadline()
@@ -258,23 +261,23 @@ export abstract class Transfer {
     return this.orAbort(this.files.hashFirst(file, bytes, keep, touch))
   }
 
-  /** Waits for something, unless the transfer breaks off before. */
+  /** Waits for a promise, unless the transfer fails before. */
   protected orAbort<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([this.#broken.promise, promise])
   }
 
-  /** The next frame, which has to be of this kind. */
+  /** The next frame, which must be of this kind. */
   protected async expectFrame(kind: number): Promise<TransferFrame> {
     let frame = this.#mailbox.shift()
     if (frame === undefined) {
       this.#waiter = new Deferred()
       frame = await this.orAbort(this.#waiter.promise)
     }
-    if (frame.kind !== kind) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an answer that does not fit')
+    if (frame.kind !== kind) throw transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an answer that does not match')
     return frame
   }
 
-  /** Says something to the peer, behind all that was sent before. */
+  /** Sends a frame, after everything that was sent before. */
   protected sendFrame(frame: NativeTransferFrame): void {
     this.connection._engine.submission.flush()
     if (!this.files.frame(this.connection, frame) && (this.connection._flags & SILENT) === 0) {
@@ -282,7 +285,7 @@ export abstract class Transfer {
     }
   }
 
-  /** Native code has taken the file over. */
+  /** Native code has accepted the file. */
   protected started(): void {
     this.#isNative = true
   }
@@ -291,15 +294,15 @@ export abstract class Transfer {
     return this.orAbort(this.#nativeEnd.promise)
   }
 
-  /** It has failed, or was refused; its end may still be to come. */
+  /** It has failed, or was rejected; its end may be pending. */
   get isOver(): boolean {
     return this.#isBroken
   }
 
-  /** Tells the peer that it has failed. */
+  /** Reports the failure to the peer. */
   protected abstract refuse(told: { code: number; rest: Buffer }): void
 
-  /** Runs the whole of it. Whatever happens, at the end nothing of it is left. */
+  /** Runs the transfer. At its end all resources are released, also after a failure. */
   protected async run<T>(body: () => Promise<T>, cleanUp: (failed: boolean) => Promise<void>): Promise<T> {
     let failed = true
     try {
@@ -307,7 +310,7 @@ export abstract class Transfer {
       failed = false
       return result
     } catch (error) {
-      // What was thrown here may be the peer's or the connection's doing too: then the peer need not be told.
+      // If the peer or the connection caused the error, it is not reported to the peer.
       this.fail(error)
       if (this.#knowsPeer) this.#tellPeer(error)
       await this.#releaseNative()
@@ -323,21 +326,23 @@ export abstract class Transfer {
 
   #tellPeer(error: unknown): void {
     if ((this.connection._flags & SILENT) !== 0) return
-    // An AbortSignal has a reason of the program's own.
+    // The reason of an AbortSignal belongs to the program.
     const isMine = this.#signal?.aborted === true && !(error instanceof IocpError)
     const told = errorToPeer(isMine ? transferError('ERR_IOCP_TRANSFER_ABORTED') : error)
     this.refuse(told)
   }
 
-  /** Whether the peer takes what comes next for the file, so that nothing may. */
+  /** Whether the peer would interpret the next bytes as the file, so that nothing may be sent. */
   protected get ownsStream(): boolean {
     return false
   }
 
-  /** Waits until native code has closed the file. A write that the peer does not take ends with the connection only. */
+  /**
+   * Waits until native code has closed the file. A write that the peer does not accept ends with the connection only.
+   */
   async #releaseNative(): Promise<void> {
     if (!this.#isNative) return
-    // One that is cancelled gives up its place, and what waits behind it would go.
+    // A cancelled file releases its position, and later data would be sent.
     if (this.ownsStream) this.connection.reset()
     else this.files.cancel(this.connection, this.isReceived, this.id)
     const timer = setTimeout(() => {
@@ -348,7 +353,7 @@ export abstract class Transfer {
   }
 }
 
-/** Whether a file can be begun. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
+/** Whether a file can be started. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
 export function requireWritable(connection: Connection): void {
   if ((connection._flags & NOT_WRITABLE) !== 0 || connection._engine.isStopping)
     throw transferError('ERR_IOCP_TRANSFER_CLOSED')

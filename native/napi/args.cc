@@ -246,7 +246,7 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   out->dual_stack = reader.boolean("dualStack");
   out->exclusive = reader.boolean("exclusive");
   out->backlog = static_cast<uint32_t>(reader.number("backlog", 0, INT32_MAX));
-  out->accepts = static_cast<uint32_t>(reader.number("accepts", 1, 1024));
+  out->accepts = static_cast<uint32_t>(reader.number("pendingAccepts", 1, 1024));
   out->max_connections = static_cast<uint32_t>(reader.number("maxConnections", 0, UINT32_MAX));
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
   if (!out->profile) reader.fail("profile");

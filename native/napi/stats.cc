@@ -35,13 +35,6 @@ Napi::Object describe_counters(Napi::Env env, const Counters& counters) {
   return result;
 }
 
-void set_address(Napi::Object object, const char* prefix, const Address& address) {
-  const std::string name = prefix;
-  object.Set(name + "Address", address.host());
-  object.Set(name + "Family", address.family() == AF_INET ? "IPv4" : "IPv6");
-  object.Set(name + "Port", number(object.Env(), address.port()));
-}
-
 }  // namespace
 
 Napi::Object describe_engine(Napi::Env env, Engine& engine) {
@@ -56,7 +49,7 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   Napi::Array listeners = Napi::Array::New(env);
   for (uint32_t i = 0; const Listener* listener = engine.listener(i); ++i) {
     Napi::Object item = Napi::Object::New(env);
-    item.Set("acceptsOutstanding", number(env, listener->outstanding()));
+    item.Set("pendingAccepts", number(env, listener->outstanding()));
     item.Set("acceptPool", number(env, listener->pool_size()));
     listeners.Set(i, item);
   }
@@ -91,8 +84,8 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   disk.Set("queued", number(env, disk_stats.queued));
   result.Set("disk", disk);
 
-  result.Set("objectsActive", number(env, totals.active));
-  result.Set("directReadsPending", number(env, totals.direct_reads));
+  result.Set("pendingObjects", number(env, totals.active));
+  result.Set("pendingDirectReads", number(env, totals.direct_reads));
   result.Set("profiles", number(env, totals.profiles));
   result.Set("skipOnSuccess", Napi::Boolean::New(env, engine.skips_on_success()));
   result.Set("counters", describe_counters(env, engine.counters()));
@@ -111,7 +104,7 @@ Napi::Object describe_jobs(Napi::Env env, JobHub& hub) {
   result.Set("failed", number(env, totals.failed));
   result.Set("skipped", number(env, totals.skipped));
   result.Set("rejected", number(env, totals.rejected));
-  result.Set("untold", number(env, totals.untold));
+  result.Set("unreportedFailures", number(env, totals.untold));
   result.Set("waitMicroseconds", describe_histogram(env, hub.wait_us()));
   result.Set("runMicroseconds", describe_histogram(env, hub.run_us()));
   return result;
@@ -120,8 +113,6 @@ Napi::Object describe_jobs(Napi::Env env, JobHub& hub) {
 Napi::Object describe_connection(Napi::Env env, Connection& connection) {
   Napi::Object result = Napi::Object::New(env);
   const ConnectionStats stats = connection.stats();
-  set_address(result, "remote", connection.remote());
-  set_address(result, "local", connection.local());
   result.Set("bytesRead", number(env, stats.bytes_read));
   result.Set("bytesWritten", number(env, stats.bytes_written));
   result.Set("packetsRead", number(env, stats.packets_read));

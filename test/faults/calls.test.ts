@@ -213,7 +213,7 @@ describe.skipIf(!hasFaults)('accepting fails', () => {
     const { faults } = faultAddon()
     // Listening takes a socket too.
     if (call === 'accept') faults.set(call, rule)
-    const { port } = rig.listen({ accepts: 8 })
+    const { port } = rig.listen({ pendingAccepts: 8 })
     if (call === 'socket') faults.set(call, rule)
     const results = await talk(rig, port)
     expect(faults.hits(call)).toBeGreaterThan(0)
@@ -253,7 +253,7 @@ describe.skipIf(!hasFaults)('accepting fails', () => {
   test('a shortage is told ten times a second at most', async () => {
     const rig = new Rig()
     const hits = fault('accept', { error: win.noBuffers })
-    rig.listen({ accepts: 4 })
+    rig.listen({ pendingAccepts: 4 })
     await pause(550)
     expect(rig.listenerErrors.length).toBeGreaterThan(0)
     expect(rig.listenerErrors.length).toBeLessThanOrEqual(7)
@@ -291,9 +291,9 @@ describe.skipIf(!hasFaults)('connecting fails', () => {
     '$call with $error: one CONNECT_FAILED, the others connect',
     async ({ call, error }) => {
       const server = new Rig()
-      const { port } = server.listen({ accepts: 1 })
+      const { port } = server.listen({ pendingAccepts: 1 })
       // The accepts that are posted take sockets too.
-      await server.until('the accepts are there', () => server.stats().listeners[0]?.acceptsOutstanding === 1)
+      await server.until('the accepts are there', () => server.stats().listeners[0]?.pendingAccepts === 1)
       const rig = new Rig()
       const hits = fault(call, { error, count: 1 })
       rig.connect(1, port)

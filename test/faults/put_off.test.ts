@@ -23,7 +23,7 @@ async function some(connections: number): Promise<Some> {
   const rig = new Rig({ ioThreads: 1, profile: { readMode: 'zero-byte' } })
   const sender = new Rig({ ioThreads: 1 })
   rig.echo = false
-  const { port } = rig.listen({ accepts: 64 })
+  const { port } = rig.listen({ pendingAccepts: 64 })
   const peers: Peer[] = []
   rig.onConnection = (peer) => peers.push(peer)
   for (let token = 1; token <= connections; token++) sender.connect(token, port)

@@ -33,7 +33,7 @@ describe.skipIf(!hasFaults)('a connection that was busy', () => {
       sender.flush()
     }
     await rig.until('the buffers are given back', () => rig.stats().pools.waitBuffers.inUse === 0, 8000)
-    expect(rig.stats().directReadsPending).toBe(0)
+    expect(rig.stats().pendingDirectReads).toBe(0)
     // It is as good as before.
     const before = accepted[0]?.packets ?? 0
     for (let i = 0; i < 20; i++) sender.send(peer, packetOf(1, sent++, 1000))

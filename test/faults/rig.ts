@@ -99,7 +99,7 @@ export class Rig {
   }
 
   /** Listens and says where. */
-  listen({ accepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): {
+  listen({ pendingAccepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): {
     listener: number
     port: number
   } {
@@ -110,7 +110,7 @@ export class Rig {
       dualStack: false,
       exclusive,
       backlog: 511,
-      accepts,
+      pendingAccepts,
       maxConnections,
       profile: this.profile
     })
@@ -193,10 +193,10 @@ export class Rig {
     // A second STOPPED, or anything else after it, would come now.
     await pause(20)
     this.check()
-    const { objectsActive, directReadsPending, connections, pools, delivery, listeners } = this.stats()
-    expect({ objectsActive, directReadsPending, open: connections.now }).toEqual({
-      objectsActive: 0,
-      directReadsPending: 0,
+    const { pendingObjects, pendingDirectReads, connections, pools, delivery, listeners } = this.stats()
+    expect({ pendingObjects, pendingDirectReads, open: connections.now }).toEqual({
+      pendingObjects: 0,
+      pendingDirectReads: 0,
       open: 0
     })
     expect({
@@ -205,7 +205,7 @@ export class Rig {
       contexts: pools.contexts.inUse
     }).toEqual({ readBuffers: 0, waitBuffers: 0, contexts: 0 })
     expect({ bytes: delivery.bytes, parked: delivery.parked }).toEqual({ bytes: 0, parked: 0 })
-    for (const listener of listeners) expect(listener.acceptsOutstanding).toBe(0)
+    for (const listener of listeners) expect(listener.pendingAccepts).toBe(0)
     expect(this.listenersClosed.length).toBe(listeners.length)
     this.join()
   }

@@ -101,7 +101,7 @@ describe.skipIf(!hasFaults)('at random', () => {
     async ({ rules, clients, packets, size, ioThreads, pendingReads, readMode }) => {
       const rig = new Rig({ ioThreads, profile: { pendingReads, readMode } })
       rig.pinnedFrom = 1000
-      const { port } = rig.listen({ accepts: 4 })
+      const { port } = rig.listen({ pendingAccepts: 4 })
       setAll(rules)
       const results = await talk(rig, port, clients, { packets, sizeOf: size ?? sizeOf })
       expect(results.filter(({ complete }) => !complete)).toEqual([])
@@ -185,7 +185,7 @@ describe.skipIf(!hasFaults)('the end comes in the middle of it', () => {
     async ({ end, after }) => {
       const rig = new Rig({ ioThreads: 8, profile: { pendingReads: 4, readMode: 'direct' } })
       rig.pinnedFrom = 200
-      const { port } = rig.listen({ accepts: 2 })
+      const { port } = rig.listen({ pendingAccepts: 2 })
       setAll({
         completion: { delay: 4, perMille: 500 },
         receive: { error: win.noBuffers, perMille: 50 },
@@ -214,7 +214,7 @@ describe.skipIf(!hasFaults)('the end comes in the middle of it', () => {
     })
     for (let round = 0; round < 12; round++) {
       const rig = new Rig({ ioThreads: 8 })
-      const { port } = rig.listen({ accepts: 8 })
+      const { port } = rig.listen({ pendingAccepts: 8 })
       storm.postMessage(port)
       await rig.until('some are there', () => rig.peers.size > 5 * round)
       await rig.finish(round % 2 === 0 ? 0 : 50)

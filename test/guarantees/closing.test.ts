@@ -80,13 +80,13 @@ async function atRest(server: Server): Promise<void> {
   await until('nothing is left', () => {
     const stats = server.stats()
     // The completion port and its listener.
-    return stats?.objectsActive === 2 && stats.pools.contexts.inUse === 0
+    return stats?.pendingObjects === 2 && stats.pools.contexts.inUse === 0
   })
   await until('everything has been told', () => server.connections.size === 0)
   const stats = server.stats()
   expect(stats?.pools.readBuffers.inUse).toBe(0)
   expect(stats?.pools.waitBuffers.inUse).toBe(0)
-  expect(stats?.directReadsPending).toBe(0)
+  expect(stats?.pendingDirectReads).toBe(0)
   expect(stats?.connections.now).toBe(0)
 }
 
@@ -479,7 +479,7 @@ describe('guarantees 10 and 11: what fails gives back everything it had taken', 
     await atRest(server)
     await until('the client is at rest', () => {
       const stats = mine.stats()
-      return stats === undefined || (stats.objectsActive === 1 && stats.pools.contexts.inUse === 0)
+      return stats === undefined || (stats.pendingObjects === 1 && stats.pools.contexts.inUse === 0)
     })
     witness.check()
     expect(counter(server, 'refused')).toBeGreaterThan(0)

@@ -68,7 +68,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
     expect(mine.connections.size).toBe(200)
     // All of them on one completion port.
     expect(mine.stats()?.connections).toMatchObject({ now: 200, total: 200 })
-    expect(mine.stats()?.objectsActive).toBe(201)
+    expect(mine.stats()?.pendingObjects).toBe(201)
     await until('the server has them all', () => server.connections.size === 200)
   })
 
@@ -190,7 +190,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
       })
     }
     expect(connected).toBeGreaterThan(0)
-    await until('nothing is left', () => mine.stats()?.objectsActive === 1 && server.connections.size === 0)
+    await until('nothing is left', () => mine.stats()?.pendingObjects === 1 && server.connections.size === 0)
     expect(mine.connections.size).toBe(0)
     expect(mine.stats()?.pools.contexts.inUse).toBe(0)
   })
@@ -239,7 +239,7 @@ describe('guarantee 21: connecting does not block, and knows names, IPv6, limits
 
 describe('guarantee 21: a lost connection is made again, with pauses that grow', () => {
   test('the pauses double up to their limit, and after so many failures it is given up', async () => {
-    const reconnect = { attempts: 6, minDelay: 10, maxDelay: 60, factor: 2, jitter: 0 }
+    const reconnect = { maxAttempts: 6, minDelay: 10, maxDelay: 60, factor: 2, jitter: 0 }
     const started = performance.now()
     const error = await failure(startClient().connect({ port: CLOSED, host: HOST, reconnect }))
     expect(error.code).toBe('ECONNREFUSED')
@@ -322,7 +322,7 @@ describe('guarantee 21: a lost connection is made again, with pauses that grow',
       steady.destroy()
       await steady.closed
     }
-    await until('nothing is left', () => mine.connections.size === 0 && mine.stats()?.objectsActive === 1)
+    await until('nothing is left', () => mine.connections.size === 0 && mine.stats()?.pendingObjects === 1)
   })
 })
 

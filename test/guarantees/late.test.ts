@@ -61,7 +61,7 @@ describe.skipIf(faults === undefined)('guarantee 8, while completions come late'
     expect((await Promise.all(closes)).map(({ cause }) => cause)).toEqual(Array(4).fill('local'))
     expect(faults?.hits('cancel')).toBe(4)
     expect((await Promise.all(resets)).filter((isReset) => isReset)).toHaveLength(2)
-    await until('nothing is left', () => server.stats()?.objectsActive === 2)
+    await until('nothing is left', () => server.stats()?.pendingObjects === 2)
   })
 
   test("one 'close' for each connection, whoever ends it and when", async () => {
@@ -100,6 +100,6 @@ describe.skipIf(faults === undefined)('guarantee 8, while completions come late'
     expect(opened + counter(server, 'acceptFailures')).toBe(rounds * 30)
     expect(closes.size).toBe(opened)
     expect([...closes.values()].every((count) => count === 1)).toBe(true)
-    expect(server.stats()?.objectsActive).toBe(2)
+    expect(server.stats()?.pendingObjects).toBe(2)
   })
 })

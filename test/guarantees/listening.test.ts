@@ -145,7 +145,7 @@ describe('guarantee 16: a start succeeds as a whole or leaves nothing behind', (
 
 describe('guarantee 18: accepting survives whatever the peers do', () => {
   test('hundreds of peers that reset at once', async () => {
-    const { server, port } = await startServer({ ioThreads: 4, accepts: 8 })
+    const { server, port } = await startServer({ ioThreads: 4, pendingAccepts: 8 })
     const errors: Error[] = []
     server.on('acceptError', (error) => errors.push(error))
     server.on('packet', (packet, connection) => {
@@ -187,14 +187,14 @@ describe('guarantee 18: accepting survives whatever the peers do', () => {
     // Every accept is back in the kernel.
     await until('all accepts wait', () => {
       const now = server.stats()?.listeners[0]
-      return now?.acceptsOutstanding === now?.acceptPool
+      return now?.pendingAccepts === now?.acceptPool
     })
     expect(listener?.acceptPool).toBeGreaterThanOrEqual(8)
     expect(server.stats()?.pools.contexts.inUse).toBe(0)
   })
 
   test('a burst runs the pool dry: it grows, and nobody is refused', async () => {
-    const { server, port } = await startServer({ accepts: 1, ioThreads: 1 })
+    const { server, port } = await startServer({ pendingAccepts: 1, ioThreads: 1 })
     const sockets = await many(400, () => openSocket(port), 400)
     await until('all are accepted', () => server.connections.size === sockets.length)
     expect(counter(server, 'acceptDry')).toBeGreaterThan(0)

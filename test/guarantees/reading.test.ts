@@ -18,7 +18,7 @@ describe('guarantee 4: readiness first, memory only when data is there', () => {
     const sockets = await many(500, () => openSocket(port))
     await until('all are connected', () => server.connections.size === sockets.length)
     const idle = server.stats()
-    expect(idle?.directReadsPending).toBe(0)
+    expect(idle?.pendingDirectReads).toBe(0)
     expect(idle?.pools.readBuffers.inUse).toBe(0)
     expect(idle?.pools.waitBuffers.inUse).toBe(0)
     expect(counter(server, 'zeroReads')).toBeGreaterThanOrEqual(sockets.length)
@@ -61,10 +61,10 @@ describe('reading adapts to the load', () => {
       () => counter(server, 'directReads') + counter(server, 'zeroReads') >= sockets.length
     )
     expect(counter(server, 'directReads')).toBeGreaterThan(0)
-    expect(server.stats()?.directReadsPending).toBeLessThanOrEqual(most)
+    expect(server.stats()?.pendingDirectReads).toBeLessThanOrEqual(most)
     expect(server.stats()?.pools.waitBuffers.peak).toBeLessThanOrEqual(most)
     await until('none has a buffer any more', () => server.stats()?.pools.waitBuffers.inUse === 0)
-    expect(server.stats()?.directReadsPending).toBe(0)
+    expect(server.stats()?.pendingDirectReads).toBe(0)
     expect(server.connections.size).toBe(sockets.length)
     expect(counter(server, 'zeroReads')).toBe(sockets.length)
 
@@ -72,7 +72,7 @@ describe('reading adapts to the load', () => {
     early.write(frame(Buffer.from('first')))
     await until('it has come', () => counter(server, 'packetsIn') === 1)
     await until('it waits without a buffer', () => counter(server, 'zeroReads') === sockets.length + 1)
-    expect(server.stats()?.directReadsPending).toBe(0)
+    expect(server.stats()?.pendingDirectReads).toBe(0)
   })
 
   test("'adaptive': with a buffer while a connection is busy, without one when it has become quiet", async () => {
@@ -94,22 +94,22 @@ describe('reading adapts to the load', () => {
       }
     }
     await until('it is connected', () => server.connections.size === 1)
-    await until('it waits without a buffer', () => server.stats()?.directReadsPending === 0)
+    await until('it waits without a buffer', () => server.stats()?.pendingDirectReads === 0)
     await ping(1)
-    expect(server.stats()?.directReadsPending).toBe(0)
+    expect(server.stats()?.pendingDirectReads).toBe(0)
 
     await ping(20)
-    await until('it reads with buffers', () => server.stats()?.directReadsPending === 4)
+    await until('it reads with buffers', () => server.stats()?.pendingDirectReads === 4)
     expect(server.stats()?.pools.waitBuffers.inUse).toBe(4)
 
     // Nothing is done from here on: it goes back by itself.
-    await until('it reads without buffers', () => server.stats()?.directReadsPending === 0)
+    await until('it reads without buffers', () => server.stats()?.pendingDirectReads === 0)
     await until('the buffers are back', () => server.stats()?.pools.waitBuffers.inUse === 0)
 
     // Neither change has cost a byte, and it works a second time.
     await ping(20)
-    await until('it reads with buffers again', () => server.stats()?.directReadsPending === 4)
-    await until('it reads without buffers again', () => server.stats()?.directReadsPending === 0)
+    await until('it reads with buffers again', () => server.stats()?.pendingDirectReads === 4)
+    await until('it reads without buffers again', () => server.stats()?.pendingDirectReads === 0)
     await ping(1)
     expect(seen.at).toBe(sent)
   })
@@ -119,15 +119,15 @@ describe('reading adapts to the load', () => {
     const zero = await startServer({ readMode: 'zero-byte', pendingReads: 3 })
     for (const { server } of [direct, zero]) server.on('packet', () => undefined)
     const sockets = [...(await many(5, () => openSocket(direct.port))), ...(await many(5, () => openSocket(zero.port)))]
-    await until('buffers wait', () => direct.server.stats()?.directReadsPending === 15)
+    await until('buffers wait', () => direct.server.stats()?.pendingDirectReads === 15)
     for (let i = 0; i < 20; i++) {
       for (const socket of sockets) socket.write(frame(Buffer.alloc(50)))
       await pause(5)
     }
     await until('all have come', () => counter(direct.server, 'packetsIn') + counter(zero.server, 'packetsIn') === 200)
     expect(counter(zero.server, 'directReads')).toBe(0)
-    expect(zero.server.stats()?.directReadsPending).toBe(0)
-    expect(direct.server.stats()?.directReadsPending).toBe(15)
+    expect(zero.server.stats()?.pendingDirectReads).toBe(0)
+    expect(direct.server.stats()?.pendingDirectReads).toBe(15)
   })
 })
 

@@ -298,7 +298,7 @@ describe('options of sockets', () => {
 
 describe('figures', () => {
   test('of a server: what went over the wire, to the byte', async () => {
-    const { server, port } = await startServer({ accepts: 16 })
+    const { server, port } = await startServer({ pendingAccepts: 16 })
     server.on('packet', (packet, connection) => {
       connection.send(packet)
     })
@@ -320,11 +320,11 @@ describe('figures', () => {
       expect(endpoint.stats()?.delivery).toMatchObject({ parked: 0 })
       expect(endpoint.stats()?.delivery.peakBytes).toBeGreaterThan(0)
     }
-    expect(server.stats()?.counters).toMatchObject({ accepts: 10, refused: 0, drops: 0, enobufs: 0, protocolErrors: 0 })
+    expect(server.stats()?.counters).toMatchObject({ pendingAccepts: 10, refused: 0, drops: 0, enobufs: 0, protocolErrors: 0 })
     expect(mine.stats()?.counters).toMatchObject({ connects: 10, connectFailures: 0 })
     // It doubles where peers were faster than the accepts: already the second one can be late.
     const [listener] = server.stats()?.listeners ?? []
-    expect(listener?.acceptsOutstanding).toBe(listener?.acceptPool)
+    expect(listener?.pendingAccepts).toBe(listener?.acceptPool)
     expect(listener?.acceptPool).toBe(16 * 2 ** counter(server, 'acceptDry'))
     for (const connection of connections) {
       expect(connection.stats()).toMatchObject({

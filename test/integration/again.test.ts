@@ -169,7 +169,7 @@ describe('a reconnecting link', () => {
     const server = createServer()
     closeAfterTest(server)
     const { port } = await server.listen({ host: '127.0.0.1' })
-    const link = await connect({ host: '127.0.0.1', port, reconnect: { attempts: 1 } })
+    const link = await connect({ host: '127.0.0.1', port, reconnect: { maxAttempts: 1 } })
     link.on('disconnect', () => link.destroy())
     await resetAll(server)
     expect(await link.closed).toBeUndefined()

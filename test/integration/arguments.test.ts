@@ -278,7 +278,7 @@ const serverOptions = [
   'maxFreeContexts',
   'skipOnSuccess',
   'maxConnections',
-  'accepts',
+  'pendingAccepts',
   'workers'
 ]
 const targetOptions = [
@@ -335,7 +335,7 @@ const calls: [string, (value: unknown) => unknown, string | RegExp, ...unknown[]
     name
   ]),
   ['connect: reconnect', (value) => open(target({ reconnect: value })), 'reconnect', false],
-  ...['attempts', 'minDelay', 'maxDelay', 'factor', 'jitter', 'onRetry'].map((name): (typeof calls)[number] => [
+  ...['maxAttempts', 'minDelay', 'maxDelay', 'factor', 'jitter', 'onRetry'].map((name): (typeof calls)[number] => [
     `reconnect.${name}`,
     (value) => open(target({ reconnect: { [name]: value } })),
     `reconnect.${name}`

@@ -17,6 +17,13 @@ test('a connection that is named twice gets the packet once', async () => {
   expect(await client.read(wanted.length)).toEqual(wanted)
 })
 
+test('an option that does not exist: those that do include the targets', async () => {
+  const { server } = await startServer()
+  expect(() => server.broadcastFile('x', { too: 1 } as object)).toThrow(
+    /^There is no option 'too'; known options: .*except, group, .*to, verify$/
+  )
+})
+
 test('a connection of somebody else is refused, before anything is sent', async () => {
   const { server, port } = await startServer()
   const accepted = nextConnection(server)

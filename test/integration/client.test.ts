@@ -161,7 +161,7 @@ describe('connect', () => {
   test('wrong options throw at once', () => {
     expect(() => connect({ port: 0 })).toThrow("'port'")
     expect(() => connect({ port: 5, hots: 'x' } as never)).toThrow("'hots'")
-    expect(() => connect({ port: 5, reconnect: { attempts: 0 } })).toThrow("'reconnect.attempts'")
+    expect(() => connect({ port: 5, reconnect: { maxAttempts: 0 } })).toThrow("'reconnect.maxAttempts'")
     expect(() => connect({ port: 5, framing: {} } as never)).toThrow("'framing'")
   })
 })
@@ -280,7 +280,7 @@ describe('reconnect', () => {
   test('gives up after so many attempts', async () => {
     const { server, port } = await startServer()
     await server.close()
-    const connecting = connect({ host: '127.0.0.1', port, reconnect: { attempts: 3, minDelay: 1 } })
+    const connecting = connect({ host: '127.0.0.1', port, reconnect: { maxAttempts: 3, minDelay: 1 } })
     await expect(connecting).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 })

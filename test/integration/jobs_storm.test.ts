@@ -100,7 +100,7 @@ test('a storm: workers come, go and die while connections do; each job ends once
       case 2: {
         const memory = new ArrayBuffer(1 + below(5000))
         const size = memory.byteLength
-        watch(server.workers.run('isDetached', memory, { transfer: [memory], priority }), size)
+        watch(server.workers.run('isDetached', memory, { transferList: [memory], priority }), size)
         return
       }
       case 3: {

@@ -258,11 +258,11 @@ describe('run', () => {
   test('hands over what is to be transferred', async () => {
     const { server } = await start()
     const memory = new ArrayBuffer(1000)
-    const result = server.workers.run('isDetached', memory, { transfer: [memory] })
+    const result = server.workers.run('isDetached', memory, { transferList: [memory] })
     expect(memory.byteLength).toBe(0)
     expect(await result).toBe(1000)
     const shared = new SharedArrayBuffer(8)
-    expect(await server.workers.run('isDetached', shared, { transfer: [] })).toBe(8)
+    expect(await server.workers.run('isDetached', shared, { transferList: [] })).toBe(8)
   })
 
   test("a payload that is on its way when its job is given up is no other job's", async () => {
@@ -271,10 +271,10 @@ describe('run', () => {
     for (let round = 0; round < 60; round++) {
       const given = new AbortController()
       const memory = new ArrayBuffer(100)
-      const first = server.workers.run('isDetached', memory, { transfer: [memory], signal: given.signal })
+      const first = server.workers.run('isDetached', memory, { transferList: [memory], signal: given.signal })
       const outcome = first.catch(() => 'given up')
       const other = new ArrayBuffer(200)
-      const second = server.workers.run('isDetached', other, { transfer: [other] })
+      const second = server.workers.run('isDetached', other, { transferList: [other] })
       for (let turns = round % 6; turns > 0; turns--) await turn()
       given.abort()
       expect(await second).toBe(200)
@@ -504,7 +504,7 @@ describe('workers', () => {
   test('whose module defines nothing, or throws, say so and are tried again with pauses', async () => {
     const { server } = await start({ module: new URL('data:text/javascript,throw new Error("broken")') })
     const delays: number[] = []
-    server.on('workerExit', (info) => delays.push(info.replacedIn))
+    server.on('workerExit', (info) => delays.push(info.restartDelay))
     await until(() => delays.length === 3)
     expect(delays).toEqual([0, 50, 100])
     const { server: silent } = await start({ module: new URL('data:text/javascript,1') })

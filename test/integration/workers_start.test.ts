@@ -94,7 +94,7 @@ describe('a module that', () => {
       expect(client.state).toBe('open')
       await until('none is queued', () => server.workers.queued === 0, 120_000)
       // What is refused at once has not been taken away.
-      await expect(server.workers.run('echo', memory, { transfer: [memory] })).rejects.toMatchObject({
+      await expect(server.workers.run('echo', memory, { transferList: [memory] })).rejects.toMatchObject({
         code: 'ERR_IOCP_WORKERS_FAILED'
       })
       expect(memory.byteLength).toBe(8)

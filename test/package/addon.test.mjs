@@ -60,7 +60,7 @@ describe('the error says why there is no addon:', () => {
     const { output } = await withAddon((file) => fs.rmSync(path.dirname(file), { recursive: true }))
     assert.match(
       output,
-      new RegExp(`There is no native addon for Windows ${targetArch} in .*'npx iocp build' compiles it`)
+      new RegExp(`There is no native addon for Windows ${targetArch} in .*: compile it with 'npx iocp build'`)
     )
     assert.match(output, /ERR_IOCP_ADDON_NOT_FOUND/)
   })
@@ -77,7 +77,7 @@ describe('the error says why there is no addon:', () => {
 
   test('no addon at all', async () => {
     const { output } = await withAddon((file) => fs.writeFileSync(file, 'version https://git-lfs.example/spec/v1\n'))
-    assert.match(output, /it is no addon for Windows: install the package anew/)
+    assert.match(output, /it is not an addon for Windows: reinstall the package/)
     assert.match(output, /ERR_IOCP_ADDON_FAILED/)
   })
 })

@@ -120,7 +120,7 @@ test('a bundle without its addon says where it looks for it', async () => {
   const { status, output } = await runInWindows(['alone.cjs'], { cwd: target })
   assert.match(
     output,
-    /IocpError: This code is in a bundle, .*alone\.cjs, and the native addon is not beside it: copy /
+    /IocpError: This code is in a bundle, .*alone\.cjs, and the native addon is not next to it: copy /
   )
   assert.match(output, /ERR_IOCP_ADDON_NOT_FOUND/)
   assert.equal(status, 1)

@@ -187,7 +187,7 @@ test('clients', async () => {
   exact<Connection>()(await connect('80', (made) => made.end()))
   const onRetry = (info: RetryInfo, of: ReconnectingConnection): unknown => [info.failures, of.destroy()]
   exact<ReconnectingConnection>()(await connect({ port: '80', reconnect: { onRetry } }))
-  const link = await connect({ port: 80, reconnect: { attempts: 3 } })
+  const link = await connect({ port: 80, reconnect: { maxAttempts: 3 } })
   exact<ReconnectingConnection>()(link)
   link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
   link.on('packet', (packet) => packet.length)

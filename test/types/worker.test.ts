@@ -98,7 +98,7 @@ test('workers of a server', async () => {
   exact<number>()(workers.waitMicroseconds.p99 + workers.runMicroseconds.max)
   exact<JobStats | undefined>()(workers.stats())
   const signal = AbortSignal.timeout(100)
-  void workers.run('name', new ArrayBuffer(8), { transfer: [], signal, priority: 'low', timeout: '5s', connection })
+  void workers.run('name', new ArrayBuffer(8), { transferList: [], signal, priority: 'low', timeout: '5s', connection })
   // @ts-expect-error not a priority
   void workers.run('name', 1, { priority: 'highest' })
   // @ts-expect-error how many there are is changed by resize

@@ -15,7 +15,7 @@ function known(readOptions: (options: unknown) => unknown, options: object): str
   try {
     readOptions({ ...options, noSuchOption: 1 })
   } catch (error) {
-    return /known are (.*)$/.exec((error as Error).message)?.[1]?.split(', ') ?? []
+    return /known options: (.*)$/.exec((error as Error).message)?.[1]?.split(', ') ?? []
   }
   return []
 }

@@ -118,6 +118,13 @@ describe('presets', () => {
     })
   })
 
+  test('a misspelt name is told before the option that is missing because of it', () => {
+    expect(() => framing.delimiter({ delimiter: '\n' } as never)).toThrow(
+      "There is no option 'delimiter'; known options: delimiters, "
+    )
+    expect(() => framing.fixed({ size: 5 } as never)).toThrow("There is no option 'size'; known options: bytes")
+  })
+
   test('erlang(3) does not exist', () => {
     expect(() => framing.erlang(3 as 4)).toThrow("Option 'bytes' must be 1, 2 or 4; it is 3")
   })

@@ -99,7 +99,7 @@ describe('OptionReader', () => {
     reader.integer('maxPacket', any, 0)
     expect(() => {
       reader.rejectUnknown()
-    }).toThrow("There is no option 'framing.maxPackets'; known are maxPacket")
+    }).toThrow("There is no option 'framing.maxPackets'; known options: maxPacket")
   })
 
   test.each([null, 5, 'x', []])('options that are %j are refused', (given) => {

@@ -53,7 +53,7 @@ describe('strings', () => {
   })
 
   test('a NUL inside is refused where a NUL ends it', () => {
-    expect(() => new PacketWriter().string('a\0b')).toThrow("Argument 'value' must be text without a byte 0")
+    expect(() => new PacketWriter().string('a\0b')).toThrow("Argument 'value' must be text without NUL")
     expect(new PacketWriter().string('a\0b', 'u8').finish()).toEqual(Buffer.from('\x03a\0b'))
   })
 

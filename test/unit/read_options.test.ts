@@ -44,7 +44,7 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
   [server, 'maxFreeContexts', [-1, 0, 100], [-2, '3']],
   [server, 'skipOnSuccess', [true, false], [0]],
   [server, 'maxConnections', [1, 2_097_151], [0, 2_097_152]],
-  [server, 'accepts', [1, 1024], [0, 1025]],
+  [server, 'pendingAccepts', [1, 1024], [0, 1025]],
   [
     server,
     'framing',
@@ -99,8 +99,24 @@ test('a misspelt option is not silently left out', () => {
   expect(() => readServerOptions({ maxConnection: 5 })).toThrow("There is no option 'maxConnection'")
 })
 
+test.each([
+  [{ transfer: 'on' }, "Option 'transfer' must be true, false or an object of limits; it is 'on'"],
+  [{ keepAlive: 'yes' }, "Option 'keepAlive' must be true, false, a delay from 1 second (such as '10s'), or an object"],
+  [{ keepAlive: null }, "Option 'keepAlive' must be true, false, a delay"],
+  [
+    { workers: { module: new URL('file:///C:/jobs.js'), route: [1, 256] } },
+    "Option 'workers.route[1]' must be a packet type, a whole number from 0 to 255; it is 256"
+  ],
+  [
+    { workers: { module: new URL('file:///C:/jobs.js'), route: 5 } },
+    "Option 'workers.route' must be 'all' or an array of packet types from 0 to 255; it is 5"
+  ]
+])('%o: the message says what is expected', (options, message) => {
+  expect(() => readServerOptions(options)).toThrow(message)
+})
+
 test('the port to connect to is needed', () => {
-  expect(() => readTarget({})).toThrow("Option 'port' must be a whole number from 1 to 65535; it is undefined")
+  expect(() => readTarget({})).toThrow("Option 'port' must be a whole number from 1 to 65535; it is missing")
   expect(() => readTarget({ port: 0 })).toThrow("'port'")
 })
 
@@ -174,12 +190,18 @@ describe('reconnect', () => {
   })
 
   test('has defaults', () => {
-    expect(readReconnect(true)).toEqual({ attempts: Infinity, minDelay: 250, maxDelay: 30_000, factor: 2, jitter: 1 })
+    expect(readReconnect(true)).toEqual({
+      maxAttempts: Infinity,
+      minDelay: 250,
+      maxDelay: 30_000,
+      factor: 2,
+      jitter: 1
+    })
     expect(readReconnect({ minDelay: '1m' })).toMatchObject({ minDelay: 60_000, maxDelay: 60_000 })
   })
 
   test.each([
-    { attempts: 0 },
+    { maxAttempts: 0 },
     { minDelay: 0 },
     { minDelay: 10, maxDelay: 9 },
     { factor: 0.5 },

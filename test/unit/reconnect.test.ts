@@ -64,7 +64,7 @@ test('connects, and again when the connection is lost', async () => {
 })
 
 test('waits longer from failure to failure, and gives up after so many', async () => {
-  const { seen, started } = begin([new Error('refused')], { attempts: 4, maxDelay: 250 })
+  const { seen, started } = begin([new Error('refused')], { maxAttempts: 4, maxDelay: 250 })
   await wait(10_000)
   await expect(started).rejects.toThrow('refused')
   expect(seen).toEqual(['retry 1 100 refused', 'retry 2 200 refused', 'retry 3 250 refused', 'close refused'])

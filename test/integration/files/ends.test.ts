@@ -220,7 +220,9 @@ describe('time', () => {
       const both = await pair({ transfer: { stallTimeout: 300 } }, { transfer: { method, stallTimeout: 20_000 } })
       const received = acceptNext(both.server, { directory: to })
       const sending = both.client.sendFile(makeFile(from, MIB), { bytesPerSecond: 1, verify: false })
-      expect(await Promise.all([code(sending), code(received)])).toEqual(Array(2).fill('ERR_IOCP_TRANSFER_STALLED'))
+      expect(await Promise.all([code(sending), code(received)])).toEqual(
+        Array(2).fill('ERR_IOCP_TRANSFER_STALL_TIMEOUT')
+      )
       expect(readdirSync(to)).toEqual([])
       await works(both)
     }

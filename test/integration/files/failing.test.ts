@@ -160,7 +160,7 @@ describe.skipIf(seam === undefined)('what only one way of sending can meet', () 
     }
     await until(
       'nothing is left',
-      () => server.stats()?.objectsActive === 2 && server.stats()?.pools.contexts.inUse === 0
+      () => server.stats()?.pendingObjects === 2 && server.stats()?.pools.contexts.inUse === 0
     )
   })
 

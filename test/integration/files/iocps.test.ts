@@ -168,7 +168,7 @@ describe('received from the original', () => {
     peer.offer('a', 1000)
     await peer.next()
     peer.write(Buffer.alloc(999))
-    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_STALLED')
+    expect(await code(received)).toBe('ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     expect((await connection.closed).cause).toBe('local')
     expect(readdirSync(to)).toEqual([])
   })
@@ -215,7 +215,7 @@ describe('the faults of the original do not exist here', () => {
     const { peer, connection } = await served({ transfer: { answerTimeout: 100, stallTimeout: 100 } })
     const sending = connection.sendFile(makeFile(from, 10), { mode: 'raw' })
     await peer.next()
-    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
+    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     // The answer could still come, and then what was sent since would be the file: so the connection ends.
     expect((await connection.closed).cause).toBe('local')
   })

@@ -314,11 +314,11 @@ describe('offers', () => {
     expect(rejected.message).toContain('not today')
     const offers: FileOffer[] = []
     both.server.once('file', (offer) => offers.push(offer))
-    expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
+    expect(await code(both.client.sendFile(path))).toBe('ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     const [late] = offers
     expect(late?.isAnswered).toBe(true)
     expect(await code(late?.accept({ path: join(from, 'x') }) ?? Promise.resolve())).toBe(
-      'ERR_IOCP_TRANSFER_UNANSWERED'
+      'ERR_IOCP_TRANSFER_ANSWER_TIMEOUT'
     )
     await works(both)
   })
@@ -473,7 +473,7 @@ describe.each(methods)("ends, sent by '%s'", (method) => {
     }
     const received = acceptNext(both.server, { directory: to, onProgress })
     const sending = both.client.sendFile(makeFile(from, 40 * MIB), { verify: false })
-    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_STALLED')
+    expect(await code(sending)).toBe('ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     // The program has not done it.
     expect(await both.client.closed).toMatchObject({ cause: 'timeout', error: { code: 'ETIMEDOUT' } })
     both.server.resume()

@@ -109,7 +109,7 @@ describe('what has to wait says why', () => {
 
   async function fails(connection: Connection, from: string): Promise<string> {
     const error = await failure(connection.sendFile(makeFile(from, 10)))
-    expect(error.code).toBe('ERR_IOCP_TRANSFER_UNANSWERED')
+    expect(error.code).toBe('ERR_IOCP_TRANSFER_ANSWER_TIMEOUT')
     return error.message
   }
 

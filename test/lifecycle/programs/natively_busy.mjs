@@ -50,7 +50,7 @@ const calls = {
       dualStack: false,
       exclusive: true,
       backlog: 1,
-      accepts: 1,
+      pendingAccepts: 1,
       maxConnections: 1,
       profile: used
     }
