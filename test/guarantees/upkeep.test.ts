@@ -320,7 +320,13 @@ describe('figures', () => {
       expect(endpoint.stats()?.delivery).toMatchObject({ parked: 0 })
       expect(endpoint.stats()?.delivery.peakBytes).toBeGreaterThan(0)
     }
-    expect(server.stats()?.counters).toMatchObject({ pendingAccepts: 10, refused: 0, drops: 0, enobufs: 0, protocolErrors: 0 })
+    expect(server.stats()?.counters).toMatchObject({
+      pendingAccepts: 10,
+      refused: 0,
+      drops: 0,
+      enobufs: 0,
+      protocolErrors: 0
+    })
     expect(mine.stats()?.counters).toMatchObject({ connects: 10, connectFailures: 0 })
     // It doubles where peers were faster than the accepts: already the second one can be late.
     const [listener] = server.stats()?.listeners ?? []

@@ -574,3 +574,41 @@ TEST_CASE("delivery_queue: a chunk whose block went is used again for copies and
     CHECK(queue.depth().bytes == 0);
   }
 }
+
+TEST_CASE("delivery_queue: nobody is woken for a gathered record before it is published") {
+  Queue queue(DeliveryLimits{});
+  const auto gather = [&](uint32_t number) { queue.append_gathered(packet_record(1, number), "x", 1); };
+  gather(1);
+  CHECK_FALSE(queue.needs_wake());
+  CHECK_FALSE(queue.empty());
+
+  SUBCASE("by itself") {
+    queue.publish_gathered();
+    CHECK(queue.needs_wake());
+  }
+  SUBCASE("by another record, in the sequence of both") {
+    gather(2);
+    append(queue, 1, 3, "y");
+    CHECK(queue.needs_wake());
+    std::unique_ptr<DeliveryChunk> chunk = queue.take();
+    REQUIRE(chunk->count() == 3);
+    for (uint32_t i = 0; i < 3; ++i) CHECK(chunk->records()[i].c == i + 1);
+  }
+  SUBCASE("not when a drain has taken it along") {
+    CHECK(drain_one(queue));
+    CHECK_FALSE(drain_one(queue));
+    CHECK_FALSE(queue.end_drain());
+    CHECK(queue.empty());
+    queue.publish_gathered();
+    CHECK_FALSE(queue.needs_wake());
+  }
+  SUBCASE("also when it came at the end of a drain") {
+    CHECK(drain_one(queue));
+    CHECK_FALSE(drain_one(queue));
+    gather(2);
+    CHECK_FALSE(queue.end_drain());
+    queue.publish_gathered();
+    CHECK(queue.needs_wake());
+    CHECK(drain_one(queue));
+  }
+}
