@@ -118,6 +118,17 @@ export class FakeEngine implements ConnectionEngine {
   }
 }
 
+/** What a connection emits, as words, from now on. */
+export function recordEvents(connection: Connection): string[] {
+  const seen: string[] = []
+  connection.on('packet', (one) => seen.push(one.toString()))
+  connection.on('end', () => seen.push('end'))
+  connection.on('drain', () => seen.push('drain'))
+  connection.on('drop', ({ packets, bytes }) => seen.push(`drop ${packets} ${bytes}`))
+  connection.on('close', (info) => seen.push(`close ${info.cause} ${info.discardedBytes}`))
+  return seen
+}
+
 /** The next tick, and everything that is due before it. */
 export function nextTick(): Promise<void> {
   return new Promise((resolve) => {
