@@ -12,7 +12,7 @@
 
 #include "napi/file_jobs.h"
 #include "napi/loop_waker.h"
-#include "win/engine.h"
+#include "win/engine/engine.h"
 
 namespace iocp {
 

@@ -107,10 +107,11 @@ void EngineWrap::on_environment_cleanup(void* self) {
 
 // The threads have ended: nothing native is left but this object.
 void EngineWrap::end() {
-  if (JobHub* jobs = engine_->jobs()) jobs->close();
+  if (hub_ != nullptr) hub_->close();
   delivery_->close();
   submission_->close();
   engine_.reset();
+  hub_.reset();
 }
 
 Engine* EngineWrap::running(const Napi::CallbackInfo& info) {
@@ -235,7 +236,7 @@ Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
   if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.send_file(file.get(), options);
+      taken = file != nullptr && connection.files().send(file.get(), options);
     });
     engine_->wake_if_needed();
   }
@@ -248,7 +249,7 @@ Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
   if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.receive_file(file, options);
+      taken = file != nullptr && connection.files().receive(file, options);
     });
     engine_->wake_if_needed();
   }
@@ -259,7 +260,7 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const bool received = boolean_of(info[2]);
   const uint32_t id = uint32_of(info[3]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.cancel_file(received, id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().cancel(received, id); });
   engine_->wake_if_needed();
 }
 
@@ -267,7 +268,7 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr) {
     const uint32_t id = uint32_of(info[2]);
-    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.reserve_file(id); });
+    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.files().reserve(id); });
   }
   return Napi::Boolean::New(info.Env(), taken);
 }
@@ -275,7 +276,7 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
 void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const uint32_t id = uint32_of(info[2]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.start_sent_file(id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().start_sent(id); });
 }
 
 void EngineWrap::hold_end(const Napi::CallbackInfo& info) {

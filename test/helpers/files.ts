@@ -150,7 +150,7 @@ export async function until(what: string, isSo: () => boolean, limit = 20_000): 
   }
 }
 
-/** What happens to a call; see native/win/fault_seam.h. */
+/** What happens to a call; see native/win/sys/fault_seam.h. */
 export interface FaultRule {
   error?: number
   skip?: number

@@ -1,0 +1,292 @@
+// The files that a connection sends and receives: their list, their place in its streams, their records.
+#include "win/connection/connection_files.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "win/connection/connection.h"
+#include "win/sys/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+template <class File>
+bool take_out(std::vector<File*>* files, const File* file) {
+  const auto found = std::find(files->begin(), files->end(), file);
+  if (found == files->end()) return false;
+  files->erase(found);
+  return true;
+}
+
+}  // namespace
+
+// One whose place was reserved is filled; any other gets its place now.
+bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options) {
+  if (options.framed) {
+    FrameEnvelope envelope;
+    if (!connection_->send_framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope)) return false;
+  }
+  if (!options.transmit && calls::associate(connection_->engine_->port(), (*file)->handle()) != 0) return false;
+  const ProfileRef profile = connection_->send_profile();
+  TransferFrame start;
+  start.kind = TransferKind::start;
+  start.id = options.id;
+  start.number = options.start;
+  if (options.framed && !push_transfer(profile->send.get(), start)) return false;
+  SendFile* sent = nullptr;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    if (connection_->closing_ || connection_->shut_down_) return false;
+    sent = find_sent_locked(options.id);
+    if (sent != nullptr) {
+      sent->add_ref();
+      sent->fill(std::move(*file), options);
+      if (options.length == 0 && connection_->send_.remove_item(sent)) sent->left_queue();
+    } else {
+      sent = new SendFile(this, connection_->engine_, profile, std::move(*file), options);
+      add_sent_locked(sent, !options.framed && (options.held || options.length != 0));
+    }
+  }
+  sent->advance();
+  sent->release();
+  return true;
+}
+
+bool ConnectionFiles::reserve(uint32_t id) {
+  SendFileOptions options;
+  options.id = id;
+  options.framed = false;
+  options.held = true;
+  const ProfileRef profile = connection_->send_profile();
+  std::lock_guard<SrwLock> guard(connection_->lock_);
+  if (connection_->closing_ || connection_->shut_down_) return false;
+  auto* const sent = new SendFile(this, connection_->engine_, profile, nullptr, options);
+  add_sent_locked(sent, true);
+  sent->release();
+  return true;
+}
+
+// With its first count for the list and another one for the caller.
+void ConnectionFiles::add_sent_locked(SendFile* file, bool queued) {
+  sent_.push_back(file);
+  file->add_ref();
+  if (!queued) return;
+  file->add_ref();
+  connection_->send_.push_item(file);
+}
+
+SendFile* ConnectionFiles::find_sent_locked(uint32_t id) {
+  for (SendFile* one : sent_) {
+    if (one->id() == id) return one;
+  }
+  return nullptr;
+}
+
+bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& options) {
+  if (calls::associate(connection_->engine_->port(), (*file)->handle()) != 0) return false;
+  ReceiveFile* received = nullptr;
+  bool wake = false;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    if (connection_->closing_ || (options.raw && connection_->raw_file_.load(std::memory_order_relaxed) != nullptr))
+      return false;
+    received = new ReceiveFile(this, connection_->engine_, file, options);
+    received_.push_back(received);
+    received->add_ref();
+    if (options.raw && options.bytes != 0) {
+      received->add_ref();
+      connection_->raw_file_.store(received, std::memory_order_release);
+      wake = true;
+    }
+  }
+  if (options.raw && options.bytes == 0) received->finish();
+  received->release();
+  if (wake) connection_->request(Connection::kReceive);  // what has been read already may be the file's
+  return true;
+}
+
+void ConnectionFiles::cancel(bool received, uint32_t id) {
+  SendFile* sent = nullptr;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    if (!received) sent = find_sent_locked(id);
+    if (sent != nullptr) {
+      sent->add_ref();
+      if (sent->cancel() && connection_->send_.remove_item(sent)) sent->left_queue();
+    }
+  }
+  if (sent != nullptr) {
+    sent->take_back_read();
+    sent->advance();
+    sent->release();
+    return connection_->request(Connection::kSend);  // what waited behind it
+  }
+  if (!received) return;
+  if (ReceiveFile* file = find_received(id, false)) {
+    file->cancel();
+    file->release();
+  }
+}
+
+// One of a number, or without one the first; they stand in the list as in the queue.
+SendFile* ConnectionFiles::find_held_locked(uint32_t id) {
+  for (SendFile* one : sent_) {
+    if ((id == 0 || one->id() == id) && one->is_held()) return one;
+  }
+  return nullptr;
+}
+
+void ConnectionFiles::start_sent(uint32_t id) {
+  SendFile* sent = nullptr;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    sent = find_sent_locked(id);
+    if (sent == nullptr) return;
+    sent->add_ref();
+    sent->let_go();
+  }
+  sent->advance();
+  sent->release();
+}
+
+// A piece of the file is ready. False when the file has been cancelled.
+bool ConnectionFiles::piece_ready(SendFile* file) {
+  bool schedule = false;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    if (connection_->closing_) return true;
+    if (file->framed()) {
+      if (file->is_cancelled()) {
+        file->left_queue();
+        return false;
+      }
+      file->add_ref();
+      connection_->send_.push_item(file);
+    }
+    schedule = connection_->schedule_send_locked();
+  }
+  if (schedule) connection_->engine_->schedule(connection_);
+  return true;
+}
+
+// Sending strand: a piece that the system takes from the file itself.
+uint32_t ConnectionFiles::transmit(const SendFile::Piece& piece, DWORD* bytes) {
+  std::unique_ptr<TransmitOperation>& transmit = transmit_;
+  if (transmit == nullptr) transmit = std::make_unique<TransmitOperation>();
+  TransmitOperation* const operation = transmit.get();
+  operation->connection.store(connection_);
+  operation->prepare_at(piece.file_offset);
+  const uint32_t error = calls::transmit_file(connection_->engine_->port(), connection_->socket_.get(), piece.file,
+                                              piece.file_size, piece.head.data, piece.head.size, operation);
+  // Done at once, without a packet: the operation is this thread's again.
+  if (error == 0 && connection_->engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
+  if (error == 0 || error == WSA_IO_PENDING) return error;
+  if (operation->connection.exchange(nullptr) == nullptr) return WSA_IO_PENDING;  // its packet was faster
+  connection_->engine_->keep_for_late_packet(std::move(transmit));
+  return error;
+}
+
+void ConnectionFiles::on_transmit_complete(Operation* self, uint32_t error, uint32_t bytes) {
+  // No status was written: the call has failed at once, and tells so itself.
+  if (static_cast<uint32_t>(self->Internal) == static_cast<uint32_t>(STATUS_PENDING)) return;
+  Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
+  if (connection != nullptr) connection->write_complete(error, bytes);
+}
+
+void ConnectionFiles::send_ended(SendFile* file, const FileEnd& end) {
+  connection_->engine_->cancel(file->timer());
+  const bool begun = file->has_begun();
+  report_end(RecordKind::send_file_end, file->id(), begun, end);
+  bool mine = false;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    mine = take_out(&sent_, file);
+    // A raw file of which no byte has gone gives its place up; any other keeps what follows it back.
+    if (!begun && connection_->send_.remove_item(file)) file->left_queue();
+  }
+  if (mine) file->release();
+  connection_->request(Connection::kSend);  // what waited behind it
+}
+
+void ConnectionFiles::receive_ended(ReceiveFile* file, const FileEnd& end) {
+  report_end(RecordKind::receive_file_end, file->id(), true, end);
+  bool mine = false;
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock_);
+    mine = take_out(&received_, file);
+  }
+  if (mine) file->release();
+}
+
+// [u32 id, u32 outcome, u32 error, u32 begun, u64 bytes, SHA-256], little-endian as the machine.
+void ConnectionFiles::report_end(RecordKind kind, uint32_t id, bool begun, const FileEnd& end) {
+  uint8_t blob[24 + Sha256::kSize];
+  const uint32_t words[4] = {id, static_cast<uint32_t>(end.outcome), end.error, begun ? 1u : 0u};
+  std::memcpy(blob, words, sizeof(words));
+  std::memcpy(blob + 16, &end.bytes, sizeof(end.bytes));
+  std::memcpy(blob + 24, end.hash, Sha256::kSize);
+  const ConnectionId of = connection_->id();
+  connection_->engine_->deliver({static_cast<uint32_t>(kind), of.slot, of.generation, 0, 0, 0}, blob, sizeof(blob),
+                                nullptr);
+}
+
+void ConnectionFiles::report_progress(RecordKind kind, uint32_t id, uint64_t bytes) {
+  const ConnectionId of = connection_->id();
+  connection_->engine_->deliver({static_cast<uint32_t>(kind), of.slot, of.generation, id, static_cast<uint32_t>(bytes),
+                                 static_cast<uint32_t>(bytes >> 32)},
+                                nullptr, 0, nullptr);
+}
+
+void ConnectionFiles::add_ref() { connection_->add_ref(); }
+
+bool ConnectionFiles::try_add_ref() { return connection_->try_add_ref(); }
+
+void ConnectionFiles::release() { connection_->release(); }
+
+bool ConnectionFiles::push_transfer(const Framing* framing, const TransferFrame& frame) {
+  return connection_->push_transfer(framing, frame);
+}
+
+void ConnectionFiles::hold_reads() { connection_->disk_full_.fetch_add(1, std::memory_order_acq_rel); }
+
+void ConnectionFiles::let_reads_go() { connection_->disk_full_.fetch_sub(1, std::memory_order_acq_rel); }
+
+void ConnectionFiles::read_on() { connection_->request(Connection::kReceive); }
+
+// With a count for the caller. A peer's frame never finds a raw file.
+ReceiveFile* ConnectionFiles::find_received(uint32_t id, bool framed_only) {
+  std::lock_guard<SrwLock> guard(connection_->lock_);
+  for (ReceiveFile* file : received_) {
+    if (file->id() != id || (framed_only && file->is_raw())) continue;
+    file->add_ref();
+    return file;
+  }
+  return nullptr;
+}
+
+// A chunk whose file is not there is what was on its way when the file was aborted.
+void ConnectionFiles::take_chunk(uint32_t id, const uint8_t* data, size_t size) {
+  ReceiveFile* file = find_received(id);
+  if (file == nullptr) return;
+  (void)file->take(data, size);
+  file->release();
+}
+
+void ConnectionFiles::start_received(uint32_t id, uint64_t offset) {
+  ReceiveFile* file = find_received(id);
+  if (file == nullptr) return;
+  file->start(offset);
+  file->release();
+}
+
+void ConnectionFiles::finish_received(uint32_t id) {
+  ReceiveFile* file = find_received(id);
+  if (file == nullptr) return;
+  file->finish();
+  file->release();
+}
+
+}  // namespace iocp
