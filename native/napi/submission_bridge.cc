@@ -131,7 +131,7 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   }
   const ConnectionId id{operation.slot, operation.generation};
   const bool found = engine->with_connection(id, [&](Connection& connection) { push(connection, repeated, token); });
-  if (!found && token != 0) engine->deliver_sent(id, token, SendOutcome::closed);
+  if (!found && token != 0) engine->report_sent(id, token, SendOutcome::closed);
   return true;
 }
 
@@ -142,7 +142,7 @@ void SubmissionBridge::tell_detached(Engine* engine, const Operation& operation,
   const bool is_own = worker_.hub == nullptr;
   const bool found = engine->with_connection(
       id, [&](Connection& connection) { connection.report_lost(operation.b, SendOutcome::detached); });
-  if (is_own && token != 0) engine->deliver_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
+  if (is_own && token != 0) engine->report_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
 }
 
 // To one connection, what shared_ refers to; `shared`: others get it too.

@@ -21,13 +21,6 @@ SendOperation::SendOperation(Connection* owner) : Operation(&Connection::on_send
 
 TransmitOperation::TransmitOperation() : Operation(&ConnectionFiles::on_transmit_complete) {}
 
-bool ConnectionTimer::hold() { return connection->try_add_ref(); }
-
-void ConnectionTimer::fire() {
-  connection->request(bits);
-  connection->release();
-}
-
 Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, UniqueSocket socket, const Address& local,
                        const Address& remote, Listener* listener)
     : engine_(engine),
@@ -41,22 +34,14 @@ Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, Uniq
       takes_iocps_files_(profile->transfers && profile->receive->iocps_files()),
       read_(this),
       write_(this),
-      cool_timer_(this, kCool),
+      cool_timer_(this),
       local_(local),
       remote_(remote) {}
 
 Connection::~Connection() = default;
 
-bool Connection::try_add_ref() {
-  uint32_t refs = refs_.load(std::memory_order_relaxed);
-  while (refs != 0) {
-    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
-
 void Connection::release() {
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) finalize();
+  if (refs_.drop()) finalize();
 }
 
 // The one place where a connection ends: it is closing and nothing of it is pending any more. What it has open of
@@ -82,9 +67,7 @@ void Connection::finalize() {
   if (files_ != nullptr) files_->cancel_timers();
   files_.reset();
   const size_t discarded = frame_.buffered() + (current_size_ - current_offset_);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::close), id_.slot, id_.generation, static_cast<uint32_t>(cause_),
-                    detail_, static_cast<uint32_t>(discarded)},
-                   nullptr, 0, nullptr);
+  engine_->report(RecordKind::close, id_, static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded));
   engine_->remove_connection(this);  // frees this
 }
 
@@ -176,14 +159,18 @@ void Connection::abandon_files(bool also_complete) {
 }
 
 void Connection::request(uint32_t bits) {
+  bool schedule = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    requests_ |= bits;
-    if (scheduled_) return;
-    scheduled_ = true;
+    schedule = request_locked(bits);
   }
-  add_ref();  // the caller holds a count, so this cannot be the first
-  engine_->schedule(this);
+  if (schedule) engine_->schedule(Ref<Connection>(this));
+}
+
+// True when the caller has to schedule the connection, without the lock.
+bool Connection::request_locked(uint32_t bits) {
+  requests_ |= bits;
+  return !std::exchange(scheduled_, true);
 }
 
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {

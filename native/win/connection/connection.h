@@ -19,6 +19,7 @@
 #include "core/delivery_queue.h"
 #include "core/framing/frame_state.h"
 #include "core/records.h"
+#include "core/ref.h"
 #include "core/send_queue.h"
 #include "core/sequencer.h"
 #include "core/transfer_protocol.h"
@@ -37,7 +38,7 @@ namespace iocp {
 
 class Connection;
 class Listener;
-using ReadyList = std::vector<Connection*>;
+using ReadyList = std::vector<Ref<Connection>>;
 
 struct ReadOperation final : Operation {
   explicit ReadOperation(Connection* owner);
@@ -48,21 +49,12 @@ struct ReadOperation final : Operation {
   bool cancelled = false;        // receiving strand: by cool()
 };
 
-// Leaves a request when it is due.
-struct ConnectionTimer final : EngineTimer {
-  ConnectionTimer(Connection* timer_owner, uint32_t request) : connection(timer_owner), bits(request) {}
-  bool hold() override;
-  void fire() override;
-  Connection* connection;
-  uint32_t bits;
-};
-
 struct SendOperation final : Operation {
   explicit SendOperation(Connection* owner);
   Connection* connection;
 };
 
-// Where an engine or a listener wants to know of its connections.
+// What a program may ask about one.
 struct ConnectionStats {
   uint64_t bytes_read;
   uint64_t bytes_written;
@@ -70,7 +62,6 @@ struct ConnectionStats {
   uint64_t packets_written;
   uint64_t queued_bytes;
   uint32_t queued_packets;
-  bool direct_reads;
 };
 
 class Connection final {
@@ -97,9 +88,9 @@ class Connection final {
   Connection& operator=(const Connection&) = delete;
 
   // -- any thread -------------------------------------------------------------------------------
-  void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void add_ref() { refs_.add(); }
   // False when the last count is already gone.
-  bool try_add_ref();
+  bool try_add_ref() { return refs_.try_add(); }
   // May free the connection. No lock of the connection or of the map may be held.
   void release();
 
@@ -121,7 +112,7 @@ class Connection final {
   // -- any JavaScript thread --------------------------------------------------------------------
   enum class PushResult { accepted, dropped, unframeable, closed, overflow, reframe };
   // Copies the payload, or with `owner` takes one count of what keeps it in place. A connection that
-  // an I/O thread has to serve now is added to `ready`, with a count: Engine::schedule_all() it when
+  // an I/O thread has to serve now is added to `ready`: Engine::schedule_all() it when
   // everything has been pushed, so that the packets of one submission leave in one write.
   PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready);
   // The same for bytes that stand as `framing` wants them on the wire. PushResult::reframe, and nothing
@@ -189,16 +180,18 @@ class Connection final {
     uint32_t bytes = 0;
     uint32_t error = 0;
   };
+  template <uint32_t bits>
+  void leave_request() {
+    request(bits);
+  }
+  template <uint32_t bits>
+  using RequestTimer = MemberTimer<Connection, &Connection::leave_request<bits>>;
   struct RareTimers {
-    explicit RareTimers(Connection* owner)
-        : retry(owner, kSend | kReceive | kRetry),
-          deadline(owner, kCut),
-          late_close(owner, kCloseLate),
-          abandon_files(owner, kAbandonFiles) {}
-    ConnectionTimer retry;  // after a shortage of memory
-    ConnectionTimer deadline;
-    ConnectionTimer late_close;
-    ConnectionTimer abandon_files;
+    explicit RareTimers(Connection* owner) : retry(owner), deadline(owner), late_close(owner), abandon_files(owner) {}
+    RequestTimer<kSend | kReceive | kRetry> retry;  // after a shortage of memory
+    RequestTimer<kCut> deadline;
+    RequestTimer<kCloseLate> late_close;
+    RequestTimer<kAbandonFiles> abandon_files;
   };
   // Framings that have taken the place of those of profile_. Only few connections have this.
   struct ChangedFramings {
@@ -290,8 +283,8 @@ class Connection final {
   static void on_send_complete(Operation* self, uint32_t error, uint32_t bytes);
   void write_complete(uint32_t error, uint32_t bytes);
   uint32_t issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes);
-  SendFile* complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
-  bool schedule_send_locked();
+  Ref<SendFile> complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
+  bool request_locked(uint32_t bits);
   bool push_packet(const Framing* framing, ByteSpan packet, const uint32_t* before);
 
   void abandon_files(bool also_complete);
@@ -303,7 +296,7 @@ class Connection final {
   std::atomic<const Framing*> send_framing_;                   // written under lock_
   std::atomic<const Framing*> next_receive_framing_{nullptr};  // written under lock_
   ConnectionId id_;
-  std::atomic<uint32_t> refs_{1};
+  RefCount refs_;
   SrwLock lock_;
 
   // Under lock_.
@@ -370,7 +363,7 @@ class Connection final {
   std::unique_ptr<std::unique_ptr<ReadOperation>[]> more_reads_;  // made when several reads are due
 
   SendOperation write_;
-  ConnectionTimer cool_timer_;
+  RequestTimer<kCool> cool_timer_;
 
   std::atomic<bool> parked_{false};         // named in the delivery queue's list of those that wait
   std::atomic<bool> cool_check_{false};     // the receiving strand shall see whether it is still busy

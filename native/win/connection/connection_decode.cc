@@ -68,17 +68,15 @@ void Connection::take_raw() {
   const size_t taken = file->take(current_data_ + current_offset_, current_size_ - current_offset_);
   consumed(static_cast<uint32_t>(taken));
   if (!file->all_taken()) return;
+  const Ref<ReceiveFile> over = Ref<ReceiveFile>::adopt(file);
   raw_file_.store(nullptr, std::memory_order_release);
-  file->finish();
-  file->release();
+  over->finish();
 }
 
 // Receiving strand, when nothing more will come: a raw file that misses bytes never gets them.
 void Connection::cut_raw_off() {
-  ReceiveFile* file = raw_file_.exchange(nullptr, std::memory_order_acq_rel);
-  if (file == nullptr) return;
-  file->cut_off();
-  file->release();
+  if (const auto file = Ref<ReceiveFile>::adopt(raw_file_.exchange(nullptr, std::memory_order_acq_rel)))
+    file->cut_off();
 }
 
 void Connection::consumed(uint32_t bytes) {
@@ -94,9 +92,8 @@ void Connection::consumed(uint32_t bytes) {
 void Connection::protocol_error(FrameError error) {
   size_t size = 0;
   const uint8_t* header = frame_.header(&size);
-  engine_->deliver(
-      {static_cast<uint32_t>(RecordKind::protocol_error), id_.slot, id_.generation, 0, 0, static_cast<uint32_t>(error)},
-      header, size, &credit_);
+  engine_->deliver(record_of(RecordKind::protocol_error, id_, 0, 0, static_cast<uint32_t>(error)), header, size,
+                   &credit_);
   close(CloseCause::protocol_error, static_cast<uint32_t>(error), true);
 }
 

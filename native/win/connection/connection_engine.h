@@ -2,6 +2,7 @@
 // What a connection needs of the engine that it belongs to, besides the port and what goes with it.
 #include <memory>
 
+#include "core/ref.h"
 #include "win/connection/packet_router.h"
 #include "win/io/io_context.h"
 
@@ -12,8 +13,8 @@ struct TransmitOperation;
 
 class ConnectionEngine : public IoContext {
  public:
-  // Any thread: an I/O thread calls connection->service() soon. Takes the count of the caller over.
-  virtual void schedule(Connection* connection) = 0;
+  // Any thread: an I/O thread calls connection->service() soon.
+  virtual void schedule(Ref<Connection> connection) = 0;
   // I/O threads: has connection->run_deferred_read() called when this thread has done what else there is to do. False
   // when the caller is no thread that could.
   virtual bool defer_read(Connection* connection) = 0;

@@ -13,12 +13,15 @@
 namespace iocp {
 namespace {
 
+// The list's count; empty when it is not in there.
 template <class File>
-bool take_out(std::vector<File*>* files, const File* file) {
-  const auto found = std::find(files->begin(), files->end(), file);
-  if (found == files->end()) return false;
+Ref<File> take_out(std::vector<Ref<File>>* files, const File* file) {
+  const auto found =
+      std::find_if(files->begin(), files->end(), [&](const Ref<File>& one) { return one.get() == file; });
+  if (found == files->end()) return nullptr;
+  Ref<File> taken = std::move(*found);
   files->erase(found);
-  return true;
+  return taken;
 }
 
 }  // namespace
@@ -36,22 +39,20 @@ bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOp
   start.id = options.id;
   start.number = options.start;
   if (options.framed && !push_transfer(profile->send.get(), start)) return false;
-  SendFile* sent = nullptr;
+  Ref<SendFile> sent;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
     if (connection_->closing_ || connection_->shut_down_) return false;
     sent = find_sent_locked(options.id);
-    if (sent != nullptr) {
-      sent->add_ref();
+    if (sent) {
       sent->fill(std::move(*file), options);
-      if (options.length == 0 && connection_->send_.remove_item(sent)) sent->left_queue();
+      if (options.length == 0 && connection_->send_.remove_item(sent.get())) sent->left_queue();
     } else {
-      sent = new SendFile(this, connection_->engine_, profile, std::move(*file), options);
-      add_sent_locked(sent, !options.framed && (options.held || options.length != 0));
+      sent = add_sent_locked(new SendFile(this, connection_->engine_, profile, std::move(*file), options),
+                             !options.framed && (options.held || options.length != 0));
     }
   }
   sent->advance();
-  sent->release();
   return true;
 }
 
@@ -63,23 +64,20 @@ bool ConnectionFiles::reserve(uint32_t id) {
   const ProfileRef profile = connection_->send_profile();
   std::lock_guard<SrwLock> guard(connection_->lock_);
   if (connection_->closing_ || connection_->shut_down_) return false;
-  auto* const sent = new SendFile(this, connection_->engine_, profile, nullptr, options);
-  add_sent_locked(sent, true);
-  sent->release();
+  (void)add_sent_locked(new SendFile(this, connection_->engine_, profile, nullptr, options), true);
   return true;
 }
 
-// With its first count for the list and another one for the caller.
-void ConnectionFiles::add_sent_locked(SendFile* file, bool queued) {
-  sent_.push_back(file);
-  file->add_ref();
-  if (!queued) return;
-  file->add_ref();
-  connection_->send_.push_item(file);
+// A new one.
+Ref<SendFile> ConnectionFiles::add_sent_locked(SendFile* file, bool queued) {
+  Ref<SendFile> added = Ref<SendFile>::adopt(file);
+  sent_.push_back(added);
+  if (queued) connection_->send_.push_item(Ref<SendFile>(file).detach());
+  return added;
 }
 
-SendFile* ConnectionFiles::find_sent_locked(uint32_t id) {
-  for (SendFile* one : sent_) {
+Ref<SendFile> ConnectionFiles::find_sent_locked(uint32_t id) {
+  for (const auto& one : sent_) {
     if (one->id() == id) return one;
   }
   return nullptr;
@@ -87,69 +85,57 @@ SendFile* ConnectionFiles::find_sent_locked(uint32_t id) {
 
 bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& options) {
   if (calls::associate(connection_->engine_->port(), (*file)->handle()) != 0) return false;
-  ReceiveFile* received = nullptr;
+  Ref<ReceiveFile> received;
   bool wake = false;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
     if (connection_->closing_ || (options.raw && connection_->raw_file_.load(std::memory_order_relaxed) != nullptr))
       return false;
-    received = new ReceiveFile(this, connection_->engine_, file, options);
+    received = Ref<ReceiveFile>::adopt(new ReceiveFile(this, connection_->engine_, file, options));
     received_.push_back(received);
-    received->add_ref();
     if (options.raw && options.bytes != 0) {
-      received->add_ref();
-      connection_->raw_file_.store(received, std::memory_order_release);
+      connection_->raw_file_.store(Ref<ReceiveFile>(received).detach(), std::memory_order_release);
       wake = true;
     }
   }
   if (options.raw && options.bytes == 0) received->finish();
-  received->release();
   if (wake) connection_->request(Connection::kReceive);  // what has been read already may be the file's
   return true;
 }
 
 void ConnectionFiles::cancel(bool received, uint32_t id) {
-  SendFile* sent = nullptr;
+  Ref<SendFile> sent;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
     if (!received) sent = find_sent_locked(id);
-    if (sent != nullptr) {
-      sent->add_ref();
-      if (sent->cancel() && connection_->send_.remove_item(sent)) sent->left_queue();
-    }
+    if (sent && sent->cancel() && connection_->send_.remove_item(sent.get())) sent->left_queue();
   }
-  if (sent != nullptr) {
+  if (sent) {
     sent->take_back_read();
     sent->advance();
-    sent->release();
     return connection_->request(Connection::kSend);  // what waited behind it
   }
   if (!received) return;
-  if (ReceiveFile* file = find_received(id, false)) {
-    file->cancel();
-    file->release();
-  }
+  if (const auto file = find_received(id, false)) file->cancel();
 }
 
 // One of a number, or without one the first; they stand in the list as in the queue.
-SendFile* ConnectionFiles::find_held_locked(uint32_t id) {
-  for (SendFile* one : sent_) {
-    if ((id == 0 || one->id() == id) && one->is_held()) return one;
+const SendFile* ConnectionFiles::find_held_locked(uint32_t id) {
+  for (const auto& one : sent_) {
+    if ((id == 0 || one->id() == id) && one->is_held()) return one.get();
   }
   return nullptr;
 }
 
 void ConnectionFiles::start_sent(uint32_t id) {
-  SendFile* sent = nullptr;
+  Ref<SendFile> sent;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
     sent = find_sent_locked(id);
-    if (sent == nullptr) return;
-    sent->add_ref();
+    if (!sent) return;
     sent->let_go();
   }
   sent->advance();
-  sent->release();
 }
 
 // A piece of the file is ready. False when the file has been cancelled.
@@ -163,12 +149,11 @@ bool ConnectionFiles::piece_ready(SendFile* file) {
         file->left_queue();
         return false;
       }
-      file->add_ref();
-      connection_->send_.push_item(file);
+      connection_->send_.push_item(Ref<SendFile>(file).detach());
     }
-    schedule = connection_->schedule_send_locked();
+    schedule = !connection_->sending_ && connection_->request_locked(Connection::kSend);
   }
-  if (schedule) connection_->engine_->schedule(connection_);
+  if (schedule) connection_->engine_->schedule(Ref<Connection>(connection_));
   return true;
 }
 
@@ -200,25 +185,21 @@ void ConnectionFiles::send_ended(SendFile* file, const FileEnd& end) {
   connection_->engine_->cancel(file->timer());
   const bool begun = file->has_begun();
   report_end(RecordKind::send_file_end, file->id(), begun, end);
-  bool mine = false;
+  Ref<SendFile> of_list;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
-    mine = take_out(&sent_, file);
+    of_list = take_out(&sent_, file);
     // A raw file of which no byte has gone gives its place up; any other keeps what follows it back.
     if (!begun && connection_->send_.remove_item(file)) file->left_queue();
   }
-  if (mine) file->release();
   connection_->request(Connection::kSend);  // what waited behind it
 }
 
 void ConnectionFiles::receive_ended(ReceiveFile* file, const FileEnd& end) {
   report_end(RecordKind::receive_file_end, file->id(), true, end);
-  bool mine = false;
-  {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
-    mine = take_out(&received_, file);
-  }
-  if (mine) file->release();
+  Ref<ReceiveFile> of_list;
+  std::lock_guard<SrwLock> guard(connection_->lock_);
+  of_list = take_out(&received_, file);
 }
 
 // [u32 id, u32 outcome, u32 error, u32 begun, u64 bytes, SHA-256], little-endian as the machine.
@@ -228,16 +209,12 @@ void ConnectionFiles::report_end(RecordKind kind, uint32_t id, bool begun, const
   std::memcpy(blob, words, sizeof(words));
   std::memcpy(blob + 16, &end.bytes, sizeof(end.bytes));
   std::memcpy(blob + 24, end.hash, Sha256::kSize);
-  const ConnectionId of = connection_->id();
-  connection_->engine_->deliver({static_cast<uint32_t>(kind), of.slot, of.generation, 0, 0, 0}, blob, sizeof(blob),
-                                nullptr);
+  connection_->engine_->deliver(record_of(kind, connection_->id()), blob, sizeof(blob), nullptr);
 }
 
 void ConnectionFiles::report_progress(RecordKind kind, uint32_t id, uint64_t bytes) {
-  const ConnectionId of = connection_->id();
-  connection_->engine_->deliver({static_cast<uint32_t>(kind), of.slot, of.generation, id, static_cast<uint32_t>(bytes),
-                                 static_cast<uint32_t>(bytes >> 32)},
-                                nullptr, 0, nullptr);
+  connection_->engine_->report(kind, connection_->id(), id, static_cast<uint32_t>(bytes),
+                               static_cast<uint32_t>(bytes >> 32));
 }
 
 void ConnectionFiles::add_ref() { connection_->add_ref(); }
@@ -256,37 +233,26 @@ void ConnectionFiles::let_reads_go() { connection_->disk_full_.fetch_sub(1, std:
 
 void ConnectionFiles::read_on() { connection_->request(Connection::kReceive); }
 
-// With a count for the caller. A peer's frame never finds a raw file.
-ReceiveFile* ConnectionFiles::find_received(uint32_t id, bool framed_only) {
+// A peer's frame never finds a raw file.
+Ref<ReceiveFile> ConnectionFiles::find_received(uint32_t id, bool framed_only) {
   std::lock_guard<SrwLock> guard(connection_->lock_);
-  for (ReceiveFile* file : received_) {
-    if (file->id() != id || (framed_only && file->is_raw())) continue;
-    file->add_ref();
-    return file;
+  for (const auto& file : received_) {
+    if (file->id() == id && !(framed_only && file->is_raw())) return file;
   }
   return nullptr;
 }
 
 // A chunk whose file is not there is what was on its way when the file was aborted.
 void ConnectionFiles::take_chunk(uint32_t id, const uint8_t* data, size_t size) {
-  ReceiveFile* file = find_received(id);
-  if (file == nullptr) return;
-  (void)file->take(data, size);
-  file->release();
+  if (const auto file = find_received(id)) (void)file->take(data, size);
 }
 
 void ConnectionFiles::start_received(uint32_t id, uint64_t offset) {
-  ReceiveFile* file = find_received(id);
-  if (file == nullptr) return;
-  file->start(offset);
-  file->release();
+  if (const auto file = find_received(id)) file->start(offset);
 }
 
 void ConnectionFiles::finish_received(uint32_t id) {
-  ReceiveFile* file = find_received(id);
-  if (file == nullptr) return;
-  file->finish();
-  file->release();
+  if (const auto file = find_received(id)) file->finish();
 }
 
 }  // namespace iocp

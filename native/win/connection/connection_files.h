@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/disk_queue.h"
+#include "core/ref.h"
 #include "win/files/file_owner.h"
 #include "win/files/receive_file.h"
 #include "win/files/send_file.h"
@@ -28,7 +29,6 @@ struct TransmitOperation final : Operation {
 class ConnectionFiles final : public FileOwner {
  public:
   explicit ConnectionFiles(Connection* connection) : connection_(connection) {}
-  ~ConnectionFiles();
   ConnectionFiles(const ConnectionFiles&) = delete;
   ConnectionFiles& operator=(const ConnectionFiles&) = delete;
 
@@ -45,7 +45,7 @@ class ConnectionFiles final : public FileOwner {
   // A file that was held back may go now.
   void start_sent(uint32_t id);
   // One that is held back and has this number, or with 0 the first one.
-  SendFile* find_held_locked(uint32_t id);
+  const SendFile* find_held_locked(uint32_t id);
 
   // -- sending strand ---------------------------------------------------------------------------
   // A piece that the system takes from the file itself.
@@ -91,17 +91,17 @@ class ConnectionFiles final : public FileOwner {
     ReceiveFile* const received;
   };
 
-  SendFile* find_sent_locked(uint32_t id);
-  void add_sent_locked(SendFile* file, bool queued);
-  ReceiveFile* find_received(uint32_t id, bool framed_only = true);
+  Ref<SendFile> find_sent_locked(uint32_t id);
+  Ref<SendFile> add_sent_locked(SendFile* file, bool queued);
+  Ref<ReceiveFile> find_received(uint32_t id, bool framed_only = true);
   void report_end(RecordKind kind, uint32_t id, bool begun, const FileEnd& end);
 
   Connection* const connection_;
   std::vector<std::unique_ptr<Closing>> closings_;
   std::atomic<size_t> open_{0};                  // of those
   std::unique_ptr<TransmitOperation> transmit_;  // sending strand
-  std::vector<SendFile*> sent_;                  // under the lock
-  std::vector<ReceiveFile*> received_;           // under the lock
+  std::vector<Ref<SendFile>> sent_;              // under the lock
+  std::vector<Ref<ReceiveFile>> received_;       // under the lock
 };
 
 }  // namespace iocp

@@ -13,30 +13,17 @@ constexpr uint32_t kCancelAgainMs = 100;
 
 }  // namespace
 
-ConnectionFiles::~ConnectionFiles() {
-  for (SendFile* file : sent_) file->release();
-  for (ReceiveFile* file : received_) file->release();
-}
-
 void ConnectionFiles::abandon(bool also_complete) {
-  std::vector<SendFile*> sent;
-  std::vector<ReceiveFile*> received;
+  std::vector<Ref<SendFile>> sent;
+  std::vector<Ref<ReceiveFile>> received;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
     sent = sent_;
     received = received_;
-    for (SendFile* file : sent) file->add_ref();
-    for (ReceiveFile* file : received) file->add_ref();
   }
   bool again = false;
-  for (SendFile* file : sent) {
-    again = file->abandon() || again;
-    file->release();
-  }
-  for (ReceiveFile* file : received) {
-    again = file->abandon(also_complete) || again;
-    file->release();
-  }
+  for (const auto& file : sent) again = file->abandon() || again;
+  for (const auto& file : received) again = file->abandon(also_complete) || again;
   if (again) connection_->engine_->arm(connection_->rare_timers().abandon_files, kCancelAgainMs);
 }
 
@@ -52,10 +39,10 @@ void ConnectionFiles::Closing::let_go_of_disk() {
 
 bool ConnectionFiles::close_first() {
   if (!closings_.empty()) return false;
-  for (SendFile* file : sent_) {
-    if (file->is_open()) closings_.push_back(std::make_unique<Closing>(this, file, nullptr));
+  for (const auto& file : sent_) {
+    if (file->is_open()) closings_.push_back(std::make_unique<Closing>(this, file.get(), nullptr));
   }
-  for (ReceiveFile* file : received_) closings_.push_back(std::make_unique<Closing>(this, nullptr, file));
+  for (const auto& file : received_) closings_.push_back(std::make_unique<Closing>(this, nullptr, file.get()));
   if (closings_.empty()) return false;
   connection_->socket_.reset();  // the peer does not wait for a disk
   const size_t count = closings_.size();
@@ -67,7 +54,7 @@ bool ConnectionFiles::close_first() {
 }
 
 void ConnectionFiles::cancel_timers() {
-  for (SendFile* file : sent_) connection_->engine_->cancel(file->timer());
+  for (const auto& file : sent_) connection_->engine_->cancel(file->timer());
 }
 
 }  // namespace iocp

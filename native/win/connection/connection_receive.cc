@@ -31,7 +31,7 @@ constexpr size_t kMaxRead = 1024 * 1024;
 
 void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t bytes) {
   ReadOperation* operation = static_cast<ReadOperation*>(self);
-  Connection* connection = operation->connection;
+  const Ref<Connection> connection = Ref<Connection>::adopt(operation->connection);
   bool run = false;
   {
     std::lock_guard<SrwLock> guard(connection->lock_);
@@ -41,7 +41,6 @@ void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t byte
     if (run) connection->receiving_ = true;
   }
   if (run) connection->receive_strand();
-  connection->release();
 }
 
 void Connection::run_receive() {
@@ -263,7 +262,7 @@ uint32_t Connection::post_read(bool zero_byte, bool* completed) {
   }
   operation->busy = true;
   ++outstanding_;
-  add_ref();  // the read's own count; its packet may be handled before the call returns
+  Ref<Connection> of_read(this);  // its packet, which gives it back, may be handled before the call returns
   DWORD bytes = 0;
   uint32_t error = 0;
   if (zero_byte) {
@@ -275,15 +274,16 @@ uint32_t Connection::post_read(bool zero_byte, bool* completed) {
     error =
         calls::receive(socket_.get(), operation->buffer.data(), operation->buffer.size(), &bytes, operation->prepare());
   }
-  if (error == WSA_IO_PENDING) return 0;
+  if (error == WSA_IO_PENDING || (error == 0 && !engine_->skips_on_success())) {
+    (void)of_read.detach();
+    return 0;
+  }
   if (error == 0) {
-    if (!engine_->skips_on_success()) return 0;
     engine_->count(Counter::skip_success, 1);
     {
       std::lock_guard<SrwLock> guard(lock_);
       sequencer_.store(operation->number, ReadItem{operation, bytes, 0});
     }
-    release();
     *completed = true;
     return 0;
   }
@@ -295,7 +295,6 @@ uint32_t Connection::post_read(bool zero_byte, bool* completed) {
   operation->buffer = PooledBuffer<SrwLock>();
   --outstanding_;
   if (!zero_byte) engine_->direct_read_ended();
-  release();
   return error;
 }
 
@@ -339,10 +338,7 @@ void Connection::on_peer_end() {
   if (both) close(cause, 0, false);
 }
 
-void Connection::tell_peer_end() {
-  engine_->deliver({static_cast<uint32_t>(RecordKind::peer_end), id_.slot, id_.generation, 0, 0, 0}, nullptr, 0,
-                   nullptr);
-}
+void Connection::tell_peer_end() { engine_->report(RecordKind::peer_end, id_); }
 
 void Connection::jobs_added(uint32_t count) {
   std::lock_guard<SrwLock> guard(lock_);

@@ -60,8 +60,7 @@ void Connection::push_locked(ByteSpan header, ByteSpan trailer, Push* push) {
     send_.push_copy(header, payload, trailer, push->token);
   }
   if (sending_ || send_waits_) return;
-  requests_ |= kSend;
-  push->schedule = !std::exchange(scheduled_, true);
+  push->schedule = request_locked(kSend);
 }
 
 bool Connection::push_transfer(const Framing* framing, const TransferFrame& frame) {
@@ -89,23 +88,14 @@ bool Connection::push_packet(const Framing* framing, ByteSpan packet, const uint
       if (held == nullptr || !send_.push_before(held, header, packet, trailer)) {
         send_.push_lasting(header, packet, trailer);
       }
-      schedule = schedule_send_locked();
+      schedule = !sending_ && request_locked(kSend);
     }
   }
   if (overflow) {
     close(CloseCause::overflow, 0, true);
     return false;
   }
-  if (schedule) engine_->schedule(this);
-  return true;
-}
-
-// True when the caller has to schedule the connection; it has a count then.
-bool Connection::schedule_send_locked() {
-  if (sending_) return false;
-  requests_ |= kSend;
-  if (std::exchange(scheduled_, true)) return false;
-  add_ref();
+  if (schedule) engine_->schedule(Ref<Connection>(this));
   return true;
 }
 
@@ -120,10 +110,7 @@ void Connection::hold_end(bool on) {
 // Without the lock.
 Connection::PushResult Connection::after_push(Push* push, ReadyList* ready) {
   const PushResult result = push->result;
-  if (push->schedule) {
-    add_ref();
-    ready->push_back(this);
-  }
+  if (push->schedule) ready->emplace_back(this);
   if (push->owner != nullptr) push->owner->release();
   if (result == PushResult::dropped) {
     ++push->dropped.packets;
@@ -133,7 +120,7 @@ Connection::PushResult Connection::after_push(Push* push, ReadyList* ready) {
   if (result == PushResult::unframeable) report_lost(push->payload.size, SendOutcome::unframeable);
   if (result != PushResult::accepted && push->token != 0) {
     const bool is_dropped = result == PushResult::dropped || result == PushResult::unframeable;
-    engine_->deliver_sent(id_, push->token, is_dropped ? SendOutcome::dropped : SendOutcome::closed);
+    engine_->report_sent(id_, push->token, is_dropped ? SendOutcome::dropped : SendOutcome::closed);
   }
   if (result == PushResult::overflow) close(CloseCause::overflow, 0, true);
   return result;
@@ -227,27 +214,27 @@ void Connection::send_strand() {
       return leave();
     }
 
-    add_ref();  // the write's own count; its packet may be handled before the call returns
+    Ref<Connection> of_write(this);  // its packet, which gives it back, may be handled before the call returns
     DWORD bytes = 0;
     engine_->count(Counter::send_calls, 1);
     const uint32_t error = issue_write(spans, count, piece, &bytes);
-    if (error == WSA_IO_PENDING || (error == 0 && !engine_->skips_on_success())) return leave();
-    release();  // no packet will come
+    if (error == WSA_IO_PENDING || (error == 0 && !engine_->skips_on_success())) {
+      (void)of_write.detach();
+      return leave();
+    }
+    of_write = nullptr;  // no packet will come
     if (error != 0) {
       write_failed(error);
       return leave();
     }
     SendQueue::Finished finished;
-    SendFile* written = nullptr;
+    Ref<SendFile> written;
     {
       std::lock_guard<SrwLock> guard(lock_);
       written = complete_write_locked(bytes, true, &finished);
     }
     after_write(bytes, finished);
-    if (written != nullptr) {
-      written->advance();
-      written->release();
-    }
+    if (written) written->advance();
   }
 }
 
@@ -269,11 +256,10 @@ uint32_t Connection::issue_write(const ByteSpan* spans, size_t count, const Send
   return calls::send(socket_.get(), buffers, used, bytes, write_.prepare());
 }
 
-// The file that has been written from, if it was one, with a count for the caller, who has to advance
-// it when the lock is no longer held.
-SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished) {
-  SendFile* file = std::exchange(written_file_, nullptr);
-  if (file == nullptr) {
+// The file that has been written from, if it was one; the caller has to advance it when the lock is no longer held.
+Ref<SendFile> Connection::complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished) {
+  Ref<SendFile> file(std::exchange(written_file_, nullptr));
+  if (!file) {
     if (written) {
       send_.complete(bytes, finished);
     } else {
@@ -281,8 +267,7 @@ SendFile* Connection::complete_write_locked(uint32_t bytes, bool written, SendQu
     }
     return nullptr;
   }
-  file->add_ref();
-  if (SendOwner* item = send_.end_item(file->end_piece(bytes, written))) item->release();
+  if (SendOwner* item = send_.end_item(file->end_piece(bytes, written))) item->release();  // the queue's count
   return file;
 }
 
@@ -292,8 +277,9 @@ void Connection::on_send_complete(Operation* self, uint32_t error, uint32_t byte
 
 // The write's packet has come, with its count.
 void Connection::write_complete(uint32_t error, uint32_t bytes) {
+  const Ref<Connection> of_write = Ref<Connection>::adopt(this);
   SendQueue::Finished finished;
-  SendFile* written = nullptr;
+  Ref<SendFile> written;
   bool run = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -303,18 +289,15 @@ void Connection::write_complete(uint32_t error, uint32_t bytes) {
   }
   if (error == 0) {
     after_write(bytes, finished);
-  } else if (written != nullptr) {
+  } else if (written) {
     // How much of the file has gone nobody knows, so there is no second try; not even of one that has become shorter.
     fail(error);
   } else {
     write_failed(error);
   }
-  if (written != nullptr) {
-    if (error == 0) written->advance();
-    written->release();
-  }
+  if (written && error == 0) written->advance();
+  written = nullptr;
   if (run) send_strand();
-  release();
 }
 
 // What was written is reported; the queue may have fallen to the low-water mark.
@@ -349,9 +332,7 @@ void Connection::want_drain() {
 }
 
 void Connection::report_drain(uint64_t queued) {
-  engine_->deliver({static_cast<uint32_t>(RecordKind::drain), id_.slot, id_.generation,
-                    static_cast<uint32_t>((std::min)(queued, uint64_t{UINT32_MAX})), 0, 0},
-                   nullptr, 0, nullptr);
+  engine_->report(RecordKind::drain, id_, static_cast<uint32_t>((std::min)(queued, uint64_t{UINT32_MAX})));
 }
 
 // The sending strand is over after this, unless a retry is due.
@@ -361,7 +342,7 @@ void Connection::write_failed(uint32_t error) {
   uint32_t delay_ms = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (SendFile* file = complete_write_locked(0, false, nullptr)) file->release();  // not its last count
+    (void)complete_write_locked(0, false, nullptr);
     sending_ = false;
     retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !closing_;
     if (retry) {
@@ -399,7 +380,7 @@ void Connection::fail(uint32_t error) {
 }
 
 void Connection::report_finished(const SendQueue::Finished& finished, SendOutcome outcome) {
-  for (const uint32_t token : finished.tokens) engine_->deliver_sent(id_, token, outcome);
+  for (const uint32_t token : finished.tokens) engine_->report_sent(id_, token, outcome);
 }
 
 // Summed up until an I/O thread serves the connection: a flood of drops is one record per turn.
@@ -419,9 +400,7 @@ void Connection::report_lost(uint64_t bytes, SendOutcome why) {
   const auto size = static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX}));
   engine_->count(Counter::drops, 1);
   engine_->count(Counter::dropped_bytes, size);
-  engine_->deliver(
-      {static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, 1, size, static_cast<uint32_t>(why)},
-      nullptr, 0, nullptr);
+  engine_->report(RecordKind::dropped, id_, 1, size, static_cast<uint32_t>(why));
 }
 
 void Connection::report_dropped() {
@@ -433,9 +412,7 @@ void Connection::report_dropped() {
     bytes = std::exchange(dropped_bytes_, 0);
   }
   if (packets == 0) return;
-  engine_->deliver({static_cast<uint32_t>(RecordKind::dropped), id_.slot, id_.generation, packets,
-                    static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX})), 0},
-                   nullptr, 0, nullptr);
+  engine_->report(RecordKind::dropped, id_, packets, static_cast<uint32_t>((std::min)(bytes, uint64_t{UINT32_MAX})));
 }
 
 }  // namespace iocp

@@ -43,7 +43,7 @@ class PacketSink final : public FrameSink {
     ++packets_;
     flush();  // what came before it
     const size_t whole = held->size();
-    const Record record = record_of(RecordKind::packet, 0, 0);
+    const Record record = record_of(RecordKind::packet, connection_->id_);
     Delivery::Writer(connection_->engine_->delivery())
         .append_block(record, held->take_block(), whole, skip, &connection_->credit_);
     return allow_next();
@@ -89,12 +89,8 @@ class PacketSink final : public FrameSink {
   static constexpr size_t kStaged = 128;
 
   void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
-    staged_[count_++] = {record_of(kind, a, b), data, size};
+    staged_[count_++] = {record_of(kind, connection_->id_, a, b), data, size};
     if (!stays(data, size) || count_ == kStaged) flush();
-  }
-  Record record_of(RecordKind kind, uint32_t a, uint32_t b) const {
-    const ConnectionId id = connection_->id_;
-    return {static_cast<uint32_t>(kind), id.slot, id.generation, a, b, 0};
   }
   bool is_transfer(const uint8_t* data, size_t size) const {
     return connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0]);

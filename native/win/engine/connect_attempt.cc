@@ -11,16 +11,8 @@ namespace iocp {
 
 ConnectAttempt::ConnectAttempt(Engine* engine, const ConnectOptions& options) : engine_(engine), options_(options) {}
 
-bool ConnectAttempt::try_add_ref() {
-  uint32_t refs = refs_.load(std::memory_order_relaxed);
-  while (refs != 0) {
-    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
-
 void ConnectAttempt::release() {
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!refs_.drop()) return;
   engine_->cancel(timeout_);
   Engine* engine = engine_;
   delete this;
@@ -28,16 +20,16 @@ void ConnectAttempt::release() {
 }
 
 void ConnectAttempt::start() {
-  refs_.fetch_add(1, std::memory_order_relaxed);
+  add_ref();  // the packet's, for begin()
   engine_->post(&begin_operation_);
 }
 
 // On an I/O thread: a thread that exits takes its pending connects with it.
 void ConnectAttempt::begin() {
+  const Ref<ConnectAttempt> posted = Ref<ConnectAttempt>::adopt(this);
   if (options_.timeout_ms != 0) engine_->arm(timeout_, options_.timeout_ms);
   const uint32_t error = open();
   if (error != 0) finish(error);
-  release();
 }
 
 // 0 when the operation is in the kernel.
@@ -65,7 +57,7 @@ uint32_t ConnectAttempt::open() {
     socket_ = std::move(socket);
     in_call_ = true;
   }
-  refs_.fetch_add(1, std::memory_order_relaxed);
+  Ref<ConnectAttempt> of_connect(this);
   // The packet comes in any case: the socket does not skip the port yet.
   error = calls::connect_to(raw, options_.remote.get(), options_.remote.size(), connect_operation_.prepare());
   UniqueSocket to_close;
@@ -75,9 +67,9 @@ uint32_t ConnectAttempt::open() {
     if (cancelled_ != 0) to_close = std::move(socket_);
   }
   calls::cancel_and_close(std::move(to_close));
-  if (error == 0 || error == WSA_IO_PENDING) return 0;
-  release();  // not the last: the caller holds one
-  return error;
+  if (error != 0 && error != WSA_IO_PENDING) return error;
+  (void)of_connect.detach();
+  return 0;
 }
 
 void ConnectAttempt::cancel(uint32_t reason) {
@@ -93,13 +85,12 @@ void ConnectAttempt::cancel(uint32_t reason) {
 }
 
 void ConnectAttempt::on_connect(Operation* self, uint32_t error, uint32_t) {
-  ConnectAttempt* attempt = static_cast<ConnectOperation*>(self)->attempt;
+  const Ref<ConnectAttempt> attempt = Ref<ConnectAttempt>::adopt(static_cast<ConnectOperation*>(self)->attempt);
   if (error == 0) {
     attempt->connected();
   } else {
     attempt->finish(error);
   }
-  attempt->release();
 }
 
 void ConnectAttempt::connected() {
@@ -120,7 +111,7 @@ void ConnectAttempt::connected() {
   }
   if (engine_->stopping()) return report_failure(kErrorOperationAborted);
   engine_->count(Counter::connects, 1);
-  const Record announcement{static_cast<uint32_t>(RecordKind::connected), 0, 0, 0, 0, options_.token};
+  const Record announcement = record_of(RecordKind::connected, {}, 0, 0, options_.token);
   if (!engine_->adopt(std::move(socket), options_.profile, local.unmapped(), options_.remote.unmapped(), nullptr,
                       announcement)) {
     return report_failure(kErrorNotEnoughMemory);
@@ -144,8 +135,7 @@ void ConnectAttempt::finish(uint32_t error) {
 void ConnectAttempt::report_failure(uint32_t error) {
   engine_->count(Counter::connect_failures, 1);
   engine_->forget_attempt(this);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::connect_failed), 0, 0, error, 0, options_.token}, nullptr, 0,
-                   nullptr);
+  engine_->report(RecordKind::connect_failed, {}, error, 0, options_.token);
   release();  // the count of being registered
 }
 

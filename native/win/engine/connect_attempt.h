@@ -1,9 +1,9 @@
 #pragma once
 // One attempt to connect: ConnectEx with a time limit. Reports CONNECTED or CONNECT_FAILED, exactly
 // one of them, under the token of its request.
-#include <atomic>
 #include <cstdint>
 
+#include "core/ref.h"
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
@@ -36,7 +36,8 @@ class ConnectAttempt final {
   // Any thread, with a count or under the engine's list of attempts. Advisory: the packet decides.
   void cancel(uint32_t reason);
   uint32_t token() const { return options_.token; }
-  bool try_add_ref();
+  void add_ref() { refs_.add(); }
+  bool try_add_ref() { return refs_.try_add(); }
   void release();
 
  private:
@@ -44,22 +45,11 @@ class ConnectAttempt final {
     explicit ConnectOperation(ConnectAttempt* owner) : Operation(&ConnectAttempt::on_connect), attempt(owner) {}
     ConnectAttempt* attempt;
   };
-  class TimeoutTimer final : public EngineTimer {
-   public:
-    explicit TimeoutTimer(ConnectAttempt* attempt) : attempt_(attempt) {}
-    bool hold() override { return attempt_->try_add_ref(); }
-    void fire() override {
-      attempt_->cancel(WSAETIMEDOUT);
-      attempt_->release();
-    }
-
-   private:
-    ConnectAttempt* attempt_;
-  };
 
   ~ConnectAttempt() = default;
   static void on_connect(Operation* self, uint32_t error, uint32_t bytes);
   void begin();
+  void time_out() { cancel(WSAETIMEDOUT); }
   uint32_t open();
   void connected();
   void finish(uint32_t error);
@@ -67,10 +57,10 @@ class ConnectAttempt final {
 
   Engine* const engine_;
   const ConnectOptions options_;
-  std::atomic<uint32_t> refs_{1};
+  RefCount refs_;
   PostedOperation<ConnectAttempt, &ConnectAttempt::begin> begin_operation_{this};
   ConnectOperation connect_operation_{this};
-  TimeoutTimer timeout_{this};
+  MemberTimer<ConnectAttempt, &ConnectAttempt::time_out> timeout_{this};
 
   SrwLock lock_;
   UniqueSocket socket_;   // under lock_

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <iterator>
+#include <utility>
 
 #include "win/connection/connection.h"
 
@@ -15,30 +17,29 @@ namespace iocp {
 
 class DeferredReads {
  public:
-  // Takes a count of the connection over.
-  void add(Connection* connection) { of_this_turn_.push_back(connection); }
+  void add(Ref<Connection> connection) { of_this_turn_.push_back(std::move(connection)); }
   bool empty() const { return of_this_turn_.empty() && waiting_.empty(); }
 
   // At the end of a turn: some of those that earlier turns have deferred. Those of this turn wait for the
   // next one, unless they are few and nothing else is to be done: then nobody gains by waiting.
   void serve(bool busy) {
-    Connection* batch[kPerTurn];
+    Ref<Connection> batch[kPerTurn];
     size_t count = (std::min)(kPerTurn, waiting_.size());
     for (size_t i = 0; i < count; ++i) {
-      batch[i] = waiting_.front();
+      batch[i] = std::move(waiting_.front());
       waiting_.pop_front();
     }
     if (count == 0 && !busy && of_this_turn_.size() <= kFew) {
       count = of_this_turn_.size();
-      std::copy(of_this_turn_.begin(), of_this_turn_.end(), batch);
+      std::move(of_this_turn_.begin(), of_this_turn_.end(), batch);
     } else {
-      waiting_.insert(waiting_.end(), of_this_turn_.begin(), of_this_turn_.end());
+      std::move(of_this_turn_.begin(), of_this_turn_.end(), std::back_inserter(waiting_));
     }
     of_this_turn_.clear();
     // May defer further reads.
     for (size_t i = 0; i < count; ++i) {
       batch[i]->run_deferred_read();
-      batch[i]->release();
+      batch[i] = nullptr;
     }
   }
 
@@ -47,7 +48,7 @@ class DeferredReads {
   static constexpr size_t kFew = 4;
   static_assert(kFew <= kPerTurn, "they are served in one go");
 
-  std::deque<Connection*> waiting_;  // of earlier turns
+  std::deque<Ref<Connection>> waiting_;  // of earlier turns
   ReadyList of_this_turn_;
 };
 

@@ -92,30 +92,27 @@ bool Engine::connect(const ConnectOptions& options) {
 }
 
 void Engine::cancel_connect(uint32_t token) {
-  ConnectAttempt* attempt = nullptr;
+  Ref<ConnectAttempt> attempt;
   {
     std::lock_guard<SrwLock> guard(attempts_lock_);
     const auto found = attempts_.find(token);
-    if (found != attempts_.end() && found->second->try_add_ref()) attempt = found->second;
+    if (found != attempts_.end()) attempt = Ref<ConnectAttempt>::try_from(found->second);
   }
-  if (attempt == nullptr) return;
+  if (!attempt) return;
   attempt->cancel(kErrorOperationAborted);
-  attempt->release();
+  attempt = nullptr;
   wake_if_needed();
 }
 
 void Engine::cancel_all_attempts() {
-  std::vector<ConnectAttempt*> held;
+  std::vector<Ref<ConnectAttempt>> held;
   {
     std::lock_guard<SrwLock> guard(attempts_lock_);
     for (const auto& entry : attempts_) {
-      if (entry.second->try_add_ref()) held.push_back(entry.second);
+      if (auto one = Ref<ConnectAttempt>::try_from(entry.second)) held.push_back(std::move(one));
     }
   }
-  for (ConnectAttempt* attempt : held) {
-    attempt->cancel(kErrorOperationAborted);
-    attempt->release();
-  }
+  for (const auto& attempt : held) attempt->cancel(kErrorOperationAborted);
 }
 
 void Engine::forget_attempt(ConnectAttempt* attempt) {
@@ -137,9 +134,10 @@ bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address
   if (connection == nullptr) return false;
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
-  connection->add_ref();
+  Ref<Connection> held(connection);
   const ConnectionId id = connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
   if (!id.valid()) {
+    (void)held.detach();
     contexts_.destroy(connection);
     active_release();
     return false;
@@ -159,7 +157,6 @@ bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address
   // Too late for the walk over all connections that ends them.
   if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
   connection->request(Connection::kReceive);  // served at the end of the turn: the next accept first
-  connection->release();
   return true;
 }
 
@@ -190,7 +187,7 @@ Engine::Totals Engine::totals() const {
   return {open_connections_.load(std::memory_order_relaxed),
           peak_connections_.load(std::memory_order_relaxed),
           total_connections_.load(std::memory_order_relaxed),
-          active_.load(std::memory_order_relaxed),
+          active_.value(),
           direct_reads(),
           profiles_alive_.load(std::memory_order_relaxed)};
 }

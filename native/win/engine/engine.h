@@ -8,11 +8,13 @@
 #include <deque>
 #include <memory>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/free_list.h"
 #include "core/histogram.h"
 #include "core/records.h"
+#include "core/ref.h"
 #include "core/slot_map.h"
 #include "win/connection/connection.h"
 #include "win/connection/connection_engine.h"
@@ -64,19 +66,17 @@ class Engine final : public ConnectionEngine {
   // count may have become the last one, and giving it back then reports the close: hence the wake-up.
   template <class F>
   bool with_connection(ConnectionId id, F&& f) {
-    Connection* found = nullptr;
-    connections_.with(id, [&](Connection& connection) {
-      if (connection.try_add_ref()) found = &connection;
-    });
-    if (found == nullptr) return false;
+    Ref<Connection> found;
+    connections_.with(id, [&](Connection& connection) { found = Ref<Connection>::try_from(&connection); });
+    if (!found) return false;
     f(*found);
-    found->release();
+    found = nullptr;
     wake_if_needed();
     return true;
   }
 
   // -- any thread -------------------------------------------------------------------------------
-  void schedule(Connection* connection) override;
+  void schedule(Ref<Connection> connection) override;
   void schedule_all(ReadyList* ready);
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
   // Parked connections may read again.
@@ -87,13 +87,13 @@ class Engine final : public ConnectionEngine {
   template <class F>
   void for_each_connection(F&& f) {
     // Counts are taken under the map's lock and used outside of it.
-    std::vector<Connection*> held;
+    std::vector<Ref<Connection>> held;
     connections_.for_each([&](ConnectionId, Connection& connection) {
-      if (connection.try_add_ref()) held.push_back(&connection);
+      if (auto one = Ref<Connection>::try_from(&connection)) held.push_back(std::move(one));
     });
-    for (Connection* connection : held) {
+    for (Ref<Connection>& connection : held) {
       f(*connection);
-      connection->release();
+      connection = nullptr;
     }
   }
 
@@ -104,9 +104,9 @@ class Engine final : public ConnectionEngine {
   void remove_connection(Connection* connection) override;
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) override;
   void forget_attempt(ConnectAttempt* attempt);
-  void active_add() { active_.fetch_add(1, std::memory_order_relaxed); }
-  // False when the engine has ended: what has become 0 stays so.
-  bool try_active_add();
+  void active_add() { active_.add(); }
+  // False when the engine has ended.
+  bool try_active_add() { return active_.try_add(); }
   void active_release();
 
   bool defer_read(Connection* connection) override;
@@ -135,16 +135,6 @@ class Engine final : public ConnectionEngine {
   Histogram& delivery_latency_us() { return delivery_latency_us_; }
 
  private:
-  class StopTimer final : public EngineTimer {
-   public:
-    explicit StopTimer(Engine* engine) : engine_(engine) {}
-    bool hold() override { return true; }  // cancelled before the engine goes
-    void fire() override { engine_->cut_all(); }
-
-   private:
-    Engine* engine_;
-  };
-
   void begin_stop();  // I/O thread
   void cut_all();
   void cancel_all_attempts();
@@ -170,8 +160,8 @@ class Engine final : public ConnectionEngine {
   std::unordered_map<uint32_t, ConnectAttempt*> attempts_;  // by token: those that have not reported
 
   SrwLock ready_lock_;
-  std::deque<Connection*> ready_;  // each with a count of the list
-  bool ready_posted_ = false;      // ready_operation_ is on its way: it must not be posted twice
+  std::deque<Ref<Connection>> ready_;
+  bool ready_posted_ = false;  // ready_operation_ is on its way: it must not be posted twice
   std::atomic<bool> has_ready_{false};
   PostedOperation<Engine, &Engine::serve_posted_ready> ready_operation_{this};
 
@@ -185,13 +175,13 @@ class Engine final : public ConnectionEngine {
 
   PostedOperation<Engine, &Engine::begin_stop> stop_operation_{this};
   PostedOperation<Engine, &Engine::cut_all> cut_operation_{this};
-  StopTimer stop_timer_{this};
+  MemberTimer<Engine, &Engine::cut_all, NoTimerHold> stop_timer_{this};  // cancelled before the engine goes
   uint32_t stop_deadline_ms_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> drained_{0};
   std::atomic<uint32_t> cut_{0};
 
-  std::atomic<uint64_t> active_{1};  // 1: the engine itself, until it is told to stop
+  RefCount active_;  // 1: the engine itself, until it is told to stop
   SrwLock stopped_lock_;
   Condition stopped_changed_;
   bool stopped_ = false;

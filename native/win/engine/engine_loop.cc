@@ -1,5 +1,6 @@
 // What an I/O thread does between two waits: connections that are ready, deferred reads, timers.
 #include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -14,11 +15,11 @@ constexpr uint32_t kLatePacketMs = 10'000;
 
 }  // namespace
 
-void Engine::schedule(Connection* connection) {
+void Engine::schedule(Ref<Connection> connection) {
   bool post_now = false;
   {
     std::lock_guard<SrwLock> guard(ready_lock_);
-    ready_.push_back(connection);
+    ready_.push_back(std::move(connection));
     has_ready_.store(true, std::memory_order_release);
     // An I/O thread serves the list before it waits again; anybody else has to wake one.
     post_now = !ready_posted_ && thread_index() == 0;
@@ -32,7 +33,7 @@ void Engine::schedule_all(ReadyList* ready) {
   bool post_now = false;
   {
     std::lock_guard<SrwLock> guard(ready_lock_);
-    ready_.insert(ready_.end(), ready->begin(), ready->end());
+    ready_.insert(ready_.end(), std::make_move_iterator(ready->begin()), std::make_move_iterator(ready->end()));
     has_ready_.store(true, std::memory_order_release);
     post_now = !std::exchange(ready_posted_, true);
   }
@@ -50,7 +51,7 @@ void Engine::serve_posted_ready() {
 
 void Engine::serve_ready() {
   constexpr size_t kMost = 64;
-  Connection* batch[kMost];
+  Ref<Connection> batch[kMost];
   size_t count = 0;
   bool more = false;
   bool post_now = false;
@@ -58,7 +59,7 @@ void Engine::serve_ready() {
     std::lock_guard<SrwLock> guard(ready_lock_);
     count = (std::min)(kMost, ready_.size());
     for (size_t i = 0; i < count; ++i) {
-      batch[i] = ready_.front();
+      batch[i] = std::move(ready_.front());
       ready_.pop_front();
     }
     more = !ready_.empty();
@@ -68,7 +69,7 @@ void Engine::serve_ready() {
   if (post_now) post(&ready_operation_);  // for another thread, if one is idle
   for (size_t i = 0; i < count; ++i) {
     batch[i]->service();
-    batch[i]->release();
+    batch[i] = nullptr;
   }
 }
 
@@ -85,8 +86,7 @@ bool Engine::defer_read(Connection* connection) {
   const size_t index = thread_index();
   if (index == 0) return false;
   if (!connection->begin_deferral()) return true;
-  connection->add_ref();
-  deferred_reads_[index - 1].add(connection);
+  deferred_reads_[index - 1].add(Ref<Connection>(connection));
   return true;
 }
 

@@ -42,18 +42,10 @@ void Engine::cut_all() {
   disk().break_off();
 }
 
-bool Engine::try_active_add() {
-  uint64_t active = active_.load(std::memory_order_relaxed);
-  while (active != 0) {
-    if (active_.compare_exchange_weak(active, active + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
-
 void Engine::active_release() {
-  if (active_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!active_.drop()) return;
   cancel(stop_timer_);
-  deliver({static_cast<uint32_t>(RecordKind::stopped), 0, 0, drained_.load(), cut_.load(), 0}, nullptr, 0, nullptr);
+  report(RecordKind::stopped, {}, drained_.load(), cut_.load());
   std::lock_guard<SrwLock> guard(stopped_lock_);
   stopped_ = true;
   stopped_changed_.notify_all();

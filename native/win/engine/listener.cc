@@ -76,23 +76,15 @@ bool Listener::hands_no_delay_down(SOCKET accepted) {
 
 void Listener::start() {
   engine_->active_add();
-  refs_.fetch_add(1, std::memory_order_relaxed);
+  add_ref();  // the packet's, for post_first()
   engine_->post(&start_operation_);
 }
 
-bool Listener::try_add_ref() {
-  uint32_t refs = refs_.load(std::memory_order_relaxed);
-  while (refs != 0) {
-    if (refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
-
 void Listener::release() {
-  if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!refs_.drop()) return;
   engine_->cancel(retry_timer_);
   engine_->cancel(shrink_timer_);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_closed), index_, 0, 0, 0, 0}, nullptr, 0, nullptr);
+  engine_->report(RecordKind::listener_closed, {index_, 0});
   engine_->active_release();
 }
 
@@ -125,6 +117,7 @@ void Listener::leave() {
 }
 
 void Listener::post_first() {
+  const Ref<Listener> posted = Ref<Listener>::adopt(this);
   const uint32_t size = (std::max)(1u, options_.accepts);
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -136,7 +129,6 @@ void Listener::post_first() {
     pool_size_.store(size, std::memory_order_relaxed);
   }
   post_idle();
-  release();
 }
 
 // Posts every accept that is not in the kernel.
@@ -170,15 +162,17 @@ void Listener::post_accept(AcceptOperation* operation) {
 uint32_t Listener::issue(AcceptOperation* operation) {
   uint32_t error = calls::open_stream(options_.address.family(), &operation->socket);
   if (error != 0) return error;
-  refs_.fetch_add(1, std::memory_order_relaxed);
+  Ref<Listener> of_accept(this);
   outstanding_.fetch_add(1, std::memory_order_relaxed);
   // The socket stays with the operation, which this thread does not touch after the call.
   error = calls::accept_into(engine_->port(), socket_.get(), operation->socket.get(), operation->addresses,
                              AcceptOperation::kAddressBytes, operation->prepare());
-  if (error == 0 || error == WSA_IO_PENDING) return 0;
+  if (error == 0 || error == WSA_IO_PENDING) {
+    (void)of_accept.detach();
+    return 0;
+  }
   outstanding_.fetch_sub(1, std::memory_order_relaxed);
   operation->socket.reset();
-  release();  // not the last: the caller holds one
   return error;
 }
 
@@ -209,20 +203,20 @@ void Listener::rest(AcceptOperation* operation, uint32_t error) {
   retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
   failures_.fetch_add(1, std::memory_order_relaxed);
   engine_->count(Counter::enobufs, is_resource_shortage(error) ? 1 : 0);
-  engine_->deliver({static_cast<uint32_t>(RecordKind::listener_error), index_, 0, error, 0, 0}, nullptr, 0, nullptr);
+  engine_->report(RecordKind::listener_error, {index_, 0}, error);
   engine_->arm(retry_timer_, pause);
 }
 
 void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
   AcceptOperation* operation = static_cast<AcceptOperation*>(self);
-  Listener* listener = operation->listener;
+  const Ref<Listener> listener = Ref<Listener>::adopt(operation->listener);
   const uint32_t left = listener->outstanding_.fetch_sub(1, std::memory_order_relaxed) - 1;
   if (left == 0 && error == 0) listener->grow();
   // An error means that this one peer left early, that the listener closes, or that the accept was surplus: never a
   // reason to stop accepting.
   bool rests = false;
   // That was cancelled because it is one too many is no failure.
-  if (error == kErrorOperationAborted && listener->retire(operation)) return listener->release();
+  if (error == kErrorOperationAborted && listener->retire(operation)) return;
   if (error == 0) {
     listener->accept_succeeded();
     if (listener->enter()) {
@@ -240,7 +234,6 @@ void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
   } else {
     listener->post_accept(operation);
   }
-  listener->release();
 }
 
 // Every accept of the pool was taken while more peers were coming: a deeper pool serves them sooner.
@@ -324,7 +317,7 @@ void Listener::admit(AcceptOperation* operation) {
     return;
   }
   engine_->count(Counter::accepts, 1);
-  const Record announcement{static_cast<uint32_t>(RecordKind::connection), 0, 0, 0, 0, index_};
+  const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
   if (!engine_->adopt(std::move(operation->socket), options_.profile, Address::from(local, local_size).unmapped(),
                       Address::from(remote, remote_size).unmapped(), this, announcement)) {
     connections_.fetch_sub(1, std::memory_order_relaxed);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/ref.h"
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
@@ -55,6 +56,11 @@ class Listener final {
   // I/O threads. Asks the first accepted socket; the others are like it.
   bool hands_no_delay_down(SOCKET accepted);
 
+  void add_ref() { refs_.add(); }
+  bool try_add_ref() { return refs_.try_add(); }
+  // The last count: it reports that it has closed.
+  void release();
+
   // Any thread, any number of times.
   void close();
   void connection_closed() { connections_.fetch_sub(1, std::memory_order_relaxed); }
@@ -64,23 +70,7 @@ class Listener final {
  private:
   friend struct AcceptOperation;
   enum class HandsDown : uint8_t { unknown, no, yes };
-  template <void (Listener::*method)()>
-  class ListenerTimer final : public EngineTimer {
-   public:
-    explicit ListenerTimer(Listener* listener) : listener_(listener) {}
-    bool hold() override { return listener_->try_add_ref(); }
-    void fire() override {
-      (listener_->*method)();
-      listener_->release();
-    }
-
-   private:
-    Listener* listener_;
-  };
-
   static void on_accept(Operation* self, uint32_t error, uint32_t bytes);
-  bool try_add_ref();
-  void release();
   bool enter();
   void leave();
   void post_first();
@@ -99,7 +89,7 @@ class Listener final {
   const ListenOptions options_;
   const uint32_t index_;
   Address bound_;
-  std::atomic<uint32_t> refs_{1};
+  RefCount refs_;
   std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
   std::atomic<uint32_t> pool_size_{0};
   std::atomic<uint32_t> connections_{0};
@@ -107,8 +97,8 @@ class Listener final {
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
   std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
   std::atomic<uint32_t> retry_ms_;     // the next pause after a failure
-  ListenerTimer<&Listener::post_idle> retry_timer_{this};
-  ListenerTimer<&Listener::shrink> shrink_timer_{this};
+  MemberTimer<Listener, &Listener::post_idle> retry_timer_{this};
+  MemberTimer<Listener, &Listener::shrink> shrink_timer_{this};
 
   SrwLock lock_;
   UniqueSocket socket_;  // under lock_; kept while users_ != 0

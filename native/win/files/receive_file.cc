@@ -251,29 +251,27 @@ bool ReceiveFile::is_stopped() {
 }
 
 void ReceiveFile::issue(WriteOperation* write) {
-  owner_->add_ref();  // the write's own count; its packet may be handled before the call returns
+  Ref<FileOwner> of_write(owner_);  // its packet, which gives it back, may be handled before the call returns
   DWORD bytes = 0;
   const uint32_t error = calls::write_file(io_->port(), file_->handle(), file_->skips_port(), write->memory.data(),
                                            write->size, write->prepare_at(write->offset), &bytes);
   if (error == WSA_IO_PENDING) {
+    (void)of_write.detach();
     // Whoever has stopped it just before the call found nothing to take back.
     std::lock_guard<SrwLock> guard(lock_);
     if (cancelled_ || abandoned_) take_back_locked();
     return;
   }
   write_done(write, error, bytes);
-  owner_->release();  // not the last one: this thread has another
 }
 
 void ReceiveFile::on_written(Operation* self, uint32_t error, uint32_t bytes) {
   WriteOperation* write = static_cast<WriteOperation*>(self);
   ReceiveFile* file = write->file;
-  FileOwner* const owner = file->owner_;
-  file->add_ref();
+  const Ref<FileOwner> of_write = Ref<FileOwner>::adopt(file->owner_);
+  const Ref<ReceiveFile> held(file);  // let go before the connection is
   file->write_done(write, error != 0 ? file_error_from_ntstatus(static_cast<uint32_t>(self->Internal)) : 0, bytes);
   file->try_end();
-  file->release();
-  owner->release();
 }
 
 void ReceiveFile::write_done(WriteOperation* write, uint32_t error, uint32_t bytes) {
@@ -347,9 +345,8 @@ void ReceiveFile::end() {
   }
   if (outcome == FileOutcome::complete) *home_ = std::move(file_);
   file_.reset();
-  add_ref();
+  const Ref<ReceiveFile> held(this);  // the list's count goes now
   owner_->receive_ended(this, {outcome, error, next_offset_, hash});
-  release();
 }
 
 }  // namespace iocp

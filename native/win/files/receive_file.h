@@ -6,13 +6,13 @@
 //
 // Lifetime: counted; one count of the connection's list, one of whoever works on it. Work for a disk
 // thread and a write in the kernel hold a count on the connection, which outlives its files.
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "core/buffer_pool.h"
 #include "core/disk_queue.h"
+#include "core/ref.h"
 #include "win/files/send_file.h"
 #include "win/files/transfer_file.h"
 #include "win/sys/operation.h"
@@ -36,9 +36,9 @@ class ReceiveFile final : private DiskWork {
  public:
   ReceiveFile(FileOwner* owner, IoContext* io, FileHome home, const ReceiveFileOptions& options);
 
-  void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void add_ref() { refs_.add(); }
   void release() {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (refs_.drop()) delete this;
   }
   uint32_t id() const { return options_.id; }
   bool is_raw() const { return options_.raw; }
@@ -94,7 +94,7 @@ class ReceiveFile final : private DiskWork {
   FileOwner* const owner_;
   IoContext* const io_;
   const ReceiveFileOptions options_;
-  std::atomic<uint32_t> refs_{1};
+  RefCount refs_;
   uint64_t taken_;  // receiving strand: bytes of the file, those that were there included
   SrwLock lock_;
   const FileHome home_;                 // touched at the beginning and at the end

@@ -42,21 +42,24 @@ SendFile::~SendFile() {
   calls::check(!timer_.armed());
 }
 
-bool SendFile::PaceTimer::hold() {
+bool SendFile::PaceHold::hold(SendFile* file) {
   if (!file->owner_->try_add_ref()) return false;
   file->add_ref();
   return true;
 }
 
-void SendFile::PaceTimer::fire() {
+void SendFile::PaceHold::let_go(SendFile* file) {
   FileOwner* const owner = file->owner_;
-  {
-    std::lock_guard<SrwLock> guard(file->lock_);
-    file->paced_ = false;
-  }
-  file->advance();
   file->release();
   owner->release();
+}
+
+void SendFile::pace_due() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    paced_ = false;
+  }
+  advance();
 }
 
 // Whether there is a piece that the strand could write. With the lock.

@@ -20,6 +20,7 @@
 #include "core/disk_queue.h"
 #include "core/framing/framing.h"
 #include "core/read_ahead.h"
+#include "core/ref.h"
 #include "core/send_queue.h"
 #include "core/transfer_protocol.h"
 #include "win/files/file_owner.h"
@@ -102,11 +103,10 @@ class SendFile final : public SendOwner, private DiskWork {
     explicit ReadFileOperation(SendFile* owner) : Operation(&on_read), file(owner) {}
     SendFile* file;
   };
-  struct PaceTimer final : EngineTimer {
-    explicit PaceTimer(SendFile* timer_owner) : file(timer_owner) {}
-    bool hold() override;
-    void fire() override;
-    SendFile* file;
+  // A count on the file, and one on the connection.
+  struct PaceHold {
+    static bool hold(SendFile* file);
+    static void let_go(SendFile* file);
   };
   struct Ahead {
     ReadAheadMemory<SrwLock> memory;
@@ -133,6 +133,7 @@ class SendFile final : public SendOwner, private DiskWork {
   void push_done();
   void end_later(FileOutcome outcome, uint32_t error);
   void end();
+  void pace_due();
   static void on_read(Operation* self, uint32_t error, uint32_t bytes);
 
   FileOwner* const owner_;
@@ -172,7 +173,7 @@ class SendFile final : public SendOwner, private DiskWork {
   uint64_t piece_sent_ = 0;
   uint64_t piece_begun_ms_ = 0;
   ReadFileOperation read_operation_;
-  PaceTimer timer_;
+  MemberTimer<SendFile, &SendFile::pace_due, PaceHold> timer_;
 };
 
 }  // namespace iocp

@@ -57,17 +57,17 @@ bool SendFile::issue_read(Ahead* into) {
     read_done(kErrorOperationAborted, 0);
     return true;
   }
-  owner_->add_ref();  // the read's own count; its packet may be handled before the call returns
+  Ref<FileOwner> of_read(owner_);  // its packet, which gives it back, may be handled before the call returns
   DWORD bytes = 0;
   const uint32_t error = calls::read_file(io_->port(), file_->handle(), file_->skips_port(), into->memory.data(),
                                           into->size, read_operation_.prepare_at(offset), &bytes);
   if (error == WSA_IO_PENDING) {
+    (void)of_read.detach();
     // Whoever has stopped it just before the call found nothing to take back.
     (void)take_back_read();
     return false;
   }
   read_done(error, bytes);
-  owner_->release();  // not the last one: this thread has another
   return true;
 }
 
@@ -78,11 +78,9 @@ bool SendFile::is_stopped() {
 
 void SendFile::on_read(Operation* self, uint32_t error, uint32_t bytes) {
   SendFile* file = static_cast<ReadFileOperation*>(self)->file;
-  FileOwner* const owner = file->owner_;
-  file->add_ref();
+  const Ref<FileOwner> of_read = Ref<FileOwner>::adopt(file->owner_);
+  const Ref<SendFile> held(file);  // let go before the connection is
   file->read_landed(error != 0 ? file_error_from_ntstatus(static_cast<uint32_t>(self->Internal)) : 0, bytes);
-  file->release();
-  owner->release();
 }
 
 // I/O thread.
@@ -150,9 +148,8 @@ void SendFile::end() {
   if (file_ != nullptr && file_->hash() != nullptr) (void)file_->hash()->digest(hash);
   for (Ahead& ahead : ahead_) ahead.memory.reset();
   file_.reset();
-  add_ref();  // the list's count goes now
+  const Ref<SendFile> held(this);  // the list's count goes now
   owner_->send_ended(this, {outcome_, error_, sent_, hash});
-  release();
 }
 
 }  // namespace iocp

@@ -34,11 +34,6 @@ uint32_t IoContext::open_port(bool skip_on_success) {
   return port_.create() ? 0 : GetLastError();
 }
 
-void IoContext::deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome) {
-  deliver({static_cast<uint32_t>(RecordKind::sent), id.slot, id.generation, token, static_cast<uint32_t>(outcome), 0},
-          nullptr, 0, nullptr);
-}
-
 void IoContext::wake_from_outside() {
   if (!rewake_posted_.exchange(true)) post(&rewake_operation_);
 }

@@ -42,7 +42,13 @@ class IoContext {
   void deliver(const Record& record, const void* data, size_t size, DeliveryCredit* credit) {
     delivery_.append(record, data, size, credit);
   }
-  void deliver_sent(ConnectionId id, uint32_t token, SendOutcome outcome);
+  // A record that names no bytes.
+  void report(RecordKind kind, ConnectionId of, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0) {
+    delivery_.append(record_of(kind, of, a, b, c), nullptr, 0, nullptr);
+  }
+  void report_sent(ConnectionId id, uint32_t token, SendOutcome outcome) {
+    report(RecordKind::sent, id, token, static_cast<uint32_t>(outcome));
+  }
   // Wakes the draining thread if there is something new. I/O threads do so twice per turn.
   void wake_if_needed() {
     const bool wanted = wake_wanted_.load(std::memory_order_relaxed) && wake_wanted_.exchange(false);

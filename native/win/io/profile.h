@@ -48,15 +48,15 @@ class SharedProfile final : public Profile {
   SharedProfile(const SharedProfile&) = delete;
   SharedProfile& operator=(const SharedProfile&) = delete;
 
-  void add_ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void add_ref() const { refs_.add(); }
   void release() const {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (refs_.drop()) delete this;
   }
 
  private:
   ~SharedProfile() { alive_->fetch_sub(1, std::memory_order_relaxed); }
 
-  mutable std::atomic<uint32_t> refs_{0};
+  mutable RefCount refs_{0};
   std::atomic<uint32_t>* const alive_;
 };
 

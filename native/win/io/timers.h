@@ -1,8 +1,8 @@
 #pragma once
+// What the timers of an IoContext call when they are due.
 #include <cstdint>
 
 #include "core/timer_wheel.h"
-#include "win/sys/srw_lock.h"
 
 namespace iocp {
 
@@ -18,6 +18,44 @@ class EngineTimer : public Timer {
  protected:
   EngineTimer() = default;
   ~EngineTimer() = default;
+};
+
+// The count that a timer takes on its owner.
+struct TimerHold {
+  template <class Owner>
+  static bool hold(Owner* owner) {
+    return owner->try_add_ref();
+  }
+  template <class Owner>
+  static void let_go(Owner* owner) {
+    owner->release();
+  }
+};
+
+// For an owner that cancels the timer, and lets what has been due come to its end, before it goes.
+struct NoTimerHold {
+  template <class Owner>
+  static bool hold(Owner*) {
+    return true;
+  }
+  template <class Owner>
+  static void let_go(Owner*) {}
+};
+
+// Calls a method of the object that it is a member of.
+template <class Owner, void (Owner::*due)(), class Hold = TimerHold>
+class MemberTimer final : public EngineTimer {
+ public:
+  explicit MemberTimer(Owner* owner) : owner_(owner) {}
+  bool hold() override { return Hold::hold(owner_); }
+  void fire() override {
+    Owner* const owner = owner_;  // the timer goes with its owner
+    (owner->*due)();
+    Hold::let_go(owner);
+  }
+
+ private:
+  Owner* const owner_;
 };
 
 }  // namespace iocp
