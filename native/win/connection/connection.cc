@@ -55,7 +55,7 @@ void Connection::finalize() {
     engine_->cancel(rare_timers_->abandon_files);
   }
   engine_->cancel(cool_timer_);
-  socket_.reset();
+  socket_.take().reset();
   SendQueue::Finished unsent;
   send_.give_up();  // a write that failed leaves its packets behind
   send_.clear(&unsent);
@@ -71,21 +71,15 @@ void Connection::finalize() {
   engine_->remove_connection(this);  // frees this
 }
 
-bool Connection::enter_locked() {
-  if (closing_) return false;
-  ++users_;
-  return true;
-}
-
 void Connection::leave_locked(ToClose* to_close) {
-  if (--users_ == 0 && closing_) take_socket_locked(to_close);
+  if (socket_.leave()) take_socket_locked(to_close);
 }
 
 // No strand is under way, so what they have posted does not change.
 void Connection::take_socket_locked(ToClose* to_close) {
   to_close->abortive = abortive_;
   to_close->cancel = (outstanding_ != 0 || sending_) && extension_functions().ifs_handles;
-  if (!to_close->cancel) to_close->socket = std::move(socket_);
+  if (!to_close->cancel) to_close->socket = socket_.take();
 }
 
 void Connection::leave() {
@@ -105,10 +99,9 @@ void Connection::leave() {
 void Connection::close_socket(ToClose to_close) {
   if (!to_close.cancel && !to_close.socket) return;
   // The caller holds a count, and no other thread has business with a socket that stays here.
-  const UniqueSocket& socket = to_close.cancel ? socket_ : to_close.socket;
-  if (to_close.abortive) calls::make_close_abortive(socket.get());
+  if (to_close.abortive) calls::make_close_abortive(to_close.cancel ? socket_.get() : to_close.socket.get());
   if (!to_close.cancel) return;
-  calls::cancel_all(socket.handle());
+  calls::cancel_all(socket_.handle());
   engine_->arm(rare_timers().late_close, kCancelMs);
 }
 
@@ -117,7 +110,7 @@ void Connection::close_late() {
   UniqueSocket socket;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    socket = std::move(socket_);
+    socket = socket_.take();
   }
   calls::cancel_and_close(std::move(socket));
 }
@@ -126,12 +119,11 @@ void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
   ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_) return;
-    closing_ = true;
+    if (socket_.is_closing()) return;
     cause_ = cause;
     detail_ = detail;
     abortive_ = abortive;
-    if (users_ == 0) take_socket_locked(&to_close);
+    if (socket_.close()) take_socket_locked(&to_close);
   }
   close_socket(std::move(to_close));
   abandon_files(false);
@@ -176,7 +168,7 @@ bool Connection::request_locked(uint32_t bits) {
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_ || !end_locked(cause, deadline_ms)) return;
+    if (socket_.is_closing() || !end_locked(cause, deadline_ms)) return;
   }
   request(kEnd);
 }
@@ -222,7 +214,7 @@ void Connection::service() {
     std::lock_guard<SrwLock> guard(lock_);
     bits = std::exchange(requests_, 0);
     scheduled_ = false;
-    closing = closing_;
+    closing = socket_.is_closing();
     if ((bits & kRetry) != 0) send_waits_ = read_waits_ = false;
     deadline_ms = end_deadline_ms_;
     end_cause = end_cause_;

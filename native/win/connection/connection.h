@@ -6,9 +6,8 @@
 //
 // Threads: the JavaScript thread looks up, queues sends and leaves requests; I/O threads do the rest.
 // Receiving is a strand: at most one thread at a time posts reads, takes their results in order and
-// decodes. Sending is a strand likewise. Both call the socket without the lock; `users_` tells that a
-// thread may be in such a call, and the socket is closed only when there is none, so that no call can
-// meet a handle value that the system has given to somebody else.
+// decodes. Sending is a strand likewise. Both call the socket without the lock, as its users
+// (GuardedSocket).
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -30,6 +29,7 @@
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
+#include "win/sys/guarded_socket.h"
 #include "win/sys/handles.h"
 #include "win/sys/operation.h"
 #include "win/sys/srw_lock.h"
@@ -208,7 +208,6 @@ class Connection final {
 
   // connection.cc
   void finalize();
-  bool enter_locked();  // false when closing
   void leave();
   void leave_locked(ToClose* to_close);
   void take_socket_locked(ToClose* to_close);
@@ -301,15 +300,13 @@ class Connection final {
 
   // Under lock_.
   std::unique_ptr<ChangedFramings> changed_framings_;
-  UniqueSocket socket_;  // open while a call or an operation on it may be under way
-  uint32_t users_ = 0;   // strands that may be in a call on the socket
+  GuardedSocket socket_;  // the strands enter it; it stays open while an operation on it may be under way
   uint32_t requests_ = 0;
   CloseCause cause_ = CloseCause::none;
   CloseCause end_cause_ = CloseCause::none;
   CloseCause requested_cause_ = CloseCause::local;  // of kDestroy and kReset
   uint32_t detail_ = 0;
   uint32_t end_deadline_ms_ = 0;
-  bool closing_ = false;
   bool abortive_ = false;
   bool scheduled_ = false;  // in the engine's list of connections to serve
   bool end_requested_ = false;

@@ -42,7 +42,7 @@ bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOp
   Ref<SendFile> sent;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->closing_ || connection_->shut_down_) return false;
+    if (connection_->socket_.is_closing() || connection_->shut_down_) return false;
     sent = find_sent_locked(options.id);
     if (sent) {
       sent->fill(std::move(*file), options);
@@ -63,7 +63,7 @@ bool ConnectionFiles::reserve(uint32_t id) {
   options.held = true;
   const ProfileRef profile = connection_->send_profile();
   std::lock_guard<SrwLock> guard(connection_->lock_);
-  if (connection_->closing_ || connection_->shut_down_) return false;
+  if (connection_->socket_.is_closing() || connection_->shut_down_) return false;
   (void)add_sent_locked(new SendFile(this, connection_->engine_, profile, nullptr, options), true);
   return true;
 }
@@ -89,7 +89,8 @@ bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& op
   bool wake = false;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->closing_ || (options.raw && connection_->raw_file_.load(std::memory_order_relaxed) != nullptr))
+    if (connection_->socket_.is_closing() ||
+        (options.raw && connection_->raw_file_.load(std::memory_order_relaxed) != nullptr))
       return false;
     received = Ref<ReceiveFile>::adopt(new ReceiveFile(this, connection_->engine_, file, options));
     received_.push_back(received);
@@ -143,7 +144,7 @@ bool ConnectionFiles::piece_ready(SendFile* file) {
   bool schedule = false;
   {
     std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->closing_) return true;
+    if (connection_->socket_.is_closing()) return true;
     if (file->framed()) {
       if (file->is_cancelled()) {
         file->left_queue();

@@ -44,7 +44,7 @@ bool ConnectionFiles::close_first() {
   }
   for (const auto& file : received_) closings_.push_back(std::make_unique<Closing>(this, nullptr, file.get()));
   if (closings_.empty()) return false;
-  connection_->socket_.reset();  // the peer does not wait for a disk
+  connection_->socket_.take().reset();  // the peer does not wait for a disk
   const size_t count = closings_.size();
   open_.store(count, std::memory_order_relaxed);
   DiskPool& disk = connection_->engine_->disk();

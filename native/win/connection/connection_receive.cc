@@ -37,7 +37,7 @@ void Connection::on_read_complete(Operation* self, uint32_t error, uint32_t byte
     std::lock_guard<SrwLock> guard(connection->lock_);
     connection->sequencer_.store(operation->number, ReadItem{operation, bytes, error});
     // A strand that is running will take it before it leaves.
-    run = !connection->receiving_ && connection->enter_locked();
+    run = !connection->receiving_ && connection->socket_.enter();
     if (run) connection->receiving_ = true;
   }
   if (run) connection->receive_strand();
@@ -50,7 +50,7 @@ void Connection::run_receive() {
       receive_again_ = true;
       return;
     }
-    if (!enter_locked()) return;
+    if (!socket_.enter()) return;
     receiving_ = true;
   }
   receive_strand();
@@ -78,9 +78,9 @@ void Connection::receive_strand() {
       bool held_back = false;
       {
         std::lock_guard<SrwLock> guard(lock_);
-        held_back = closing_ || read_waits_;
+        held_back = socket_.is_closing() || read_waits_;
         // After the end of the stream the other reads only give their buffers back.
-        if (!closing_ && (eof_ || may_deliver())) sequencer_.take(&item);
+        if (!socket_.is_closing() && (eof_ || may_deliver())) sequencer_.take(&item);
       }
       if (item.operation != nullptr) {
         take_item(item);
@@ -116,8 +116,8 @@ bool Connection::leave_receive() {
   ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (!closing_ && std::exchange(receive_again_, false)) return false;
-    if (!closing_ && sequencer_.has_next() && !has_undecoded() &&
+    if (!socket_.is_closing() && std::exchange(receive_again_, false)) return false;
+    if (!socket_.is_closing() && sequencer_.has_next() && !has_undecoded() &&
         (eof_ || (may_deliver() && !parked_.load(std::memory_order_acquire)))) {
       return false;
     }

@@ -50,7 +50,7 @@ Connection::PushResult Connection::push_encoded(const Framing* framing, ByteSpan
 
 void Connection::push_locked(ByteSpan header, ByteSpan trailer, Push* push) {
   const ByteSpan payload = push->payload;
-  if (!closing_ && !end_requested_) {
+  if (!socket_.is_closing() && !end_requested_) {
     push->result = make_room_locked(header.size + payload.size + trailer.size, &push->dropped);
   }
   if (push->result != PushResult::accepted) return;
@@ -78,7 +78,7 @@ bool Connection::push_packet(const Framing* framing, ByteSpan packet, const uint
   bool overflow = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_ || shut_down_) return false;
+    if (socket_.is_closing() || shut_down_) return false;
     // Answers are not dropped; a peer that asks for them and takes none must not fill the memory.
     overflow = send_.totals().bytes > profile_->hard_cap + kControlReserve;
     if (!overflow) {
@@ -166,7 +166,7 @@ SendQueue::Totals Connection::queued() {
 void Connection::run_send() {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (sending_ || send_waits_ || !enter_locked()) return;
+    if (sending_ || send_waits_ || !socket_.enter()) return;
     sending_ = true;
   }
   send_strand();
@@ -183,10 +183,10 @@ void Connection::send_strand() {
     bool yield = false;
     {
       std::lock_guard<SrwLock> guard(lock_);
-      if (!closing_ && round == kMaxInlineWrites && !send_.empty()) {
+      if (!socket_.is_closing() && round == kMaxInlineWrites && !send_.empty()) {
         sending_ = false;
         yield = true;
-      } else if (!closing_) {
+      } else if (!socket_.is_closing()) {
         if (SendOwner* item = send_.front_item()) {
           // Only files are items. One that has nothing ready asks for a turn when it has.
           auto* const next = static_cast<SendFile*>(item);
@@ -285,7 +285,7 @@ void Connection::write_complete(uint32_t error, uint32_t bytes) {
     std::lock_guard<SrwLock> guard(lock_);
     calls::check(sending_);  // no packet comes for a call that has failed at once
     written = complete_write_locked(bytes, error == 0, &finished);
-    run = error == 0 && enter_locked();
+    run = error == 0 && socket_.enter();
   }
   if (error == 0) {
     after_write(bytes, finished);
@@ -308,7 +308,7 @@ void Connection::after_write(uint32_t bytes, const SendQueue::Finished& finished
     std::lock_guard<SrwLock> guard(lock_);
     send_retries_ = 0;
     queued = send_.totals().bytes;
-    drained = drain_wanted_ && queued <= profile_->low_water && !closing_;
+    drained = drain_wanted_ && queued <= profile_->low_water && !socket_.is_closing();
     if (drained) drain_wanted_ = false;
   }
   bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
@@ -323,7 +323,7 @@ void Connection::want_drain() {
   uint64_t queued = 0;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_) return;
+    if (socket_.is_closing()) return;
     queued = send_.totals().bytes;
     drain_wanted_ = queued > profile_->low_water;
     if (drain_wanted_) return;
@@ -344,7 +344,7 @@ void Connection::write_failed(uint32_t error) {
     std::lock_guard<SrwLock> guard(lock_);
     (void)complete_write_locked(0, false, nullptr);
     sending_ = false;
-    retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !closing_;
+    retry = is_resource_shortage(error) && send_retries_ < kMaxRetries && !socket_.is_closing();
     if (retry) {
       delay_ms = 10u << ++send_retries_;
       arm = wait_locked(&send_waits_);

@@ -54,8 +54,8 @@ uint32_t ConnectAttempt::open() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (cancelled_ != 0) return cancelled_;
-    socket_ = std::move(socket);
-    in_call_ = true;
+    socket_.open(std::move(socket));
+    (void)socket_.enter();  // not closing: that comes with being cancelled
   }
   Ref<ConnectAttempt> of_connect(this);
   // The packet comes in any case: the socket does not skip the port yet.
@@ -63,8 +63,7 @@ uint32_t ConnectAttempt::open() {
   UniqueSocket to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    in_call_ = false;
-    if (cancelled_ != 0) to_close = std::move(socket_);
+    if (socket_.leave()) to_close = socket_.take();
   }
   calls::cancel_and_close(std::move(to_close));
   if (error != 0 && error != WSA_IO_PENDING) return error;
@@ -78,7 +77,7 @@ void ConnectAttempt::cancel(uint32_t reason) {
     std::lock_guard<SrwLock> guard(lock_);
     if (cancelled_ != 0 || finished_) return;
     cancelled_ = reason;
-    if (!in_call_) to_close = std::move(socket_);
+    if (socket_.close()) to_close = socket_.take();
   }
   // Without a socket begin() sees it.
   calls::cancel_and_close(std::move(to_close));
@@ -98,7 +97,7 @@ void ConnectAttempt::connected() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     if (cancelled_ == 0) {
-      socket = std::move(socket_);
+      socket = socket_.take();
       finished_ = true;  // from here on cancel() comes too late
     }
   }
@@ -126,7 +125,7 @@ void ConnectAttempt::finish(uint32_t error) {
     std::lock_guard<SrwLock> guard(lock_);
     if (finished_) return;
     finished_ = true;
-    to_close = std::move(socket_);
+    to_close = socket_.take();
     if (cancelled_ != 0) error = cancelled_;
   }
   report_failure(error);

@@ -7,7 +7,7 @@
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
-#include "win/sys/handles.h"
+#include "win/sys/guarded_socket.h"
 #include "win/sys/operation.h"
 #include "win/sys/srw_lock.h"
 
@@ -63,8 +63,7 @@ class ConnectAttempt final {
   MemberTimer<ConnectAttempt, &ConnectAttempt::time_out> timeout_{this};
 
   SrwLock lock_;
-  UniqueSocket socket_;   // under lock_
-  bool in_call_ = false;  // ConnectEx is being called: the socket stays open meanwhile
+  GuardedSocket socket_;  // entered while ConnectEx is being called
   bool finished_ = false;
   uint32_t cancelled_ = 0;  // why, when it was
 };

@@ -59,7 +59,7 @@ uint32_t Listener::open(const char** syscall) {
   if (error != 0) return error;
   *syscall = "getsockname";
   if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
-  socket_ = std::move(socket);
+  socket_.open(std::move(socket));
   return 0;
 }
 
@@ -92,9 +92,8 @@ void Listener::close() {
   UniqueSocket to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (closing_) return;
-    closing_ = true;
-    if (users_ == 0) to_close = std::move(socket_);
+    if (socket_.is_closing()) return;
+    if (socket_.close()) to_close = socket_.take();
   }
   calls::cancel_and_close(std::move(to_close));
   release();
@@ -102,16 +101,14 @@ void Listener::close() {
 
 bool Listener::enter() {
   std::lock_guard<SrwLock> guard(lock_);
-  if (closing_) return false;
-  ++users_;
-  return true;
+  return socket_.enter();
 }
 
 void Listener::leave() {
   UniqueSocket to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (--users_ == 0 && closing_) to_close = std::move(socket_);
+    if (socket_.leave()) to_close = socket_.take();
   }
   calls::cancel_and_close(std::move(to_close));
 }
@@ -197,7 +194,7 @@ void Listener::rest(AcceptOperation* operation, uint32_t error) {
     std::lock_guard<SrwLock> guard(lock_);
     operation->next_idle = idle_;
     idle_ = operation;
-    if (closing_ || std::exchange(resting_, true)) return;
+    if (socket_.is_closing() || std::exchange(resting_, true)) return;
   }
   const uint32_t pause = retry_ms_.load(std::memory_order_relaxed);
   retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
@@ -243,7 +240,7 @@ void Listener::grow() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     // While sockets cannot be had, more of them are no help.
-    if (closing_ || resting_) return;
+    if (socket_.is_closing() || resting_) return;
     engine_->count(Counter::accept_dry, 1);
     last_dry_ms_ = Engine::now_ms();
     surplus_ = 0;
@@ -266,7 +263,7 @@ void Listener::shrink() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     shrink_due_ = false;
-    if (closing_) return;
+    if (socket_.is_closing()) return;
     const size_t size = pool_.size();
     const size_t base = (std::max)(1u, options_.accepts);
     if (size <= base) return;
@@ -283,7 +280,7 @@ void Listener::shrink() {
 bool Listener::retire(AcceptOperation* operation) {
   std::unique_ptr<AcceptOperation> to_free;
   std::lock_guard<SrwLock> guard(lock_);
-  if (surplus_ == 0 || closing_) return false;
+  if (surplus_ == 0 || socket_.is_closing()) return false;
   --surplus_;
   const auto found =
       std::find_if(pool_.begin(), pool_.end(), [&](const auto& candidate) { return candidate.get() == operation; });

@@ -12,6 +12,7 @@
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
+#include "win/sys/guarded_socket.h"
 #include "win/sys/handles.h"
 #include "win/sys/operation.h"
 #include "win/sys/srw_lock.h"
@@ -101,9 +102,7 @@ class Listener final {
   MemberTimer<Listener, &Listener::shrink> shrink_timer_{this};
 
   SrwLock lock_;
-  UniqueSocket socket_;  // under lock_; kept while users_ != 0
-  uint32_t users_ = 0;
-  bool closing_ = false;
+  GuardedSocket socket_;
   bool resting_ = false;     // a failure has been reported, a retry is due
   bool shrink_due_ = false;  // the timer is armed: the pool has grown
   uint64_t last_dry_ms_ = 0;
