@@ -188,8 +188,8 @@ void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
   double bytes = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info),
-                             [&](Connection& connection) { bytes = static_cast<double>(connection.queued().bytes); });
+    engine_->with_connection(
+        id_of(info), [&](Connection& connection) { bytes = static_cast<double>(connection.sender().queued().bytes); });
   }
   return Napi::Number::New(info.Env(), bytes);
 }
@@ -197,7 +197,8 @@ Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued_packets(const Napi::CallbackInfo& info) {
   double packets = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info), [&](Connection& connection) { packets = connection.queued().packets; });
+    engine_->with_connection(id_of(info),
+                             [&](Connection& connection) { packets = connection.sender().queued().packets; });
   }
   return Napi::Number::New(info.Env(), packets);
 }
@@ -291,7 +292,7 @@ Napi::Value EngineWrap::send_control(const Napi::CallbackInfo& info) {
     const Napi::Uint8Array packet = info[2].As<Napi::Uint8Array>();
     const uint32_t before = uint32_of(info[3]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = connection.push_control({packet.Data(), packet.ByteLength()}, before);
+      taken = connection.sender().push_control({packet.Data(), packet.ByteLength()}, before);
     });
   }
   return Napi::Boolean::New(info.Env(), taken);
@@ -302,7 +303,7 @@ Napi::Value EngineWrap::transfer_frame(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr && read_transfer_frame(info.Env(), info[2], &frame)) {
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = connection.push_transfer(connection.send_framing(), frame.frame);
+      taken = connection.sender().push_transfer(connection.sender().framing(), frame.frame);
     });
   }
   return Napi::Boolean::New(info.Env(), taken);

@@ -15,10 +15,6 @@ constexpr uint32_t kCancelMs = 100;
 
 }  // namespace
 
-ReadOperation::ReadOperation(Connection* owner) : Operation(&Connection::on_read_complete), connection(owner) {}
-
-SendOperation::SendOperation(Connection* owner) : Operation(&Connection::on_send_complete), connection(owner) {}
-
 TransmitOperation::TransmitOperation() : Operation(&ConnectionFiles::on_transmit_complete) {}
 
 Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, UniqueSocket socket, const Address& local,
@@ -26,15 +22,10 @@ Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, Uniq
     : engine_(engine),
       profile_(profile),
       listener_(listener),
-      receive_framing_(profile->receive.get()),
-      send_framing_(profile->send.get()),
       socket_(std::move(socket)),
-      sequencer_(profile->pending_reads),
-      takes_transfers_(carries_transfers(*profile->receive)),
-      takes_iocps_files_(profile->transfers && profile->receive->iocps_files()),
-      read_(this),
-      write_(this),
-      cool_timer_(this),
+      receiver_(this, *profile),
+      sender_(this, *profile),
+      mode_check_timer_(this),
       local_(local),
       remote_(remote) {}
 
@@ -54,19 +45,13 @@ void Connection::finalize() {
     engine_->cancel(rare_timers_->late_close);
     engine_->cancel(rare_timers_->abandon_files);
   }
-  engine_->cancel(cool_timer_);
+  engine_->cancel(mode_check_timer_);
   socket_.take().reset();
-  SendQueue::Finished unsent;
-  send_.give_up();  // a write that failed leaves its packets behind
-  send_.clear(&unsent);
-  report_finished(unsent, SendOutcome::closed);
-  report_dropped();
-  if (outstanding_ != 0) forget_reads();
+  sender_.finish();
+  const size_t discarded = receiver_.finish();
   // Nothing of them is pending, and their handles are closed, so before the CLOSE record.
-  if (ReceiveFile* raw = raw_file_.exchange(nullptr)) raw->release();
   if (files_ != nullptr) files_->cancel_timers();
   files_.reset();
-  const size_t discarded = frame_.buffered() + (current_size_ - current_offset_);
   engine_->report(RecordKind::close, id_, static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded));
   engine_->remove_connection(this);  // frees this
 }
@@ -78,7 +63,7 @@ void Connection::leave_locked(ToClose* to_close) {
 // No strand is under way, so what they have posted does not change.
 void Connection::take_socket_locked(ToClose* to_close) {
   to_close->abortive = abortive_;
-  to_close->cancel = (outstanding_ != 0 || sending_) && extension_functions().ifs_handles;
+  to_close->cancel = (receiver_.has_reads_locked() || sender_.is_sending_locked()) && extension_functions().ifs_handles;
   if (!to_close->cancel) to_close->socket = socket_.take();
 }
 
@@ -141,6 +126,10 @@ ConnectionFiles& Connection::files() {
   return *files_;
 }
 
+const SendFile* Connection::find_held_file_locked(uint32_t id) const {
+  return files_ == nullptr ? nullptr : files_->find_held_locked(id);
+}
+
 ConnectionFiles* Connection::files_if_any() {
   std::lock_guard<SrwLock> guard(lock_);
   return files_.get();
@@ -168,7 +157,7 @@ bool Connection::request_locked(uint32_t bits) {
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (socket_.is_closing() || !end_locked(cause, deadline_ms)) return;
+    if (socket_.is_closing() || !begin_end_locked(cause, deadline_ms)) return;
   }
   request(kEnd);
 }
@@ -181,27 +170,46 @@ void Connection::request_close(CloseCause cause, uint32_t how) {
   request(how);
 }
 
-bool Connection::end_locked(CloseCause cause, uint32_t deadline_ms) {
-  if (end_requested_) return false;
-  end_requested_ = true;
-  end_cause_ = peer_ended_ && cause == CloseCause::local ? CloseCause::peer_end : cause;
-  end_deadline_ms_ = deadline_ms;
+bool Connection::begin_end_locked(CloseCause cause, uint32_t deadline_ms) {
+  if (end_.requested) return false;
+  end_.requested = true;
+  end_.cause = end_.peer_ended && cause == CloseCause::local ? CloseCause::peer_end : cause;
+  end_.deadline_ms = deadline_ms;
   return true;
 }
 
-// After a shortage: holds a strand back until the timer's request, for whatever else wants it to run
-// meanwhile must not use the retries up. True when the timer, which both share, has to be armed.
-bool Connection::wait_locked(bool* waits) {
-  const bool armed = send_waits_ || read_waits_;
-  *waits = true;
+void Connection::hold_end(bool on) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    end_.held = on;
+  }
+  if (!on) request(kSend);  // our FIN may have waited for it
+}
+
+bool Connection::hold_back_locked(Strand strand) {
+  const bool armed = held_back_ != 0;
+  held_back_ = static_cast<uint8_t>(held_back_ | static_cast<uint8_t>(strand));
   return !armed;
 }
 
-// Most connections never need them.
+void Connection::arm_retry(uint32_t delay_ms) { engine_->arm(rare_timers().retry, delay_ms); }
+
+void Connection::arm_abandon_files(uint32_t delay_ms) { engine_->arm(rare_timers().abandon_files, delay_ms); }
+
 Connection::RareTimers& Connection::rare_timers() {
   std::lock_guard<SrwLock> guard(lock_);
   if (rare_timers_ == nullptr) rare_timers_ = std::make_unique<RareTimers>(this);
   return *rare_timers_;
+}
+
+// A call or an operation on an open connection failed for good.
+void Connection::fail(uint32_t error) {
+  const uint32_t code = established_connection_error(error, false);
+  CloseCause cause = CloseCause::io_error;
+  if (code == kWsaEconnreset || code == kWsaEconnaborted) cause = CloseCause::peer_reset;
+  // WSAENETRESET: keep-alive has had no answer.
+  if (code == kWsaEtimedout || code == WSAENETRESET) cause = CloseCause::timeout;
+  close(cause, code, true);
 }
 
 void Connection::service() {
@@ -215,14 +223,14 @@ void Connection::service() {
     bits = std::exchange(requests_, 0);
     scheduled_ = false;
     closing = socket_.is_closing();
-    if ((bits & kRetry) != 0) send_waits_ = read_waits_ = false;
-    deadline_ms = end_deadline_ms_;
-    end_cause = end_cause_;
+    if ((bits & kRetry) != 0) held_back_ = 0;
+    deadline_ms = end_.deadline_ms;
+    end_cause = end_.cause;
     requested = requested_cause_;
   }
   if ((bits & kCloseLate) != 0) close_late();
   if ((bits & kAbandonFiles) != 0) abandon_files(false);
-  if ((bits & kDropped) != 0 && !closing) report_dropped();
+  if ((bits & kDropped) != 0 && !closing) sender_.report_dropped();
   if ((bits & kDestroy) != 0) return close_now(requested, 0, false);
   if ((bits & kReset) != 0) return close_now(requested, 0, true);
   if ((bits & kCut) != 0) {
@@ -231,24 +239,9 @@ void Connection::service() {
   }
   if (closing) return;
   if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);
-  if ((bits & (kSend | kEnd)) != 0) run_send();
-  if ((bits & kCool) != 0) cool_check_.store(true);
-  if ((bits & (kReceive | kCool)) != 0) run_receive();
-}
-
-void Connection::unpark() {
-  parked_.store(false, std::memory_order_release);
-  request(kReceive);
-}
-
-void Connection::resume() {
-  paused_.store(false, std::memory_order_release);
-  request(kReceive);
-}
-
-void Connection::demand(uint32_t packets) {
-  demand_.fetch_add(packets, std::memory_order_acq_rel);
-  request(kReceive);
+  if ((bits & (kSend | kEnd)) != 0) sender_.run();
+  if ((bits & kCheckMode) != 0) receiver_.check_mode();
+  if ((bits & (kReceive | kCheckMode)) != 0) receiver_.run();
 }
 
 // Those that are replaced are let go without the lock: the last count frees them.
@@ -259,8 +252,17 @@ void Connection::set_framing(ProfileRef profile) {
   if (changed_framings_ == nullptr) changed_framings_ = std::make_unique<ChangedFramings>();
   std::swap(changed_framings_->send, old_send);
   std::swap(changed_framings_->next_receive, old_next);
-  send_framing_.store(profile->send.get(), std::memory_order_release);
-  next_receive_framing_.store(profile->receive.get(), std::memory_order_release);
+  sender_.set_framing_locked(profile->send.get());
+  receiver_.framing_changes_locked(profile->receive.get());
+}
+
+const Framing& Connection::take_receive_framing() {
+  ProfileRef old;
+  std::lock_guard<SrwLock> guard(lock_);
+  std::swap(old, changed_framings_->receive);
+  std::swap(changed_framings_->receive, changed_framings_->next_receive);
+  receiver_.framing_changes_locked(nullptr);
+  return *changed_framings_->receive->receive;
 }
 
 ProfileRef Connection::send_profile() {
@@ -270,13 +272,13 @@ ProfileRef Connection::send_profile() {
 
 ConnectionStats Connection::stats() {
   ConnectionStats stats{};
-  stats.bytes_read = bytes_read_.load(std::memory_order_relaxed);
-  stats.bytes_written = bytes_written_.load(std::memory_order_relaxed);
-  stats.packets_read = packets_read_.load(std::memory_order_relaxed);
-  stats.packets_written = packets_written_.load(std::memory_order_relaxed);
-  std::lock_guard<SrwLock> guard(lock_);
-  stats.queued_bytes = send_.totals().bytes;
-  stats.queued_packets = send_.totals().packets;
+  stats.bytes_read = receiver_.bytes_read();
+  stats.bytes_written = sender_.bytes_written();
+  stats.packets_read = receiver_.packets_read();
+  stats.packets_written = sender_.packets_written();
+  const SendQueue::Totals queued = sender_.queued();
+  stats.queued_bytes = queued.bytes;
+  stats.queued_packets = queued.packets;
   return stats;
 }
 

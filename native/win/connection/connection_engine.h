@@ -15,8 +15,8 @@ class ConnectionEngine : public IoContext {
  public:
   // Any thread: an I/O thread calls connection->service() soon.
   virtual void schedule(Ref<Connection> connection) = 0;
-  // I/O threads: has connection->run_deferred_read() called when this thread has done what else there is to do. False
-  // when the caller is no thread that could.
+  // I/O threads: has connection->receiver().run_deferred() called when this thread has done what else there is to do.
+  // False when the caller is no thread that could.
   virtual bool defer_read(Connection* connection) = 0;
   // With the last count, behind the CLOSE record: frees the connection.
   virtual void remove_connection(Connection* connection) = 0;

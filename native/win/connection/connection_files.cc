@@ -30,9 +30,10 @@ Ref<File> take_out(std::vector<Ref<File>>* files, const File* file) {
 bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options) {
   if (options.framed) {
     FrameEnvelope envelope;
-    if (!connection_->send_framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope)) return false;
+    if (!connection_->sender().framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope))
+      return false;
   }
-  if (!options.transmit && calls::associate(connection_->engine_->port(), (*file)->handle()) != 0) return false;
+  if (!options.transmit && calls::associate(connection_->engine()->port(), (*file)->handle()) != 0) return false;
   const ProfileRef profile = connection_->send_profile();
   TransferFrame start;
   start.kind = TransferKind::start;
@@ -41,14 +42,14 @@ bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOp
   if (options.framed && !push_transfer(profile->send.get(), start)) return false;
   Ref<SendFile> sent;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->socket_.is_closing() || connection_->shut_down_) return false;
+    std::lock_guard<SrwLock> guard(connection_->lock());
+    if (connection_->is_over_locked()) return false;
     sent = find_sent_locked(options.id);
     if (sent) {
       sent->fill(std::move(*file), options);
-      if (options.length == 0 && connection_->send_.remove_item(sent.get())) sent->left_queue();
+      if (options.length == 0 && connection_->sender().queue_locked().remove_item(sent.get())) sent->left_queue();
     } else {
-      sent = add_sent_locked(new SendFile(this, connection_->engine_, profile, std::move(*file), options),
+      sent = add_sent_locked(new SendFile(this, connection_->engine(), profile, std::move(*file), options),
                              !options.framed && (options.held || options.length != 0));
     }
   }
@@ -62,9 +63,9 @@ bool ConnectionFiles::reserve(uint32_t id) {
   options.framed = false;
   options.held = true;
   const ProfileRef profile = connection_->send_profile();
-  std::lock_guard<SrwLock> guard(connection_->lock_);
-  if (connection_->socket_.is_closing() || connection_->shut_down_) return false;
-  (void)add_sent_locked(new SendFile(this, connection_->engine_, profile, nullptr, options), true);
+  std::lock_guard<SrwLock> guard(connection_->lock());
+  if (connection_->is_over_locked()) return false;
+  (void)add_sent_locked(new SendFile(this, connection_->engine(), profile, nullptr, options), true);
   return true;
 }
 
@@ -72,7 +73,7 @@ bool ConnectionFiles::reserve(uint32_t id) {
 Ref<SendFile> ConnectionFiles::add_sent_locked(SendFile* file, bool queued) {
   Ref<SendFile> added = Ref<SendFile>::adopt(file);
   sent_.push_back(added);
-  if (queued) connection_->send_.push_item(Ref<SendFile>(file).detach());
+  if (queued) connection_->sender().queue_locked().push_item(Ref<SendFile>(file).detach());
   return added;
 }
 
@@ -84,18 +85,16 @@ Ref<SendFile> ConnectionFiles::find_sent_locked(uint32_t id) {
 }
 
 bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& options) {
-  if (calls::associate(connection_->engine_->port(), (*file)->handle()) != 0) return false;
+  if (calls::associate(connection_->engine()->port(), (*file)->handle()) != 0) return false;
   Ref<ReceiveFile> received;
   bool wake = false;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->socket_.is_closing() ||
-        (options.raw && connection_->raw_file_.load(std::memory_order_relaxed) != nullptr))
-      return false;
-    received = Ref<ReceiveFile>::adopt(new ReceiveFile(this, connection_->engine_, file, options));
+    std::lock_guard<SrwLock> guard(connection_->lock());
+    if (connection_->is_closing_locked() || (options.raw && connection_->receiver().has_raw_file())) return false;
+    received = Ref<ReceiveFile>::adopt(new ReceiveFile(this, connection_->engine(), file, options));
     received_.push_back(received);
     if (options.raw && options.bytes != 0) {
-      connection_->raw_file_.store(Ref<ReceiveFile>(received).detach(), std::memory_order_release);
+      connection_->receiver().set_raw_file(received);
       wake = true;
     }
   }
@@ -107,9 +106,9 @@ bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& op
 void ConnectionFiles::cancel(bool received, uint32_t id) {
   Ref<SendFile> sent;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
+    std::lock_guard<SrwLock> guard(connection_->lock());
     if (!received) sent = find_sent_locked(id);
-    if (sent && sent->cancel() && connection_->send_.remove_item(sent.get())) sent->left_queue();
+    if (sent && sent->cancel() && connection_->sender().queue_locked().remove_item(sent.get())) sent->left_queue();
   }
   if (sent) {
     sent->take_back_read();
@@ -131,7 +130,7 @@ const SendFile* ConnectionFiles::find_held_locked(uint32_t id) {
 void ConnectionFiles::start_sent(uint32_t id) {
   Ref<SendFile> sent;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
+    std::lock_guard<SrwLock> guard(connection_->lock());
     sent = find_sent_locked(id);
     if (!sent) return;
     sent->let_go();
@@ -143,18 +142,18 @@ void ConnectionFiles::start_sent(uint32_t id) {
 bool ConnectionFiles::piece_ready(SendFile* file) {
   bool schedule = false;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
-    if (connection_->socket_.is_closing()) return true;
+    std::lock_guard<SrwLock> guard(connection_->lock());
+    if (connection_->is_closing_locked()) return true;
     if (file->framed()) {
       if (file->is_cancelled()) {
         file->left_queue();
         return false;
       }
-      connection_->send_.push_item(Ref<SendFile>(file).detach());
+      connection_->sender().queue_locked().push_item(Ref<SendFile>(file).detach());
     }
-    schedule = !connection_->sending_ && connection_->request_locked(Connection::kSend);
+    schedule = !connection_->sender().is_sending_locked() && connection_->request_locked(Connection::kSend);
   }
-  if (schedule) connection_->engine_->schedule(Ref<Connection>(connection_));
+  if (schedule) connection_->schedule();
   return true;
 }
 
@@ -165,13 +164,13 @@ uint32_t ConnectionFiles::transmit(const SendFile::Piece& piece, DWORD* bytes) {
   TransmitOperation* const operation = transmit.get();
   operation->connection.store(connection_);
   operation->prepare_at(piece.file_offset);
-  const uint32_t error = calls::transmit_file(connection_->engine_->port(), connection_->socket_.get(), piece.file,
+  const uint32_t error = calls::transmit_file(connection_->engine()->port(), connection_->socket().get(), piece.file,
                                               piece.file_size, piece.head.data, piece.head.size, operation);
   // Done at once, without a packet: the operation is this thread's again.
-  if (error == 0 && connection_->engine_->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
+  if (error == 0 && connection_->engine()->skips_on_success()) *bytes = static_cast<DWORD>(operation->InternalHigh);
   if (error == 0 || error == WSA_IO_PENDING) return error;
   if (operation->connection.exchange(nullptr) == nullptr) return WSA_IO_PENDING;  // its packet was faster
-  connection_->engine_->keep_for_late_packet(std::move(transmit));
+  connection_->engine()->keep_for_late_packet(std::move(transmit));
   return error;
 }
 
@@ -179,19 +178,19 @@ void ConnectionFiles::on_transmit_complete(Operation* self, uint32_t error, uint
   // No status was written: the call has failed at once, and tells so itself.
   if (static_cast<uint32_t>(self->Internal) == static_cast<uint32_t>(STATUS_PENDING)) return;
   Connection* connection = static_cast<TransmitOperation*>(self)->connection.exchange(nullptr);
-  if (connection != nullptr) connection->write_complete(error, bytes);
+  if (connection != nullptr) connection->sender().write_complete(error, bytes);
 }
 
 void ConnectionFiles::send_ended(SendFile* file, const FileEnd& end) {
-  connection_->engine_->cancel(file->timer());
+  connection_->engine()->cancel(file->timer());
   const bool begun = file->has_begun();
   report_end(RecordKind::send_file_end, file->id(), begun, end);
   Ref<SendFile> of_list;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
+    std::lock_guard<SrwLock> guard(connection_->lock());
     of_list = take_out(&sent_, file);
     // A raw file of which no byte has gone gives its place up; any other keeps what follows it back.
-    if (!begun && connection_->send_.remove_item(file)) file->left_queue();
+    if (!begun && connection_->sender().queue_locked().remove_item(file)) file->left_queue();
   }
   connection_->request(Connection::kSend);  // what waited behind it
 }
@@ -199,7 +198,7 @@ void ConnectionFiles::send_ended(SendFile* file, const FileEnd& end) {
 void ConnectionFiles::receive_ended(ReceiveFile* file, const FileEnd& end) {
   report_end(RecordKind::receive_file_end, file->id(), true, end);
   Ref<ReceiveFile> of_list;
-  std::lock_guard<SrwLock> guard(connection_->lock_);
+  std::lock_guard<SrwLock> guard(connection_->lock());
   of_list = take_out(&received_, file);
 }
 
@@ -210,12 +209,12 @@ void ConnectionFiles::report_end(RecordKind kind, uint32_t id, bool begun, const
   std::memcpy(blob, words, sizeof(words));
   std::memcpy(blob + 16, &end.bytes, sizeof(end.bytes));
   std::memcpy(blob + 24, end.hash, Sha256::kSize);
-  connection_->engine_->deliver(record_of(kind, connection_->id()), blob, sizeof(blob), nullptr);
+  connection_->engine()->deliver(record_of(kind, connection_->id()), blob, sizeof(blob), nullptr);
 }
 
 void ConnectionFiles::report_progress(RecordKind kind, uint32_t id, uint64_t bytes) {
-  connection_->engine_->report(kind, connection_->id(), id, static_cast<uint32_t>(bytes),
-                               static_cast<uint32_t>(bytes >> 32));
+  connection_->engine()->report(kind, connection_->id(), id, static_cast<uint32_t>(bytes),
+                                static_cast<uint32_t>(bytes >> 32));
 }
 
 void ConnectionFiles::add_ref() { connection_->add_ref(); }
@@ -225,18 +224,18 @@ bool ConnectionFiles::try_add_ref() { return connection_->try_add_ref(); }
 void ConnectionFiles::release() { connection_->release(); }
 
 bool ConnectionFiles::push_transfer(const Framing* framing, const TransferFrame& frame) {
-  return connection_->push_transfer(framing, frame);
+  return connection_->sender().push_transfer(framing, frame);
 }
 
-void ConnectionFiles::hold_reads() { connection_->disk_full_.fetch_add(1, std::memory_order_acq_rel); }
+void ConnectionFiles::hold_reads() { connection_->receiver().hold_reads(); }
 
-void ConnectionFiles::let_reads_go() { connection_->disk_full_.fetch_sub(1, std::memory_order_acq_rel); }
+void ConnectionFiles::let_reads_go() { connection_->receiver().let_reads_go(); }
 
 void ConnectionFiles::read_on() { connection_->request(Connection::kReceive); }
 
 // A peer's frame never finds a raw file.
 Ref<ReceiveFile> ConnectionFiles::find_received(uint32_t id, bool framed_only) {
-  std::lock_guard<SrwLock> guard(connection_->lock_);
+  std::lock_guard<SrwLock> guard(connection_->lock());
   for (const auto& file : received_) {
     if (file->id() == id && !(framed_only && file->is_raw())) return file;
   }

@@ -17,14 +17,14 @@ void ConnectionFiles::abandon(bool also_complete) {
   std::vector<Ref<SendFile>> sent;
   std::vector<Ref<ReceiveFile>> received;
   {
-    std::lock_guard<SrwLock> guard(connection_->lock_);
+    std::lock_guard<SrwLock> guard(connection_->lock());
     sent = sent_;
     received = received_;
   }
   bool again = false;
   for (const auto& file : sent) again = file->abandon() || again;
   for (const auto& file : received) again = file->abandon(also_complete) || again;
-  if (again) connection_->engine_->arm(connection_->rare_timers().abandon_files, kCancelAgainMs);
+  if (again) connection_->arm_abandon_files(kCancelAgainMs);
 }
 
 void ConnectionFiles::Closing::run_on_disk() {
@@ -44,17 +44,17 @@ bool ConnectionFiles::close_first() {
   }
   for (const auto& file : received_) closings_.push_back(std::make_unique<Closing>(this, nullptr, file.get()));
   if (closings_.empty()) return false;
-  connection_->socket_.take().reset();  // the peer does not wait for a disk
+  connection_->socket().take().reset();  // the peer does not wait for a disk
   const size_t count = closings_.size();
   open_.store(count, std::memory_order_relaxed);
-  DiskPool& disk = connection_->engine_->disk();
+  DiskPool& disk = connection_->engine()->disk();
   // The connection may be gone behind the last of them.
   for (size_t i = 0; i < count; ++i) disk.schedule(closings_[i].get(), DiskLane::end);
   return true;
 }
 
 void ConnectionFiles::cancel_timers() {
-  for (const auto& file : sent_) connection_->engine_->cancel(file->timer());
+  for (const auto& file : sent_) connection_->engine()->cancel(file->timer());
 }
 
 }  // namespace iocp

@@ -8,6 +8,7 @@
 
 #include "core/framing/framing.h"
 #include "win/connection/connection.h"
+#include "win/connection/receive_flow.h"
 
 namespace iocp {
 
@@ -15,8 +16,13 @@ namespace iocp {
 // the bytes that have been read stays there until flush(); any other is valid during its call only.
 class PacketSink final : public FrameSink {
  public:
-  PacketSink(Connection* connection, const uint8_t* begin, const uint8_t* end)
-      : connection_(connection), router_(connection->engine_->router()), begin_(begin), end_(end) {}
+  PacketSink(Connection* connection, ReceiveFlow* flow, DecodeState* state, const uint8_t* begin, const uint8_t* end)
+      : connection_(connection),
+        flow_(flow),
+        state_(state),
+        router_(connection->engine()->router()),
+        begin_(begin),
+        end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
     if (is_transfer(data, size)) return on_transfer(data, size);
@@ -43,9 +49,9 @@ class PacketSink final : public FrameSink {
     ++packets_;
     flush();  // what came before it
     const size_t whole = held->size();
-    const Record record = record_of(RecordKind::packet, connection_->id_);
-    Delivery::Writer(connection_->engine_->delivery())
-        .append_block(record, held->take_block(), whole, skip, &connection_->credit_);
+    const Record record = record_of(RecordKind::packet, connection_->id());
+    Delivery::Writer(connection_->engine()->delivery())
+        .append_block(record, held->take_block(), whole, skip, &state_->credit);
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
@@ -72,9 +78,9 @@ class PacketSink final : public FrameSink {
   void flush() {
     flush_routed();
     if (count_ == 0) return;
-    Delivery::Writer writer(connection_->engine_->delivery());
+    Delivery::Writer writer(connection_->engine()->delivery());
     for (size_t i = 0; i < count_; ++i) {
-      writer.append(staged_[i].record, staged_[i].data, staged_[i].size, &connection_->credit_);
+      writer.append(staged_[i].record, staged_[i].data, staged_[i].size, &state_->credit);
     }
     count_ = 0;
   }
@@ -89,25 +95,25 @@ class PacketSink final : public FrameSink {
   static constexpr size_t kStaged = 128;
 
   void add(RecordKind kind, const uint8_t* data, size_t size, uint32_t a = 0, uint32_t b = 0) {
-    staged_[count_++] = {record_of(kind, connection_->id_, a, b), data, size};
+    staged_[count_++] = {record_of(kind, connection_->id(), a, b), data, size};
     if (!stays(data, size) || count_ == kStaged) flush();
   }
   bool is_transfer(const uint8_t* data, size_t size) const {
-    return connection_->takes_transfers_ && size != 0 && is_transfer_type(data[0]);
+    return state_->takes_transfers && size != 0 && is_transfer_type(data[0]);
   }
   bool is_routed(const uint8_t* data, size_t size) const { return router_ != nullptr && router_->routes(data, size); }
   bool may_be_iocps_file(const uint8_t* data, size_t size) const {
-    return connection_->takes_iocps_files_ && is_iocps_file(data, size);
+    return state_->takes_iocps_files && is_iocps_file(data, size);
   }
   // To the workers, and never to the delivery queue.
   void route(const uint8_t* data, size_t size) {
-    connection_->has_routed_ = true;
+    state_->has_routed = true;
     routed_[routed_count_++] = {data, size};
     if (!stays(data, size) || routed_count_ == kStaged) flush_routed();
   }
   void flush_routed() {
     if (routed_count_ == 0) return;
-    router_->add_packets(*connection_, routed_, routed_count_, &connection_->credit_);
+    router_->add_packets(*connection_, routed_, routed_count_, &state_->credit);
     routed_count_ = 0;
   }
   bool stays(const uint8_t* data, size_t size) const {
@@ -118,7 +124,7 @@ class PacketSink final : public FrameSink {
   bool on_transfer(const uint8_t* data, size_t size) {
     TransferFrame frame;
     if (!decode_transfer(data, size, &frame)) {
-      connection_->bad_transfer_ = true;
+      state_->bad_transfer = true;
       return false;
     }
     // A file that is not there is one that was aborted while this was on its way.
@@ -136,21 +142,16 @@ class PacketSink final : public FrameSink {
     return goes_on();
   }
   bool allow_next() {
-    if (connection_->profile_->demand && connection_->demand_.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
+    if (connection_->profile().demand && flow_->demand.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
       return false;
     }
     return goes_on();
   }
-  // The decoder stops at the first packet boundary after a pause, before a change of framing or a raw
-  // file, and while the disk is behind.
-  bool goes_on() const {
-    return !connection_->paused_.load(std::memory_order_acquire) &&
-           connection_->disk_full_.load(std::memory_order_acquire) == 0 &&
-           connection_->raw_file_.load(std::memory_order_acquire) == nullptr &&
-           connection_->next_receive_framing_.load(std::memory_order_acquire) == nullptr;
-  }
+  bool goes_on() const { return flow_->goes_on(); }
 
-  Connection* connection_;
+  Connection* const connection_;
+  ReceiveFlow* const flow_;
+  DecodeState* const state_;
   PacketRouter* const router_;
   const uint8_t* const begin_;
   const uint8_t* const end_;

@@ -38,7 +38,7 @@ class DeferredReads {
     of_this_turn_.clear();
     // May defer further reads.
     for (size_t i = 0; i < count; ++i) {
-      batch[i]->run_deferred_read();
+      batch[i]->receiver().run_deferred();
       batch[i] = nullptr;
     }
   }

@@ -176,7 +176,7 @@ void Engine::remove_connection(Connection* connection) {
 SendQueue::Totals Engine::queued() {
   SendQueue::Totals sum{0, 0};
   connections_.for_each([&](ConnectionId, Connection& connection) {
-    const SendQueue::Totals own = connection.queued();
+    const SendQueue::Totals own = connection.sender().queued();
     sum.bytes += own.bytes;
     sum.packets += own.packets;
   });

@@ -85,7 +85,7 @@ void Engine::end_turn(uint32_t thread) {
 bool Engine::defer_read(Connection* connection) {
   const size_t index = thread_index();
   if (index == 0) return false;
-  if (!connection->begin_deferral()) return true;
+  if (!connection->receiver().begin_deferral()) return true;
   deferred_reads_[index - 1].add(Ref<Connection>(connection));
   return true;
 }
