@@ -101,7 +101,7 @@ EngineWrap::~EngineWrap() = default;
 
 void EngineWrap::on_environment_cleanup(void* self) {
   EngineWrap* wrap = static_cast<EngineWrap*>(self);
-  wrap->engine_->abandon();
+  wrap->engine_->shutdown_now();
   wrap->end();
 }
 
@@ -323,7 +323,7 @@ void EngineWrap::stop(const Napi::CallbackInfo& info) {
 void EngineWrap::join(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   napi_remove_env_cleanup_hook(info.Env(), &on_environment_cleanup, this);
-  engine_->abandon();  // waits for what is pending, when STOPPED has not been seen yet
+  engine_->shutdown_now();  // waits for what is pending, when STOPPED has not been seen yet
   delivery_->files().settle(info.Env());
   end();
   Unref();

@@ -39,7 +39,7 @@ class PacketSink final : public FrameSink {
   }
   // A big one for JavaScript goes there in the block that it was gathered in. It takes a chunk of its own
   // with it, so the block has to be large against that: else what waits would be more than is counted.
-  bool on_held_packet(HeldBytes* held, size_t skip) override {
+  bool on_gathered_packet(GatheredPacket* held, size_t skip) override {
     const uint8_t* const data = held->data() + skip;
     const size_t size = held->size() - skip;
     if (size <= DeliveryChunk::kPayloadBytes || !held->has_block() || is_transfer(data, size) ||

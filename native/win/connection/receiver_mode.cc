@@ -21,7 +21,7 @@ void Receiver::note_arrival() {
   if (connection_->profile().read_mode != ReadMode::adaptive) return;
   if (wait_ == Wait::first_bytes) wait_ = Wait::idle;  // whether it is busy remains to be seen
   const uint32_t now = IoContext::coarse_ms();
-  const uint32_t limit = connection_->engine()->few_direct_reads() ? kQuickMs : kQuickMsOfMany;
+  const uint32_t limit = connection_->engine()->below_direct_read_soft_limit() ? kQuickMs : kQuickMsOfMany;
   const bool quick = now - last_arrival_ms_ <= limit;
   last_arrival_ms_ = now;
   if (!quick) {
@@ -38,7 +38,8 @@ void Receiver::note_arrival() {
 // buffer, unless it turns out to be quiet.
 void Receiver::choose_first_wait() {
   wait_ = Wait::idle;
-  if (connection_->profile().read_mode != ReadMode::adaptive || !connection_->engine()->few_new_reads()) return;
+  if (connection_->profile().read_mode != ReadMode::adaptive || !connection_->engine()->below_first_read_limit())
+    return;
   wait_ = Wait::first_bytes;
   last_arrival_ms_ = IoContext::coarse_ms();
   connection_->arm_mode_check(kModeCheckMs);

@@ -111,11 +111,11 @@ void ConnectAttempt::connected() {
   if (engine_->stopping()) return report_failure(kErrorOperationAborted);
   engine_->count(Counter::connects, 1);
   const Record announcement = record_of(RecordKind::connected, {}, 0, 0, options_.token);
-  if (!engine_->adopt(std::move(socket), options_.profile, local.unmapped(), options_.remote.unmapped(), nullptr,
-                      announcement)) {
+  if (!engine_->add_connection(std::move(socket), options_.profile, local.unmapped(), options_.remote.unmapped(),
+                               nullptr, announcement)) {
     return report_failure(kErrorNotEnoughMemory);
   }
-  engine_->forget_attempt(this);
+  engine_->remove_attempt(this);
   release();  // the count of being registered
 }
 
@@ -133,7 +133,7 @@ void ConnectAttempt::finish(uint32_t error) {
 
 void ConnectAttempt::report_failure(uint32_t error) {
   engine_->count(Counter::connect_failures, 1);
-  engine_->forget_attempt(this);
+  engine_->remove_attempt(this);
   engine_->report(RecordKind::connect_failed, {}, error, 0, options_.token);
   release();  // the count of being registered
 }

@@ -115,7 +115,7 @@ void Engine::cancel_all_attempts() {
   for (const auto& attempt : held) attempt->cancel(kErrorOperationAborted);
 }
 
-void Engine::forget_attempt(ConnectAttempt* attempt) {
+void Engine::remove_attempt(ConnectAttempt* attempt) {
   std::lock_guard<SrwLock> guard(attempts_lock_);
   const auto found = attempts_.find(attempt->token());
   if (found != attempts_.end() && found->second == attempt) attempts_.erase(found);
@@ -123,9 +123,9 @@ void Engine::forget_attempt(ConnectAttempt* attempt) {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                   Listener* listener, const Record& announcement) {
-  const bool inherits = profile->no_delay && listener != nullptr && listener->hands_no_delay_down(socket.get());
+bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+                            Listener* listener, const Record& announcement) {
+  const bool inherits = profile->no_delay && listener != nullptr && listener->inherits_no_delay(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
   if (listener != nullptr && calls::associate(port(), socket.handle()) != 0) return false;

@@ -60,7 +60,7 @@ class Engine final : public ConnectionEngine {
   // Once, before the first connection. It has to outlive the engine.
   void route_packets(PacketRouter* router) { router_ = router; }
   // At any moment: ends everything at once and waits until the kernel has let go of all memory.
-  void abandon();
+  void shutdown_now();
 
   // Calls f(Connection&) with a count held, so that f may do anything. False when the id is stale. The
   // count may have become the last one, and giving it back then reports the close: hence the wake-up.
@@ -99,11 +99,11 @@ class Engine final : public ConnectionEngine {
 
   // -- I/O threads ------------------------------------------------------------------------------
   // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool adopt(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-             Listener* listener, const Record& announcement);
+  bool add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+                      Listener* listener, const Record& announcement);
   void remove_connection(Connection* connection) override;
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) override;
-  void forget_attempt(ConnectAttempt* attempt);
+  void remove_attempt(ConnectAttempt* attempt);
   void active_add() { active_.add(); }
   // False when the engine has ended.
   bool try_active_add() { return active_.try_add(); }
@@ -136,7 +136,7 @@ class Engine final : public ConnectionEngine {
 
  private:
   void begin_stop();  // I/O thread
-  void cut_all();
+  void reset_all();
   void cancel_all_attempts();
   void serve_ready();
   void serve_posted_ready();
@@ -174,8 +174,8 @@ class Engine final : public ConnectionEngine {
   PostedOperation<Engine, &Engine::resume_some> resume_operation_{this};
 
   PostedOperation<Engine, &Engine::begin_stop> stop_operation_{this};
-  PostedOperation<Engine, &Engine::cut_all> cut_operation_{this};
-  MemberTimer<Engine, &Engine::cut_all, NoTimerHold> stop_timer_{this};  // cancelled before the engine goes
+  PostedOperation<Engine, &Engine::reset_all> cut_operation_{this};
+  MemberTimer<Engine, &Engine::reset_all, NoTimerHold> stop_timer_{this};  // cancelled before the engine goes
   uint32_t stop_deadline_ms_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> drained_{0};

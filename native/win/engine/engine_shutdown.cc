@@ -36,7 +36,7 @@ void Engine::begin_stop() {
 }
 
 // The deadline has passed, or the environment goes.
-void Engine::cut_all() {
+void Engine::reset_all() {
   for_each_connection(
       [](Connection& connection) { connection.close_now(CloseCause::server_closing, kWsaEtimedout, true); });
   disk().break_off();
@@ -53,7 +53,7 @@ void Engine::active_release() {
 
 void Engine::join() { end_threads(); }
 
-void Engine::abandon() {
+void Engine::shutdown_now() {
   if (threads_.empty()) return;
   stop(0);
   post(&cut_operation_);  // a stop with a deadline may be under way: it has none any more

@@ -63,15 +63,15 @@ uint32_t Listener::open(const char** syscall) {
   return 0;
 }
 
-bool Listener::hands_no_delay_down(SOCKET accepted) {
-  HandsDown known = no_delay_.load(std::memory_order_relaxed);
-  if (known == HandsDown::unknown) {
+bool Listener::inherits_no_delay(SOCKET accepted) {
+  Inherits known = no_delay_.load(std::memory_order_relaxed);
+  if (known == Inherits::unknown) {
     bool on = false;
     if (calls::read_no_delay(accepted, &on) != 0) return false;  // this peer may have left already
-    known = on ? HandsDown::yes : HandsDown::no;
+    known = on ? Inherits::yes : Inherits::no;
     no_delay_.store(known, std::memory_order_relaxed);
   }
-  return known == HandsDown::yes;
+  return known == Inherits::yes;
 }
 
 void Listener::start() {
@@ -133,7 +133,7 @@ void Listener::post_idle() {
   AcceptOperation* list = nullptr;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    resting_ = false;
+    retry_pending_ = false;
     list = std::exchange(idle_, nullptr);
   }
   while (list != nullptr) {
@@ -152,7 +152,7 @@ void Listener::post_accept(AcceptOperation* operation) {
     engine_->count(Counter::accept_failures, 1);
   }
   leave();
-  if (error != 0) rest(operation, error);
+  if (error != 0) schedule_retry(operation, error);
 }
 
 // 0 when the accept is in the kernel; it then has a count of its own.
@@ -176,7 +176,7 @@ uint32_t Listener::issue(AcceptOperation* operation) {
 // An accept has failed that had been pending. A peer that left early is no reason for a pause: each takes a peer to
 // fail. Other failures, and so many of those in a row that they look like another one, would come back at once, for
 // ever.
-bool Listener::has_to_rest(uint32_t error) {
+bool Listener::needs_pause(uint32_t error) {
   const uint32_t failures = failures_.fetch_add(1, std::memory_order_relaxed) + 1;
   const bool peer_left = established_connection_error(error, false) == kWsaEconnreset;
   return !peer_left || failures > kMaxPool;
@@ -189,12 +189,12 @@ void Listener::accept_succeeded() {
 }
 
 // No accept can be posted now: says so once and tries again a little later.
-void Listener::rest(AcceptOperation* operation, uint32_t error) {
+void Listener::schedule_retry(AcceptOperation* operation, uint32_t error) {
   {
     std::lock_guard<SrwLock> guard(lock_);
     operation->next_idle = idle_;
     idle_ = operation;
-    if (socket_.is_closing() || std::exchange(resting_, true)) return;
+    if (socket_.is_closing() || std::exchange(retry_pending_, true)) return;
   }
   const uint32_t pause = retry_ms_.load(std::memory_order_relaxed);
   retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
@@ -211,7 +211,7 @@ void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
   if (left == 0 && error == 0) listener->grow();
   // An error means that this one peer left early, that the listener closes, or that the accept was surplus: never a
   // reason to stop accepting.
-  bool rests = false;
+  bool pause = false;
   // That was cancelled because it is one too many is no failure.
   if (error == kErrorOperationAborted && listener->retire(operation)) return;
   if (error == 0) {
@@ -223,11 +223,11 @@ void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
   } else {
     // What has been cancelled is no peer that left.
     listener->engine_->count(Counter::accept_failures, error == kErrorOperationAborted ? 0 : 1);
-    rests = listener->has_to_rest(error);
+    pause = listener->needs_pause(error);
   }
   operation->socket.reset();
-  if (rests) {
-    listener->rest(operation, error);
+  if (pause) {
+    listener->schedule_retry(operation, error);
   } else {
     listener->post_accept(operation);
   }
@@ -240,7 +240,7 @@ void Listener::grow() {
   {
     std::lock_guard<SrwLock> guard(lock_);
     // While sockets cannot be had, more of them are no help.
-    if (socket_.is_closing() || resting_) return;
+    if (socket_.is_closing() || retry_pending_) return;
     engine_->count(Counter::accept_dry, 1);
     last_dry_ms_ = Engine::now_ms();
     surplus_ = 0;
@@ -315,8 +315,9 @@ void Listener::admit(AcceptOperation* operation) {
   }
   engine_->count(Counter::accepts, 1);
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
-  if (!engine_->adopt(std::move(operation->socket), options_.profile, Address::from(local, local_size).unmapped(),
-                      Address::from(remote, remote_size).unmapped(), this, announcement)) {
+  if (!engine_->add_connection(std::move(operation->socket), options_.profile,
+                               Address::from(local, local_size).unmapped(),
+                               Address::from(remote, remote_size).unmapped(), this, announcement)) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
     engine_->count(Counter::accept_failures, 1);
   }

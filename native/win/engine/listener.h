@@ -55,7 +55,7 @@ class Listener final {
   uint32_t index() const { return index_; }
 
   // I/O threads. Asks the first accepted socket; the others are like it.
-  bool hands_no_delay_down(SOCKET accepted);
+  bool inherits_no_delay(SOCKET accepted);
 
   void add_ref() { refs_.add(); }
   bool try_add_ref() { return refs_.try_add(); }
@@ -70,7 +70,7 @@ class Listener final {
 
  private:
   friend struct AcceptOperation;
-  enum class HandsDown : uint8_t { unknown, no, yes };
+  enum class Inherits : uint8_t { unknown, no, yes };
   static void on_accept(Operation* self, uint32_t error, uint32_t bytes);
   bool enter();
   void leave();
@@ -78,9 +78,9 @@ class Listener final {
   void post_idle();
   void post_accept(AcceptOperation* operation);
   uint32_t issue(AcceptOperation* operation);
-  void rest(AcceptOperation* operation, uint32_t error);
+  void schedule_retry(AcceptOperation* operation, uint32_t error);
   void accept_succeeded();
-  bool has_to_rest(uint32_t error);
+  bool needs_pause(uint32_t error);
   void grow();
   void shrink();
   bool retire(AcceptOperation* operation);
@@ -94,7 +94,7 @@ class Listener final {
   std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
   std::atomic<uint32_t> pool_size_{0};
   std::atomic<uint32_t> connections_{0};
-  std::atomic<HandsDown> no_delay_{HandsDown::unknown};
+  std::atomic<Inherits> no_delay_{Inherits::unknown};
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
   std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
   std::atomic<uint32_t> retry_ms_;     // the next pause after a failure
@@ -103,8 +103,8 @@ class Listener final {
 
   SrwLock lock_;
   GuardedSocket socket_;
-  bool resting_ = false;     // a failure has been reported, a retry is due
-  bool shrink_due_ = false;  // the timer is armed: the pool has grown
+  bool retry_pending_ = false;  // a failure has been reported, a retry is due
+  bool shrink_due_ = false;     // the timer is armed: the pool has grown
   uint64_t last_dry_ms_ = 0;
   size_t surplus_ = 0;  // so many accepts of the pool go as soon as they are not in the kernel
   AcceptOperation* idle_ = nullptr;

@@ -27,19 +27,19 @@ IoContext::IoContext(const IoOptions& options, Wake wake, void* wake_context)
       payload_memory_(options.max_free_buffers >= 0),
       disk_(this, options.disk_threads),
       timers_(now_ms(), kTimerGranularityMs),
-      direct_limit_(kMostDirectReads) {}
+      direct_limit_(kDirectReadLimit) {}
 
 uint32_t IoContext::open_port(bool skip_on_success) {
   skip_on_success_ = skip_on_success;
   return port_.create() ? 0 : GetLastError();
 }
 
-void IoContext::wake_from_outside() {
-  if (!rewake_posted_.exchange(true)) post(&rewake_operation_);
+void IoContext::wake_via_port() {
+  if (!wakeup_posted_.exchange(true)) post(&wakeup_operation_);
 }
 
-void IoContext::rewake() {
-  rewake_posted_.store(false);
+void IoContext::on_wakeup_posted() {
+  wakeup_posted_.store(false);
   wake_(wake_context_);
 }
 
@@ -88,7 +88,7 @@ void IoContext::arm(EngineTimer& timer, uint32_t delay_ms) {
     timers_.arm(timer, now, delay_ms);
   }
   // A sleeper knows nothing of it. An I/O thread looks at the wheel before it sleeps itself.
-  if (sooner && thread_index() == 0 && !nudge_posted_.exchange(true)) post(&nudge_operation_);
+  if (sooner && thread_index() == 0 && !poke_posted_.exchange(true)) post(&poke_operation_);
 }
 
 void IoContext::cancel(EngineTimer& timer) {
@@ -144,7 +144,7 @@ void IoContext::trim() {
   // One that was between two calls, or just before one, has not been found.
   if (disk_.is_broken_off()) disk_.break_off();
   const uint32_t limit = direct_limit_.load(std::memory_order_relaxed);
-  if (limit < kMostDirectReads) direct_limit_.store(limit + limit / 16 + 1);
+  if (limit < kDirectReadLimit) direct_limit_.store(limit + limit / 16 + 1);
 }
 
 }  // namespace iocp

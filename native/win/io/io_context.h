@@ -51,13 +51,13 @@ class IoContext {
   }
   // Wakes the draining thread if there is something new. I/O threads do so twice per turn.
   void wake_if_needed() {
-    const bool wanted = wake_wanted_.load(std::memory_order_relaxed) && wake_wanted_.exchange(false);
+    const bool wanted = wakeup_requested_.load(std::memory_order_relaxed) && wakeup_requested_.exchange(false);
     if (delivery_.needs_wake() || (wanted && delivery_.begin_wake())) wake_(wake_context_);
   }
   // The draining thread has something to do besides the records; the next wake_if_needed() sees to it.
-  void want_wake() { wake_wanted_.store(true); }
+  void request_wakeup() { wakeup_requested_.store(true); }
   // The draining thread: has an I/O thread wake it, new records or not.
-  void wake_from_outside();
+  void wake_via_port();
   void post(Operation* operation);
   void arm(EngineTimer& timer, uint32_t delay_ms);
   void cancel(EngineTimer& timer);
@@ -77,8 +77,8 @@ class IoContext {
   PoolStats wait_buffer_stats() const { return wait_buffers_.stats(); }
   // Reads that wait with a buffer lock pages: their number is bounded.
   bool may_read_directly() const { return direct_reads() < direct_limit_.load(std::memory_order_relaxed); }
-  bool few_direct_reads() const { return direct_reads() < kFewDirectReads; }
-  bool few_new_reads() const { return direct_reads() < kFewNewReads; }
+  bool below_direct_read_soft_limit() const { return direct_reads() < kDirectReadSoftLimit; }
+  bool below_first_read_limit() const { return direct_reads() < kFirstReadLimit; }
   uint32_t direct_reads() const { return direct_reads_.load(std::memory_order_relaxed); }
   void direct_read_began() { direct_reads_.fetch_add(1, std::memory_order_relaxed); }
   void direct_read_ended() { direct_reads_.fetch_sub(1, std::memory_order_relaxed); }
@@ -106,12 +106,12 @@ class IoContext {
 
  private:
   // With a buffer of 8 KiB each: 32 MiB, and 128 MiB.
-  static constexpr uint32_t kFewDirectReads = 4096;
-  static constexpr uint32_t kFewNewReads = 256;  // a crowd that connects and then says nothing is no reason for more
-  static constexpr uint32_t kMostDirectReads = 16 * 1024;
+  static constexpr uint32_t kDirectReadSoftLimit = 4096;
+  static constexpr uint32_t kFirstReadLimit = 256;  // a crowd that connects and then says nothing is no reason for more
+  static constexpr uint32_t kDirectReadLimit = 16 * 1024;
 
-  void nudged() { nudge_posted_.store(false); }  // what it is for happens when the turn ends
-  void rewake();
+  void on_timer_poke() { poke_posted_.store(false); }  // what it is for happens when the turn ends
+  void on_wakeup_posted();
   void complete_unposted();
 
   const Wake wake_;
@@ -123,19 +123,19 @@ class IoContext {
   BufferPool<SrwLock> read_buffers_;
   ReadAheadBlocks read_ahead_blocks_;
   BufferPool<SrwLock> wait_buffers_;
-  const PayloadMemory::User payload_memory_;
+  const PayloadMemory::Lease payload_memory_;
   DiskPool disk_;
 
   SrwLock timers_lock_;
   TimerWheel timers_;
   uint64_t next_housekeeping_ms_ = 0;               // under timers_lock_
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
-  std::atomic<bool> nudge_posted_{false};
-  PostedOperation<IoContext, &IoContext::nudged> nudge_operation_{this};
+  std::atomic<bool> poke_posted_{false};
+  PostedOperation<IoContext, &IoContext::on_timer_poke> poke_operation_{this};
 
-  std::atomic<bool> wake_wanted_{false};
-  std::atomic<bool> rewake_posted_{false};
-  PostedOperation<IoContext, &IoContext::rewake> rewake_operation_{this};
+  std::atomic<bool> wakeup_requested_{false};
+  std::atomic<bool> wakeup_posted_{false};
+  PostedOperation<IoContext, &IoContext::on_wakeup_posted> wakeup_operation_{this};
 
   SrwLock unposted_lock_;
   Operation* unposted_ = nullptr;
