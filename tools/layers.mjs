@@ -22,7 +22,16 @@ export const rows = [
     'lib' // index.ts and worker.ts
   ],
   ['lib/common', 'lib/cli'],
-  ['native/core', 'native/win', 'native/napi']
+  [
+    'native/core',
+    'native/win/sys',
+    'native/win/io',
+    'native/win/files',
+    'native/win/connection',
+    'native/win/engine',
+    'native/win/jobs',
+    'native/napi'
+  ]
 ]
 
 const layers = [...new Set(rows.flat())].sort((a, b) => b.length - a.length)

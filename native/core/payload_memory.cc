@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "core/block_shelf.h"
+#include "core/block_cache.h"
 #include "core/poison.h"
 
 namespace iocp {
@@ -29,7 +29,7 @@ struct Header {
 static_assert(sizeof(Header) == 16, "keeps the alignment");
 
 struct Size {
-  BlockShelf blocks;
+  BlockCache blocks;
   std::atomic<uint32_t> unused;
   std::atomic<uint32_t> least;  // of `unused`, since the last decay(); a guess when threads meet
 };
@@ -63,7 +63,7 @@ bool leave(Header* header) {
   if (bytes_unused.fetch_add(bytes, std::memory_order_relaxed) + bytes <= PayloadMemory::kMaxUnused) {
     size.unused.fetch_add(1, std::memory_order_relaxed);
     poison_memory(header + 1, bytes);
-    if (size.blocks.leave(header)) return true;
+    if (size.blocks.put(header)) return true;
     unpoison_memory(header + 1, bytes);
     size.unused.fetch_sub(1, std::memory_order_relaxed);
   }
@@ -73,7 +73,7 @@ bool leave(Header* header) {
 
 void give_back(Size& size, uint32_t most) {
   for (; most != 0; --most) {
-    Header* header = taken(size.blocks.take_last(), size);
+    Header* header = taken(size.blocks.take_oldest(), size);
     if (header == nullptr) return;
     std::free(header);
   }
@@ -85,11 +85,11 @@ void give_all_back() {
 
 }  // namespace
 
-PayloadMemory::User::User(bool keeps) : keeps_(keeps) {
+PayloadMemory::Lease::Lease(bool keeps) : keeps_(keeps) {
   if (keeps_) users.fetch_add(1);
 }
 
-PayloadMemory::User::~User() {
+PayloadMemory::Lease::~Lease() {
   if (keeps_ && users.fetch_sub(1) == 1) give_all_back();
 }
 

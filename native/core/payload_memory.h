@@ -24,12 +24,12 @@ class PayloadMemory {
   static size_t unused_bytes();
 
   // While there is one, unused blocks are kept.
-  class User {
+  class Lease {
    public:
-    explicit User(bool keeps);
-    ~User();
-    User(const User&) = delete;
-    User& operator=(const User&) = delete;
+    explicit Lease(bool keeps);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
 
    private:
     const bool keeps_;

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/connection_id.h"
+
 namespace iocp {
 
 // [kind, slot, generation, a, b, c]
@@ -108,6 +110,10 @@ struct Record {
   uint32_t b;
   uint32_t c;
 };
+// Of a connection, or of a listener or a job, which are named alike.
+constexpr Record record_of(RecordKind kind, ConnectionId of, uint32_t a = 0, uint32_t b = 0, uint32_t c = 0) {
+  return {static_cast<uint32_t>(kind), of.slot, of.generation, a, b, c};
+}
 static_assert(sizeof(Record) == kRecordWords * sizeof(uint32_t), "records are copied as words");
 
 }  // namespace iocp

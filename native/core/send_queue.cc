@@ -5,7 +5,7 @@
 #include <cstring>
 #include <new>
 
-#include "core/block_shelf.h"
+#include "core/block_cache.h"
 #include "core/poison.h"
 
 namespace iocp {
@@ -14,10 +14,10 @@ namespace {
 
 // The sizes that queues ask for are made and freed for each write of a busy connection, so unused ones are kept: 64 of
 // each for the process.
-BlockShelf small_blocks;
-BlockShelf big_blocks;
+BlockCache small_blocks;
+BlockCache big_blocks;
 
-BlockShelf* shelf_of(size_t capacity) {
+BlockCache* cache_of(size_t capacity) {
   if (capacity == SendBlock::kSmall) return &small_blocks;
   return capacity == SendBlock::kBig ? &big_blocks : nullptr;
 }
@@ -25,8 +25,8 @@ BlockShelf* shelf_of(size_t capacity) {
 }  // namespace
 
 SendBlock* SendBlock::create(size_t capacity) {
-  BlockShelf* const shelf = shelf_of(capacity);
-  void* memory = shelf == nullptr ? nullptr : shelf->take();
+  BlockCache* const cache = cache_of(capacity);
+  void* memory = cache == nullptr ? nullptr : cache->take();
   if (memory != nullptr) {
     unpoison_memory(memory, sizeof(SendBlock) + capacity);
   } else {
@@ -39,9 +39,9 @@ SendBlock* SendBlock::create(size_t capacity) {
 void SendBlock::destroy() {
   const size_t capacity = capacity_;
   this->~SendBlock();
-  if (BlockShelf* shelf = shelf_of(capacity)) {
+  if (BlockCache* cache = cache_of(capacity)) {
     poison_memory(this, sizeof(SendBlock) + capacity);
-    if (shelf->leave(this)) return;
+    if (cache->put(this)) return;
     unpoison_memory(this, sizeof(SendBlock) + capacity);
   }
   std::free(this);

@@ -12,27 +12,16 @@
 
 namespace iocp {
 
-// Item: default-constructible and movable. A window of 1, and any window as long as completions
-// come in order, needs no heap memory; room for early ones is allocated when the first one comes.
+// Item: default-constructible and movable. As long as completions come in order no heap memory is needed;
+// room for early ones is allocated when the first one comes.
 template <class Item>
 class Sequencer {
  public:
   static constexpr uint32_t kMaxWindow = 64;
 
-  explicit Sequencer(uint32_t window = 1) : window_(clamp(window)) {}
+  // So many numbers are given out at most whose items have not been taken: 1 to 64.
+  explicit Sequencer(uint32_t window) : window_(window) {}
 
-  uint32_t window() const { return window_; }
-  // At any time. What is outstanding stays so, also when it is more than the new window.
-  void set_window(uint32_t window) {
-    window_ = clamp(window);
-    if (early_ == 0) release_ring();
-  }
-
-  // Numbers given out whose items have not been taken.
-  uint32_t outstanding() const { return static_cast<uint32_t>(next_ - turn_); }
-  bool may_post() const { return next_ - turn_ < window_; }
-
-  // Only when may_post().
   uint64_t next_number() { return next_++; }
 
   // The post failed at once and there will be no completion. Only for the number given out last, in
@@ -76,30 +65,8 @@ class Sequencer {
 
   // Would take() find something?
   bool has_next() const { return has_turn_item_ || (early_ & bit(turn_)) != 0; }
-  // Items that came before their turn and still wait.
-  bool has_early() const { return early_ != 0; }
-
-  // For a connection that closes: any item that is here, whether it is its turn or not. Nothing can
-  // be taken in order afterwards; what is outstanding may still be stored and taken like this.
-  bool take_any(Item* item) {
-    if (has_turn_item_) {
-      *item = std::move(turn_item_);
-      has_turn_item_ = false;
-      return true;
-    }
-    for (uint64_t number = turn_; early_ != 0 && number < next_; ++number) {
-      if ((early_ & bit(number)) == 0) continue;
-      *item = std::move(ring_[number & (capacity_ - 1)]);
-      early_ &= ~bit(number);
-      return true;
-    }
-    return false;
-  }
 
  private:
-  static constexpr uint32_t clamp(uint32_t window) {
-    return window < 1 ? 1 : window > kMaxWindow ? kMaxWindow : window;
-  }
   static constexpr uint64_t bit(uint64_t number) { return 1ull << (number % kMaxWindow); }
 
   // Makes the ring large enough for an item `distance` ahead of its turn.
@@ -114,17 +81,13 @@ class Sequencer {
     ring_ = std::move(ring);
     capacity_ = capacity;
   }
-  void release_ring() {
-    ring_.reset();
-    capacity_ = 0;
-  }
 
   uint64_t next_ = 0;   // the number that is given out next; 64 bits never wrap
   uint64_t turn_ = 0;   // the number whose item is handed out next
   uint64_t early_ = 0;  // which numbers after `turn_` have their item in the ring, by number % 64
   std::unique_ptr<Item[]> ring_;
   uint32_t capacity_ = 0;  // of the ring: 0 or a power of two
-  uint32_t window_;
+  const uint32_t window_;
   Item turn_item_{};
   bool has_turn_item_ = false;
 };

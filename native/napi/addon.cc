@@ -12,7 +12,7 @@
 #include "napi/faults.h"
 #include "napi/files.h"
 #include "napi/worker_port.h"
-#include "win/win.h"
+#include "win/sys/win.h"
 
 namespace iocp {
 namespace {

@@ -224,13 +224,13 @@ bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out) {
   out->priority = job_priority(static_cast<uint32_t>(reader.number("priority", 0, 2)));
   out->reject = reader.boolean("reject");
   out->skip_when_closed = reader.boolean("skipWhenClosed");
-  out->route_all = reader.boolean("routeAll");
+  out->routes.all = reader.boolean("routeAll");
   const Napi::Value route = reader.get("route");
   if (!route.IsTypedArray()) {
     reader.fail("route");
   } else {
     const Napi::Uint8Array types = route.As<Napi::Uint8Array>();
-    for (size_t i = 0; i < types.ByteLength(); ++i) out->route[types.Data()[i]] = true;
+    for (size_t i = 0; i < types.ByteLength(); ++i) out->routes.types[types.Data()[i]] = true;
   }
   return reader.finish();
 }

@@ -6,9 +6,10 @@
 
 #include <napi.h>
 
-#include "win/engine.h"
-#include "win/listener.h"
-#include "win/profile.h"
+#include "win/engine/engine.h"
+#include "win/engine/listener.h"
+#include "win/io/profile.h"
+#include "win/jobs/job_hub.h"
 
 namespace iocp {
 

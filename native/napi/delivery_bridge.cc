@@ -120,7 +120,7 @@ void DeliveryBridge::release_pin(napi_ref pin) {
     first = free_pins_.empty();
     free_pins_.push_back(pin);
   }
-  if (first && engine_ != nullptr) engine_->want_wake();
+  if (first && engine_ != nullptr) engine_->request_wakeup();
 }
 
 void DeliveryBridge::release_pins(napi_env env) {

@@ -12,7 +12,7 @@
 
 #include "napi/file_jobs.h"
 #include "napi/loop_waker.h"
-#include "win/engine.h"
+#include "win/engine/engine.h"
 
 namespace iocp {
 
@@ -46,7 +46,7 @@ class DeliveryBridge final : public LoopWaker::Target, public std::enable_shared
     release_pins(env);
     files_.settle(env);
   }
-  void nudge() override { engine_->wake_from_outside(); }
+  void nudge() override { engine_->wake_via_port(); }
   void note_batch(const DeliveryChunk& chunk, std::chrono::steady_clock::time_point now);
   bool hand_over(napi_env env, DeliveryChunk* chunk);
   napi_value payload_of(napi_env env, DeliveryChunk* chunk);

@@ -37,7 +37,9 @@ Napi::Value EngineWrap::open_jobs(const Napi::CallbackInfo& info) {
   if (engine == nullptr || !read_job_options(info.Env(), info[0], &options)) {
     return info.Env().Undefined();
   }
-  return Napi::Number::New(info.Env(), engine->open_jobs(options)->key());
+  hub_ = JobHub::create(engine, options);
+  engine->route_packets(hub_.get());
+  return Napi::Number::New(info.Env(), hub_->key());
 }
 
 // (priority, slot, generation, skipWhenClosed, announce, head, body) -> the job's number, or why not

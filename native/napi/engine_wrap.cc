@@ -101,16 +101,17 @@ EngineWrap::~EngineWrap() = default;
 
 void EngineWrap::on_environment_cleanup(void* self) {
   EngineWrap* wrap = static_cast<EngineWrap*>(self);
-  wrap->engine_->abandon();
+  wrap->engine_->shutdown_now();
   wrap->end();
 }
 
 // The threads have ended: nothing native is left but this object.
 void EngineWrap::end() {
-  if (JobHub* jobs = engine_->jobs()) jobs->close();
+  if (hub_ != nullptr) hub_->close();
   delivery_->close();
   submission_->close();
   engine_.reset();
+  hub_.reset();
 }
 
 Engine* EngineWrap::running(const Napi::CallbackInfo& info) {
@@ -187,8 +188,8 @@ void EngineWrap::cancel_connect(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
   double bytes = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info),
-                             [&](Connection& connection) { bytes = static_cast<double>(connection.queued().bytes); });
+    engine_->with_connection(
+        id_of(info), [&](Connection& connection) { bytes = static_cast<double>(connection.sender().queued().bytes); });
   }
   return Napi::Number::New(info.Env(), bytes);
 }
@@ -196,7 +197,8 @@ Napi::Value EngineWrap::queued(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::queued_packets(const Napi::CallbackInfo& info) {
   double packets = -1;
   if (engine_ != nullptr) {
-    engine_->with_connection(id_of(info), [&](Connection& connection) { packets = connection.queued().packets; });
+    engine_->with_connection(id_of(info),
+                             [&](Connection& connection) { packets = connection.sender().queued().packets; });
   }
   return Napi::Number::New(info.Env(), packets);
 }
@@ -235,7 +237,7 @@ Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
   if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.send_file(file.get(), options);
+      taken = file != nullptr && connection.files().send(file.get(), options);
     });
     engine_->wake_if_needed();
   }
@@ -248,7 +250,7 @@ Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
   if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.receive_file(file, options);
+      taken = file != nullptr && connection.files().receive(file, options);
     });
     engine_->wake_if_needed();
   }
@@ -259,7 +261,7 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const bool received = boolean_of(info[2]);
   const uint32_t id = uint32_of(info[3]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.cancel_file(received, id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().cancel(received, id); });
   engine_->wake_if_needed();
 }
 
@@ -267,7 +269,7 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr) {
     const uint32_t id = uint32_of(info[2]);
-    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.reserve_file(id); });
+    engine_->with_connection(id_of(info), [&](Connection& connection) { taken = connection.files().reserve(id); });
   }
   return Napi::Boolean::New(info.Env(), taken);
 }
@@ -275,7 +277,7 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
 void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const uint32_t id = uint32_of(info[2]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.start_sent_file(id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().start_sent(id); });
 }
 
 void EngineWrap::hold_end(const Napi::CallbackInfo& info) {
@@ -290,7 +292,7 @@ Napi::Value EngineWrap::send_control(const Napi::CallbackInfo& info) {
     const Napi::Uint8Array packet = info[2].As<Napi::Uint8Array>();
     const uint32_t before = uint32_of(info[3]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = connection.push_control({packet.Data(), packet.ByteLength()}, before);
+      taken = connection.sender().push_control({packet.Data(), packet.ByteLength()}, before);
     });
   }
   return Napi::Boolean::New(info.Env(), taken);
@@ -301,7 +303,7 @@ Napi::Value EngineWrap::transfer_frame(const Napi::CallbackInfo& info) {
   bool taken = false;
   if (engine_ != nullptr && read_transfer_frame(info.Env(), info[2], &frame)) {
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = connection.push_transfer(connection.send_framing(), frame.frame);
+      taken = connection.sender().push_transfer(connection.sender().framing(), frame.frame);
     });
   }
   return Napi::Boolean::New(info.Env(), taken);
@@ -321,7 +323,7 @@ void EngineWrap::stop(const Napi::CallbackInfo& info) {
 void EngineWrap::join(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   napi_remove_env_cleanup_hook(info.Env(), &on_environment_cleanup, this);
-  engine_->abandon();  // waits for what is pending, when STOPPED has not been seen yet
+  engine_->shutdown_now();  // waits for what is pending, when STOPPED has not been seen yet
   delivery_->files().settle(info.Env());
   end();
   Unref();

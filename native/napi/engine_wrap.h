@@ -7,7 +7,8 @@
 #include "napi/delivery_bridge.h"
 #include "napi/files.h"
 #include "napi/submission_bridge.h"
-#include "win/engine.h"
+#include "win/engine/engine.h"
+#include "win/jobs/job_hub.h"
 
 namespace iocp {
 
@@ -66,7 +67,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void drain_jobs(const Napi::CallbackInfo& info);
   void close_jobs(const Napi::CallbackInfo& info);
   Napi::Value job_stats(const Napi::CallbackInfo& info);
-  JobHub* hub() const { return engine_ == nullptr ? nullptr : engine_->jobs(); }
+  JobHub* hub() const { return hub_.get(); }
   template <Napi::Value (*begin)(const Napi::CallbackInfo&, Engine*, FileJobs*)>
   Napi::Value file_job(const Napi::CallbackInfo& info) {
     Engine* const engine = running(info);
@@ -76,6 +77,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
 
   std::shared_ptr<DeliveryBridge> delivery_;
   std::unique_ptr<SubmissionBridge> submission_;
+  std::shared_ptr<JobHub> hub_;  // null: there are no workers. The engine sends it packets, so it goes after it.
   std::unique_ptr<Engine> engine_;
 };
 

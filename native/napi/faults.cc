@@ -4,7 +4,7 @@
 #include <string>
 
 #include "napi/args.h"
-#include "win/fault_seam.h"
+#include "win/sys/fault_seam.h"
 
 namespace iocp {
 namespace {

@@ -40,7 +40,7 @@ class FileJobs::Job final : public DiskWork {
     Engine* const engine = engine_;
     const bool is_counted = is_counted_;
     jobs_->done(this, plan_.creates);  // the last touch
-    engine->want_wake();               // the disk thread does, next
+    engine->request_wakeup();          // the disk thread does, next
     if (is_counted) engine->active_release();
   }
 

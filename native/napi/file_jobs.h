@@ -14,8 +14,8 @@
 #include <napi.h>
 
 #include "core/disk_queue.h"
-#include "win/engine.h"
-#include "win/srw_lock.h"
+#include "win/engine/engine.h"
+#include "win/sys/srw_lock.h"
 
 namespace iocp {
 

@@ -6,9 +6,9 @@
 
 #include "core/transfer_protocol.h"
 #include "napi/file_jobs.h"
-#include "win/receive_file.h"
-#include "win/send_file.h"
-#include "win/transfer_file.h"
+#include "win/files/receive_file.h"
+#include "win/files/send_file.h"
+#include "win/files/transfer_file.h"
 
 namespace iocp {
 

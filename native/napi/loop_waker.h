@@ -13,7 +13,7 @@
 
 #include <napi.h>
 
-#include "win/srw_lock.h"
+#include "win/sys/srw_lock.h"
 
 namespace iocp {
 

@@ -1,7 +1,8 @@
 #pragma once
 #include <napi.h>
 
-#include "win/engine.h"
+#include "win/engine/engine.h"
+#include "win/jobs/job_hub.h"
 
 namespace iocp {
 

@@ -99,11 +99,11 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
       });
     // What is left is of the engine's own environment: reading belongs to whoever listens there.
     case OperationKind::pause:
-      return !is_worker && with([](Connection& c) { c.pause(); });
+      return !is_worker && with([](Connection& c) { c.receiver().pause(); });
     case OperationKind::resume:
-      return !is_worker && with([](Connection& c) { c.resume(); });
+      return !is_worker && with([](Connection& c) { c.receiver().resume(); });
     case OperationKind::demand:
-      return !is_worker && with([&](Connection& c) { c.demand(operation.a); });
+      return !is_worker && with([&](Connection& c) { c.receiver().demand(operation.a); });
     case OperationKind::set_framing: {
       if (is_worker) return false;
       const ProfileRef profile = engine->profile(operation.a);
@@ -112,7 +112,7 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
     case OperationKind::free_profile:
       return !is_worker && engine->free_profile(operation.a);
     case OperationKind::want_drain:
-      return !is_worker && with([](Connection& c) { c.want_drain(); });
+      return !is_worker && with([](Connection& c) { c.sender().want_drain(); });
   }
   return false;
 }
@@ -136,7 +136,7 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   }
   const ConnectionId id{operation.slot, operation.generation};
   const bool found = engine->with_connection(id, [&](Connection& connection) { push(connection, repeated, token); });
-  if (!found && token != 0) engine->deliver_sent(id, token, SendOutcome::closed);
+  if (!found && token != 0) engine->report_sent(id, token, SendOutcome::closed);
   return true;
 }
 
@@ -146,8 +146,8 @@ void SubmissionBridge::tell_detached(Engine* engine, const Operation& operation,
   const ConnectionId id{operation.slot, operation.generation};
   const bool is_own = worker_.hub == nullptr;
   const bool found = engine->with_connection(
-      id, [&](Connection& connection) { connection.report_lost(operation.b, SendOutcome::detached); });
-  if (is_own && token != 0) engine->deliver_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
+      id, [&](Connection& connection) { connection.sender().report_lost(operation.b, SendOutcome::detached); });
+  if (is_own && token != 0) engine->report_sent(id, token, found ? SendOutcome::detached : SendOutcome::closed);
 }
 
 // To one connection, what shared_ refers to; `shared`: others get it too.
@@ -155,18 +155,18 @@ void SubmissionBridge::push(Connection& connection, bool shared, uint32_t token)
   const bool is_pinned = shared_.owner != nullptr && !shared_.profile;
   if (is_pinned) {
     shared_.owner->add_ref();
-    connection.push(shared_.payload, shared_.owner, token, &ready_);
+    connection.sender().push(shared_.payload, shared_.owner, token, &ready_);
     return;
   }
   while (shared && encode_shared(connection)) {
     shared_.owner->add_ref();
-    if (connection.push_encoded(shared_.profile->send.get(), shared_.encoded, shared_.owner, token, &ready_) !=
-        Connection::PushResult::reframe) {
+    if (connection.sender().push_encoded(shared_.profile->send.get(), shared_.encoded, shared_.owner, token, &ready_) !=
+        Sender::PushResult::reframe) {
       return;
     }
     shared_.owner->release();  // its framing has just changed
   }
-  connection.push(shared_.payload, nullptr, token, &ready_);
+  connection.sender().push(shared_.payload, nullptr, token, &ready_);
 }
 
 bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned) {
@@ -229,7 +229,7 @@ SubmissionBridge::Located SubmissionBridge::locate(Napi::Env env, const Operatio
 
 // Makes shared_.encoded the payload as the connection's framing puts it on the wire. False when it does not fit.
 bool SubmissionBridge::encode_shared(Connection& connection) {
-  if (shared_.owner != nullptr && shared_.profile->send.get() == connection.send_framing()) return true;
+  if (shared_.owner != nullptr && shared_.profile->send.get() == connection.sender().framing()) return true;
   const ProfileRef profile = connection.send_profile();
   const Framing* const framing = profile->send.get();
   const ByteSpan payload = shared_.payload;

@@ -5,7 +5,8 @@
 #include <napi.h>
 
 #include "napi/delivery_bridge.h"
-#include "win/engine.h"
+#include "win/engine/engine.h"
+#include "win/jobs/job_hub.h"
 
 namespace iocp {
 

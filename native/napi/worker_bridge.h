@@ -11,7 +11,7 @@
 
 #include "napi/loop_waker.h"
 #include "napi/submission_bridge.h"
-#include "win/job_hub.h"
+#include "win/jobs/job_hub.h"
 
 namespace iocp {
 

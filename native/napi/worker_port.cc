@@ -72,7 +72,8 @@ Napi::Value WorkerPort::queued(const Napi::CallbackInfo& info) {
   const ConnectionId id{uint32_of(info[0]), uint32_of(info[1])};
   double bytes = -1;
   bridge_->hub().with_engine([&](Engine& engine) {
-    engine.with_connection(id, [&](Connection& connection) { bytes = static_cast<double>(connection.queued().bytes); });
+    engine.with_connection(
+        id, [&](Connection& connection) { bytes = static_cast<double>(connection.sender().queued().bytes); });
   });
   return Napi::Number::New(info.Env(), bytes);
 }

@@ -21,7 +21,7 @@ DecodeResult feed(const Framing& framing, FrameState& state, const std::string& 
 }  // namespace
 
 TEST_CASE("framing: memory follows the bytes that come, never the length that is declared") {
-  const iocp::PayloadMemory::User user(true);
+  const iocp::PayloadMemory::Lease user(true);
   FramingOptions o;
   o.max_packet = gibibyte;
   const auto framing = make(o);

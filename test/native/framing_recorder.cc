@@ -79,7 +79,7 @@ bool Recorder::on_packet(const uint8_t* data, size_t size) {
 }
 
 // Takes the block, as a sink may.
-bool Recorder::on_held_packet(iocp::HeldBytes* held, size_t skip) {
+bool Recorder::on_gathered_packet(iocp::GatheredPacket* held, size_t skip) {
   check(skip <= held->size(), "more left out than there is");
   const bool go_on = on_packet(held->data() + skip, held->size() - skip);
   iocp::PayloadMemory::free(held->take_block());

@@ -35,7 +35,7 @@ class Recorder final : public iocp::FrameSink {
   void join_packets() { join_packets_ = true; }
 
   bool on_packet(const uint8_t* data, size_t size) override;
-  bool on_held_packet(iocp::HeldBytes* held, size_t skip) override;
+  bool on_gathered_packet(iocp::GatheredPacket* held, size_t skip) override;
   bool on_stream_begin(uint64_t length) override;
   bool on_stream_data(const uint8_t* data, size_t size) override;
   bool on_stream_end() override;

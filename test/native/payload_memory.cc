@@ -43,7 +43,7 @@ void allocate_and_free(size_t size, size_t count) {
 }  // namespace
 
 TEST_CASE("payload_memory: a big block is used again for one of its size") {
-  const PayloadMemory::User user(true);
+  const PayloadMemory::Lease user(true);
   for (const size_t size : {64 * kib, 64 * kib + 1, mib, mib + 16, 4 * mib + 64 * kib}) {
     uint8_t* first = allocate(size);
     PayloadMemory::free(first);
@@ -58,7 +58,7 @@ TEST_CASE("payload_memory: a big block is used again for one of its size") {
 }
 
 TEST_CASE("payload_memory: a block is little larger than what was asked for") {
-  const PayloadMemory::User user(true);
+  const PayloadMemory::Lease user(true);
   for (size_t size = 64 * kib; size <= 4 * mib; size += size / 7) {
     size_t capacity = 0;
     uint8_t* block = PayloadMemory::allocate(size, &capacity);
@@ -75,7 +75,7 @@ TEST_CASE("payload_memory: a block is little larger than what was asked for") {
 }
 
 TEST_CASE("payload_memory: small and huge blocks are not kept, and have the size that was asked for") {
-  const PayloadMemory::User user(true);
+  const PayloadMemory::Lease user(true);
   for (const size_t size : {size_t{1}, size_t{256}, 64 * kib - 1, 4 * mib + 64 * kib + 1, 16 * mib}) {
     size_t capacity = 0;
     uint8_t* block = PayloadMemory::allocate(size, &capacity);
@@ -94,16 +94,16 @@ TEST_CASE("payload_memory: nothing is kept without a user, and nothing after the
   allocate_and_free(mib, 3);
   CHECK(PayloadMemory::unused_bytes() == 0);
   {
-    const PayloadMemory::User keeps_none(false);
+    const PayloadMemory::Lease keeps_none(false);
     allocate_and_free(mib, 3);
     CHECK(PayloadMemory::unused_bytes() == 0);
   }
   uint8_t* late = nullptr;
   {
-    const PayloadMemory::User one(true);
+    const PayloadMemory::Lease one(true);
     late = allocate(mib);
     {
-      const PayloadMemory::User two(true);
+      const PayloadMemory::Lease two(true);
       allocate_and_free(mib, 3);
     }
     CHECK(PayloadMemory::unused_bytes() >= 3 * mib);
@@ -114,7 +114,7 @@ TEST_CASE("payload_memory: nothing is kept without a user, and nothing after the
 }
 
 TEST_CASE("payload_memory: what is kept is bounded, in bytes and for each size") {
-  const PayloadMemory::User user(true);
+  const PayloadMemory::Lease user(true);
   allocate_and_free(64 * kib, 100);
   CHECK(PayloadMemory::unused_bytes() >= 60 * 64 * kib);
   CHECK(PayloadMemory::unused_bytes() <= 64 * 66 * kib);
@@ -124,7 +124,7 @@ TEST_CASE("payload_memory: what is kept is bounded, in bytes and for each size")
 }
 
 TEST_CASE("payload_memory: blocks that nobody has needed for a period go back, the others stay") {
-  const PayloadMemory::User user(true);
+  const PayloadMemory::Lease user(true);
   allocate_and_free(mib, 10);
   pass_a_period();
   // Four of them are in use at once.
@@ -166,7 +166,7 @@ TEST_CASE("payload_memory: many threads, and no block has two owners") {
     // Users come and go, and what is unused is given back, all the while.
     std::thread coming_and_going([&] {
       while (!over) {
-        const PayloadMemory::User user(true);
+        const PayloadMemory::Lease user(true);
         for (int i = 0; i < 20; ++i) pass_a_period();
       }
     });

@@ -30,7 +30,7 @@ test('imports of a folder itself, of those below it and of packages are right', 
     'lib/endpoint/server.ts': "import { a } from '../common/a.js'\nimport { b } from './b.js'\nexport const c = a + b",
     'lib/endpoint/b.ts': "import type { c } from './server.js'\nexport const b: typeof c = 1 // import '../index.js'",
     'lib/common/a.ts': "import fs from 'node:fs'\nexport const a = fs.constants.O_RDONLY",
-    'native/win/engine.h': '#include <vector>\n#include "core/ids.h"\n#include "win/win.h"'
+    'native/win/engine/engine.h': '#include <vector>\n#include "core/ids.h"\n#include "win/sys/win.h"'
   })
   assert.deepEqual(found, [])
 })
@@ -63,8 +63,8 @@ test('nor is one of a folder in another row', () => {
 })
 
 test('nor is an include', () => {
-  assert.deepEqual(problems({ 'native/core/framing/frame.h': '#pragma once\n # include "win/socket.h"\n' }), [
-    'native/core/framing/frame.h includes native/win/socket.h, but the layer native/core does not know native/win: ' +
+  assert.deepEqual(problems({ 'native/core/framing/frame.h': '#pragma once\n # include "win/sys/socket.h"\n' }), [
+    'native/core/framing/frame.h includes native/win/sys/socket.h, but the layer native/core does not know native/win/sys: ' +
       'it knows itself.'
   ])
 })

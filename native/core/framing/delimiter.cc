@@ -145,7 +145,7 @@ FrameFlow DelimiterFraming::go_on_frame(FrameState& state, FrameInput* in, Frame
     return FrameFlow::failed;
   }
   in->take(match.end);
-  HeldBytes whole;
+  GatheredPacket whole;
   state.release(&whole);
   return sink.on_packet(whole.data(), packet) ? FrameFlow::go_on : FrameFlow::stop;
 }

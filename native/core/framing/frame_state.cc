@@ -40,7 +40,7 @@ const char* frame_error_name(FrameError error) {
   return "unknown";
 }
 
-HeldBytes::~HeldBytes() { PayloadMemory::free(block_); }
+GatheredPacket::~GatheredPacket() { PayloadMemory::free(block_); }
 
 FrameState::~FrameState() { PayloadMemory::free(block_); }
 
@@ -127,7 +127,7 @@ void FrameState::filled(size_t size) {
   if (left_ == 0) phase_ = Phase::whole;
 }
 
-void FrameState::release(HeldBytes* out) {
+void FrameState::release(GatheredPacket* out) {
   out->size_ = size_;
   out->block_ = block_;
   if (block_ == nullptr) std::memcpy(out->small_, inline_, sizeof(inline_));

@@ -24,12 +24,12 @@ enum class FrameError : uint8_t {
 const char* frame_error_name(FrameError error);
 
 // Bytes taken out of a FrameState, so that the state is at rest while a sink looks at them.
-class HeldBytes {
+class GatheredPacket {
  public:
-  HeldBytes() = default;
-  HeldBytes(const HeldBytes&) = delete;
-  HeldBytes& operator=(const HeldBytes&) = delete;
-  ~HeldBytes();
+  GatheredPacket() = default;
+  GatheredPacket(const GatheredPacket&) = delete;
+  GatheredPacket& operator=(const GatheredPacket&) = delete;
+  ~GatheredPacket();
   const uint8_t* data() const { return block_ != nullptr ? block_ : small_; }
   size_t size() const { return size_; }
   bool has_block() const { return block_ != nullptr; }
@@ -96,7 +96,7 @@ class FrameState {
   const uint8_t* held() const { return block_ != nullptr ? block_ : inline_; }
   size_t held_size() const { return size_; }
   // Moves what is held to `out`; the state is at rest afterwards.
-  void release(HeldBytes* out);
+  void release(GatheredPacket* out);
 
   // Drops what is held, keeps the header of a frame that is discarded or corrupt.
   void keep_header(const uint8_t* data, size_t size);

@@ -23,7 +23,7 @@ class FrameSink {
   virtual bool on_packet(const uint8_t* data, size_t size) = 0;
   // The same for one that came in several slices and was gathered: it is `held` from `skip` on. The block
   // may be taken.
-  virtual bool on_held_packet(HeldBytes* held, size_t skip) {
+  virtual bool on_gathered_packet(GatheredPacket* held, size_t skip) {
     return on_packet(held->data() + skip, held->size() - skip);
   }
   // A packet above stream_above: its length, then its bytes in pieces (none empty), then the end.

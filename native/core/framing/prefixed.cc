@@ -13,15 +13,15 @@ size_t min_left(uint64_t wanted, const FrameInput& in) {
 
 FrameFlow emit_held(FrameState& state, FrameSink& sink) {
   const size_t skip = state.skip();
-  HeldBytes packet;
+  GatheredPacket packet;
   state.release(&packet);
-  return sink.on_held_packet(&packet, skip) ? FrameFlow::go_on : FrameFlow::stop;
+  return sink.on_gathered_packet(&packet, skip) ? FrameFlow::go_on : FrameFlow::stop;
 }
 
 FrameFlow go_on_body(FrameState& state, FrameInput* in, FrameSink& sink) {
   const size_t size = min_left(state.left(), *in);
   if (!state.hold(in->at, size, state.held_size() + state.left())) {
-    HeldBytes lost;
+    GatheredPacket lost;
     state.release(&lost);
     state.fail(FrameError::out_of_memory, lost.data(), std::min<size_t>(lost.size(), 16));
     return FrameFlow::failed;

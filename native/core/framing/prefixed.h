@@ -84,7 +84,7 @@ DecodeResult decode_prefixed(const Parser& parser, const FrameLimits& limits, Fr
     state.hold(in.at, 1, FramingOptions::max_header);
     in.take(1);
     if (!parser.parse(state.held(), state.held_size(), &frame)) continue;
-    HeldBytes header;
+    GatheredPacket header;
     state.release(&header);
     if (frame.error != FrameError::none) {
       state.fail(frame.error, header.data(), frame.header_size);

@@ -1,0 +1,195 @@
+#include "win/engine/engine.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "win/connection/socket_options.h"
+#include "win/sys/extension_functions.h"
+#include "win/sys/socket_calls.h"
+
+namespace iocp {
+
+Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
+    : ConnectionEngine(options, wake, wake_context),
+      options_(options),
+      contexts_(options.max_free_contexts),
+      deferred_reads_(new DeferredReads[options.io_threads]) {}
+
+Engine::~Engine() { end_threads(); }
+
+uint32_t Engine::start() {
+  const uint32_t error = load_extension_functions();
+  if (error != 0) return error;
+  if (!ThreadIdentity::prepare()) return kErrorNoSystemResources;
+  if (const uint32_t failed = open_port(options_.skip_on_success && extension_functions().ifs_handles)) return failed;
+  for (uint32_t i = 0; i < options_.io_threads; ++i) {
+    auto thread = std::make_unique<IoThread>(this, i);
+    if (!thread->start()) {
+      end_threads();
+      return kErrorNotEnoughMemory;
+    }
+    threads_.push_back(std::move(thread));
+  }
+  return 0;
+}
+
+uint32_t Engine::add_profile(Profile profile) {
+  const ProfileRef added(new SharedProfile(std::move(profile), &profiles_alive_));
+  if (free_profiles_.empty()) {
+    profiles_.push_back(added);
+    return static_cast<uint32_t>(profiles_.size() - 1);
+  }
+  const uint32_t index = free_profiles_.back();
+  free_profiles_.pop_back();
+  profiles_[index] = added;
+  return index;
+}
+
+ProfileRef Engine::profile(uint32_t index) const { return index < profiles_.size() ? profiles_[index] : nullptr; }
+
+bool Engine::free_profile(uint32_t index) {
+  if (index >= profiles_.size() || !profiles_[index]) return false;
+  free_profiles_.push_back(index);
+  profiles_[index] = nullptr;
+  return true;
+}
+
+uint32_t Engine::listen(const ListenOptions& options, uint32_t* index, const char** syscall) {
+  // An I/O thread may be walking over the listeners to close them.
+  *syscall = "listen";
+  if (stopping()) return kErrorOperationAborted;
+  auto listener = std::make_unique<Listener>(this, options, static_cast<uint32_t>(listeners_.size()));
+  const uint32_t error = listener->open(syscall);
+  if (error != 0) return error;
+  *index = listener->index();
+  listeners_.push_back(std::move(listener));
+  listeners_.back()->start();
+  return 0;
+}
+
+Listener* Engine::listener(uint32_t index) const {
+  return index < listeners_.size() ? listeners_[index].get() : nullptr;
+}
+
+void Engine::close_listener(uint32_t index) {
+  Listener* found = listener(index);
+  if (found == nullptr) return;
+  found->close();
+  wake_if_needed();  // nothing was pending: it has reported already, on this thread
+}
+
+bool Engine::connect(const ConnectOptions& options) {
+  if (!try_active_add()) return false;
+  auto* attempt = new ConnectAttempt(this, options);
+  {
+    std::lock_guard<SrwLock> guard(attempts_lock_);
+    attempts_[options.token] = attempt;
+  }
+  attempt->start();
+  return true;
+}
+
+void Engine::cancel_connect(uint32_t token) {
+  Ref<ConnectAttempt> attempt;
+  {
+    std::lock_guard<SrwLock> guard(attempts_lock_);
+    const auto found = attempts_.find(token);
+    if (found != attempts_.end()) attempt = Ref<ConnectAttempt>::try_from(found->second);
+  }
+  if (!attempt) return;
+  attempt->cancel(kErrorOperationAborted);
+  attempt = nullptr;
+  wake_if_needed();
+}
+
+void Engine::cancel_all_attempts() {
+  std::vector<Ref<ConnectAttempt>> held;
+  {
+    std::lock_guard<SrwLock> guard(attempts_lock_);
+    for (const auto& entry : attempts_) {
+      if (auto one = Ref<ConnectAttempt>::try_from(entry.second)) held.push_back(std::move(one));
+    }
+  }
+  for (const auto& attempt : held) attempt->cancel(kErrorOperationAborted);
+}
+
+void Engine::remove_attempt(ConnectAttempt* attempt) {
+  std::lock_guard<SrwLock> guard(attempts_lock_);
+  const auto found = attempts_.find(attempt->token());
+  if (found != attempts_.end() && found->second == attempt) attempts_.erase(found);
+}
+
+// -- connections ----------------------------------------------------------------------------------
+
+bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+                            Listener* listener, const Record& announcement) {
+  const bool inherits = profile->no_delay && listener != nullptr && listener->inherits_no_delay(socket.get());
+  apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
+  // A socket that this side connected is with the port since before its ConnectEx.
+  if (listener != nullptr && calls::associate(port(), socket.handle()) != 0) return false;
+  if (skips_on_success() && !skip_port_on_success(socket.handle())) return false;
+  Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote, listener);
+  if (connection == nullptr) return false;
+  active_add();
+  // From the insertion on others find it and may close it: it stays until this function is done.
+  Ref<Connection> held(connection);
+  const ConnectionId id = connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
+  if (!id.valid()) {
+    (void)held.detach();
+    contexts_.destroy(connection);
+    active_release();
+    return false;
+  }
+  const uint64_t open = open_connections_.fetch_add(1, std::memory_order_relaxed) + 1;
+  total_connections_.fetch_add(1, std::memory_order_relaxed);
+  uint64_t peak = peak_connections_.load(std::memory_order_relaxed);
+  while (open > peak && !peak_connections_.compare_exchange_weak(peak, open)) {
+  }
+  Record record = announcement;
+  record.slot = id.slot;
+  record.generation = id.generation;
+  uint8_t blob[2 * Address::kMaxBlob];
+  size_t size = remote.write_blob(blob);
+  size += local.write_blob(blob + size);
+  deliver(record, blob, size, nullptr);
+  // Too late for the walk over all connections that ends them.
+  if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
+  connection->request(Connection::kReceive);  // served at the end of the turn: the next accept first
+  return true;
+}
+
+void Engine::remove_connection(Connection* connection) {
+  count(Counter::closes, 1);
+  if (Listener* listener = connection->listener()) listener->connection_closed();
+  connections_.erase(connection->id());
+  if (stopping()) {
+    const bool cut = connection->was_cut();
+    (cut ? cut_ : drained_).fetch_add(1, std::memory_order_relaxed);
+  }
+  contexts_.destroy(connection);
+  open_connections_.fetch_sub(1, std::memory_order_relaxed);
+  active_release();
+}
+
+SendQueue::Totals Engine::queued() {
+  SendQueue::Totals sum{0, 0};
+  connections_.for_each([&](ConnectionId, Connection& connection) {
+    const SendQueue::Totals own = connection.sender().queued();
+    sum.bytes += own.bytes;
+    sum.packets += own.packets;
+  });
+  return sum;
+}
+
+Engine::Totals Engine::totals() const {
+  return {open_connections_.load(std::memory_order_relaxed),
+          peak_connections_.load(std::memory_order_relaxed),
+          total_connections_.load(std::memory_order_relaxed),
+          active_.value(),
+          direct_reads(),
+          profiles_alive_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace iocp

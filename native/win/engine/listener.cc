@@ -1,0 +1,326 @@
+#include "win/engine/listener.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "core/error_table.h"
+#include "win/connection/socket_options.h"
+#include "win/engine/engine.h"
+#include "win/sys/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+constexpr uint32_t kMaxPool = 1024;
+constexpr uint32_t kRetryMs = 100;  // doubled from failure to failure, up to
+constexpr uint32_t kMostRetryMs = 1000;
+// A pool that has grown is halved in such steps while it does not run dry.
+constexpr uint32_t kShrinkMs = 5000;
+// Peers that left early make an accept fail at once: so many in a row are taken as bad luck.
+constexpr uint32_t kMaxImmediateFailures = 16;
+
+// listen() clamps a plain backlog to 200; a negative one, SOMAXCONN_HINT, is taken as it is.
+int backlog_argument(uint32_t backlog) {
+  return backlog == 0 ? SOMAXCONN : -static_cast<int>((std::min)(backlog, 65535u));
+}
+
+}  // namespace
+
+AcceptOperation::AcceptOperation(Listener* owner) : Operation(&Listener::on_accept), listener(owner) {}
+
+Listener::Listener(Engine* engine, const ListenOptions& options, uint32_t index)
+    : engine_(engine), options_(options), index_(index), retry_ms_(kRetryMs) {}
+
+uint32_t Listener::open(const char** syscall) {
+  UniqueSocket socket;
+  *syscall = "socket";
+  uint32_t error = calls::open_stream(options_.address.family(), &socket);
+  if (error != 0) return error;
+  *syscall = "setsockopt";
+  if (options_.exclusive) error = calls::set_exclusive(socket.get());
+  if (error != 0) return error;
+  if (options_.address.family() == AF_INET6) {
+    const DWORD v6_only = options_.dual_stack ? 0 : 1;
+    if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, reinterpret_cast<const char*>(&v6_only), sizeof(v6_only)) !=
+        0) {
+      return calls::last_error();
+    }
+  }
+  *syscall = "bind";
+  error = calls::bind_to(socket.get(), options_.address.get(), options_.address.size());
+  if (error != 0) return error;
+  apply_listener_options(socket.get(), *options_.profile);
+  *syscall = "listen";
+  error = calls::start_listening(socket.get(), backlog_argument(options_.backlog));
+  if (error != 0) return error;
+  *syscall = "CreateIoCompletionPort";
+  error = calls::associate(engine_->port(), socket.handle());
+  if (error != 0) return error;
+  *syscall = "getsockname";
+  if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
+  socket_.open(std::move(socket));
+  return 0;
+}
+
+bool Listener::inherits_no_delay(SOCKET accepted) {
+  Inherits known = no_delay_.load(std::memory_order_relaxed);
+  if (known == Inherits::unknown) {
+    bool on = false;
+    if (calls::read_no_delay(accepted, &on) != 0) return false;  // this peer may have left already
+    known = on ? Inherits::yes : Inherits::no;
+    no_delay_.store(known, std::memory_order_relaxed);
+  }
+  return known == Inherits::yes;
+}
+
+void Listener::start() {
+  engine_->active_add();
+  add_ref();  // the packet's, for post_first()
+  engine_->post(&start_operation_);
+}
+
+void Listener::release() {
+  if (!refs_.drop()) return;
+  engine_->cancel(retry_timer_);
+  engine_->cancel(shrink_timer_);
+  engine_->report(RecordKind::listener_closed, {index_, 0});
+  engine_->active_release();
+}
+
+void Listener::close() {
+  UniqueSocket to_close;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (socket_.is_closing()) return;
+    if (socket_.close()) to_close = socket_.take();
+  }
+  calls::cancel_and_close(std::move(to_close));
+  release();
+}
+
+bool Listener::enter() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return socket_.enter();
+}
+
+void Listener::leave() {
+  UniqueSocket to_close;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (socket_.leave()) to_close = socket_.take();
+  }
+  calls::cancel_and_close(std::move(to_close));
+}
+
+void Listener::post_first() {
+  const Ref<Listener> posted = Ref<Listener>::adopt(this);
+  const uint32_t size = (std::max)(1u, options_.accepts);
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    for (uint32_t i = 0; i < size; ++i) {
+      pool_.push_back(std::make_unique<AcceptOperation>(this));
+      pool_.back()->next_idle = idle_;
+      idle_ = pool_.back().get();
+    }
+    pool_size_.store(size, std::memory_order_relaxed);
+  }
+  post_idle();
+}
+
+// Posts every accept that is not in the kernel.
+void Listener::post_idle() {
+  AcceptOperation* list = nullptr;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    retry_pending_ = false;
+    list = std::exchange(idle_, nullptr);
+  }
+  while (list != nullptr) {
+    AcceptOperation* operation = std::exchange(list, list->next_idle);
+    post_accept(operation);
+  }
+}
+
+void Listener::post_accept(AcceptOperation* operation) {
+  if (retire(operation)) return;
+  if (!enter()) return;  // stays in the pool until the engine goes
+  uint32_t error = 0;
+  for (uint32_t attempt = 0; attempt < kMaxImmediateFailures; ++attempt) {
+    error = issue(operation);
+    if (error == 0 || is_resource_shortage(error)) break;
+    engine_->count(Counter::accept_failures, 1);
+  }
+  leave();
+  if (error != 0) schedule_retry(operation, error);
+}
+
+// 0 when the accept is in the kernel; it then has a count of its own.
+uint32_t Listener::issue(AcceptOperation* operation) {
+  uint32_t error = calls::open_stream(options_.address.family(), &operation->socket);
+  if (error != 0) return error;
+  Ref<Listener> of_accept(this);
+  outstanding_.fetch_add(1, std::memory_order_relaxed);
+  // The socket stays with the operation, which this thread does not touch after the call.
+  error = calls::accept_into(engine_->port(), socket_.get(), operation->socket.get(), operation->addresses,
+                             AcceptOperation::kAddressBytes, operation->prepare());
+  if (error == 0 || error == WSA_IO_PENDING) {
+    (void)of_accept.detach();
+    return 0;
+  }
+  outstanding_.fetch_sub(1, std::memory_order_relaxed);
+  operation->socket.reset();
+  return error;
+}
+
+// An accept has failed that had been pending. A peer that left early is no reason for a pause: each takes a peer to
+// fail. Other failures, and so many of those in a row that they look like another one, would come back at once, for
+// ever.
+bool Listener::needs_pause(uint32_t error) {
+  const uint32_t failures = failures_.fetch_add(1, std::memory_order_relaxed) + 1;
+  const bool peer_left = established_connection_error(error, false) == kWsaEconnreset;
+  return !peer_left || failures > kMaxPool;
+}
+
+void Listener::accept_succeeded() {
+  if (failures_.load(std::memory_order_relaxed) == 0) return;
+  failures_.store(0, std::memory_order_relaxed);
+  retry_ms_.store(kRetryMs, std::memory_order_relaxed);
+}
+
+// No accept can be posted now: says so once and tries again a little later.
+void Listener::schedule_retry(AcceptOperation* operation, uint32_t error) {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    operation->next_idle = idle_;
+    idle_ = operation;
+    if (socket_.is_closing() || std::exchange(retry_pending_, true)) return;
+  }
+  const uint32_t pause = retry_ms_.load(std::memory_order_relaxed);
+  retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
+  failures_.fetch_add(1, std::memory_order_relaxed);
+  engine_->count(Counter::enobufs, is_resource_shortage(error) ? 1 : 0);
+  engine_->report(RecordKind::listener_error, {index_, 0}, error);
+  engine_->arm(retry_timer_, pause);
+}
+
+void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
+  AcceptOperation* operation = static_cast<AcceptOperation*>(self);
+  const Ref<Listener> listener = Ref<Listener>::adopt(operation->listener);
+  const uint32_t left = listener->outstanding_.fetch_sub(1, std::memory_order_relaxed) - 1;
+  if (left == 0 && error == 0) listener->grow();
+  // An error means that this one peer left early, that the listener closes, or that the accept was surplus: never a
+  // reason to stop accepting.
+  bool pause = false;
+  // That was cancelled because it is one too many is no failure.
+  if (error == kErrorOperationAborted && listener->retire(operation)) return;
+  if (error == 0) {
+    listener->accept_succeeded();
+    if (listener->enter()) {
+      listener->admit(operation);
+      listener->leave();
+    }
+  } else {
+    // What has been cancelled is no peer that left.
+    listener->engine_->count(Counter::accept_failures, error == kErrorOperationAborted ? 0 : 1);
+    pause = listener->needs_pause(error);
+  }
+  operation->socket.reset();
+  if (pause) {
+    listener->schedule_retry(operation, error);
+  } else {
+    listener->post_accept(operation);
+  }
+}
+
+// Every accept of the pool was taken while more peers were coming: a deeper pool serves them sooner.
+void Listener::grow() {
+  std::vector<AcceptOperation*> added;
+  bool arm = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    // While sockets cannot be had, more of them are no help.
+    if (socket_.is_closing() || retry_pending_) return;
+    engine_->count(Counter::accept_dry, 1);
+    last_dry_ms_ = Engine::now_ms();
+    surplus_ = 0;
+    arm = !std::exchange(shrink_due_, true);
+    const size_t size = pool_.size();
+    const size_t wanted = (std::min)(size * 2, static_cast<size_t>(kMaxPool));
+    for (size_t i = size; i < wanted; ++i) {
+      pool_.push_back(std::make_unique<AcceptOperation>(this));
+      added.push_back(pool_.back().get());
+    }
+    pool_size_.store(static_cast<uint32_t>(pool_.size()), std::memory_order_relaxed);
+  }
+  for (AcceptOperation* operation : added) post_accept(operation);
+  if (arm) engine_->arm(shrink_timer_, kShrinkMs);
+}
+
+// Each accept of the pool holds a socket. After a peak they are given back: those that are in the kernel are cancelled,
+// and every one goes when it is next looked at, those that were faster than the cancel with a peer included.
+void Listener::shrink() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    shrink_due_ = false;
+    if (socket_.is_closing()) return;
+    const size_t size = pool_.size();
+    const size_t base = (std::max)(1u, options_.accepts);
+    if (size <= base) return;
+    if (Engine::now_ms() - last_dry_ms_ >= kShrinkMs) {
+      surplus_ = size - (std::max)(base, size / 2);
+      for (size_t i = size - surplus_; i < size; ++i) calls::cancel_accept(socket_.handle(), pool_[i].get());
+    }
+    shrink_due_ = true;
+  }
+  engine_->arm(shrink_timer_, kShrinkMs);
+}
+
+// Gives a surplus accept back, which is not in the kernel. False when it is needed.
+bool Listener::retire(AcceptOperation* operation) {
+  std::unique_ptr<AcceptOperation> to_free;
+  std::lock_guard<SrwLock> guard(lock_);
+  if (surplus_ == 0 || socket_.is_closing()) return false;
+  --surplus_;
+  const auto found =
+      std::find_if(pool_.begin(), pool_.end(), [&](const auto& candidate) { return candidate.get() == operation; });
+  to_free = std::move(*found);
+  *found = std::move(pool_.back());
+  pool_.pop_back();
+  pool_size_.store(static_cast<uint32_t>(pool_.size()), std::memory_order_relaxed);
+  return true;
+}
+
+void Listener::admit(AcceptOperation* operation) {
+  // Without it shutdown, getsockname and getpeername fail on the accepted socket.
+  const uint32_t error = calls::update_accept_context(operation->socket.get(), socket_.get());
+  if (error != 0) {
+    engine_->count(Counter::accept_failures, 1);
+    return;
+  }
+  sockaddr* local = nullptr;
+  sockaddr* remote = nullptr;
+  int local_size = 0;
+  int remote_size = 0;
+  extension_functions().get_accept_ex_sockaddrs(operation->addresses, 0, AcceptOperation::kAddressBytes,
+                                                AcceptOperation::kAddressBytes, &local, &local_size, &remote,
+                                                &remote_size);
+  // Over the limit: reset before it costs anything more.
+  const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
+  if (open >= options_.max_connections || engine_->stopping()) {
+    connections_.fetch_sub(1, std::memory_order_relaxed);
+    engine_->count(Counter::refused, 1);
+    calls::make_close_abortive(operation->socket.get());
+    return;
+  }
+  engine_->count(Counter::accepts, 1);
+  const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
+  if (!engine_->add_connection(std::move(operation->socket), options_.profile,
+                               Address::from(local, local_size).unmapped(),
+                               Address::from(remote, remote_size).unmapped(), this, announcement)) {
+    connections_.fetch_sub(1, std::memory_order_relaxed);
+    engine_->count(Counter::accept_failures, 1);
+  }
+}
+
+}  // namespace iocp

@@ -1,0 +1,114 @@
+#pragma once
+// A listening socket and its pool of outstanding AcceptEx.
+//
+// Owned by the engine and freed with it. Counted like a connection: one for being open, one for each
+// accept in the kernel or waiting for a retry; at 0 it reports that it has closed.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/ref.h"
+#include "win/io/profile.h"
+#include "win/io/timers.h"
+#include "win/sys/address.h"
+#include "win/sys/guarded_socket.h"
+#include "win/sys/handles.h"
+#include "win/sys/operation.h"
+#include "win/sys/srw_lock.h"
+
+namespace iocp {
+
+class Engine;
+class Listener;
+
+struct ListenOptions {
+  Address address;
+  bool dual_stack = false;
+  uint32_t backlog = 0;  // 0: as deep as the system allows
+  uint32_t accepts = 64;
+  uint32_t max_connections = UINT32_MAX;
+  bool exclusive = true;  // nobody else may bind the port, nor take it over
+  ProfileRef profile;
+};
+
+struct AcceptOperation final : Operation {
+  explicit AcceptOperation(Listener* owner);
+  static constexpr DWORD kAddressBytes = sizeof(sockaddr_storage) + 16;  // as AcceptEx demands
+  Listener* listener;
+  UniqueSocket socket;
+  AcceptOperation* next_idle = nullptr;
+  uint8_t addresses[2 * kAddressBytes];
+};
+
+class Listener final {
+ public:
+  Listener(Engine* engine, const ListenOptions& options, uint32_t index);
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // JavaScript thread. 0, or the number and in *syscall the call that failed.
+  uint32_t open(const char** syscall);
+  // Has the accepts posted by an I/O thread: those of a thread that exits are cancelled.
+  void start();
+  const Address& address() const { return bound_; }
+  uint32_t index() const { return index_; }
+
+  // I/O threads. Asks the first accepted socket; the others are like it.
+  bool inherits_no_delay(SOCKET accepted);
+
+  void add_ref() { refs_.add(); }
+  bool try_add_ref() { return refs_.try_add(); }
+  // The last count: it reports that it has closed.
+  void release();
+
+  // Any thread, any number of times.
+  void close();
+  void connection_closed() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  uint32_t outstanding() const { return outstanding_.load(std::memory_order_relaxed); }
+  uint32_t pool_size() const { return pool_size_.load(std::memory_order_relaxed); }
+
+ private:
+  friend struct AcceptOperation;
+  enum class Inherits : uint8_t { unknown, no, yes };
+  static void on_accept(Operation* self, uint32_t error, uint32_t bytes);
+  bool enter();
+  void leave();
+  void post_first();
+  void post_idle();
+  void post_accept(AcceptOperation* operation);
+  uint32_t issue(AcceptOperation* operation);
+  void schedule_retry(AcceptOperation* operation, uint32_t error);
+  void accept_succeeded();
+  bool needs_pause(uint32_t error);
+  void grow();
+  void shrink();
+  bool retire(AcceptOperation* operation);
+  void admit(AcceptOperation* operation);
+
+  Engine* const engine_;
+  const ListenOptions options_;
+  const uint32_t index_;
+  Address bound_;
+  RefCount refs_;
+  std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
+  std::atomic<uint32_t> pool_size_{0};
+  std::atomic<uint32_t> connections_{0};
+  std::atomic<Inherits> no_delay_{Inherits::unknown};
+  PostedOperation<Listener, &Listener::post_first> start_operation_{this};
+  std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
+  std::atomic<uint32_t> retry_ms_;     // the next pause after a failure
+  MemberTimer<Listener, &Listener::post_idle> retry_timer_{this};
+  MemberTimer<Listener, &Listener::shrink> shrink_timer_{this};
+
+  SrwLock lock_;
+  GuardedSocket socket_;
+  bool retry_pending_ = false;  // a failure has been reported, a retry is due
+  bool shrink_due_ = false;     // the timer is armed: the pool has grown
+  uint64_t last_dry_ms_ = 0;
+  size_t surplus_ = 0;  // so many accepts of the pool go as soon as they are not in the kernel
+  AcceptOperation* idle_ = nullptr;
+  std::vector<std::unique_ptr<AcceptOperation>> pool_;
+};
+
+}  // namespace iocp

@@ -1,0 +1,453 @@
+#include "win/jobs/job_hub.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+
+#include "win/connection/connection.h"
+#include "win/engine/engine.h"
+
+namespace iocp {
+namespace {
+
+// While so much waits for JavaScript, failures of routed jobs are counted only: a blocked main thread
+// and jobs that all fail must not fill the memory.
+constexpr uint64_t kMostUntold = 4u * 1024 * 1024;
+
+// An answer wakes a thread, the main thread or one that sends, which costs far more than a short job. So it waits for
+// the next ones where many jobs are waiting: it is then a small part of the time that its caller waits anyway, and the
+// workers do not run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after
+// another that the main thread is still awake; those above the most, and answers above the most bytes, are not worth a
+// wait. Nobody waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
+constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
+constexpr uint32_t kMostGathered = 64;
+constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
+constexpr uint64_t kLeastGatheredUs = 16;
+constexpr uint64_t kMostGatheredUs = 1000;
+constexpr size_t kMostGatheredBytes = 16 * 1024;
+
+struct Register {
+  SrwLock lock;
+  std::unordered_map<uint32_t, std::weak_ptr<JobHub>> hubs;
+  uint32_t last_key = 0;
+};
+
+// Never destroyed: threads of any environment may ask at any time.
+Register& process_register() {
+  static Register* const instance = new Register;
+  return *instance;
+}
+
+}  // namespace
+
+std::shared_ptr<JobHub> JobHub::create(Engine* engine, const JobHubOptions& options) {
+  auto hub = std::make_shared<JobHub>(engine, options);
+  Register& all = process_register();
+  std::lock_guard<SrwLock> guard(all.lock);
+  do {
+    hub->key_ = ++all.last_key;
+  } while (hub->key_ == 0 || all.hubs.count(hub->key_) != 0);
+  all.hubs[hub->key_] = hub;
+  return hub;
+}
+
+std::shared_ptr<JobHub> JobHub::find(uint32_t key) {
+  Register& all = process_register();
+  std::lock_guard<SrwLock> guard(all.lock);
+  const auto found = all.hubs.find(key);
+  return found == all.hubs.end() ? nullptr : found->second.lock();
+}
+
+JobHub::JobHub(Engine* engine, const JobHubOptions& options)
+    : PacketRouter(options.routes), options_(options), engine_(engine), owner_(engine), queue_(options.limits) {}
+
+// -- I/O threads ----------------------------------------------------------------------------------
+
+void JobHub::add_packets(Connection& connection, const Packet* packets, size_t count, DeliveryCredit* credit) {
+  constexpr size_t kMost = 128;
+  Job jobs[kMost];
+  for (size_t i = 0; i < count; ++i) {
+    Job& job = jobs[i];
+    job.kind = JobKind::packet;
+    job.priority = options_.priority;
+    job.skip_when_closed = options_.skip_when_closed;
+    job.connection = connection.id();
+    job.bytes.size = static_cast<uint32_t>(packets[i].size);
+    job.bytes.data.reset(new uint8_t[packets[i].size]);
+    if (packets[i].size != 0) std::memcpy(job.bytes.data.get(), packets[i].data, packets[i].size);
+  }
+  connection.jobs_added(static_cast<uint32_t>(count));  // before one of them can end
+  WakeList wakes;
+  uint32_t full = 0;
+  uint32_t refused = 0;
+  bool no_workers = false;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    no_workers = refusing_;
+    if (no_workers) refused = static_cast<uint32_t>(count);
+    for (size_t i = 0; i < count && !no_workers; ++i) {
+      JobId id;
+      const auto result = queue_.add(std::move(jobs[i]), !options_.reject, &id, &wakes);
+      if (result == JobQueue::AddResult::full) ++full;
+      if (result != JobQueue::AddResult::queued) ++refused;
+    }
+    may_be_full_.store(queue_.full(), std::memory_order_release);
+  }
+  wake_all(wakes);
+  rejected_.fetch_add(full, std::memory_order_relaxed);
+  for (; refused != 0; --refused) {
+    if (no_workers) {
+      failed_.fetch_add(1, std::memory_order_relaxed);
+      tell_failure(*owner_, connection.id(), JobOutcome::no_workers, nullptr, 0, credit);
+    } else if (full != 0) {
+      --full;
+      tell_failure(*owner_, connection.id(), JobOutcome::rejected, nullptr, 0, credit);
+    }
+    connection.job_ended();
+  }
+}
+
+bool JobHub::park(ConnectionId id, bool has_routed) {
+  if (reads_stopped_.load(std::memory_order_acquire)) return true;
+  if (!has_routed || options_.reject || !may_be_full_.load(std::memory_order_acquire)) return false;
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  if (!queue_.full()) return false;
+  parked_.push_back(id);
+  return true;
+}
+
+// -- JavaScript thread of the engine --------------------------------------------------------------
+
+JobQueue::AddResult JobHub::add_call(Job job, JobId* id) {
+  WakeList wakes;
+  JobQueue::AddResult result;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    result = queue_.add(std::move(job), false, id, &wakes);
+    may_be_full_.store(queue_.full(), std::memory_order_release);
+  }
+  wake_all(wakes);
+  return result;
+}
+
+JobQueue::CancelResult JobHub::cancel(JobId id) {
+  WakeList wakes;
+  std::vector<ConnectionId> unparked;
+  JobQueue::Settled settled{};
+  JobQueue::CancelResult result;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    result = queue_.cancel(id, &settled, &wakes);
+    take_parked_locked(&unparked);
+  }
+  if (result != JobQueue::CancelResult::gone) failed_.fetch_add(1, std::memory_order_relaxed);
+  after(*owner_, wakes, unparked);
+  return result;
+}
+
+int64_t JobHub::stuck_worker(JobId id) {
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  if (!queue_.is_stuck(id)) return -1;
+  return queue_.holder(id)->number;
+}
+
+void JobHub::expire(uint32_t limit_ms, std::vector<JobId>* ids) {
+  WakeList wakes;
+  std::vector<JobQueue::Settled> expired;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    queue_.overdue(JobKind::packet, std::chrono::milliseconds(limit_ms), ids);
+    for (const JobId id : *ids) {
+      JobQueue::Settled settled{};
+      queue_.cancel(id, &settled, &wakes);
+      expired.push_back(settled);
+    }
+  }
+  for (const auto& settled : expired) tell(*owner_, settled, JobOutcome::timed_out, nullptr, 0);
+  after(*owner_, wakes, {});
+}
+
+void JobHub::refuse(bool on) {
+  std::vector<ConnectionId> unparked;
+  std::vector<JobQueue::Settled> refused;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    // A worker may have come just now, of which JavaScript has not heard yet.
+    refusing_ = on && queue_.counts().size == 0;
+    if (!refusing_) return;
+    queue_.take_out(&refused);
+    take_parked_locked(&unparked);
+  }
+  for (const auto& settled : refused) tell(*owner_, settled, JobOutcome::no_workers, nullptr, 0);
+  after(*owner_, {}, unparked);
+}
+
+void JobHub::retire(uint32_t worker) {
+  WakeList wakes;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    if (JobSeat* seat = queue_.find_seat(worker)) {
+      queue_.retire(seat, &wakes);
+    } else {
+      unwanted_.push_back(worker);
+    }
+  }
+  wake_all(wakes);
+}
+
+void JobHub::drain() {
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    draining_ = true;
+  }
+  reads_stopped_.store(true, std::memory_order_release);
+  after(*owner_, {}, {});
+}
+
+void JobHub::close_jobs() {
+  WakeList wakes;
+  std::vector<JobQueue::Settled> cancelled;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    queue_.close(&cancelled);
+    std::vector<JobId> running;
+    for (const JobKind kind : {JobKind::packet, JobKind::call}) {
+      queue_.overdue(kind, JobQueue::Clock::duration::min(), &running);
+    }
+    for (const JobId id : running) {
+      JobQueue::Settled settled{};
+      queue_.cancel(id, &settled, &wakes);
+      cancelled.push_back(settled);
+    }
+    parked_.clear();
+  }
+  reads_stopped_.store(false, std::memory_order_release);
+  for (const auto& settled : cancelled) tell(*owner_, settled, JobOutcome::cancelled, nullptr, 0);
+  after(*owner_, wakes, {});
+  owner_->unpark_all();
+}
+
+void JobHub::close() {
+  {
+    Register& all = process_register();
+    std::lock_guard<SrwLock> guard(all.lock);
+    all.hubs.erase(key_);
+  }
+  {
+    std::lock_guard<SrwLock> guard(gate_);
+    engine_ = nullptr;
+  }
+  std::vector<JobQueue::Settled> cancelled;
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  queue_.close(&cancelled);
+}
+
+JobHub::Totals JobHub::totals() {
+  Totals totals{};
+  totals.completed = completed_.load(std::memory_order_relaxed);
+  totals.failed = failed_.load(std::memory_order_relaxed);
+  totals.skipped = skipped_.load(std::memory_order_relaxed);
+  totals.rejected = rejected_.load(std::memory_order_relaxed);
+  totals.untold = untold_.load(std::memory_order_relaxed);
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  totals.now = queue_.counts();
+  return totals;
+}
+
+// -- worker threads -------------------------------------------------------------------------------
+
+bool JobHub::attach(JobSeat* seat) {
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  const auto unwanted = std::find(unwanted_.begin(), unwanted_.end(), seat->number);
+  if (unwanted != unwanted_.end()) {
+    unwanted_.erase(unwanted);
+    return false;
+  }
+  queue_.attach(seat);
+  refusing_ = false;
+  return true;
+}
+
+void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
+  WakeList wakes;
+  std::vector<ConnectionId> unparked;
+  std::vector<JobQueue::Settled> lost;
+  std::vector<JobQueue::Settled> refused;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    queue_.detach(seat, unstarted, &lost, &wakes);
+    // What has come back when there is nobody to wait for.
+    if (refusing_) {
+      queue_.take_out(&refused);
+      take_parked_locked(&unparked);
+    }
+  }
+  const bool told = with_engine([&](Engine& engine) {
+    for (const auto& settled : lost) tell(engine, settled, JobOutcome::worker_exited, nullptr, 0);
+    for (const auto& settled : refused) tell(engine, settled, JobOutcome::no_workers, nullptr, 0);
+    if (end_gathering()) engine.publish_gathered();
+    after(engine, wakes, unparked);
+  });
+  if (!told) wake_all(wakes);
+}
+
+void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
+  turn->jobs.clear();
+  turn->aborts.clear();
+  turn->retire = false;
+  bool again = true;
+  while (again) {
+    again = false;
+    WakeList wakes;
+    std::vector<ConnectionId> unparked;
+    bool retiring = false;
+    {
+      std::lock_guard<SrwLock> guard(queue_lock_);
+      queue_.take_aborts(seat, &turn->aborts);
+      queue_.take(seat, most, &turn->jobs, &wakes);
+      retiring = seat->retiring;
+      turn->retire = retiring && seat->held.empty();
+      take_parked_locked(&unparked);
+    }
+    const bool runs = with_engine([&](Engine& engine) {
+      after(engine, wakes, unparked);
+      size_t kept = 0;
+      for (const JobQueue::Taken& job : turn->jobs) {
+        const bool about_closed = job.connection.generation != 0 && job.skip_when_closed &&
+                                  !engine.with_connection(job.connection, [](Connection&) {});
+        if (about_closed) {
+          complete(engine, seat, job.id.slot, JobOutcome::connection_closed, nullptr, 0);
+          continue;
+        }
+        wait_us_.add(job.waited_us);
+        if (job.announce) {
+          engine.deliver(
+              {static_cast<uint32_t>(RecordKind::job_taken), job.id.slot, job.id.generation, seat->number, 0, 0},
+              nullptr, 0, nullptr);
+        }
+        turn->jobs[kept++] = job;
+      }
+      again = kept == 0 && !turn->jobs.empty();
+      // Nothing to go on with: no answer waits for company of this worker.
+      if (turn->jobs.empty() && end_gathering()) engine.publish_gathered();
+      turn->jobs.resize(kept);
+      engine.wake_if_needed();
+    });
+    if (runs) continue;
+    // Nobody could be answered any more, and what it still holds will never be completed.
+    turn->jobs.clear();
+    turn->retire = retiring;
+  }
+}
+
+JobHub::Answer JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data,
+                                size_t size) {
+  WakeList wakes;
+  JobQueue::Settled settled{};
+  Answer answer = Answer::published;
+  bool ends_gathering = false;
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    if (!queue_.complete(seat, slot, &settled, &wakes)) return Answer::published;
+    if (may_gather_locked(*seat, settled, size)) {
+      answer = Answer::gathered;
+      if (gathered_++ == 0) gathering_since_ = JobQueue::Clock::now();
+    } else {
+      ends_gathering = std::exchange(gathered_, 0) != 0;
+    }
+  }
+  if (!settled.abandoned) {
+    if (outcome != JobOutcome::connection_closed) run_us_.add(settled.ran_us);
+    tell(engine, settled, outcome, data, size, answer);
+  }
+  if (ends_gathering) engine.publish_gathered();
+  after(engine, wakes, {});
+  return answer;
+}
+
+bool JobHub::may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const {
+  if (seat.retiring || settled.abandoned || size > kMostGatheredBytes) return false;
+  if (settled.ran_us < kLeastGatheredUs || settled.ran_us > kMostGatheredUs) return false;
+  if (gathered_ == kMostGathered || queue_.queued() <= kJobsPerAnswer * (gathered_ + 1)) return false;
+  return gathered_ == 0 || JobQueue::Clock::now() - gathering_since_ < kMostGatheringTime;
+}
+
+// True when there may be something to publish.
+bool JobHub::end_gathering() {
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  return std::exchange(gathered_, 0) != 0;
+}
+
+bool JobHub::runs(const JobSeat* seat, uint32_t slot) {
+  std::lock_guard<SrwLock> guard(queue_lock_);
+  return queue_.runs(seat, slot);
+}
+
+// -- telling --------------------------------------------------------------------------------------
+
+void JobHub::take_parked_locked(std::vector<ConnectionId>* ids) {
+  if (parked_.empty() || !queue_.has_room()) return;
+  ids->swap(parked_);
+  may_be_full_.store(false, std::memory_order_release);
+}
+
+void JobHub::wake_all(const WakeList& wakes) {
+  for (const auto& waker : wakes) waker->wake();
+}
+
+void JobHub::after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked) {
+  wake_all(wakes);
+  for (const ConnectionId id : unparked) {
+    engine.with_connection(id, [](Connection& connection) { connection.unpark(); });
+  }
+  tell_if_drained(engine);
+  engine.wake_if_needed();
+}
+
+void JobHub::tell_if_drained(Engine& engine) {
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    if (!draining_ || !queue_.idle()) return;
+    draining_ = false;
+  }
+  engine.deliver({static_cast<uint32_t>(RecordKind::jobs_drained), 0, 0, 0, 0, 0}, nullptr, 0, nullptr);
+}
+
+void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
+                  Answer answer) {
+  if (settled.abandoned) return;  // told when it was settled
+  std::atomic<uint64_t>& counter = outcome == JobOutcome::done                ? completed_
+                                   : outcome == JobOutcome::connection_closed ? skipped_
+                                                                              : failed_;
+  counter.fetch_add(1, std::memory_order_relaxed);
+  if (settled.kind == JobKind::call) {
+    const Record record{static_cast<uint32_t>(RecordKind::job_done),
+                        settled.id.slot,
+                        settled.id.generation,
+                        0,
+                        0,
+                        static_cast<uint32_t>(outcome)};
+    if (answer == Answer::gathered) return engine.deliver_gathered(record, data, size);
+    return engine.deliver(record, data, size, nullptr);
+  }
+  if (outcome != JobOutcome::done && outcome != JobOutcome::connection_closed) {
+    tell_failure(engine, settled.connection, outcome, data, size, nullptr);
+  }
+  engine.with_connection(settled.connection, [](Connection& connection) { connection.job_ended(); });
+}
+
+void JobHub::tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
+                          DeliveryCredit* credit) {
+  // With a credit the connection's reads stop by themselves.
+  if (credit == nullptr && engine.delivery().pending_bytes() > kMostUntold) {
+    untold_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  engine.deliver(
+      {static_cast<uint32_t>(RecordKind::job_failed), id.slot, id.generation, 0, 0, static_cast<uint32_t>(outcome)},
+      data, size, credit);
+}
+
+}  // namespace iocp

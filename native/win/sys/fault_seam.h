@@ -1,0 +1,89 @@
+#pragma once
+// Test builds only (IOCP_FAULT_SEAM): makes any call under the engine fail, come short or come late.
+#ifdef IOCP_FAULT_SEAM
+#include <cstdint>
+
+#include "win/sys/win.h"
+
+namespace iocp {
+
+#define IOCP_FAULT_CALLS(X) \
+  X(socket)                 \
+  X(bind)                   \
+  X(exclusive)              \
+  X(listen)                 \
+  X(no_delay)               \
+  X(read_no_delay)          \
+  X(associate)              \
+  X(accept)                 \
+  X(accept_context)         \
+  X(one_syn)                \
+  X(connect)                \
+  X(connect_context)        \
+  X(zero_read)              \
+  X(receive)                \
+  X(receive_now)            \
+  X(send)                   \
+  X(transmit_file)          \
+  X(open_file)              \
+  X(read_file)              \
+  X(hash_read)              \
+  X(write_file)             \
+  X(allocate_file)          \
+  X(size_file)              \
+  X(query_size)             \
+  X(close_file)             \
+  X(move_file)              \
+  X(rename_posix)           \
+  X(rename_file)            \
+  X(arm)                    \
+  X(shutdown)               \
+  X(cancel)                 \
+  X(post)                   \
+  X(completion)
+
+namespace fault {
+
+#define IOCP_FAULT_ENUMERATOR(name) name,
+enum class Call : uint32_t { IOCP_FAULT_CALLS(IOCP_FAULT_ENUMERATOR) count };
+#undef IOCP_FAULT_ENUMERATOR
+
+// One rule per call. All counts are of calls since the rule was set.
+struct Rule {
+  uint32_t error = 0;         // the Winsock/Win32 number to fail with; 0: do not fail
+  uint32_t status = 0;        // the NTSTATUS of a call that pends first and then fails; 0: it does not
+  uint32_t skip = 0;          // let this many calls through first
+  uint32_t count = 0;         // then hit this many (0: no end)
+  uint32_t per_mille = 1000;  // of those, how many per thousand
+  uint32_t short_to =
+      0;  // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
+  uint32_t delay_ms = 0;  // completions: hold back for a random time up to this
+  uint32_t block_ms = 0;  // calls on files: the calling thread waits so long
+  bool keep = false;      // reads and writes of files: pending until they are cancelled
+  bool late = false;      // those that are kept: the cancel comes too late, they end well
+};
+
+const char* call_name(Call call);
+void set_rule(Call call, const Rule& rule);
+void clear_rules();
+// How often a rule has hit since it was set.
+uint32_t hits(Call call);
+
+// Asked by the wrappers in socket_calls.h. False and the last error set when the call is to fail.
+bool passes(Call call);
+ULONG shorten(Call call, ULONG size);
+// True when the call shall pend and then fail; the operation has its status then, and the caller posts it.
+bool fails_later(Call call, OVERLAPPED* operation);
+// For each packet dequeued: milliseconds to hold it back.
+uint32_t delay(Call call);
+bool has_delay(Call call);
+// Milliseconds for which the calling thread waits.
+uint32_t block(Call call);
+// True when this call shall pend and never end by itself.
+bool keeps(Call call, void* operation);
+// True when that is what the operation does; then it is the caller's to end it, once, with this status.
+bool gives_back(void* operation, uint32_t* status);
+
+}  // namespace fault
+}  // namespace iocp
+#endif

@@ -1,0 +1,403 @@
+#pragma once
+// Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
+// failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "win/sys/completion_port.h"
+#include "win/sys/extension_functions.h"
+#include "win/sys/fault_seam.h"
+#include "win/sys/handles.h"
+#include "win/sys/win.h"
+
+#ifdef IOCP_FAULT_SEAM
+#define IOCP_FAULT_POINT(call) \
+  if (!fault::passes(fault::Call::call)) return static_cast<uint32_t>(WSAGetLastError())
+#define IOCP_FAULT_SHORTEN(call, size) fault::shorten(fault::Call::call, (size))
+#define IOCP_FAULT_KEEP(call, operation) \
+  if (fault::keeps(fault::Call::call, (operation))) return WSA_IO_PENDING
+// Pending at first; its packet, with the rule's status, comes by the port.
+#define IOCP_FAULT_LATER(call, port, operation) \
+  if (fault::fails_later(fault::Call::call, (operation)) && (port).post(operation)) return WSA_IO_PENDING
+#define IOCP_FAULT_BLOCK(call) \
+  if (const uint32_t block = fault::block(fault::Call::call)) Sleep(block)
+#else
+#define IOCP_FAULT_POINT(call) (void)0
+#define IOCP_FAULT_LATER(call, port, operation) (void)(port)
+#define IOCP_FAULT_SHORTEN(call, size) (size)
+#define IOCP_FAULT_KEEP(call, operation) (void)0
+#define IOCP_FAULT_BLOCK(call) (void)0
+#endif
+
+namespace iocp {
+namespace calls {
+
+inline uint32_t last_error() { return static_cast<uint32_t>(WSAGetLastError()); }
+
+inline uint32_t open_stream(int family, UniqueSocket* out) {
+  IOCP_FAULT_POINT(socket);
+  const SOCKET socket =
+      WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  if (socket == INVALID_SOCKET) return last_error();
+  *out = UniqueSocket(socket);
+  return 0;
+}
+
+inline uint32_t bind_to(SOCKET socket, const sockaddr* address, int size) {
+  IOCP_FAULT_POINT(bind);
+  return ::bind(socket, address, size) == 0 ? 0 : last_error();
+}
+
+// Nobody else may bind the port, nor take it over.
+inline uint32_t set_exclusive(SOCKET socket) {
+  IOCP_FAULT_POINT(exclusive);
+  const DWORD on = 1;
+  const int rc = setsockopt(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof(on));
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t start_listening(SOCKET socket, int backlog) {
+  IOCP_FAULT_POINT(listen);
+  return ::listen(socket, backlog) == 0 ? 0 : last_error();
+}
+
+inline uint32_t set_no_delay(SOCKET socket) {
+  IOCP_FAULT_POINT(no_delay);
+  const DWORD on = 1;
+  const int rc = setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&on), sizeof(on));
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t read_no_delay(SOCKET socket, bool* on) {
+  IOCP_FAULT_POINT(read_no_delay);
+  DWORD value = 0;
+  int size = sizeof(value);
+  if (getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char*>(&value), &size) != 0) return last_error();
+  *on = value != 0;
+  return 0;
+}
+
+inline uint32_t accept_into(const CompletionPort& port, SOCKET listener, SOCKET accepted, void* addresses,
+                            DWORD address_size, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(accept);
+  IOCP_FAULT_LATER(accept, port, operation);
+  DWORD received = 0;
+  // No first data (length 0): a silent client would hold the accept.
+  const BOOL ok = extension_functions().accept_ex(listener, accepted, addresses, 0, address_size, address_size,
+                                                  &received, operation);
+  return ok ? 0 : last_error();
+}
+
+inline uint32_t update_accept_context(SOCKET accepted, SOCKET listener) {
+  IOCP_FAULT_POINT(accept_context);
+  const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, reinterpret_cast<const char*>(&listener),
+                            sizeof(listener));
+  return rc == 0 ? 0 : last_error();
+}
+
+// A connect to a port of this machine where nobody listens fails immediately instead of after 2 s: the system sends
+// the SYN once, not three times. A failure only leaves it slow.
+inline uint32_t send_one_syn(SOCKET socket) {
+  IOCP_FAULT_POINT(one_syn);
+  if (!extension_functions().can_send_one_syn) return WSAEOPNOTSUPP;
+  TCP_INITIAL_RTO_PARAMETERS values{};
+  values.Rtt = TCP_INITIAL_RTO_UNSPECIFIED_RTT;
+  values.MaxSynRetransmissions = TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS;
+  DWORD bytes = 0;
+  const int rc = WSAIoctl(socket, SIO_TCP_INITIAL_RTO, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t connect_to(SOCKET socket, const sockaddr* address, int size, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(connect);
+  const BOOL ok = extension_functions().connect_ex(socket, address, size, nullptr, 0, nullptr, operation);
+  return ok ? 0 : last_error();
+}
+
+inline uint32_t update_connect_context(SOCKET socket) {
+  IOCP_FAULT_POINT(connect_context);
+  const int rc = setsockopt(socket, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, nullptr, 0);
+  return rc == 0 ? 0 : last_error();
+}
+
+// Completes when there is something to read; no memory is locked meanwhile.
+inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(zero_read);
+  // A real address: layered providers and filters have been seen to look at it although the length is 0.
+  static char nowhere;
+  WSABUF nothing{0, &nowhere};
+  DWORD flags = 0;
+  DWORD bytes = 0;
+  const int rc = WSARecv(socket, &nothing, 1, &bytes, &flags, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(receive);
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive, static_cast<ULONG>(size)), reinterpret_cast<char*>(data)};
+  DWORD flags = 0;
+  const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+// From now on calls without an OVERLAPPED do not wait; those with one are not affected.
+inline uint32_t make_non_blocking(SOCKET socket) {
+  u_long non_blocking = 1;
+  return ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) == 0 ? 0 : last_error();
+}
+
+// The socket is non-blocking: WSAEWOULDBLOCK when nothing is there.
+inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes) {
+  IOCP_FAULT_POINT(receive_now);
+  WSABUF buffer{IOCP_FAULT_SHORTEN(receive_now, static_cast<ULONG>(size)), reinterpret_cast<char*>(data)};
+  DWORD flags = 0;
+  const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, nullptr, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT(send);
+#ifdef IOCP_FAULT_SEAM
+  const ULONG first = IOCP_FAULT_SHORTEN(send, buffers[0].len);
+  if (first < buffers[0].len) {
+    buffers[0].len = first;
+    count = 1;
+  }
+#endif
+  const int rc = WSASend(socket, buffers, count, bytes, 0, operation, nullptr);
+  return rc == 0 ? 0 : last_error();
+}
+
+// The head, then `size` bytes of the file from the operation's offset. No flags: the work is the
+// system's, and tied to no thread of ours.
+inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE file, DWORD size, const uint8_t* head,
+                              size_t head_size, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::transmit_file)) {
+    const uint32_t error = last_error();
+    // A packet comes all the same, as it may in Wine; with or without the status, and maybe before this returns.
+    const uint32_t late = fault::delay(fault::Call::transmit_file);
+    if (fault::has_delay(fault::Call::transmit_file)) {
+      const uint32_t status = error == ERROR_HANDLE_EOF ? 0xC0000011 : 0xC000020D;  // END_OF_FILE, CONNECTION_RESET
+      operation->Internal = late % 2 == 0 ? static_cast<uint32_t>(STATUS_PENDING) : status;
+      (void)port.post(operation);
+      Sleep(late);
+    }
+    return error;
+  }
+#endif
+  (void)port;
+  const DWORD wanted = IOCP_FAULT_SHORTEN(transmit_file, size);
+  TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
+  const BOOL ok =
+      extension_functions().transmit_file(socket, file, wanted, 0, operation, head_size == 0 ? nullptr : &buffers, 0);
+  return ok ? 0 : last_error();
+}
+
+// From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.
+inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* operation, DWORD* bytes) {
+  if (!ok) return GetLastError();
+  if (!skips_port) return WSA_IO_PENDING;
+  *bytes = static_cast<DWORD>(operation->InternalHigh);
+  return 0;
+}
+
+inline uint32_t read_file(const CompletionPort& port, HANDLE file, bool skips_port, uint8_t* data, size_t size,
+                          OVERLAPPED* operation, DWORD* bytes) {
+  IOCP_FAULT_BLOCK(read_file);
+  IOCP_FAULT_POINT(read_file);
+  IOCP_FAULT_KEEP(read_file, operation);
+  IOCP_FAULT_LATER(read_file, port, operation);
+  const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
+  return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
+}
+
+inline uint32_t write_file(const CompletionPort& port, HANDLE file, bool skips_port, const uint8_t* data, size_t size,
+                           OVERLAPPED* operation, DWORD* bytes) {
+  IOCP_FAULT_BLOCK(write_file);
+  IOCP_FAULT_POINT(write_file);
+  IOCP_FAULT_KEEP(write_file, operation);
+  IOCP_FAULT_LATER(write_file, port, operation);
+  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port, operation,
+                          bytes);
+}
+
+// Test builds: what has come of a read for a hash.
+inline uint32_t result_of_hash_read() {
+  IOCP_FAULT_BLOCK(hash_read);
+  IOCP_FAULT_POINT(hash_read);
+  return 0;
+}
+
+// Advice only: the packet of the call comes all the same.
+inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (uint32_t status = 0; fault::gives_back(operation, &status)) {
+    operation->Internal = status;
+    while (!port.post(operation)) Sleep(1);
+    return;
+  }
+#endif
+  (void)port;
+  (void)CancelIoEx(file, operation);
+}
+
+// Room for `size` bytes.
+inline uint32_t allocate_file(HANDLE file, uint64_t size) {
+  IOCP_FAULT_BLOCK(allocate_file);
+  IOCP_FAULT_POINT(allocate_file);
+  FILE_ALLOCATION_INFO room;
+  room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
+  return SetFileInformationByHandle(file, FileAllocationInfo, &room, sizeof(room)) ? 0 : GetLastError();
+}
+
+inline uint32_t open_file(const wchar_t* path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
+                          UniqueHandle* out) {
+  IOCP_FAULT_BLOCK(open_file);
+  IOCP_FAULT_POINT(open_file);
+  const HANDLE handle = CreateFileW(path, access, share, nullptr, disposition, flags, nullptr);
+  if (handle == INVALID_HANDLE_VALUE) return GetLastError();
+  *out = UniqueHandle(handle);
+  return 0;
+}
+
+inline void close_file(UniqueHandle file) {
+  if (!file) return;
+  IOCP_FAULT_BLOCK(close_file);
+  file.reset();
+}
+
+inline uint32_t query_size(HANDLE file, uint64_t* out) {
+  IOCP_FAULT_POINT(query_size);
+  LARGE_INTEGER size;
+  if (!GetFileSizeEx(file, &size)) return GetLastError();
+  *out = static_cast<uint64_t>(size.QuadPart);
+  return 0;
+}
+
+inline uint32_t size_file(HANDLE file, uint64_t size) {
+  IOCP_FAULT_BLOCK(size_file);
+  IOCP_FAULT_POINT(size_file);
+  FILE_END_OF_FILE_INFO end;
+  end.EndOfFile.QuadPart = static_cast<LONGLONG>(size);
+  return SetFileInformationByHandle(file, FileEndOfFileInfo, &end, sizeof(end)) ? 0 : GetLastError();
+}
+
+inline uint32_t move_file(const wchar_t* from, const wchar_t* to, bool replace) {
+  IOCP_FAULT_BLOCK(move_file);
+  IOCP_FAULT_POINT(move_file);
+  return MoveFileExW(from, to, replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0 : GetLastError();
+}
+
+// What both kinds of rename by handle are told.
+inline uint32_t rename_by_handle(HANDLE file, int how, DWORD flags, const std::wstring& to) {
+  // The flags are where the older declaration has a BOOLEAN and bytes that nobody uses.
+  static_assert(offsetof(FILE_RENAME_INFO, RootDirectory) >= sizeof(DWORD), "there is room for the flags");
+  const size_t name_size = to.size() * sizeof(wchar_t);
+  std::vector<uint8_t> memory(sizeof(FILE_RENAME_INFO) + name_size);
+  auto* const info = reinterpret_cast<FILE_RENAME_INFO*>(memory.data());
+  std::memcpy(info, &flags, sizeof(flags));
+  info->FileNameLength = static_cast<DWORD>(name_size);
+  std::memcpy(info->FileName, to.data(), name_size);
+  const auto kind = static_cast<FILE_INFO_BY_HANDLE_CLASS>(how);
+  return SetFileInformationByHandle(file, kind, info, static_cast<DWORD>(memory.size())) ? 0 : GetLastError();
+}
+
+// At once for everybody, also when somebody has the file open that is replaced.
+inline uint32_t rename_posix(HANDLE file, const std::wstring& to, bool replace) {
+  IOCP_FAULT_BLOCK(rename_posix);
+  IOCP_FAULT_POINT(rename_posix);
+  constexpr int kFileRenameInfoEx = 22;
+  constexpr DWORD kReplaceIfExists = 1;
+  constexpr DWORD kPosixSemantics = 2;
+  return rename_by_handle(file, kFileRenameInfoEx, kPosixSemantics | (replace ? kReplaceIfExists : 0u), to);
+}
+
+inline uint32_t rename_file(HANDLE file, const std::wstring& to, bool replace) {
+  IOCP_FAULT_BLOCK(rename_file);
+  IOCP_FAULT_POINT(rename_file);
+  return rename_by_handle(file, FileRenameInfo, replace ? 1u : 0u, to);
+}
+
+// Test builds: widens the time between the wish for a timer and the timer.
+inline void wait_before_arming() {
+#ifdef IOCP_FAULT_SEAM
+  if (const uint32_t late = fault::delay(fault::Call::arm)) Sleep(late);
+#endif
+}
+
+// Test builds: ends the process when something is not so that nobody could see otherwise.
+inline void check(bool is_so) {
+#ifdef IOCP_FAULT_SEAM
+  if (!is_so) std::abort();
+#else
+  (void)is_so;
+#endif
+}
+
+// The same for a socket that ought to have TCP_NODELAY.
+inline void check_no_delay(SOCKET socket) {
+#ifdef IOCP_FAULT_SEAM
+  DWORD value = 0;
+  int size = sizeof(value);
+  const int rc = getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<char*>(&value), &size);
+  check(rc != 0 || value != 0);
+#else
+  (void)socket;
+#endif
+}
+
+inline uint32_t shutdown_send(SOCKET socket) {
+  IOCP_FAULT_POINT(shutdown);
+  return ::shutdown(socket, SD_SEND) == 0 ? 0 : last_error();
+}
+
+inline uint32_t associate(const CompletionPort& port, HANDLE handle) {
+  IOCP_FAULT_POINT(associate);
+  return port.associate(handle) ? 0 : GetLastError();
+}
+
+inline bool post(const CompletionPort& port, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::post)) return false;
+#endif
+  return port.post(operation);
+}
+
+// Makes the next closesocket send RST and drop what was not sent.
+inline void make_close_abortive(SOCKET socket) {
+  const linger abortive{1, 0};
+  (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive), sizeof(abortive));
+}
+
+// Ends every operation that is pending on the socket, each with its packet.
+inline void cancel_all(HANDLE socket) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::cancel)) return;
+#endif
+  (void)CancelIoEx(socket, nullptr);
+}
+
+// Advice only: a peer that was faster is accepted.
+inline void cancel_accept(HANDLE listener, OVERLAPPED* operation) {
+#ifdef IOCP_FAULT_SEAM
+  if (!fault::passes(fault::Call::cancel)) return;
+#endif
+  (void)CancelIoEx(listener, operation);
+}
+
+// Ends all operations of a socket and closes it. Closing alone would do on Windows; where a pending write keeps the
+// socket alive beyond its handle (Wine) its operations would never end.
+inline void cancel_and_close(UniqueSocket socket) {
+  if (!socket) return;
+  cancel_all(socket.handle());
+  socket.reset();
+}
+
+}  // namespace calls
+}  // namespace iocp
