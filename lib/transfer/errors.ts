@@ -1,6 +1,7 @@
 /** The ways in which a file transfer fails, and how one end tells the other. */
 
 import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
+import { MAX_REASON } from './frames.js'
 
 /** Codes and their numbers between two ends. Numbers are never given anew. */
 const numbers = {
@@ -21,8 +22,6 @@ const numbers = {
 
 /** A code that one end tells the other. */
 export type TransferCode = keyof typeof numbers
-
-const MAX_REASON = 1024
 
 /** An error of a transfer. */
 export function transferError(code: IocpErrorCode, reason?: string, cause?: unknown): IocpError {

@@ -7,14 +7,11 @@ import { SILENT } from '../connection/state.js'
 import { transferKind } from '../native/protocol.js'
 import { errorToPeer, reasonBytes, transferError } from './errors.js'
 import { normalName } from './file_names.js'
-import type { TransferFrame } from './frames.js'
+import { REASON_HEADER, type TransferFrame } from './frames.js'
 import { type Answerable, emitOffer, rejectReason } from './offer.js'
 import type { AcceptPlan } from './options.js'
 import { IncomingFile, targetOf } from './target_file.js'
 import { filesOf, largestOf, transfersOf } from './transfer.js'
-
-/** Bytes of an abort before the reason. */
-const REASON_HEADER = 8
 
 /** The peer offers a file. */
 export function offered(connection: Connection, frame: TransferFrame): void {

@@ -6,13 +6,11 @@ import { toOptionalPath, toPath } from '../common/paths.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { bound } from '../native/async_context.js'
 import type { NativeFraming } from '../native/types.js'
+import { CHUNK_HEADER, MAX_METADATA } from './frames.js'
 
 const KIB = 1024
 const MIB = 1024 * KIB
 const MAX_SIZE = Number.MAX_SAFE_INTEGER
-const MAX_METADATA = 16 * KIB
-/** Bytes of a chunk's frame before those of the file. */
-const CHUNK_HEADER = 5
 /** One call of TransmitFile carries no more than 2^31 - 2 bytes, its head included. */
 const MAX_CHUNK = 2 ** 31 - 2 - 64
 

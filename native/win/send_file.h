@@ -20,6 +20,7 @@
 #include "core/disk_queue.h"
 #include "core/framing/framing.h"
 #include "core/read_ahead.h"
+#include "core/records.h"
 #include "core/send_queue.h"
 #include "core/transfer_protocol.h"
 #include "win/engine_timer.h"
@@ -44,9 +45,6 @@ struct SendFileOptions {
   bool transmit = false;          // TransmitFile; else ReadFile and WSASend
   uint64_t bytes_per_second = 0;  // 0: as fast as it goes
 };
-
-// How a file's way has ended. The numbers are part of the boundary (lib/native/protocol.ts).
-enum class FileOutcome : uint32_t { complete = 0, cancelled = 1, failed = 2, excess = 3 };
 
 class SendFile final : public SendOwner, private DiskWork {
  public:
