@@ -3,8 +3,13 @@
 import { setImmediate } from 'node:timers'
 import { Queue } from './queue.js'
 
-/** Node's own `setImmediate`, as it was when this module was loaded: fake timers of a test must not hold packets back. */
+/**
+ * Node's own, as they were when this module was loaded: the fake timers of a test must not hold packets back. Nothing of
+ * lib calls those of the process for its own work.
+ */
 export const nativeSetImmediate: (body: () => void) => unknown = setImmediate
+export const nativeNextTick: typeof process.nextTick = process.nextTick.bind(process)
+const nativeQueueMicrotask = queueMicrotask
 
 /** How many packets one share is for. */
 export const SHARE = 64
@@ -81,8 +86,8 @@ class Shares {
   #goRound(): void {
     if (this.#isRoundDue) return
     this.#isRoundDue = true
-    queueMicrotask(() => {
-      process.nextTick(() => {
+    nativeQueueMicrotask(() => {
+      nativeNextTick(() => {
         this.#isRoundDue = false
         this.#serve()
       })

@@ -2,6 +2,7 @@
 
 import { publishClose } from '../common/diagnostics.js'
 import { errorCodes, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
 import { cause, op } from '../native/protocol.js'
 import type { PacketStream } from '../packets/stream.js'
 import { CloseInfo } from './close_info.js'
@@ -40,7 +41,7 @@ function silence(connection: Connection): boolean {
   }
   if (extra.pending === undefined) return true
   // Native code is through with it; only packets that nobody took had kept the end from being told.
-  process.nextTick(emitClose, connection, extra.pending)
+  nativeNextTick(emitClose, connection, extra.pending)
   return false
 }
 

@@ -7,6 +7,7 @@ import { LazyEmitter } from '../common/emitter.js'
 import { errorCodes, invalidArgument, IocpError, type IocpFrameError } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
 import type { Path } from '../common/paths.js'
+import { nativeNextTick } from '../common/timers.js'
 import { localOf, remoteOf, type SocketAddress } from '../native/addresses.js'
 import { bound } from '../native/async_context.js'
 import { cause, op, SLOTS } from '../native/protocol.js'
@@ -219,7 +220,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     const answer = admit(this, bytes)
     if (answer === DROPPED || answer === CLOSED) {
       const state = answer === DROPPED ? 'dropped' : 'closed'
-      if (onSent !== undefined) process.nextTick(guarded(this, onSent), state)
+      if (onSent !== undefined) nativeNextTick(guarded(this, onSent), state)
       return state
     }
     const token = onSent === undefined ? 0 : this.#tokenFor(onSent)
@@ -305,7 +306,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   #whenClosed(callback: (info: CloseInfo) => void): void {
     const { closeInfo } = this
     if (closeInfo === undefined) this.once('close', bound(callback))
-    else process.nextTick(callback, closeInfo)
+    else nativeNextTick(callback, closeInfo)
   }
 
   #end(deadline: number): void {
@@ -323,7 +324,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
       // It has ended already, and perhaps packets that nobody took have kept that from being told.
       this._flags |= flag.ended
-      process.nextTick(closeIfUnread, this)
+      nativeNextTick(closeIfUnread, this)
     }
   }
 

@@ -10,6 +10,7 @@ import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
 import { type AnyEmitter, anyEmitter, runUncaught } from '../common/emitter.js'
 import { errorCodes, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
 import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection, ConnectionEvents } from './connection.js'
@@ -137,7 +138,7 @@ export function throwAll(thrown: readonly unknown[]): void {
   if (thrown.length === 0) return
   const [first, ...others] = thrown
   for (const error of others) {
-    process.nextTick(() => {
+    nativeNextTick(() => {
       throw error
     })
   }

@@ -5,6 +5,7 @@ import { endArguments } from '../common/arguments.js'
 import { type Promised, promised } from '../common/deferred.js'
 import { LazyEmitter, runUncaught } from '../common/emitter.js'
 import { invalidArgument, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
 import type { CloseInfo } from '../connection/close_info.js'
 import type { Connection, ConnectionEvents, SendState } from '../connection/connection.js'
 import { tellLink } from '../connection/notify.js'
@@ -104,7 +105,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   /** Sends on the present connection, see {@link Connection.send}; `'closed'` while there is none. */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
     if (this.#current !== undefined) return this.#current.send(data, onSent)
-    if (onSent !== undefined) process.nextTick(onSent, 'closed')
+    if (onSent !== undefined) nativeNextTick(onSent, 'closed')
     return 'closed'
   }
 
@@ -270,7 +271,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     // Its own end is the end of all.
     if (this.#current !== undefined) return
     this.#breaker.abort()
-    process.nextTick(() => {
+    nativeNextTick(() => {
       this.#close()
     })
   }

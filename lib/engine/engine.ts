@@ -6,7 +6,7 @@
 import { BatchReport, publishConnection } from '../common/diagnostics.js'
 import { type Emitter, runUncaught } from '../common/emitter.js'
 import { invalidArgument, type IocpError } from '../common/errors.js'
-import { nativeSetImmediate } from '../common/timers.js'
+import { nativeNextTick, nativeSetImmediate } from '../common/timers.js'
 import { abandonPendingData, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
 import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
@@ -260,7 +260,7 @@ export class Engine implements ConnectionEngine, BatchSink {
 
   reportDrops(connection: Connection): void {
     if (this.#droppedThisTick.push(connection) > 1) return
-    process.nextTick(() => {
+    nativeNextTick(() => {
       const connections = this.#droppedThisTick
       this.#droppedThisTick = []
       for (const one of connections) reportDrops(one)
