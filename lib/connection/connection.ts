@@ -296,7 +296,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   end(data: Uint8Array | string, options?: EndOptions, callback?: (info: CloseInfo) => void): this
   end(...given: unknown[]): this {
     const { data, options, callback } = endArguments(given)
-    const deadline = readEndDeadline(options) ?? this._profile.native.endDeadline
+    const deadline = readEndDeadline(options) ?? this._profile.endDeadline
     if (data !== undefined) this.send(data)
     if (callback !== undefined) this.#whenClosed(callback as (info: CloseInfo) => void)
     this.#end(deadline)

@@ -190,8 +190,7 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
   const reader = new OptionReader(options, '')
   const transfer = reader.raw('transfer')
   if (transfer !== undefined && !Array.isArray(transfer)) throw invalidOption('transfer', transfer, 'a list')
-  const signal = reader.raw('signal')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
+  const signal = reader.signal('signal')
   const connection = reader.raw('connection')
   if (connection !== undefined && !(connection instanceof Connection)) {
     throw invalidOption('connection', connection, 'a connection')

@@ -87,7 +87,6 @@ export interface NativeProfile {
   receiveBuffer: number
   sendBuffer: number
   typeOfService: number
-  endDeadline: number
   demand: boolean
   /** Packets of the reserved types are about files. */
   transfers: boolean
