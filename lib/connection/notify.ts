@@ -13,7 +13,8 @@ import { errorCodes, IocpError } from '../common/errors.js'
 import { nativeNextTick } from '../common/timers.js'
 import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
-import type { Connection, ConnectionEvents } from './connection.js'
+import type { Connection } from './connection.js'
+import type { ConnectionEvents } from './events.js'
 import { extraOf, flag, SILENT } from './state.js'
 
 /** Events that come while a connection lives, each with at most one thing to tell. */

@@ -101,7 +101,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const target = targetOf(plan, this.#name ?? '')
     this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')
     this.watch(plan.signal, this.#size, plan.onProgress)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)
     const resumedFrom = await this.#ask(there)
     const begun = performance.now()
@@ -127,7 +127,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const file = this.source
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     const hash = there === 0 ? undefined : await this.hashFirst(file, there, this.#hasHash)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }
     if (!this.files.receive(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.started()

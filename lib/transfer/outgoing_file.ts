@@ -104,7 +104,7 @@ class OutgoingFile extends Transfer {
     this.#path = file.path
     this.#length = rangeOf(plan, file.size)
     this.watch(plan.signal, this.#length, plan.onProgress)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
     this.#begun = performance.now()
     this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALLED')

@@ -3,6 +3,7 @@
 import { Deferred } from '../common/deferred.js'
 import { runUncaught } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
+import { timedOut } from '../connection/close.js'
 import type { Connection } from '../connection/connection.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { guarded } from '../connection/notify.js'
@@ -263,6 +264,11 @@ export abstract class Transfer {
     return Promise.race([this.#broken.promise, promise])
   }
 
+  /** Throws when the transfer has broken off meanwhile. */
+  protected throwIfBroken(): Promise<void> {
+    return this.orAbort(Promise.resolve())
+  }
+
   /** The next frame, which has to be of this kind. */
   protected async expectFrame(kind: number): Promise<TransferFrame> {
     let frame = this.#mailbox.shift()
@@ -341,7 +347,7 @@ export abstract class Transfer {
     if (this.ownsStream) this.connection.reset()
     else this.files.cancel(this.connection, this.isReceived, this.id)
     const timer = setTimeout(() => {
-      this.connection._timedOut()
+      timedOut(this.connection)
     }, RELEASE_GRACE_MS).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)
