@@ -13,13 +13,8 @@ export {
 export type { Duration, Size } from './common/option_reader.js'
 export type { Path } from './common/paths.js'
 export type { CloseCause, CloseInfo } from './connection/close_info.js'
-export type {
-  Connection,
-  ConnectionEvents,
-  ConnectionOwnerEvents,
-  DropInfo,
-  SendState
-} from './connection/connection.js'
+export type { Connection } from './connection/connection.js'
+export type { ConnectionEvents, ConnectionOwnerEvents, DropInfo, SendState } from './connection/events.js'
 export type {
   AcceptOptions,
   FileOffer,

@@ -1,6 +1,7 @@
 /** Event emitters whose events have types. */
 
 import { errorMonitor, EventEmitter } from 'node:events'
+import { nativeNextTick } from './timers.js'
 
 /** Names of events and the arguments that their listeners get. */
 export type EventMap<E> = { [K in keyof E]: unknown[] }
@@ -41,7 +42,7 @@ export function runUncaught(body: () => unknown): void {
   try {
     body()
   } catch (error) {
-    process.nextTick(() => {
+    nativeNextTick(() => {
       throw error
     })
   }

@@ -7,6 +7,9 @@ import { invalidOption, IocpError } from './errors.js'
  */
 export type Size = number | string
 
+export const KIB = 1024
+export const MIB = 1024 * KIB
+
 /** Time: milliseconds, or text such as `'250ms'`, `'10s'`, `'5m'`, `'2h'`. */
 export type Duration = number | string
 
@@ -121,6 +124,7 @@ export class OptionReader {
     return checked(typeof number === 'number' ? number : undefined, value, this.name(name), 'a whole number', range)
   }
 
+  /** What gives something up. */
   signal(name: string): AbortSignal | undefined {
     const value = this.raw(name)
     if (value === undefined || value instanceof AbortSignal) return value
@@ -178,8 +182,37 @@ export class OptionReader {
     for (const [name, value] of Object.entries(this.#source)) {
       if (value === undefined || this.#asked.has(name)) continue
       const known = [...this.#asked].toSorted().join(', ')
-      const message = `There is no option '${this.name(name)}'; known options: ${known}`
+      const meant = closest(name, this.#asked)
+      const hint = meant === undefined ? '' : ` (did you mean '${meant}'?)`
+      const message = `There is no option '${this.name(name)}'${hint}; known options: ${known}`
       throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: this.name(name), value })
     }
   }
+}
+
+/** The name that was most probably meant; undefined when none is like it. */
+function closest(name: string, known: Iterable<string>): string | undefined {
+  let best: string | undefined
+  let least = Math.max(1, Math.floor(name.length / 3)) + 1
+  for (const one of known) {
+    const distance = distanceOf(name.toLowerCase(), one.toLowerCase())
+    if (distance < least) [best, least] = [one, distance]
+  }
+  return best
+}
+
+/** How many letters have to be put in, left out or replaced to make one text of the other (Levenshtein). */
+function distanceOf(from: string, to: string): number {
+  // No option has so long a name, and whoever gave it may have chosen any.
+  if (Math.abs(from.length - to.length) > 8) return Infinity
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
+  for (let i = 0; i < from.length; i++) {
+    const next = [i + 1]
+    for (let j = 0; j < to.length; j++) {
+      const replaced = (row[j] ?? 0) + (from[i] === to[j] ? 0 : 1)
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
 }

@@ -4,9 +4,12 @@ import { setImmediate } from 'node:timers'
 import { Queue } from './queue.js'
 
 /**
- * Node's own `setImmediate`, as it was when this module was loaded: fake timers of a test must not hold packets back.
+ * Node's own, as they were when this module was loaded: fake timers of a test must not hold packets back. lib never
+ * calls those of the process for its own work.
  */
 export const nativeSetImmediate: (body: () => void) => unknown = setImmediate
+export const nativeNextTick: typeof process.nextTick = process.nextTick.bind(process)
+const nativeQueueMicrotask = queueMicrotask
 
 /** Packets per share. */
 export const SHARE = 64
@@ -83,8 +86,8 @@ class Shares {
   #goRound(): void {
     if (this.#isRoundDue) return
     this.#isRoundDue = true
-    queueMicrotask(() => {
-      process.nextTick(() => {
+    nativeQueueMicrotask(() => {
+      nativeNextTick(() => {
         this.#isRoundDue = false
         this.#serve()
       })

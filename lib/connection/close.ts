@@ -2,6 +2,8 @@
 
 import { publishClose } from '../common/diagnostics.js'
 import { errorCodes, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
+import { bound } from '../native/async_context.js'
 import { cause, op } from '../native/protocol.js'
 import type { PacketStream } from '../packets/stream.js'
 import { CloseInfo } from './close_info.js'
@@ -9,7 +11,34 @@ import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
 import { tellClosed } from './notify.js'
 import { holdReason } from './receive_queue.js'
-import { type ConnectionEngine, type Extra, extraOf, flag, SILENT } from './state.js'
+import { type ConnectionEngine, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
+
+/** Sends what is queued, files that are under way included, and ends this side. */
+export function end(connection: Connection, deadline: number): void {
+  const flags = connection._flags
+  if ((flags & NOT_WRITABLE) === 0) {
+    connection._flags |= flag.ended
+    connection._receiveQueue?.reconsider()
+    const submit = (): void => {
+      if ((connection._flags & SILENT) !== 0) return
+      connection._engine.submission.operation(op.end, connection._slot, connection._generation, deadline)
+    }
+    const transfers = connection._extra?.transfers
+    if (transfers === undefined) submit()
+    else transfers.whenIdle(submit)
+  } else if ((flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
+    // It has ended already, and perhaps packets that nobody took have kept that from being told.
+    connection._flags |= flag.ended
+    nativeNextTick(closeIfUnread, connection)
+  }
+}
+
+/** Calls back when the connection is closed, in a tick of its own when it is already. */
+export function whenClosed(connection: Connection, callback: (info: CloseInfo) => void): void {
+  const { closeInfo } = connection
+  if (closeInfo === undefined) connection.once('close', bound(callback))
+  else nativeNextTick(callback, closeInfo)
+}
 
 /** Closes immediately, by operation `destroy` or `reset`. Data that was received and not consumed is discarded. */
 export function abort(connection: Connection, operation: number): void {
@@ -40,8 +69,15 @@ function silence(connection: Connection): boolean {
   }
   if (extra.pending === undefined) return true
   // Native code has closed it already; only unread packets had delayed 'close'.
-  process.nextTick(emitClose, connection, extra.pending)
+  nativeNextTick(emitClose, connection, extra.pending)
   return false
+}
+
+/** Resets it because a time limit passed, not because the program wants it. */
+export function timedOut(connection: Connection): void {
+  if ((connection._flags & SILENT) !== 0) return
+  extraOf(connection).cause ??= cause.timeout
+  connection.reset()
 }
 
 /**

@@ -4,85 +4,30 @@ import { inspect } from 'node:util'
 import { endArguments } from '../common/arguments.js'
 import { promised } from '../common/deferred.js'
 import { LazyEmitter } from '../common/emitter.js'
-import { errorCodes, invalidArgument, IocpError, type IocpFrameError } from '../common/errors.js'
+import { invalidArgument } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
 import type { Path } from '../common/paths.js'
-import { localOf, remoteOf, type SocketAddress } from '../native/addresses.js'
-import { bound } from '../native/async_context.js'
-import { cause, op, SLOTS } from '../native/protocol.js'
+import { nativeNextTick } from '../common/timers.js'
+import { op, SLOTS } from '../native/protocol.js'
 import type { ConnectionStats } from '../native/stats.js'
 import type { SendCallback, SendOutcome } from '../native/submission.js'
 import { bothDirections, type FramingOption } from '../packets/framing.js'
 import { checkBytes, checkEncodable, checkSize, neverFits } from '../packets/send_rules.js'
 import type { PacketStream } from '../packets/stream.js'
-import { abort, closeIfUnread, sendReported } from './close.js'
+import { abort, closeIfUnread, end, sendReported, whenClosed } from './close.js'
 import type { CloseInfo } from './close_info.js'
 import { withinConnection } from './context.js'
-import type { FileOffer, ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
+import { changeFraming, localEnd, remoteEnd } from './details.js'
+import type { ConnectionEvents, SendState } from './events.js'
+import type { ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
 import { iterate, type Packets } from './iterator.js'
 import { guarded } from './notify.js'
 import { type EndOptions, readEndDeadline } from './options.js'
-import { type Profile, withFraming } from './profile.js'
+import type { Profile } from './profile.js'
 import { handOver, reading, receiveQueueOf } from './receive.js'
 import { holdReason, type Item, type ReceiveQueue } from './receive_queue.js'
-import { ACCEPTED, admit, CLOSED, DROPPED, waitingBytes, wantDrain } from './send.js'
+import { ACCEPTED, admit, CLOSED, DROPPED, tokenFor, waitingBytes, wantDrain } from './send.js'
 import { type ConnectionEngine, DEAD, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
-
-/**
- * The result of `send`: `'sent'` the packet was accepted, continue; `'queued'` it was accepted, but more than
- * `highWater` bytes are queued, stop until 'drain'; `'dropped'` it was not accepted, because too much is queued;
- * `'closed'` it was not accepted, because the connection is closed or ending.
- */
-export type SendState = 'sent' | 'queued' | 'dropped' | 'closed'
-
-/** Packets that were dropped since the last 'drop' event. */
-export interface DropInfo {
-  /**
-   * `'overflow'` the overflow policy; `'detached'` the memory of a payload was transferred or resized after `send`;
-   * `'framing'` a worker sent a packet that the connection's framing cannot carry.
-   */
-  readonly reason: 'overflow' | 'detached' | 'framing'
-  readonly packets: number
-  readonly bytes: number
-}
-
-/** Events of a connection. */
-export interface ConnectionEvents<Data = unknown> {
-  /** A whole packet. It is a view of a batch of packets: to keep a small packet for a long time, copy it. */
-  packet: [packet: Buffer]
-  /** A packet larger than the framing's `streamAbove`. Later data waits until it is read to its end, or destroyed. */
-  stream: [stream: PacketStream]
-  /** The peer has ended its side; no packet follows. */
-  end: []
-  /** After `send` returned 'queued' or 'dropped': at most `lowWater` bytes are queued now. */
-  drain: []
-  /** Packets were dropped. */
-  drop: [info: DropInfo]
-  /** The peer sent data that the framing does not accept. The connection closes, unless `error.discarded` is true. */
-  frameError: [error: IocpFrameError]
-  /** The same error as in 'close', immediately before it. It is ignored if there is no listener. */
-  error: [error: Error]
-  /** The peer offers a file. Without a listener it is rejected. */
-  file: [offer: FileOffer<Data>]
-  /** A handler failed, and `onHandlerError` is `'close'`: the connection is being closed. */
-  handlerError: [error: unknown]
-  /** The connection has closed; its last event. */
-  close: [info: CloseInfo]
-}
-
-/** The same events of any connection of a server or client; 'close' is called 'disconnect' there. */
-export interface ConnectionOwnerEvents<Data = unknown> {
-  packet: [packet: Buffer, connection: Connection<Data>]
-  stream: [stream: PacketStream, connection: Connection<Data>]
-  end: [connection: Connection<Data>]
-  drain: [connection: Connection<Data>]
-  drop: [info: DropInfo, connection: Connection<Data>]
-  frameError: [error: IocpFrameError, connection: Connection<Data>]
-  file: [offer: FileOffer<Data>, connection: Connection<Data>]
-  /** With `onHandlerError: 'close'`: a handler failed, one of 'disconnect' or 'close' included. */
-  handlerError: [error: unknown, connection: Connection<Data>]
-  disconnect: [info: CloseInfo, connection: Connection<Data>]
-}
 
 /**
  * One TCP connection. Created by a server ('connection' event) or by `connect`.
@@ -133,28 +78,28 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   /** The peer's address. Still available after 'close'. */
   get remoteAddress(): string | undefined {
-    return this.#remote()?.address
+    return remoteEnd(this)?.address
   }
 
   get remotePort(): number | undefined {
-    return this.#remote()?.port
+    return remoteEnd(this)?.port
   }
 
   get remoteFamily(): 'IPv4' | 'IPv6' | undefined {
-    return this.#remote()?.family
+    return remoteEnd(this)?.family
   }
 
   /** This side's address. Still available after 'close'. */
   get localAddress(): string | undefined {
-    return this.#local()?.address
+    return localEnd(this)?.address
   }
 
   get localPort(): number | undefined {
-    return this.#local()?.port
+    return localEnd(this)?.port
   }
 
   get localFamily(): 'IPv4' | 'IPv6' | undefined {
-    return this.#local()?.family
+    return localEnd(this)?.family
   }
 
   /** `'open'`; `'ending'` after `end()`; `'closing'` after `destroy()` or `reset()`; `'closed'` since 'close'. */
@@ -219,27 +164,14 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     const answer = admit(this, bytes)
     if (answer === DROPPED || answer === CLOSED) {
       const state = answer === DROPPED ? 'dropped' : 'closed'
-      if (onSent !== undefined) process.nextTick(guarded(this, onSent), state)
+      if (onSent !== undefined) nativeNextTick(guarded(this, onSent), state)
       return state
     }
-    const token = onSent === undefined ? 0 : this.#tokenFor(onSent)
+    const token = onSent === undefined ? 0 : tokenFor(this, onSent)
     submission.send(this._slot, this._generation, payload, size, copyThreshold, token)
     if (answer === ACCEPTED) return 'sent'
     wantDrain(this)
     return 'queued'
-  }
-
-  #tokenFor(onSent: SendCallback): number {
-    const extra = extraOf(this)
-    extra.unreportedSends = (extra.unreportedSends ?? 0) + 1
-    return this._engine.submission.token(guarded(this, onSent), this)
-  }
-
-  /** @internal Resets it because a time limit expired, not by the program. */
-  _timedOut(): void {
-    if ((this._flags & SILENT) !== 0) return
-    extraOf(this).cause ??= cause.timeout
-    this.reset()
   }
 
   /** @internal */
@@ -296,36 +228,11 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
   end(data: Uint8Array | string, options?: EndOptions, callback?: (info: CloseInfo) => void): this
   end(...given: unknown[]): this {
     const { data, options, callback } = endArguments(given)
-    const deadline = readEndDeadline(options) ?? this._profile.native.endDeadline
+    const deadline = readEndDeadline(options) ?? this._profile.endDeadline
     if (data !== undefined) this.send(data)
-    if (callback !== undefined) this.#whenClosed(callback as (info: CloseInfo) => void)
-    this.#end(deadline)
+    if (callback !== undefined) whenClosed(this, callback as (info: CloseInfo) => void)
+    end(this, deadline)
     return this
-  }
-
-  #whenClosed(callback: (info: CloseInfo) => void): void {
-    const { closeInfo } = this
-    if (closeInfo === undefined) this.once('close', bound(callback))
-    else process.nextTick(callback, closeInfo)
-  }
-
-  #end(deadline: number): void {
-    if ((this._flags & NOT_WRITABLE) === 0) {
-      this._flags |= flag.ended
-      this._receiveQueue?.reconsider()
-      const submit = (): void => {
-        if ((this._flags & SILENT) === 0)
-          this._engine.submission.operation(op.end, this._slot, this._generation, deadline)
-      }
-      // Files in transfer are part of the queued data.
-      const transfers = this._extra?.transfers
-      if (transfers === undefined) submit()
-      else transfers.whenIdle(submit)
-    } else if ((this._flags & (flag.gone | SILENT | flag.ended)) === flag.gone) {
-      // It may have ended already, unreported because of unread packets.
-      this._flags |= flag.ended
-      process.nextTick(closeIfUnread, this)
-    }
   }
 
   /** Closes immediately; queued data is not sent. After this call only 'close' is emitted. */
@@ -379,15 +286,7 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    * @throws IocpError ERR_IOCP_INVALID_OPTION; ERR_IOCP_TRANSFER_BUSY during file transfers
    */
   setFraming(framing: FramingOption): this {
-    const profile = withFraming(this._profile, bothDirections(framing, 'framing'))
-    if ((this._extra?.transfers?.size ?? 0) > 0) {
-      throw new IocpError('ERR_IOCP_TRANSFER_BUSY', errorCodes.ERR_IOCP_TRANSFER_BUSY)
-    }
-    this._profile = profile
-    if ((this._flags & DEAD) === 0) {
-      const index = this._engine.profileIndex(profile)
-      this._engine.submission.operation(op.setFraming, this._slot, this._generation, index)
-    }
+    changeFraming(this, bothDirections(framing, 'framing'))
     return this
   }
 
@@ -498,15 +397,5 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     if (event !== 'packet' && event !== 'stream') return
     this._receiveQueue?.remove(holdReason.noListener)
     if (event === 'packet') this._receiveQueue?.yieldClaims()
-  }
-
-  #remote(): SocketAddress | undefined {
-    const block = this._extra?.addresses
-    return block === undefined ? this._engine.addresses.remote(this._slot) : remoteOf(block, 0)
-  }
-
-  #local(): SocketAddress | undefined {
-    const block = this._extra?.addresses
-    return block === undefined ? this._engine.addresses.local(this._slot) : localOf(block, 0)
   }
 }

@@ -10,9 +10,11 @@ import { errorMonitor } from 'node:events'
 import { inspect } from 'node:util'
 import { type AnyEmitter, anyEmitter, runUncaught } from '../common/emitter.js'
 import { errorCodes, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
 import type { StreamTeller } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
-import type { Connection, ConnectionEvents } from './connection.js'
+import type { Connection } from './connection.js'
+import type { ConnectionEvents } from './events.js'
 import { extraOf, flag, SILENT } from './state.js'
 
 /** Events during the life of a connection, each with at most one argument. */
@@ -139,7 +141,7 @@ export function throwAll(thrown: readonly unknown[]): void {
   if (thrown.length === 0) return
   const [first, ...others] = thrown
   for (const error of others) {
-    process.nextTick(() => {
+    nativeNextTick(() => {
       throw error
     })
   }

@@ -10,6 +10,8 @@ export interface Profile {
   readonly native: NativeProfile
   readonly rules: SendRules
   readonly allowHalfOpen: boolean
+  /** How long the peer may take to end its side, in milliseconds; 0 for ever. */
+  readonly endDeadline: number
   readonly copyThreshold: number
   /** Packets that may come to begin with, -1 for flowing. */
   readonly receive: number

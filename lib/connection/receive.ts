@@ -1,7 +1,7 @@
 /** Receiving: packets go directly to the listeners, or are held until they are consumed. Hot path. */
 
 import { IocpFrameError } from '../common/errors.js'
-import { frameError, op } from '../native/protocol.js'
+import { op } from '../native/protocol.js'
 import { PacketStream } from '../packets/stream.js'
 import { countDiscarded, discardStream, emitClose, endStream } from './close.js'
 import { frameErrorCode } from './close_info.js'
@@ -131,13 +131,20 @@ export function streamEnds(connection: Connection): void {
   stream._finish()
 }
 
-/** The peer sent data that the framing does not accept: native code skips that packet, or closes the connection. */
-export function frameProblem(connection: Connection, number: number, header: Buffer, size?: number): void {
-  const discarded = number === frameError.none
-  const code = discarded ? 'ERR_IOCP_FRAME_TOO_LARGE' : frameErrorCode(number)
-  const error = new IocpFrameError(code, header, discarded, size)
-  if (!discarded) extraOf(connection).frameError = error
+/** The peer sent data that the framing does not accept, and native code closes the connection. */
+export function frameProblem(connection: Connection, number: number, bytes: Buffer): void {
+  // A copy: an error may be kept for long, and a view would keep the whole batch.
+  const error = new IocpFrameError(frameErrorCode(number), Buffer.from(bytes), false)
+  extraOf(connection).frameError = error
   tell(connection, 'frameError', error)
+}
+
+/** The peer sent a packet that is too large, and native code has skipped it. @param bytes its size, and its header */
+export function packetSkipped(connection: Connection, bytes: Buffer): void {
+  const header = Buffer.from(bytes.subarray(8))
+  // Size 0: not known, because the end of the packet has not come.
+  const size = Number(bytes.readBigUInt64LE()) || undefined
+  tell(connection, 'frameError', new IocpFrameError('ERR_IOCP_FRAME_TOO_LARGE', header, true, size))
 }
 
 /** Starts or stops reading. */

@@ -5,7 +5,7 @@
  */
 
 import { Queue } from '../common/queue.js'
-import { nativeSetImmediate, SHARE, shares } from '../common/timers.js'
+import { nativeNextTick, nativeSetImmediate, SHARE, shares } from '../common/timers.js'
 import { PacketStream } from '../packets/stream.js'
 import { type Claim, Claims, type PacketResult } from './claims.js'
 import type { CloseInfo } from './close_info.js'
@@ -301,7 +301,7 @@ export class ReceiveQueue {
   #schedule(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
-    if (this.#share > 0 || this.#takeShare()) process.nextTick(this.#pump)
+    if (this.#share > 0 || this.#takeShare()) nativeNextTick(this.#pump)
     else shares.wait(this.#pumpShare)
   }
 

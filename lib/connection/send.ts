@@ -1,10 +1,12 @@
 /** Sending: how much is queued, and what happens if that is too much. Hot path. */
 
 import { cause, op, outcome } from '../native/protocol.js'
+import type { SendCallback } from '../native/submission.js'
 import { abort } from './close.js'
-import type { Connection, DropInfo } from './connection.js'
+import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
-import { tell } from './notify.js'
+import type { DropInfo } from './events.js'
+import { guarded, tell } from './notify.js'
 import { DEAD, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
 /** The result of {@link admit} if a packet is accepted and the queue stays below the mark. */
@@ -69,6 +71,13 @@ function admitAbove(connection: Connection, bytes: number): number {
   if (extra.droppedPackets === 1) connection._engine.reportDrops(connection)
   wantDrain(connection)
   return DROPPED
+}
+
+/** A number by which the outcome of a packet is reported to the program's callback. */
+export function tokenFor(connection: Connection, onSent: SendCallback): number {
+  const extra = extraOf(connection)
+  extra.unreportedSends = (extra.unreportedSends ?? 0) + 1
+  return connection._engine.submission.token(guarded(connection, onSent), connection)
 }
 
 /** Queries the exact length of the queue. False if the connection has closed. */

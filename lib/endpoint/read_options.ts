@@ -1,7 +1,8 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
 import { invalidOption } from '../common/errors.js'
-import { MAX_DURATION, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
+import { KIB, MAX_DURATION, MIB, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
+import type { ConnectionOptions } from '../connection/options.js'
 import type { Profile } from '../connection/profile.js'
 import type { Lookup, Target } from '../engine/connect_target.js'
 import { type HostTarget, toAddress, toHost, toLocalAddress } from '../engine/resolve.js'
@@ -10,62 +11,87 @@ import type { NativeEngineOptions } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
-import type { ReconnectOptions } from './options.js'
+import type { ConnectTarget, EngineOptions, ReconnectOptions } from './options.js'
 
-const KIB = 1024
-const MIB = 1024 * KIB
 const MAX_BYTES = 2 ** 40
 const MAX_SLOTS = 2 ** 21 - 1
 
-const connectionNames = [
-  'framing',
-  'pendingReads',
-  'readMode',
-  'receive',
-  'backpressure',
-  'allowHalfOpen',
-  'noDelay',
-  'keepAlive',
-  'receiveBuffer',
-  'sendBuffer',
-  'typeOfService',
-  'endDeadline',
-  'copyThreshold',
-  'transfer',
-  'onHandlerError'
-] as const
-const engineNames = [
-  'ioThreads',
-  'diskThreads',
-  'delivery',
-  'maxFreeBuffers',
-  'maxFreeContexts',
-  'skipOnSuccess'
-] as const
-const targetNames = [
-  'port',
-  'host',
-  'family',
-  'localAddress',
-  'localPort',
-  'timeout',
-  'attemptDelay',
-  'signal',
-  'lookup'
-] as const
+/** How one option is read: what it may be, and what it is when it is not given. */
+type Reading = (reader: OptionReader, name: string) => unknown
 
-/** Sets of option names that belong together. */
-export type OptionGroup = 'connection' | 'engine' | 'target'
+/**
+ * How each option of a type is read. An option that the type has and the table lacks does not compile, nor does one that
+ * only the table has.
+ */
+type OptionTable<Options> = Readonly<Record<keyof Options, Reading>>
 
-const groups: Readonly<Record<OptionGroup, readonly string[]>> = {
-  connection: connectionNames,
-  engine: engineNames,
-  target: targetNames
+/** The values of all options of a table. */
+type Values<T> = { readonly [K in keyof T]: T[K] extends (...args: never[]) => infer V ? V : never }
+
+function readAll<const T extends Readonly<Record<string, Reading>>>(table: T, reader: OptionReader): Values<T> {
+  return Object.fromEntries(Object.entries(table).map(([name, read]) => [name, read(reader, name)])) as Values<T>
 }
+
+const bufferRange = { min: 0, max: 1024 * MIB }
+
+/** Options of a connection. Those that have the same name and value in native code need nothing more than this. */
+const connectionTable = {
+  framing: (reader, name) => {
+    const given = reader.raw(name)
+    return bothDirections(given === undefined ? framing.lengthField() : given, name)
+  },
+  receive: readReceive,
+  transfer: (reader, name) => readTransfer(reader.raw(name)),
+  // Its default depends on the framing: see readProfile.
+  backpressure: (reader, name) => reader.raw(name),
+  readMode: (reader, name) => reader.oneOf(name, ['adaptive', 'zero-byte', 'direct'], 'adaptive'),
+  pendingReads: (reader, name) => reader.integer(name, { min: 1, max: 64 }, 1),
+  allowHalfOpen: (reader, name) => reader.boolean(name, false),
+  noDelay: (reader, name) => reader.boolean(name, true),
+  keepAlive: (reader, name) => readKeepAlive(reader.raw(name)),
+  receiveBuffer: (reader, name) => reader.size(name, bufferRange, 0),
+  sendBuffer: (reader, name) => reader.size(name, bufferRange, 0),
+  typeOfService: (reader, name) => reader.integer(name, { min: 0, max: 255 }, 0),
+  endDeadline: (reader, name) => reader.duration(name, { min: 0, max: MAX_DURATION }, 10_000),
+  copyThreshold: (reader, name) => reader.size(name, { min: 0, max: MIB }, 16 * KIB),
+  onHandlerError: (reader, name) => reader.oneOf(name, ['throw', 'close'], 'throw')
+} satisfies OptionTable<ConnectionOptions>
+
+const freeRange = { min: -1, max: 2 ** 31 - 1 }
+
+/** Options of a completion port. */
+const engineTable = {
+  delivery: readDelivery,
+  ioThreads: (reader, name) => reader.integer(name, { min: 1, max: 64 }, 8),
+  diskThreads: (reader, name) => reader.integer(name, { min: 1, max: 64 }, 4),
+  maxFreeBuffers: (reader, name) => reader.integer(name, freeRange, 0),
+  maxFreeContexts: (reader, name) => reader.integer(name, freeRange, 0),
+  skipOnSuccess: (reader, name) => reader.boolean(name, true)
+} satisfies OptionTable<EngineOptions>
+
+const portRange = { min: 1, max: 65_535 }
+
+/** Whom to connect to. What one option says of another is checked by readTarget. */
+const targetTable = {
+  host: (reader, name) => toHost(reader.text(name) ?? 'localhost', name),
+  family: (reader, name) => reader.oneOf(name, [0, 4, 6], 0),
+  localAddress: (reader, name) => reader.text(name),
+  port: (reader, name) => reader.port(name, portRange) ?? toInteger(undefined, name, portRange),
+  localPort: (reader, name) => reader.port(name, { min: 0, max: 65_535 }) ?? 0,
+  timeout: (reader, name) => reader.duration(name, { min: 0, max: MAX_DURATION }, 30_000),
+  attemptDelay: (reader, name) => reader.duration(name, { min: 10, max: MAX_DURATION }, 250),
+  signal: (reader, name) => reader.signal(name),
+  lookup: (reader, name) => reader.callback<Lookup>(name)
+} satisfies OptionTable<ConnectTarget>
+
+const tables = { connection: connectionTable, engine: engineTable, target: targetTable } as const
+
+/** Sets of options that belong together. */
+export type OptionGroup = keyof typeof tables
 
 /** A reader that knows the names of some groups; the reader of each group reads its own. */
 export function readerFor(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
-  return new OptionReader(options, '').allow(...known.flatMap((group) => groups[group]))
+  return new OptionReader(options, '').allow(...known.flatMap((group) => Object.keys(tables[group])))
 }
 
 /** @param largest bytes that one packet takes in the queue, at most */
@@ -108,11 +134,11 @@ function readKeepAlive(value: unknown) {
   return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
 }
 
-function readReceive(reader: OptionReader): number {
-  const value = reader.raw('receive')
+function readReceive(reader: OptionReader, name: string): number {
+  const value = reader.raw(name)
   if (value === undefined || value === 'flowing') return -1
-  if (typeof value !== 'number') throw invalidOption('receive', value, "'flowing' or a number of packets")
-  return toInteger(value, 'receive', { min: 0, max: 2 ** 31 - 1 })
+  if (typeof value !== 'number') throw invalidOption(name, value, "'flowing' or a number of packets")
+  return toInteger(value, name, { min: 0, max: 2 ** 31 - 1 })
 }
 
 /**
@@ -120,38 +146,48 @@ function readReceive(reader: OptionReader): number {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readProfile(options: unknown): Profile {
-  const reader = new OptionReader(options, '')
-  const given = reader.raw('framing')
-  const { receive, send } = bothDirections(given === undefined ? framing.lengthField() : given, 'framing')
-  const initial = readReceive(reader)
-  const transfer = readTransfer(reader.raw('transfer'))
+  const {
+    framing: { receive, send },
+    receive: demand,
+    transfer,
+    backpressure,
+    allowHalfOpen,
+    keepAlive,
+    endDeadline,
+    copyThreshold,
+    onHandlerError,
+    ...direct
+  } = readAll(connectionTable, new OptionReader(options, ''))
   const rules = sendRules(send, transfer !== undefined)
-  const { marks, hasDefaultCap } = readBackpressure(reader.raw('backpressure'), largestWhole(send, rules))
-  const buffer = { min: 0, max: 1024 * MIB }
+  const { marks, hasDefaultCap } = readBackpressure(backpressure, largestWhole(send, rules))
   return {
     native: {
       receive,
       send,
-      readMode: reader.oneOf('readMode', ['adaptive', 'zero-byte', 'direct'], 'adaptive'),
-      pendingReads: reader.integer('pendingReads', { min: 1, max: 64 }, 1),
+      ...direct,
       ...marks,
-      noDelay: reader.boolean('noDelay', true),
-      ...readKeepAlive(reader.raw('keepAlive')),
-      receiveBuffer: reader.size('receiveBuffer', buffer, 0),
-      sendBuffer: reader.size('sendBuffer', buffer, 0),
-      typeOfService: reader.integer('typeOfService', { min: 0, max: 255 }, 0),
-      endDeadline: reader.duration('endDeadline', { min: 0, max: MAX_DURATION }, 10_000),
-      demand: initial !== -1,
+      ...keepAlive,
+      demand: demand !== -1,
       transfers: transfer !== undefined
     },
     rules,
-    allowHalfOpen: reader.boolean('allowHalfOpen', false),
-    copyThreshold: reader.size('copyThreshold', { min: 0, max: MIB }, 16 * KIB),
-    receive: initial,
+    allowHalfOpen,
+    endDeadline,
+    copyThreshold,
+    receive: demand,
     transfer,
-    onHandlerError: reader.oneOf('onHandlerError', ['throw', 'close'], 'throw'),
+    onHandlerError,
     hasDefaultCap
   }
+}
+
+function readDelivery(outer: OptionReader, name: string): { deliveryBytes: number; deliveryPerConnection: number } {
+  const reader = new OptionReader(outer.raw(name), name)
+  const deliveryBytes = reader.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
+  const range = { min: 4 * KIB, max: deliveryBytes }
+  const deliveryPerConnection = reader.size('perConnection', range, Math.min(MIB, deliveryBytes))
+  reader.rejectUnknown()
+  return { deliveryBytes, deliveryPerConnection }
 }
 
 /**
@@ -159,21 +195,8 @@ export function readProfile(options: unknown): Profile {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readEngine(options: unknown): NativeEngineOptions {
-  const reader = new OptionReader(options, '')
-  const delivery = new OptionReader(reader.raw('delivery'), 'delivery')
-  const total = delivery.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
-  const perConnection = delivery.size('perConnection', { min: 4 * KIB, max: total }, Math.min(MIB, total))
-  delivery.rejectUnknown()
-  const free = { min: -1, max: 2 ** 31 - 1 }
-  return {
-    ioThreads: reader.integer('ioThreads', { min: 1, max: 64 }, 8),
-    diskThreads: reader.integer('diskThreads', { min: 1, max: 64 }, 4),
-    deliveryBytes: total,
-    deliveryPerConnection: perConnection,
-    maxFreeBuffers: reader.integer('maxFreeBuffers', free, 0),
-    maxFreeContexts: reader.integer('maxFreeContexts', free, 0),
-    skipOnSuccess: reader.boolean('skipOnSuccess', true)
-  }
+  const { delivery, ...direct } = readAll(engineTable, new OptionReader(options, ''))
+  return { ...direct, ...delivery }
 }
 
 /** Options of a server, checked and completed. */
@@ -229,28 +252,18 @@ export function readListen(options: unknown): {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readTarget(options: unknown): Target {
-  const reader = new OptionReader(options, '')
-  const ports = { min: 1, max: 65_535 }
-  const host = toHost(reader.text('host') ?? 'localhost', 'host')
-  const family = reader.oneOf('family', [0, 4, 6], 0)
-  const local = readLocalAddress(reader, host, family)
+  const target = readAll(targetTable, new OptionReader(options, ''))
+  const { family, host, localAddress } = target
+  const local = localAddress === undefined ? undefined : checkLocalAddress(localAddress, host, family)
   return {
-    host,
-    port: reader.port('port', ports) ?? toInteger(undefined, 'port', ports),
+    ...target,
     // From an address of one family only those of the same can be reached.
     family: family === 0 ? (local?.family ?? 0) : family,
-    localAddress: local?.address,
-    localPort: reader.port('localPort', { min: 0, max: 65_535 }) ?? 0,
-    timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 30_000),
-    attemptDelay: reader.duration('attemptDelay', { min: 10, max: MAX_DURATION }, 250),
-    signal: reader.signal('signal'),
-    lookup: reader.callback<Lookup>('lookup')
+    localAddress: local?.address
   }
 }
 
-function readLocalAddress(reader: OptionReader, host: string, family: 0 | 4 | 6): HostTarget | undefined {
-  const given = reader.text('localAddress')
-  if (given === undefined) return undefined
+function checkLocalAddress(given: string, host: string, family: 0 | 4 | 6): HostTarget {
   const local = toLocalAddress(given, 'localAddress')
   if (family !== 0 && local.family !== family) {
     throw invalidOption('localAddress', given, `an IPv${family} address, as 'family' says`)

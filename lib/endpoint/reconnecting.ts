@@ -5,8 +5,10 @@ import { endArguments } from '../common/arguments.js'
 import { type Promised, promised } from '../common/deferred.js'
 import { LazyEmitter, runUncaught } from '../common/emitter.js'
 import { invalidArgument, IocpError } from '../common/errors.js'
+import { nativeNextTick } from '../common/timers.js'
 import type { CloseInfo } from '../connection/close_info.js'
-import type { Connection, ConnectionEvents, SendState } from '../connection/connection.js'
+import type { Connection } from '../connection/connection.js'
+import type { ConnectionEvents, SendState } from '../connection/events.js'
 import { tellLink } from '../connection/notify.js'
 import { type EndOptions, readEndDeadline } from '../connection/options.js'
 import { extraOf } from '../connection/state.js'
@@ -104,7 +106,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   /** Sends on the current connection, see {@link Connection.send}; returns `'closed'` if there is none. */
   send(data: Uint8Array | string, onSent?: SendCallback): SendState {
     if (this.#current !== undefined) return this.#current.send(data, onSent)
-    if (onSent !== undefined) process.nextTick(onSent, 'closed')
+    if (onSent !== undefined) nativeNextTick(onSent, 'closed')
     return 'closed'
   }
 
@@ -270,7 +272,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     // The end of its connection ends the link.
     if (this.#current !== undefined) return
     this.#breaker.abort()
-    process.nextTick(() => {
+    nativeNextTick(() => {
       this.#close()
     })
   }

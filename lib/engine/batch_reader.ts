@@ -7,7 +7,7 @@ import type { Connection } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
 import { deliver } from '../connection/receive.js'
 import { contexts, notice } from '../native/async_context.js'
-import { CARRIES_BYTES, record, RECORD_WORDS } from '../native/protocol.js'
+import { CARRIES_BYTES, record, RECORD_WORDS, SLOTS } from '../native/protocol.js'
 import { PacketBuffer } from '../packets/packet_buffer.js'
 
 /** What the records of batches go to. */
@@ -18,21 +18,34 @@ export interface BatchSink {
   beginBatch(): void
   /** It ends, also when a handler threw. */
   endBatch(records: number, payloadBytes: number): void
-  /** A record whose payload somebody has taken away; `c` as in the record. */
-  lost(kind: number, slot: number, generation: number, c: number): void
-  /** Any record but a packet. */
-  record(
-    kind: number,
-    slot: number,
-    generation: number,
-    a: number,
-    b: number,
-    c: number,
-    payload: ArrayBuffer | undefined
-  ): void
+  /** Any record but a packet. The view is good for this call only. */
+  record(record: RecordView): void
+  /** A record, a packet's too, whose bytes somebody has taken away: it has none. The view is good for this call only. */
+  lost(record: RecordView): void
 }
 
 const NO_MEMORY = new ArrayBuffer(0)
+
+/** One record of a batch; `docs/architecture.md` says what its numbers mean. A reader has one, which it fills anew. */
+export class RecordView {
+  kind = 0
+  slot = 0
+  generation = 0
+  a = 0
+  b = 0
+  c = 0
+  payload: ArrayBuffer | undefined = undefined
+
+  /** The id of the connection or job. */
+  get id(): number {
+    return this.generation * SLOTS + this.slot
+  }
+
+  /** What `a` and `b` say of the payload; undefined when that is gone. */
+  bytes(): Buffer | undefined {
+    return this.payload && new PacketBuffer(this.payload, this.a, this.b)
+  }
+}
 
 /**
  * Whether Node marks memory with a detach key (26 does, 22 does not). Then even `buffer.transfer()` refuses it; but an
@@ -69,6 +82,7 @@ export class BatchReader {
   readonly #control: Uint32Array
   readonly #sink: BatchSink
   readonly #rest = new Queue<{ words: Uint32Array; payload: ArrayBuffer | undefined }>()
+  readonly #view = new RecordView()
   #scheduled = false
 
   constructor(control: Uint32Array, sink: BatchSink) {
@@ -120,14 +134,14 @@ export class BatchReader {
           const connection = connections[slot]
           if (connection === undefined || connection._generation !== generation) continue
           const packet = view(memory, a, b)
-          if (packet === undefined) sink.lost(kind, slot, generation, 0)
+          if (packet === undefined) sink.lost(this.#fill(kind, slot, generation, 0, 0, 0, undefined))
           else if (contexts.inUse) withinConnection(connection, deliver, connection, packet)
           else deliver(connection, packet)
         } else {
           const c = words[here + 5] as number
           if (payload?.detached !== true || b === 0 || !CARRIES_BYTES.has(kind))
-            sink.record(kind, slot, generation, a, b, c, payload)
-          else sink.lost(kind, slot, generation, c)
+            sink.record(this.#fill(kind, slot, generation, a, b, c, payload))
+          else sink.lost(this.#fill(kind, slot, generation, 0, 0, c, undefined))
         }
       }
     } finally {
@@ -139,8 +153,29 @@ export class BatchReader {
       }
       // A handler may be the first to enter a context. It ends with the batch; other records of it must not see it.
       if (at > RECORD_WORDS) notice()
+      this.#view.payload = undefined
       sink.endBatch(at / RECORD_WORDS, memory.byteLength)
     }
+  }
+
+  #fill(
+    kind: number,
+    slot: number,
+    generation: number,
+    a: number,
+    b: number,
+    c: number,
+    payload: ArrayBuffer | undefined
+  ): RecordView {
+    const view = this.#view
+    view.kind = kind
+    view.slot = slot
+    view.generation = generation
+    view.a = a
+    view.b = b
+    view.c = c
+    view.payload = payload
+    return view
   }
 
   #schedule(): void {

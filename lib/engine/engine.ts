@@ -6,20 +6,19 @@
 import { BatchReport, publishConnection } from '../common/diagnostics.js'
 import { type Emitter, runUncaught } from '../common/emitter.js'
 import { invalidArgument, type IocpError } from '../common/errors.js'
-import { nativeSetImmediate } from '../common/timers.js'
-import { abandonPendingData, loseMemory, serverCloses, silenceAll } from '../connection/close.js'
-import { Connection, type ConnectionOwnerEvents } from '../connection/connection.js'
+import { nativeNextTick, nativeSetImmediate } from '../common/timers.js'
+import { abandonPendingData, serverCloses, silenceAll } from '../connection/close.js'
+import { Connection } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
+import type { ConnectionOwnerEvents } from '../connection/events.js'
 import { GroupTable } from '../connection/groups.js'
 import type { Profile } from '../connection/profile.js'
-import { receiveQueueOf } from '../connection/receive.js'
-import { holdReason } from '../connection/receive_queue.js'
 import { reportDrops } from '../connection/send.js'
 import { type ConnectionEngine, extraOf, flag, SILENT } from '../connection/state.js'
 import { AddressTable } from '../native/addresses.js'
 import { type Context, within, withoutContext } from '../native/async_context.js'
 import { binding } from '../native/binding.js'
-import { jobOutcome, op, record, SLOTS } from '../native/protocol.js'
+import { op, SLOTS } from '../native/protocol.js'
 import type { ConnectionStats, EndpointStats } from '../native/stats.js'
 import { Submission } from '../native/submission.js'
 import { fromNative, systemError } from '../native/system_error.js'
@@ -33,9 +32,10 @@ import type {
 } from '../native/types.js'
 import { NativeFiles } from '../transfer/native_files.js'
 import { FileTransfers } from '../transfer/service.js'
-import { BatchReader, type BatchSink, marksWithKey } from './batch_reader.js'
+import { type Attempt, ConnectAttempts } from './attempts.js'
+import { BatchReader, marksWithKey } from './batch_reader.js'
 import { ProfileTable } from './profile_table.js'
-import { connectionRecord, jobRecord, type JobSink } from './record_dispatch.js'
+import { type EngineSink, type JobSink, RecordDispatch } from './record_dispatch.js'
 
 /** The result of `close`. */
 export interface CloseReport {
@@ -55,18 +55,7 @@ export interface EngineOwner {
   stats(): unknown
 }
 
-/** An attempt to connect that native code is busy with. */
-export interface Attempt {
-  readonly profile: Profile
-  /** The context of whoever connects. */
-  readonly context: Context | undefined
-  /** False once nobody waits for it any more: a connection that comes all the same is closed unseen. */
-  isWanted: boolean
-  connected(connection: Connection): void
-  failed(winCode: number): void
-}
-
-export class Engine implements ConnectionEngine, BatchSink {
+export class Engine implements ConnectionEngine, EngineSink {
   readonly submission: Submission
   readonly transfers: FileTransfers
   readonly addresses = new AddressTable()
@@ -85,12 +74,12 @@ export class Engine implements ConnectionEngine, BatchSink {
   readonly #owner: EngineOwner
   readonly #profiles: ProfileTable
   readonly #listeners: Profile[] = []
-  readonly #attempts = new Map<number, Attempt>()
+  readonly #attempts = new ConnectAttempts(() => {
+    this.#adjustReference()
+  })
   readonly #report = new BatchReport()
   readonly #staysForIdle: boolean
-  #nextToken = 1
   #droppedThisTick: Connection[] = []
-  #newlyConnected: Connection[] = []
   #stopping: Promise<CloseReport> | undefined
   #reportStop: (report: CloseReport) => void = () => undefined
   #isEnding = false
@@ -127,7 +116,7 @@ export class Engine implements ConnectionEngine, BatchSink {
       this.#adjustReference()
     })
     this.transfers = new FileTransfers(files)
-    onBatch = new BatchReader(this.#native.batchControl, this).onBatch
+    onBatch = new BatchReader(this.#native.batchControl, new RecordDispatch(this)).onBatch
     this.#adjustReference()
   }
 
@@ -204,18 +193,16 @@ export class Engine implements ConnectionEngine, BatchSink {
    * @throws IocpError when it cannot even begin
    */
   connect(options: Omit<NativeConnect, 'token' | 'profile'>, attempt: Attempt): () => void {
-    const token = this.#nextToken
-    this.#nextToken = (token % 0x7fff_ffff) + 1
-    try {
-      this.#native.connect({ ...options, token, profile: this.profileIndex(attempt.profile) })
-    } catch (error) {
-      throw fromNative(this.#binding, error)
-    }
-    this.#attempts.set(token, attempt)
-    this.#adjustReference()
+    const begun = this.#attempts.begin(attempt, (token) => {
+      try {
+        this.#native.connect({ ...options, token, profile: this.profileIndex(attempt.profile) })
+      } catch (error) {
+        throw fromNative(this.#binding, error)
+      }
+    })
     return () => {
       attempt.isWanted = false
-      if (this.#attempts.has(token)) this.#native.cancelConnect(token)
+      if (this.#attempts.isUnderWay(begun)) this.#native.cancelConnect(begun)
     }
   }
 
@@ -260,7 +247,7 @@ export class Engine implements ConnectionEngine, BatchSink {
 
   reportDrops(connection: Connection): void {
     if (this.#droppedThisTick.push(connection) > 1) return
-    process.nextTick(() => {
+    nativeNextTick(() => {
       const connections = this.#droppedThisTick
       this.#droppedThisTick = []
       for (const one of connections) reportDrops(one)
@@ -276,81 +263,66 @@ export class Engine implements ConnectionEngine, BatchSink {
     this.#report.report(this.#owner, records, payloadBytes)
   }
 
-  lost(kind: number, slot: number, generation: number, c: number): void {
-    if (kind === record.connection || kind === record.connected) {
-      this.record(kind, slot, generation, 0, 0, c, undefined) // without its addresses
-    } else if (kind >= record.job) {
-      this.record(kind, slot, generation, 0, 0, jobOutcome.failed, undefined)
+  accepted(slot: number, generation: number, listener: number, addresses: Uint8Array | undefined): void {
+    if (this.#isSilent) {
+      this.#unseen++
+      return
+    }
+    const profile = this.#listeners[listener]
+    if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, addresses, true))
+  }
+
+  connected(slot: number, generation: number, token: number, addresses: Uint8Array | undefined): void {
+    const attempt = this.#attempts.take(token)
+    if (attempt?.isWanted === true) {
+      const connection = this.#open(slot, generation, attempt.profile, addresses, false)
+      if (attempt.context !== undefined) extraOf(connection).context = attempt.context
+      this.#attempts.keepFresh(connection)
+      attempt.connected(connection)
+      this.#announce(connection)
     } else {
-      const connection = this.find(generation * SLOTS + slot)
-      if (connection !== undefined) loseMemory(connection)
+      // Another address was faster, or it was given up: nobody will ever see this one.
+      this.submission.operation(op.destroy, slot, generation)
     }
   }
 
-  record(
-    kind: number,
-    slot: number,
-    generation: number,
-    a: number,
-    b: number,
-    c: number,
-    payload: ArrayBuffer | undefined
-  ): void {
-    switch (kind) {
-      case record.connection: {
-        if (this.#isSilent) {
-          this.#unseen++
-          return
-        }
-        const profile = this.#listeners[c]
-        if (profile !== undefined) this.#announce(this.#open(slot, generation, profile, payload, a, b, true))
-        return
-      }
-      case record.connected:
-        this.#connected(slot, generation, c, payload, a, b)
-        return
-      case record.connectFailed:
-        this.#take(c)?.failed(a)
-        return
-      case record.sent:
-        this.submission.complete(a, b)
-        return
-      case record.listenerError:
-        within(this.context, () => {
-          this.#owner._acceptFailed(this.error(a, 'accept'))
-        })
-        return
-      case record.stopped:
-        this.#stopped({ drained: a, cut: Math.max(0, b - this.#unseen) })
-        return
-    }
-    const id = generation * SLOTS + slot
-    const connection = this.find(id)
-    if (kind >= record.job) {
-      jobRecord(this.jobSink, kind, id, connection, a, b, c, payload)
-      return
-    }
-    if (connection === undefined) return
-    if (kind === record.close) {
-      this.connections[slot] = undefined
-      this.size--
-      this.#adjustReference()
-    }
-    withinConnection(connection, connectionRecord, connection, kind, a, b, c, payload)
+  connectFailed(token: number, winCode: number): void {
+    this.#attempts.take(token)?.failed(winCode)
+  }
+
+  acceptFailed(winCode: number): void {
+    within(this.context, () => {
+      this.#owner._acceptFailed(this.error(winCode, 'accept'))
+    })
+  }
+
+  sent(token: number, outcome: number): void {
+    this.submission.complete(token, outcome)
+  }
+
+  vacated(slot: number): void {
+    this.connections[slot] = undefined
+    this.size--
+    this.#adjustReference()
+  }
+
+  stopped(drained: number, cut: number): void {
+    // What JavaScript still has open of files is closed by native threads.
+    this.transfers.files.whenIdle(() => {
+      this.#leave({ drained, cut: Math.max(0, cut - this.#unseen) })
+    })
   }
 
   #open(
     slot: number,
     generation: number,
     profile: Profile,
-    payload: ArrayBuffer | undefined,
-    at: number,
-    length: number,
+    addresses: Uint8Array | undefined,
     accepted: boolean
   ): Connection {
     const connection = new Connection(this, slot, generation, profile, accepted)
     if (this.#isEnding) connection._flags |= flag.ended | flag.unwanted
-    if (payload !== undefined) this.addresses.set(slot, payload, at, length)
+    if (addresses !== undefined) this.addresses.set(slot, addresses)
     this.connections[slot] = connection
     this.size++
     this.#adjustReference()
@@ -364,55 +336,6 @@ export class Engine implements ConnectionEngine, BatchSink {
     withinConnection(connection, () => {
       publishConnection(this.#owner, connection)
       this.#owner._opened(connection)
-    })
-  }
-
-  #connected(
-    slot: number,
-    generation: number,
-    token: number,
-    payload: ArrayBuffer | undefined,
-    at: number,
-    length: number
-  ): void {
-    const attempt = this.#take(token)
-    if (attempt?.isWanted === true) {
-      const connection = this.#open(slot, generation, attempt.profile, payload, at, length, false)
-      if (attempt.context !== undefined) extraOf(connection).context = attempt.context
-      this.#keepFresh(connection)
-      attempt.connected(connection)
-      this.#announce(connection)
-    } else {
-      // Another address was faster, or it was given up: nobody will ever see this one.
-      this.submission.operation(op.destroy, slot, generation)
-    }
-  }
-
-  /**
-   * Whoever waits for a connection gets it by a promise, and so learns of it after this batch, in which packets and even
-   * its end may follow. They wait until then.
-   */
-  #keepFresh(connection: Connection): void {
-    receiveQueueOf(connection).add(holdReason.justConnected)
-    if (this.#newlyConnected.push(connection) > 1) return
-    nativeSetImmediate(() => {
-      const connections = this.#newlyConnected
-      this.#newlyConnected = []
-      for (const one of connections) one._receiveQueue?.remove(holdReason.justConnected)
-    })
-  }
-
-  #take(token: number): Attempt | undefined {
-    const attempt = this.#attempts.get(token)
-    this.#attempts.delete(token)
-    this.#adjustReference()
-    return attempt
-  }
-
-  #stopped(report: CloseReport): void {
-    // What JavaScript still has open of files is closed by native threads.
-    this.transfers.files.whenIdle(() => {
-      this.#leave(report)
     })
   }
 

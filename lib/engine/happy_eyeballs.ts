@@ -7,8 +7,9 @@ import { IocpAttemptsError, IocpError } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
 import { capture } from '../native/async_context.js'
+import type { Attempt } from './attempts.js'
 import type { Target } from './connect_target.js'
-import type { Attempt, Engine } from './engine.js'
+import type { Engine } from './engine.js'
 import { type HostTarget, interleave, resolveHost } from './resolve.js'
 
 /** The part of an engine that establishes connections. */

@@ -1,9 +1,9 @@
 /** Runs jobs in a worker: passes jobs from native code to the handlers, and their results back. Hot path. */
 
 import { AsyncResource } from 'node:async_hooks'
-import { setImmediate } from 'node:timers'
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads'
 import { IocpError } from '../common/errors.js'
+import { nativeSetImmediate } from '../common/timers.js'
 import { addonPath, setAddonPath } from '../native/addon.js'
 import { binding } from '../native/binding.js'
 import { jobOutcome, op, record, RECORD_WORDS, SLOTS } from '../native/protocol.js'
@@ -77,7 +77,7 @@ export function startWorker(
   isDefined = true
   tell('defined')
   // After the module has loaded: a handler may use declarations after the call.
-  setImmediate(() => {
+  nativeSetImmediate(() => {
     begin(handlers, settings, setup).catch((error: unknown) => {
       tell('failed', encodeError(error))
       // Independent of how the module or the flags of the process treat unhandled rejections.
@@ -139,7 +139,7 @@ export class JobRunner implements JobSender {
     if (iocp.addon !== undefined && addonPath() === undefined) setAddonPath(iocp.addon)
     const { WorkerPort } = binding()
     try {
-      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch, setImmediate)
+      this.#port = new WorkerPort(iocp.key, iocp.number, concurrency, this.#onBatch, nativeSetImmediate)
     } catch {
       return false
     }

@@ -201,8 +201,7 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
   if (transferList !== undefined && !Array.isArray(transferList)) {
     throw invalidOption('transferList', transferList, 'an array of transferable objects')
   }
-  const signal = reader.raw('signal')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', signal, 'an AbortSignal')
+  const signal = reader.signal('signal')
   const connection = reader.raw('connection')
   if (connection !== undefined && !(connection instanceof Connection)) {
     throw invalidOption('connection', connection, 'a connection')

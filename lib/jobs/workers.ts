@@ -238,7 +238,8 @@ export class JobClient implements Workers, JobSink {
 
   /** @internal The completion port has opened. */
   _start(engine: Engine, profile: Profile): void {
-    const { send, endDeadline, transfers } = profile.native
+    const { endDeadline, native } = profile
+    const { send, transfers } = native
     const pool = new WorkerPool(this.#settings, this.#size, { send, endDeadline, transfers }, engine.jobs, {
       workerExit: (info) => {
         this.#owner._workerExit(info)

@@ -65,10 +65,10 @@ export class AddressTable {
   readonly #segments: (Uint8Array | undefined)[] = []
 
   /** Keeps the block of a connection that has just been opened. */
-  set(slot: number, payload: ArrayBuffer, offset: number, length: number): void {
+  set(slot: number, block: Uint8Array): void {
     const index = Math.floor(slot / SEGMENT)
     const segment = (this.#segments[index] ??= new Uint8Array(SEGMENT * ADDRESSES_BYTES))
-    segment.set(new Uint8Array(payload, offset, Math.min(length, ADDRESSES_BYTES)), (slot % SEGMENT) * ADDRESSES_BYTES)
+    segment.set(block.subarray(0, ADDRESSES_BYTES), (slot % SEGMENT) * ADDRESSES_BYTES)
   }
 
   /** A copy for a connection that releases its slot. */

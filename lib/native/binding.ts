@@ -1,8 +1,8 @@
 /** The only access to the native addon: loads it, and verifies that both sides use the same numbers. */
 
 import { IocpError } from '../common/errors.js'
-import { loadAddon } from './addon.js'
-import { cause, frameError, jobOutcome, op, outcome, record } from './protocol.js'
+import { addonPath, loadAddon } from './addon.js'
+import { mismatch } from './protocol.js'
 import type { NativeBinding } from './types.js'
 
 let loaded: NativeBinding | undefined
@@ -32,25 +32,13 @@ export function requireWindows(): void {
 function load(): NativeBinding {
   requireWindows()
   const addon = loadAddon() as NativeBinding
-  compare(addon.constants)
-  return addon
-}
-
-/** JavaScript and native code must use the same numbers, otherwise data would be misinterpreted. */
-function compare(constants: NativeBinding['constants']): void {
-  const plain = (name: string): string => name.replaceAll('_', '').toLowerCase()
-  for (const [kind, words] of Object.entries({ record, op, cause, outcome, jobOutcome, frameError })) {
-    const native = (constants as Readonly<Record<string, Readonly<Record<string, number>> | undefined>>)[kind]
-    if (native === undefined) continue
-    const numbers = new Map(Object.entries(native).map(([name, number]) => [plain(name), number]))
-    for (const [name, number] of Object.entries(words)) {
-      const theirs = numbers.get(plain(name))
-      if (theirs !== undefined && theirs !== number) {
-        throw new IocpError(
-          'ERR_IOCP_ADDON_MISMATCH',
-          `The addon has number ${theirs} for ${kind} '${name}' where ${number} is expected; reinstall iocp`
-        )
-      }
-    }
+  const difference = mismatch((addon as Partial<NativeBinding>).constants ?? {})
+  if (difference !== undefined) {
+    // Bytes would be taken for something else.
+    throw new IocpError(
+      'ERR_IOCP_ADDON_MISMATCH',
+      `${addonPath() ?? 'The addon'} is of another version: ${difference}; reinstall iocp`
+    )
   }
+  return addon
 }

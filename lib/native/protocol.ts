@@ -1,6 +1,7 @@
 /**
- * The binary interface between native code and JavaScript: the records of batches and the operations of submissions.
- * The native side keeps the same list (native/core/records.h); the binding compares both when it loads.
+ * The binary interface between native code and JavaScript: the records of batches, the operations of submissions, and
+ * what both say about an end. The native side has the same lists (native/core/records.h, transfer_protocol.h and
+ * framing/frame_state.h); {@link mismatch} compares them when the addon is loaded.
  */
 
 /** 32-bit words per record of a batch: `[kind, slot, generation, a, b, c]`. */
@@ -138,3 +139,23 @@ export const transferKind = {
   stored: 0xf6,
   abort: 0xf7
 } as const
+
+/** Every list of numbers that both sides have. */
+export const sharedNumbers = { record, op, cause, outcome, jobOutcome, frameError, fileOutcome, transferKind } as const
+
+/** Lists of numbers as native code has them, by their names. */
+export type NativeNumbers = Readonly<Record<keyof typeof sharedNumbers, Readonly<Record<string, number>>>>
+
+/** The first difference between the lists of both sides, in words; a list or a name that only one has is one too. */
+export function mismatch(native: Readonly<Record<string, Readonly<Record<string, number>>>>): string | undefined {
+  const mine: Readonly<Record<string, Readonly<Record<string, number>>>> = sharedNumbers
+  for (const list of new Set([...Object.keys(mine), ...Object.keys(native)])) {
+    const here = mine[list] ?? {}
+    const there = native[list] ?? {}
+    for (const name of new Set([...Object.keys(here), ...Object.keys(there)])) {
+      if (here[name] === there[name]) continue
+      return `${list} '${name}' is ${there[name] ?? 'not there'} in native code and ${here[name] ?? 'not there'} in JavaScript`
+    }
+  }
+  return undefined
+}

@@ -6,6 +6,7 @@
  * is full.
  */
 
+import { nativeNextTick } from '../common/timers.js'
 import { bound } from './async_context.js'
 import { op, OPERATION_WORDS, outcome } from './protocol.js'
 import type { NativeEngine } from './types.js'
@@ -214,7 +215,7 @@ export class Submission {
     this.#words = at + OPERATION_WORDS
     if (this.#batches === 0 && !this.#scheduled) {
       this.#scheduled = true
-      process.nextTick(this.#flushInTick)
+      nativeNextTick(this.#flushInTick)
     }
   }
 

@@ -1,5 +1,6 @@
 /** What the native addon looks like to TypeScript: its classes, and what goes in and comes out. */
 
+import type { NativeNumbers } from './protocol.js'
 import type { ConnectionStats, EndpointStats, JobStats } from './stats.js'
 
 /** How a completion port is made. */
@@ -86,7 +87,6 @@ export interface NativeProfile {
   receiveBuffer: number
   sendBuffer: number
   typeOfService: number
-  endDeadline: number
   demand: boolean
   /** Packets of the reserved types are about files. */
   transfers: boolean
@@ -301,12 +301,5 @@ export interface NativeBinding {
   /** Calls the function in no asynchronous context (AsyncLocalStorage), and gives what it returns. */
   withoutContext: <T>(body: () => T) => T
   errorInfo(winCode: number): { code: string; message: string }
-  constants: {
-    record: Readonly<Record<string, number>>
-    op: Readonly<Record<string, number>>
-    cause: Readonly<Record<string, number>>
-    outcome?: Readonly<Record<string, number>>
-    jobOutcome?: Readonly<Record<string, number>>
-    frameError: Readonly<Record<string, number>>
-  }
+  constants: NativeNumbers
 }

@@ -4,7 +4,7 @@
  */
 
 import { invalidOption } from '../common/errors.js'
-import { OptionReader, type Size } from '../common/option_reader.js'
+import { KIB, MIB, OptionReader, type Size } from '../common/option_reader.js'
 import type { NativeFraming } from '../native/types.js'
 
 /** Options of every framing except `raw` and `fixed`. */
@@ -92,8 +92,6 @@ export type Framing = NativeFraming & { readonly [built]: true }
 /** One framing for both directions, or one for each. */
 export type FramingOption = Framing | { readonly receive: Framing; readonly send: Framing }
 
-const KIB = 1024
-const MIB = 1024 * KIB
 /** A packet that is delivered as a whole occupies one block of memory. */
 const MAX_WHOLE_PACKET = 1024 * MIB
 const MAX_HEADER = 32

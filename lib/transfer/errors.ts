@@ -1,6 +1,7 @@
 /** The errors of file transfers, and their codes on the wire. */
 
 import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
+import { MAX_REASON } from './frames.js'
 
 /** Codes and their numbers on the wire. Numbers are never reused. */
 const numbers = {
@@ -21,8 +22,6 @@ const numbers = {
 
 /** A code that is sent to the other side. */
 export type TransferCode = keyof typeof numbers
-
-const MAX_REASON = 1024
 
 /** An error of a transfer. */
 export function transferError(code: IocpErrorCode, reason?: string, cause?: unknown): IocpError {

@@ -7,14 +7,11 @@ import { SILENT } from '../connection/state.js'
 import { transferKind } from '../native/protocol.js'
 import { errorToPeer, reasonBytes, transferError } from './errors.js'
 import { normalName } from './file_names.js'
-import type { TransferFrame } from './frames.js'
+import { REASON_HEADER, type TransferFrame } from './frames.js'
 import { type Answerable, emitOffer, rejectReason } from './offer.js'
 import type { AcceptPlan } from './options.js'
 import { IncomingFile, targetOf } from './target_file.js'
 import { filesOf, largestOf, transfersOf } from './transfer.js'
-
-/** Bytes of an abort before the reason. */
-const REASON_HEADER = 8
 
 /** The peer offers a file. */
 export function offered(connection: Connection, frame: TransferFrame): void {
@@ -104,7 +101,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const target = targetOf(plan, this.#name ?? '')
     this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
     this.watch(plan.signal, this.#size, plan.onProgress)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const there = await this.open(target, this.#size, plan.overwrite, plan.resume, this.#hasHash)
     const resumedFrom = await this.#ask(there)
     const begun = performance.now()
@@ -130,7 +127,7 @@ class FramedIncomingFile extends IncomingFile implements Answerable {
     const file = this.source
     if (file === undefined) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     const hash = there === 0 ? undefined : await this.hashFirst(file, there, this.#hasHash)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const options = { id: this.id, offset: there, bytes: this.#size, raw: false }
     if (!this.files.receive(this.connection, file, options)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.started()

@@ -68,7 +68,7 @@ export abstract class RawIncomingBase extends IncomingFile {
     onReady: () => void
   ): Promise<ReceivedFile> {
     await this.open(target, bytes, overwrite, false, false)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     this.#start(bytes)
     onReady()
     this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
@@ -107,7 +107,7 @@ class RawIncomingFile extends RawIncomingBase {
 
   async #receive(plan: ReceivePlan): Promise<ReceivedFile> {
     this.watch(plan.signal, plan.bytes, plan.onProgress)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     if (plan.bytes > this.settings.maxFileSize) throw transferError('ERR_IOCP_TRANSFER_TOO_LARGE')
     return this.bring(toNamespacedPath(resolve(plan.path)), plan.bytes, plan.overwrite, () => plan.onReady?.())
   }

@@ -11,7 +11,7 @@ import type { ReceivedFile, SentFile, TransferSettings } from '../connection/fil
 import { flag, SILENT } from '../connection/state.js'
 import { transferError } from './errors.js'
 import { normalName } from './file_names.js'
-import type { FileEnd } from './frames.js'
+import { type FileEnd, IOCPS_OFFER_EXTRA, iocpsType, readIocpsOffer, writeIocpsOffer } from './frames.js'
 import { RawIncomingBase } from './incoming_raw_file.js'
 import type { OpenFile } from './native_files.js'
 import { type Answerable, emitOffer, rejectReason } from './offer.js'
@@ -20,11 +20,8 @@ import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 import { targetOf } from './target_file.js'
 import { filesOf, knownTransfers, Transfer, transfersOf } from './transfer.js'
 
-const type = { offer: 1, start: 2, refuse: 3 } as const
-const START = Buffer.from([type.start])
-const REFUSE = Buffer.from([type.refuse])
-/** Type, size, and the name with its NUL. */
-const HEADER = 5
+const START = Buffer.from([iocpsType.start])
+const REFUSE = Buffer.from([iocpsType.refuse])
 /** Limits of IOCPS: bytes of a name, and bytes of a file. */
 const MAX_NAME = 502
 const MAX_SIZE = 2 ** 32 - 1
@@ -100,14 +97,14 @@ export function speaksIocps(connection: Connection): boolean {
  * @returns whether it was about a file
  */
 export function iocpsFile(connection: Connection, bytes: Buffer): boolean {
-  if (bytes[0] === type.offer) {
+  if (bytes[0] === iocpsType.offer) {
     if (connection.listenerCount('file') + connection._engine.owner.listenerCount('file') === 0) return false
     offered(connection, Buffer.from(bytes))
     return true
   }
   const mine = knownTransfers(connection)?.iocps?.mine
   if (mine === undefined) return false
-  if (bytes[0] === type.start) mine._start()
+  if (bytes[0] === iocpsType.start) mine._start()
   else mine._refused()
   return true
 }
@@ -129,8 +126,8 @@ function offered(connection: Connection, bytes: Buffer): void {
     else turn.theirs.fail(transferError('ERR_IOCP_TRANSFER_PROTOCOL', 'an offer while another one is not answered'))
     return
   }
-  const name = normalName(bytes.toString('latin1', HEADER, bytes.indexOf(0, HEADER)))
-  const told = { name, size: bytes.readUInt32LE(1), metadata: Buffer.alloc(0), isVerified: false }
+  const { name, size } = readIocpsOffer(bytes)
+  const told = { name: normalName(name), size, metadata: Buffer.alloc(0), isVerified: false }
   if (rejectReason(connection, settings, told) === undefined)
     emitOffer(new IncomingIocpsFile(connection, settings, told.size), told)
   else filesOf(connection).control(connection, REFUSE)
@@ -231,7 +228,7 @@ class OutgoingIocpsFile extends Transfer {
     if (bytes.toString('latin1') !== name || bytes.includes(0) || name === '') {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'IOCPS supports single-byte characters only')
     }
-    if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - HEADER - 1)) {
+    if (bytes.length > Math.min(MAX_NAME, this.connection._profile.rules.maxPayload - IOCPS_OFFER_EXTRA)) {
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it is too long')
     }
     // From now on later data waits, although the file has to be opened first.
@@ -271,11 +268,8 @@ class OutgoingIocpsFile extends Transfer {
 
   /** Sent before the position of the file, so that nothing can be sent between them. */
   #offer(name: Buffer, length: number): void {
-    const offer = Buffer.alloc(HEADER + name.length + 1)
-    offer[0] = type.offer
-    offer.writeUInt32LE(length, 1)
-    name.copy(offer, HEADER)
-    if (!this.files.control(this.connection, offer, this.id)) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+    if (!this.files.control(this.connection, writeIocpsOffer(name, length), this.id))
+      throw transferError('ERR_IOCP_TRANSFER_CLOSED')
     this.#isOffered = true
     const file = this.#file
     if (file === undefined) return

@@ -1,18 +1,14 @@
 /** Options of file transfers: their meaning, ranges and defaults, and how they are checked. */
 
 import { invalidOption } from '../common/errors.js'
-import { MAX_DURATION, OptionReader } from '../common/option_reader.js'
+import { KIB, MAX_DURATION, MIB, OptionReader } from '../common/option_reader.js'
 import { toOptionalPath, toPath } from '../common/paths.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { bound } from '../native/async_context.js'
 import type { NativeFraming } from '../native/types.js'
+import { CHUNK_HEADER, MAX_METADATA } from './frames.js'
 
-const KIB = 1024
-const MIB = 1024 * KIB
 const MAX_SIZE = Number.MAX_SAFE_INTEGER
-const MAX_METADATA = 16 * KIB
-/** Header bytes of a chunk's frame. */
-const CHUNK_HEADER = 5
 /** One call of TransmitFile carries no more than 2^31 - 2 bytes, its head included. */
 const MAX_CHUNK = 2 ** 31 - 2 - 64
 
@@ -99,12 +95,6 @@ export interface ReceivePlan extends Watched {
   readonly onReady: (() => void) | undefined
 }
 
-function readSignal(reader: OptionReader): AbortSignal | undefined {
-  const signal = reader.raw('signal')
-  if (signal === undefined || signal instanceof AbortSignal) return signal
-  throw invalidOption('signal', signal, 'an AbortSignal')
-}
-
 /** It runs in the context of the call it is passed to. */
 function readCallback<A extends unknown[]>(reader: OptionReader, name: string): ((...args: A) => void) | undefined {
   const callback = reader.callback<(...args: A) => void>(name)
@@ -148,7 +138,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
     metadata: readMetadata(reader),
     sharesWrite: reader.oneOf('share', ['write', 'none'], 'write') === 'write',
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, bytesPerSecond),
-    signal: readSignal(reader),
+    signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.rejectUnknown()
@@ -166,7 +156,7 @@ export function readAccept(options: unknown): AcceptPlan {
     path: toOptionalPath(reader.raw('path'), 'path'),
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
     resume: reader.boolean('resume', false),
-    signal: readSignal(reader),
+    signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.rejectUnknown()
@@ -187,7 +177,7 @@ export function readReceiveFile(options: unknown): ReceivePlan {
     bytes: reader.size('bytes', { min: 0, max: MAX_SIZE }, 0),
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
     onReady: readCallback<[]>(reader, 'onReady'),
-    signal: readSignal(reader),
+    signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   }
   reader.rejectUnknown()

@@ -7,17 +7,12 @@ import type { SendFileOptions, SentFile, TransferSettings } from '../connection/
 import { flag } from '../connection/state.js'
 import { transferKind } from '../native/protocol.js'
 import { transferError } from './errors.js'
-import type { FileEnd, TransferFrame } from './frames.js'
+import { type FileEnd, LARGEST_NEEDED, MAX_NAME, OFFER_HEADER, type TransferFrame } from './frames.js'
 import { sendIocps, speaksIocps } from './iocps.js'
 import type { OpenFile } from './native_files.js'
 import { carriesFiles, readSendFile, type SendPlan } from './options.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
 import { hasRoom, largestOf, requireWritable, settingsOf, Transfer, transfersOf } from './transfer.js'
-
-/** Bytes of an offer before the name. */
-const OFFER_HEADER = 16
-/** Size of the longest frame that every file needs: an end with its SHA-256. */
-const SMALLEST = 46
 
 /**
  * Sends a file.
@@ -37,8 +32,8 @@ async function begin(
   settings: TransferSettings
 ): Promise<SentFile> {
   requireWritable(connection)
-  if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < SMALLEST)) {
-    const rule = `framed mode requires a framing with a length before each packet, the option typeByte, and packets of ${SMALLEST} bytes`
+  if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < LARGEST_NEEDED)) {
+    const rule = `framed mode requires a framing with a length before each packet, the option typeByte, and packets of ${LARGEST_NEEDED} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
   if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
@@ -109,7 +104,7 @@ class OutgoingFile extends Transfer {
     this.#path = file.path
     this.#length = rangeOf(plan, file.size)
     this.watch(plan.signal, this.#length, plan.onProgress)
-    await this.orAbort(Promise.resolve())
+    await this.throwIfBroken()
     const resumedFrom = plan.framed ? await this.#offer(file, name) : 0
     this.#begun = performance.now()
     this.setDeadline(this.settings.stallTimeout, 'ERR_IOCP_TRANSFER_STALL_TIMEOUT')
@@ -126,8 +121,8 @@ class OutgoingFile extends Transfer {
   async #offer(file: OpenFile, name: string): Promise<number> {
     const plan = this.#plan
     const bytes = Buffer.from(name)
-    if (bytes.length > 1024 || name === '')
-      throw transferError('ERR_IOCP_TRANSFER_NAME', 'it must have 1 to 1024 bytes')
+    if (bytes.length > MAX_NAME || name === '')
+      throw transferError('ERR_IOCP_TRANSFER_NAME', `it must have 1 to ${MAX_NAME} bytes`)
     if (bytes.toString() !== name)
       throw transferError('ERR_IOCP_TRANSFER_NAME', 'it has an unpaired surrogate, which UTF-8 cannot represent')
     if (OFFER_HEADER + bytes.length + plan.metadata.length > largestOf(this.connection)) {

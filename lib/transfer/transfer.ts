@@ -3,6 +3,7 @@
 import { Deferred } from '../common/deferred.js'
 import { runUncaught } from '../common/emitter.js'
 import { IocpError } from '../common/errors.js'
+import { timedOut } from '../connection/close.js'
 import type { Connection } from '../connection/connection.js'
 import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
 import { guarded } from '../connection/notify.js'
@@ -266,6 +267,11 @@ export abstract class Transfer {
     return Promise.race([this.#broken.promise, promise])
   }
 
+  /** Rejects if the transfer has failed meanwhile. */
+  protected throwIfBroken(): Promise<void> {
+    return this.orAbort(Promise.resolve())
+  }
+
   /** The next frame, which must be of this kind. */
   protected async expectFrame(kind: number): Promise<TransferFrame> {
     let frame = this.#mailbox.shift()
@@ -346,7 +352,7 @@ export abstract class Transfer {
     if (this.ownsStream) this.connection.reset()
     else this.files.cancel(this.connection, this.isReceived, this.id)
     const timer = setTimeout(() => {
-      this.connection._timedOut()
+      timedOut(this.connection)
     }, RELEASE_GRACE_MS).unref()
     await this.#nativeEnd.promise.catch(() => undefined)
     clearTimeout(timer)

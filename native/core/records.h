@@ -1,6 +1,7 @@
 #pragma once
-// The vocabulary of the boundary: what a batch tells JavaScript (records) and what a submission asks
-// for (operations). lib/native/protocol.ts has the same words; a test compares both lists.
+// The numbers that native code and JavaScript share: what a batch tells (records), what a submission asks
+// for (operations), how things ended. lib/native/protocol.ts has the same lists, those of
+// core/transfer_protocol.h and of core/framing/frame_state.h included. They are compared when the addon is loaded.
 #include <cstddef>
 #include <cstdint>
 
@@ -94,12 +95,20 @@ constexpr size_t kOperationWords = 6;
   X(cancelled, 6)            \
   X(no_workers, 7)
 
+// How the native part of a file's way has ended.
+#define IOCP_FILE_OUTCOMES(X) \
+  X(complete, 0)              \
+  X(cancelled, 1)             \
+  X(failed, 2)                \
+  X(excess, 3)
+
 #define IOCP_ENUMERATOR(name, number) name = number,
 enum class RecordKind : uint32_t { IOCP_RECORD_KINDS(IOCP_ENUMERATOR) };
 enum class OperationKind : uint32_t { IOCP_OPERATION_KINDS(IOCP_ENUMERATOR) };
 enum class SendOutcome : uint32_t { IOCP_SEND_OUTCOMES(IOCP_ENUMERATOR) };
 enum class CloseCause : uint32_t { none = 0, IOCP_CLOSE_CAUSES(IOCP_ENUMERATOR) };
 enum class JobOutcome : uint32_t { IOCP_JOB_OUTCOMES(IOCP_ENUMERATOR) };
+enum class FileOutcome : uint32_t { IOCP_FILE_OUTCOMES(IOCP_ENUMERATOR) };
 #undef IOCP_ENUMERATOR
 
 struct Record {

@@ -20,16 +20,20 @@ namespace iocp {
 
 constexpr uint8_t kTransferTypes = 0xf0;  // 0xf0 to 0xf7 are reserved
 
-enum class TransferKind : uint8_t {
-  offer = 0xf0,
-  accept = 0xf1,
-  reject = 0xf2,
-  start = 0xf3,
-  chunk = 0xf4,
-  done = 0xf5,
-  stored = 0xf6,
-  abort = 0xf7,
-};
+// X(enumerator, number): the first byte of the frame.
+#define IOCP_TRANSFER_KINDS(X) \
+  X(offer, 0xf0)               \
+  X(accept, 0xf1)              \
+  X(reject, 0xf2)              \
+  X(start, 0xf3)               \
+  X(chunk, 0xf4)               \
+  X(done, 0xf5)                \
+  X(stored, 0xf6)              \
+  X(abort, 0xf7)
+
+#define IOCP_ENUMERATOR(name, number) name = number,
+enum class TransferKind : uint8_t { IOCP_TRANSFER_KINDS(IOCP_ENUMERATOR) };
+#undef IOCP_ENUMERATOR
 
 constexpr size_t kTransferChunkHeader = 5;
 constexpr size_t kTransferHash = 32;

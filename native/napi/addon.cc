@@ -6,6 +6,7 @@
 #include "core/error_table.h"
 #include "core/framing/frame_state.h"
 #include "core/records.h"
+#include "core/transfer_protocol.h"
 #include "napi/args.h"
 #include "napi/detached_call.h"
 #include "napi/engine_wrap.h"
@@ -61,9 +62,13 @@ Napi::Object describe_constants(Napi::Env env) {
   IOCP_SEND_OUTCOMES(IOCP_ADD)
   begin("jobOutcome");
   IOCP_JOB_OUTCOMES(IOCP_ADD)
+  begin("fileOutcome");
+  IOCP_FILE_OUTCOMES(IOCP_ADD)
+  begin("transferKind");
+  IOCP_TRANSFER_KINDS(IOCP_ADD)
 #undef IOCP_ADD
   begin("frameError");
-  for (uint8_t i = 1; std::string("unknown") != frame_error_name(static_cast<FrameError>(i)); ++i) {
+  for (uint8_t i = 0; std::string("unknown") != frame_error_name(static_cast<FrameError>(i)); ++i) {
     add(frame_error_name(static_cast<FrameError>(i)), i);
   }
   return constants;

@@ -2,7 +2,8 @@
 
 import { EventEmitter } from 'node:events'
 import type { Emitter } from '../../lib/common/emitter.js'
-import { Connection, type ConnectionOwnerEvents } from '../../lib/connection/connection.js'
+import { Connection } from '../../lib/connection/connection.js'
+import type { ConnectionOwnerEvents } from '../../lib/connection/events.js'
 import { GroupTable } from '../../lib/connection/groups.js'
 import type { Profile } from '../../lib/connection/profile.js'
 import { reportDrops } from '../../lib/connection/send.js'

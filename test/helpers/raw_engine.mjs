@@ -25,7 +25,6 @@ export function plainProfile(framing) {
     receiveBuffer: 0,
     sendBuffer: 0,
     typeOfService: 0,
-    endDeadline: 0,
     demand: false,
     transfers: false
   }

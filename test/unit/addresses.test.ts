@@ -59,7 +59,7 @@ test('a table keeps the addresses of each slot apart', () => {
     const block = Buffer.concat([v4(1, 2, slot >> 8, slot & 255, slot), v6([slot, 0, 0, 0, 0, 0, 0, 9], 7)])
     const payload = new ArrayBuffer(100)
     Buffer.from(payload).set(block, 13)
-    table.set(slot, payload, 13, block.length)
+    table.set(slot, new Uint8Array(payload, 13, block.length))
   }
   for (const slot of [0, 1, 1023, 1024, 5000]) {
     expect(table.remote(slot)).toMatchObject({ address: `1.2.${slot >> 8}.${slot & 255}`, port: slot })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/connection/connection.js'
-import { BatchReader, type BatchSink } from '../../lib/engine/batch_reader.js'
+import { BatchReader, type BatchSink, type RecordView } from '../../lib/engine/batch_reader.js'
 import { RECORD_WORDS } from '../../lib/native/protocol.js'
 import { type HandMade, makeBatch } from '../helpers/batches.js'
 import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
@@ -21,12 +21,12 @@ class Sink implements BatchSink {
     this.seen.push(['end', records, bytes])
   }
 
-  lost(...words: unknown[]): void {
-    this.seen.push(['lost', ...words])
+  lost({ kind, slot, generation, c }: RecordView): void {
+    this.seen.push(['lost', kind, slot, generation, c])
   }
 
-  record(...words: unknown[]): void {
-    this.seen.push(words)
+  record({ kind, slot, generation, a, b, c, payload }: RecordView): void {
+    this.seen.push([kind, slot, generation, a, b, c, payload])
   }
 }
 

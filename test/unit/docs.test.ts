@@ -36,6 +36,30 @@ describe('docs/api.md has the option', () => {
   })
 })
 
+/** The options of each public type, as its interface has them, and the page that tells of them. */
+const optionTypes = [
+  ['lib/connection/options.ts', 'docs/api.md'],
+  ['lib/endpoint/options.ts', 'docs/api.md'],
+  ['lib/endpoint/endpoint.ts', 'docs/api.md'],
+  ['lib/jobs/options.ts', 'docs/workers.md'],
+  ['lib/connection/file_types.ts', 'docs/file-transfer.md'],
+  ['lib/packets/framing.ts', 'docs/framing.md']
+].flatMap(([source = '', page = '']) =>
+  [...read(source).matchAll(/^export interface (\w*(?:Options|Target|Limits))\b[^{]*\{([^]*?)^\}/gm)].flatMap(
+    ([, type = '', body = '']) =>
+      [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??:/gm)].map(([, name = '']) => ({ type, name, page }))
+  )
+)
+
+test('the options of public types are found', () => {
+  expect(optionTypes.length).toBeGreaterThan(90)
+  expect(optionTypes.map(({ type }) => type)).toEqual(expect.arrayContaining(['ConnectionOptions', 'ConnectTarget']))
+})
+
+test.each(optionTypes)('$page has the option $name of $type', ({ name, page }) => {
+  expect(read(page)).toMatch(new RegExp(`\\b${name}\\b`))
+})
+
 /** The package's page does not know the folders of the repository, so the links of the README have its address. */
 const homepage = (JSON.parse(read('package.json')) as { homepage: string }).homepage.replace('#readme', '/blob/main/')
 

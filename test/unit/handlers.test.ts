@@ -7,7 +7,7 @@ import type { Connection } from '../../lib/connection/connection.js'
 import { tell, tellOwner } from '../../lib/connection/notify.js'
 import {
   deliver,
-  frameProblem,
+  packetSkipped,
   peerEnded,
   receiveQueueOf,
   streamBegins,
@@ -16,7 +16,7 @@ import {
 } from '../../lib/connection/receive.js'
 import { holdReason } from '../../lib/connection/receive_queue.js'
 import { drained, dropped } from '../../lib/connection/send.js'
-import { cause, frameError, outcome } from '../../lib/native/protocol.js'
+import { cause, outcome } from '../../lib/native/protocol.js'
 import { framing } from '../../lib/packets/framing.js'
 import { FakeEngine, nextTick } from '../helpers/fake_engine.js'
 
@@ -106,7 +106,7 @@ const live: [
   [
     'frameError',
     (one) => {
-      frameProblem(one, frameError.none, packet('h'), 5)
+      packetSkipped(one, Buffer.concat([Buffer.of(5, 0, 0, 0, 0, 0, 0, 0), packet('h')]))
     }
   ],
   [

@@ -99,11 +99,36 @@ describe('OptionReader', () => {
     reader.integer('maxPacket', any, 0)
     expect(() => {
       reader.rejectUnknown()
-    }).toThrow("There is no option 'framing.maxPackets'; known options: maxPacket")
+    }).toThrow("There is no option 'framing.maxPackets' (did you mean 'maxPacket'?); known options: maxPacket")
   })
 
   test.each([null, 5, 'x', []])('options that are %j are refused', (given) => {
     expect(() => new OptionReader(given, 'backpressure')).toThrow("Option 'backpressure' must be an object")
     expect(() => new OptionReader(given, '')).toThrow("Option 'options' must be an object")
+  })
+})
+
+describe('a name that does not exist', () => {
+  const problem = (name: string): string => {
+    const reader = new OptionReader({ [name]: 1 }, '').allow('highWater', 'hardCap', 'to')
+    try {
+      reader.rejectUnknown()
+    } catch (error) {
+      return (error as Error).message
+    }
+    return ''
+  }
+
+  test.each([
+    ['highwater', 'highWater'],
+    ['highWatr', 'highWater'],
+    ['hardCaps', 'hardCap']
+  ])('%s: the message asks whether %s was meant', (name, meant) => {
+    const known = 'known options: hardCap, highWater, to'
+    expect(problem(name)).toBe(`There is no option '${name}' (did you mean '${meant}'?); ${known}`)
+  })
+
+  test.each(['port', 'x'.repeat(100_000), ''])('and nothing when it is like none', (name) => {
+    expect(problem(name)).not.toContain('did you mean')
   })
 })

@@ -212,3 +212,17 @@ describe('reconnect', () => {
     expect(() => readReconnect(value)).toThrow(IocpError)
   })
 })
+
+test('what native code does not look at makes no other behaviour there', () => {
+  expect(readProfile({ endDeadline: '1s', allowHalfOpen: true, copyThreshold: 1 }).native).toEqual(
+    readProfile({}).native
+  )
+})
+
+// Every option of a type is in its table and no other: the tables do not compile otherwise.
+test.each([
+  [readProfile({}).native, ['readMode', 'pendingReads', 'noDelay', 'receiveBuffer', 'sendBuffer', 'typeOfService']],
+  [readEngine({}), ['ioThreads', 'diskThreads', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess']]
+])('options that have the same name in native code arrive there', (native, names) => {
+  for (const name of names) expect(native).toHaveProperty(name)
+})

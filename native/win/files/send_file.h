@@ -20,6 +20,7 @@
 #include "core/disk_queue.h"
 #include "core/framing/framing.h"
 #include "core/read_ahead.h"
+#include "core/records.h"
 #include "core/ref.h"
 #include "core/send_queue.h"
 #include "core/transfer_protocol.h"
