@@ -46,12 +46,12 @@ struct NoTimerHold {
 template <class Owner, void (Owner::*due)(), class Hold = TimerHold>
 class MemberTimer final : public EngineTimer {
  public:
-  explicit MemberTimer(Owner* owner) : owner_(owner) {}
+  explicit MemberTimer(Owner* holder) : owner_(holder) {}
   bool hold() override { return Hold::hold(owner_); }
   void fire() override {
-    Owner* const owner = owner_;  // the timer goes with its owner
-    (owner->*due)();
-    Hold::let_go(owner);
+    Owner* const held = owner_;  // the timer may go with its owner
+    (held->*due)();
+    Hold::let_go(held);
   }
 
  private:
