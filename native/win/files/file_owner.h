@@ -11,9 +11,6 @@ namespace iocp {
 class ReceiveFile;
 class SendFile;
 
-// How a file's way has ended. The numbers are part of the boundary (lib/native/protocol.ts).
-enum class FileOutcome : uint32_t { complete = 0, cancelled = 1, failed = 2, excess = 3 };
-
 struct FileEnd {
   FileOutcome outcome;
   uint32_t error;  // Win32
