@@ -13,13 +13,16 @@ import { needDebian13 } from './wine/debian13.mjs'
 // Warnings are errors in everything that is compiled from here on.
 process.env.IOCP_WERROR = '1'
 
-const steps = [
-  ['the addon builds without warnings (GCC)', () => buildNative({ fault: true })],
-  ['the addon has no warnings (clang)', checkWarnings],
-  ['the prebuilt addon is fresh', () => npmScript('check:prebuild', '--built')],
-  ['types', () => npmScript('check:types')],
-  ['lint', () => npmScript('lint')],
-  ['fuzzing, for a short time', () => npmScript('fuzz', '--seconds', '3')]
+// Those of a row run at the same time: each keeps about one processor busy.
+const rows = [
+  [['the addon builds without warnings (GCC)', () => buildNative({ fault: true })]],
+  [['the addon has no warnings (clang)', checkWarnings]],
+  [['the prebuilt addon is fresh', () => npmScript('check:prebuild', '--built')]],
+  [
+    ['types', () => npmScript('check:types')],
+    ['lint', () => npmScript('lint')],
+    ['fuzzing, for a short time', () => npmScript('fuzz', '--seconds', '3')]
+  ]
 ]
 
 const npmScript = (name, ...args) => npm(['run', '--silent', name, '--', ...args], { cwd: root })
@@ -31,7 +34,15 @@ const noDebian13 = needDebian13().then(
   (error) => error
 )
 const failed = []
-for (const [name, body] of steps) {
+for (const row of rows) await Promise.all(row.map(([name, body]) => step(name, body)))
+const counts = await runTests('npm test', [])
+addCounts(counts, await inWine10())
+counts.failed += failed.length
+for (const name of failed) say(`FAILED: ${name}`)
+console.log(showCounts(counts))
+process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1
+
+async function step(name, body) {
   const begun = Date.now()
   say(`=== ${name}`)
   try {
@@ -43,12 +54,6 @@ for (const [name, body] of steps) {
     failed.push(name)
   }
 }
-const counts = await runTests('npm test', [])
-addCounts(counts, await inWine10())
-counts.failed += failed.length
-for (const name of failed) say(`FAILED: ${name}`)
-console.log(showCounts(counts))
-process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1
 
 /** The tests of `windows` once more, with the Node.js that Wine 8 cannot start. */
 async function inWine10() {
