@@ -108,7 +108,7 @@ test('each iteration ends by the error that the connection ended with', async ()
 })
 
 /** Shares of a turn, see lib/common/timers.ts. The end of one and the beginning of the next may fall between two looks. */
-const MOST_PER_TURN = 64 * 64
+const MOST_PER_TURN = 64 * 128
 
 describe('100,000 packets', () => {
   test('are taken in pieces: the event loop is never blocked for longer than by a batch', async () => {
