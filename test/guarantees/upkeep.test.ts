@@ -321,7 +321,7 @@ describe('figures', () => {
       expect(endpoint.stats()?.delivery.peakBytes).toBeGreaterThan(0)
     }
     expect(server.stats()?.counters).toMatchObject({
-      pendingAccepts: 10,
+      accepts: 10,
       refused: 0,
       drops: 0,
       enobufs: 0,

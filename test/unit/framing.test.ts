@@ -120,7 +120,7 @@ describe('presets', () => {
 
   test('a misspelt name is told before the option that is missing because of it', () => {
     expect(() => framing.delimiter({ delimiter: '\n' } as never)).toThrow(
-      "There is no option 'delimiter'; known options: delimiters, "
+      "There is no option 'delimiter' (did you mean 'delimiters'?); known options: delimiters, "
     )
     expect(() => framing.fixed({ size: 5 } as never)).toThrow("There is no option 'size'; known options: bytes")
   })
