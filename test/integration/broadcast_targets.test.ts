@@ -20,7 +20,7 @@ test('a connection that is named twice gets the packet once', async () => {
 test('an option that does not exist: those that do include the targets', async () => {
   const { server } = await startServer()
   expect(() => server.broadcastFile('x', { too: 1 } as object)).toThrow(
-    /^There is no option 'too'; known options: .*except, group, .*to, verify$/
+    /^There is no option 'too' \(did you mean 'to'\?\); known options: .*except, group, .*to, verify$/
   )
 })
 
