@@ -67,6 +67,8 @@ class DeliveryQueue {
   void append_gathered(const Record& record, const void* data, size_t size) {
     std::lock_guard<Mutex> guard(mutex_);
     append_chunk_locked(record, data, size, nullptr);
+    // Whoever has parked waits for a drain.
+    if (is_full_) return publish_locked();
     has_gathered_.store(true);
   }
   // Any thread: what waits for company waits no more. The caller then asks needs_wake().

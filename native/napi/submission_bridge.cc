@@ -58,12 +58,7 @@ bool SubmissionBridge::submit(Napi::Env env, Engine* engine, uint32_t operations
     if (!carry_out(env, engine, operation, pinned)) ok = false;
   }
   forget_shared();
-  const bool gathers = std::exchange(has_gathered_, false);
-  if (std::exchange(has_published_, false) || !gathers) {
-    engine->schedule_all(&ready_);
-  } else {
-    engine->schedule_gathered(&ready_);
-  }
+  engine->schedule_all(&ready_);
   engine->wake_if_needed();  // outcomes that were known at once
   return ok;
 }
@@ -191,11 +186,9 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
   if (operation.generation > static_cast<uint32_t>(JobOutcome::no_workers)) return false;
   // It may have let go of that job before: an end and a wish to give the job up cross.
   const bool is_whole = located == Located::found;
-  const auto answer =
-      worker_.hub->complete(*engine, worker_.seat, operation.slot,
-                            is_whole ? static_cast<JobOutcome>(operation.generation) : JobOutcome::failed,
-                            is_whole ? shared_.payload.data : nullptr, is_whole ? shared_.payload.size : 0);
-  (answer == JobHub::Answer::gathered ? has_gathered_ : has_published_) = true;
+  worker_.hub->complete(*engine, worker_.seat, operation.slot,
+                        is_whole ? static_cast<JobOutcome>(operation.generation) : JobOutcome::failed,
+                        is_whole ? shared_.payload.data : nullptr, is_whole ? shared_.payload.size : 0);
   return true;
 }
 

@@ -69,9 +69,6 @@ class SubmissionBridge final {
   const uint8_t* bytes_;
   Shared shared_;
   ReadyList ready_;  // connections that this submission has given something to send
-  // A worker's: what became of the answers of this submission.
-  bool has_gathered_ = false;
-  bool has_published_ = false;
 };
 
 }  // namespace iocp

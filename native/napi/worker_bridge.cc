@@ -84,6 +84,7 @@ Napi::Value WorkerBridge::next(bool pending) {
   if (pending && seat_.capacity > 1) {
     // Whatever is ready of that job goes on in a turn of the event loop, and not behind a job that takes long.
     is_over_ = true;
+    hub_->publish_answers();
     waker_.go_on_later();
     return env.Undefined();
   }
@@ -100,6 +101,7 @@ bool WorkerBridge::take() {
   if (is_over_) return false;
   if (LoopWaker::Clock::now() - drain_began_ >= LoopWaker::kTurnTime) {
     is_over_ = true;
+    hub_->publish_answers();
     waker_.go_on_later();
     return false;
   }

@@ -78,10 +78,9 @@ class Engine final : public ConnectionEngine {
   // -- any thread -------------------------------------------------------------------------------
   void schedule(Ref<Connection> connection) override;
   void schedule_all(ReadyList* ready);
-  // What others are likely to follow soon: nobody is woken for it alone, but with the next record, or the next
-  // connection that is scheduled, of another kind; by publish_gathered(); or by a timer, should neither come.
+  // A record that others are likely to follow soon: the draining thread is not woken for it alone, but with the next
+  // record of another kind, by publish_gathered(), or by a timer, should neither come.
   void deliver_gathered(const Record& record, const void* data, size_t size);
-  void schedule_gathered(ReadyList* ready);
   void publish_gathered();
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
   // Parked connections may read again.
@@ -140,7 +139,6 @@ class Engine final : public ConnectionEngine {
   Histogram& delivery_latency_us() { return delivery_latency_us_; }
 
  private:
-  void begin_gathering();
   void end_gathering();
   void begin_stop();  // I/O thread
   void reset_all();

@@ -12,8 +12,8 @@ namespace {
 
 // Far longer than a packet stays in the port.
 constexpr uint32_t kLatePacketMs = 10'000;
-// How long an answer waits for others when nothing else publishes it. Not much less than a tick of the system's clock,
-// so that the timer costs little where answers are published before it fires.
+// After so long an answer is published, at the next tick of the system's clock but one: 16 to 47 ms. Shorter, the timer
+// would cost more where answers are published before it fires.
 constexpr uint32_t kGatherMs = 16;
 
 }  // namespace
@@ -46,38 +46,16 @@ void Engine::schedule_all(ReadyList* ready) {
 
 void Engine::deliver_gathered(const Record& record, const void* data, size_t size) {
   delivery().append_gathered(record, data, size);
-  begin_gathering();
-}
-
-// An I/O thread that is awake anyway serves them before it sleeps.
-void Engine::schedule_gathered(ReadyList* ready) {
-  if (ready->empty()) return;
-  {
-    std::lock_guard<SrwLock> guard(ready_lock_);
-    ready_.insert(ready_.end(), std::make_move_iterator(ready->begin()), std::make_move_iterator(ready->end()));
-    has_ready_.store(true, std::memory_order_release);
-  }
-  ready->clear();
-  begin_gathering();
-}
-
-void Engine::begin_gathering() {
   if (!gather_timer_armed_.exchange(true)) arm(gather_timer_, kGatherMs);
 }
 
 void Engine::publish_gathered() {
   delivery().publish_gathered();
   wake_if_needed();
-  bool post_now = false;
-  {
-    std::lock_guard<SrwLock> guard(ready_lock_);
-    post_now = !ready_.empty() && !std::exchange(ready_posted_, true);
-  }
-  if (post_now) post(&ready_operation_);
 }
 
-// The timer, on an I/O thread, which serves the connections that are ready when its turn ends. What is gathered before
-// the timer is said to be armed no more is seen here; what is gathered afterwards arms it.
+// The timer, on an I/O thread, which wakes for what is published when its turn ends. What is gathered before the timer
+// is said to be armed no more is seen here; what is gathered afterwards arms it.
 void Engine::end_gathering() {
   gather_timer_armed_.store(false);
   delivery().publish_gathered();

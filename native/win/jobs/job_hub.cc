@@ -16,11 +16,11 @@ namespace {
 // and jobs that all fail must not fill the memory.
 constexpr uint64_t kMostUntold = 4u * 1024 * 1024;
 
-// An answer wakes a thread, the main thread or one that sends, which costs far more than a short job. So it waits for
-// the next ones where many jobs are waiting: it is then a small part of the time that its caller waits anyway, and the
-// workers do not run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after
-// another that the main thread is still awake; those above the most, and answers above the most bytes, are not worth a
-// wait. Nobody waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
+// The answer to a call wakes the main thread, which costs far more than a short job. So it waits for the next ones
+// where many jobs are waiting: it is then a small part of the time that its caller waits anyway, and the workers do not
+// run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after another that
+// the main thread is still awake; those above the most, and answers above the most bytes, are not worth a wait. Nobody
+// waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
 constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
 constexpr uint32_t kMostGathered = 64;
 constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
@@ -287,7 +287,7 @@ void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
   const bool told = with_engine([&](Engine& engine) {
     for (const auto& settled : lost) tell(engine, settled, JobOutcome::worker_exited, nullptr, 0);
     for (const auto& settled : refused) tell(engine, settled, JobOutcome::no_workers, nullptr, 0);
-    if (end_gathering()) engine.publish_gathered();
+    end_gathering(engine);
     after(engine, wakes, unparked);
   });
   if (!told) wake_all(wakes);
@@ -331,7 +331,7 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
       }
       again = kept == 0 && !turn->jobs.empty();
       // Nothing to go on with: no answer waits for company of this worker.
-      if (turn->jobs.empty() && end_gathering()) engine.publish_gathered();
+      if (turn->jobs.empty()) end_gathering(engine);
       turn->jobs.resize(kept);
       engine.wake_if_needed();
     });
@@ -342,42 +342,48 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
   }
 }
 
-JobHub::Answer JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data,
-                                size_t size) {
+void JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size) {
   WakeList wakes;
   JobQueue::Settled settled{};
-  Answer answer = Answer::published;
-  bool ends_gathering = false;
+  Wake wake = Wake::now;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    if (!queue_.complete(seat, slot, &settled, &wakes)) return Answer::published;
+    if (!queue_.complete(seat, slot, &settled, &wakes)) return;
     if (may_gather_locked(*seat, settled, size)) {
-      answer = Answer::gathered;
+      wake = Wake::gathered;
       if (gathered_++ == 0) gathering_since_ = JobQueue::Clock::now();
-    } else {
-      ends_gathering = std::exchange(gathered_, 0) != 0;
+    } else if (settled.kind == JobKind::call) {
+      gathered_ = 0;  // its record wakes for those before it, too
     }
   }
   if (!settled.abandoned) {
     if (outcome != JobOutcome::connection_closed) run_us_.add(settled.ran_us);
-    tell(engine, settled, outcome, data, size, answer);
+    tell(engine, settled, outcome, data, size, wake);
   }
-  if (ends_gathering) engine.publish_gathered();
   after(engine, wakes, {});
-  return answer;
 }
 
 bool JobHub::may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const {
-  if (seat.retiring || settled.abandoned || size > kMostGatheredBytes) return false;
+  if (settled.kind != JobKind::call || settled.abandoned || size > kMostGatheredBytes) return false;
+  // A seat that is awake takes a job next, and publishes when there is none. One that sleeps has ended a job that went
+  // on in its event loop.
+  if (!seat.awake || seat.retiring) return false;
   if (settled.ran_us < kLeastGatheredUs || settled.ran_us > kMostGatheredUs) return false;
   if (gathered_ == kMostGathered || queue_.queued() <= kJobsPerAnswer * (gathered_ + 1)) return false;
   return gathered_ == 0 || JobQueue::Clock::now() - gathering_since_ < kMostGatheringTime;
 }
 
-// True when there may be something to publish.
-bool JobHub::end_gathering() {
-  std::lock_guard<SrwLock> guard(queue_lock_);
-  return std::exchange(gathered_, 0) != 0;
+// Also where nothing has been counted: a worker counts its answer before it is in the queue of records.
+void JobHub::end_gathering(Engine& engine) {
+  {
+    std::lock_guard<SrwLock> guard(queue_lock_);
+    gathered_ = 0;
+  }
+  engine.publish_gathered();
+}
+
+void JobHub::publish_answers() {
+  with_engine([&](Engine& engine) { end_gathering(engine); });
 }
 
 bool JobHub::runs(const JobSeat* seat, uint32_t slot) {
@@ -416,7 +422,7 @@ void JobHub::tell_if_drained(Engine& engine) {
 }
 
 void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
-                  Answer answer) {
+                  Wake wake) {
   if (settled.abandoned) return;  // told when it was settled
   std::atomic<uint64_t>& counter = outcome == JobOutcome::done                ? completed_
                                    : outcome == JobOutcome::connection_closed ? skipped_
@@ -429,7 +435,7 @@ void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome o
                         0,
                         0,
                         static_cast<uint32_t>(outcome)};
-    if (answer == Answer::gathered) return engine.deliver_gathered(record, data, size);
+    if (wake == Wake::gathered) return engine.deliver_gathered(record, data, size);
     return engine.deliver(record, data, size, nullptr);
   }
   if (outcome != JobOutcome::done && outcome != JobOutcome::connection_closed) {

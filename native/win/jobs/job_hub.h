@@ -96,10 +96,10 @@ class JobHub final : public PacketRouter {
     bool retire = false;  // it shall go, and runs nothing or nobody waits for what it runs
   };
   void take(JobSeat* seat, size_t most, Turn* turn);
-  enum class Answer { published, gathered };
-  // Within with_engine(). `gathered`: nobody has been woken for the answer, and what the job has sent may wait too
-  // (Engine::schedule_gathered). Nothing happens when the seat does not run that job.
-  Answer complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
+  // The worker does something else than taking jobs: no answer waits for its next one.
+  void publish_answers();
+  // Within with_engine(). Nothing happens when the seat does not run that job.
+  void complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
   bool runs(const JobSeat* seat, uint32_t slot);
 
  private:
@@ -108,9 +108,10 @@ class JobHub final : public PacketRouter {
   void after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked);
   static void wake_all(const WakeList& wakes);
   bool may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const;
-  bool end_gathering();
+  void end_gathering(Engine& engine);
+  enum class Wake { now, gathered };
   void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
-            Answer answer = Answer::published);
+            Wake wake = Wake::now);
   void tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
                     DeliveryCredit* credit);
   void tell_if_drained(Engine& engine);
