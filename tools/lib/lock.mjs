@@ -2,33 +2,48 @@
 // `npm test` in another), and each of them may find that something is to be installed.
 import fs from 'node:fs'
 import path from 'node:path'
+import { setTimeout as after } from 'node:timers/promises'
 import { inCache } from './paths.mjs'
+
+const RETRY = 50 // milliseconds
 
 /** Synchronous, because it is also needed while a process exits. */
 export function takeLock(name) {
-  const file = inCache('locks', name)
-  fs.mkdirSync(path.dirname(file), { recursive: true })
   for (;;) {
-    try {
-      fs.writeFileSync(file, String(process.pid), { flag: 'wx' })
-      return () => fs.rmSync(file, { force: true })
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error
-      if (ownerIsGone(file)) fs.rmSync(file, { force: true })
-      else pause(50)
-    }
+    const release = tryLock(name)
+    if (release !== undefined) return release
+    pause(RETRY)
   }
 }
 
-/** Runs `body` while nobody else holds `name`. */
+/**
+ * Runs `body` while nobody else holds `name`. Who waits leaves the event loop free: the holder may be another part of
+ * this process, which would never come to its end otherwise.
+ */
 export async function withLock(name, body) {
-  const release = takeLock(name)
+  let release = tryLock(name)
+  for (; release === undefined; release = tryLock(name)) await after(RETRY)
   process.once('exit', release)
   try {
     return await body()
   } finally {
     process.removeListener('exit', release)
     release()
+  }
+}
+
+/** What gives the lock back; undefined while somebody has it. */
+function tryLock(name) {
+  const file = inCache('locks', name)
+  fs.mkdirSync(path.dirname(file), { recursive: true })
+  try {
+    fs.writeFileSync(file, String(process.pid), { flag: 'wx' })
+    return () => fs.rmSync(file, { force: true })
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+    if (!ownerIsGone(file)) return undefined
+    fs.rmSync(file, { force: true })
+    return tryLock(name)
   }
 }
 
