@@ -11,7 +11,8 @@ import { withLock } from './lib/lock.mjs'
 import { fromRoot, inCache, isWindows, root } from './lib/paths.mjs'
 import { isMain, main, say, start, Stop } from './lib/run.mjs'
 
-const common = ['-std=c++17', '-O1', '-g', '-Wall', '-Wextra', '-Inative']
+// -g1: places for the sanitizers' reports; more takes a quarter of the time to compile.
+const common = ['-std=c++17', '-O1', '-g1', '-Wall', '-Wextra', '-Inative']
 // On Windows threads are part of the run-time library, and clang says of -pthread that it is not used.
 const forThisSystem = isWindows ? [] : ['-pthread']
 const variants = isWindows
@@ -35,7 +36,8 @@ export async function nativeTests(words = []) {
   }
   const werror = process.env.IOCP_WERROR === '1' ? ['-Werror'] : []
   const sources = [...filesBelow('native/core', '.cc'), ...filesBelow('test/native', '.cc')]
-  const total = { ...noCounts }
+  // A variant runs while the next one is compiled.
+  const running = []
   for (const variant of variants) {
     const program = inCache('native', variant.name, isWindows ? 'tests.exe' : 'tests')
     const flags = [...common, ...forThisSystem, ...werror, ...variant.flags, ...compiler.flags]
@@ -43,11 +45,9 @@ export async function nativeTests(words = []) {
     await withLock(`native-${variant.name}`, () =>
       buildProgram({ compiler: compiler.command, flags, sources, program, what })
     )
-    const counts = await runTests(variant.name, program, options)
-    say(`native unit tests (${variant.name}): ${showCounts(counts)}`)
-    addCounts(total, counts)
+    running.push(runTests(variant.name, program, options))
   }
-  return total
+  return (await Promise.all(running)).reduce(addCounts, { ...noCounts })
 }
 
 /** Options of doctest for cases with these words in their names; where there are none, for all of the files that have the words. */
@@ -93,6 +93,7 @@ async function runTests(name, program, options) {
   process.stderr.write(result.stdout + result.stderr)
   const xml = readIfThere(report) ?? ''
   const counts = countCases(xml)
+  say(`native unit tests (${name}): ${showCounts(counts)}`)
   if (result.status === 0) return counts
   showFailures(xml)
   // A crash, or a sanitizer's report at the end, is a failure even if each case had passed.

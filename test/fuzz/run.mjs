@@ -20,7 +20,7 @@ const here = path.join(root, 'test/fuzz')
 const cache = path.join(root, '.cache/fuzz')
 const sanitizers = '-fsanitize=fuzzer-no-link,address,undefined'
 const compileFlags = [
-  ...['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-fno-omit-frame-pointer'],
+  ...['-std=c++17', '-gline-tables-only', '-O1', '-Wall', '-Wextra', '-fno-omit-frame-pointer'],
   ...[sanitizers, '-fno-sanitize-recover=all'],
   ...['native', 'test/native', 'test/fuzz'].map((folder) => `-I${path.join(root, folder)}`)
 ]

@@ -575,6 +575,20 @@ TEST_CASE("delivery_queue: a chunk whose block went is used again for copies and
   }
 }
 
+TEST_CASE("delivery_queue: a gathered record that fills the queue is published, because whoever has parked waits") {
+  DeliveryLimits limits;
+  limits.total = 100;
+  Queue queue(limits);
+  const std::string most(200, 'x');
+  queue.append_gathered(packet_record(1, 1), most.data(), most.size());
+  DeliveryCredit credit;
+  CHECK(queue.park_if_full({2, 1}, &credit));
+  CHECK(queue.needs_wake());
+  bool may_resume = false;
+  CHECK(drain_one(queue, &may_resume));
+  CHECK(may_resume);
+}
+
 TEST_CASE("delivery_queue: nobody is woken for a gathered record before it is published") {
   Queue queue(DeliveryLimits{});
   const auto gather = [&](uint32_t number) { queue.append_gathered(packet_record(1, number), "x", 1); };
