@@ -33,6 +33,12 @@ const durationUnits: Readonly<Record<string, number>> = {
   d: 86_400_000
 }
 
+/**
+ * Every option of a type, with what has been read of it. Readers state it (`satisfies EachOption<…>`), so that an option
+ * that a type has and its reader does not know fails to compile, and one that only the reader knows.
+ */
+export type EachOption<Options> = Readonly<Record<keyof Options, unknown>>
+
 /** What a number may be. Both ends are included. */
 export interface Range {
   min: number

@@ -10,12 +10,11 @@ import type { Profile } from '../connection/profile.js'
 import type { Target } from '../engine/connect_target.js'
 import { type CloseReport, Engine } from '../engine/engine.js'
 import { race } from '../engine/happy_eyeballs.js'
-import { readWorkers } from '../jobs/options.js'
 import { requireWindows } from '../native/binding.js'
 import type { NativeEngineOptions } from '../native/types.js'
 import { type CloseOptions, Endpoint, type EndpointEvents, readDeadline } from './endpoint.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
-import { readEngine, readerFor, readProfile, readReconnect, readTarget } from './read_options.js'
+import { readClientOptions, readerFor, readProfile, readReconnect, readTarget } from './read_options.js'
 import { ReconnectingConnection } from './reconnecting.js'
 
 /**
@@ -31,11 +30,10 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
 
   /** @internal */
   constructor(options: ClientOptions) {
-    const reader = readerFor(options, 'connection', 'engine')
-    super(readWorkers(reader.raw('workers')))
-    reader.rejectUnknown()
-    this.#engine = readEngine(options)
-    this.#profile = readProfile(options)
+    const { engine, profile, workers } = readClientOptions(options)
+    super(workers)
+    this.#engine = engine
+    this.#profile = profile
     this.#options = options
   }
 

@@ -1,8 +1,16 @@
 /** Options, checked and completed: what servers, clients and connections work from. */
 
 import { invalidOption } from '../common/errors.js'
-import { KIB, MAX_DURATION, MIB, OptionReader, toDuration, toInteger } from '../common/option_reader.js'
-import type { ConnectionOptions } from '../connection/options.js'
+import {
+  type EachOption,
+  KIB,
+  MAX_DURATION,
+  MIB,
+  OptionReader,
+  toDuration,
+  toInteger
+} from '../common/option_reader.js'
+import type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from '../connection/options.js'
 import type { Profile } from '../connection/profile.js'
 import type { Lookup, Target } from '../engine/connect_target.js'
 import { type HostTarget, toAddress, toHost, toLocalAddress } from '../engine/resolve.js'
@@ -11,7 +19,14 @@ import type { NativeEngineOptions } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
-import type { ConnectTarget, EngineOptions, ReconnectOptions } from './options.js'
+import type {
+  ClientOptions,
+  ConnectTarget,
+  EngineOptions,
+  ListenOptions,
+  ReconnectOptions,
+  ServerOptions
+} from './options.js'
 
 const MAX_BYTES = 2 ** 40
 const MAX_SLOTS = 2 ** 21 - 1
@@ -84,7 +99,25 @@ const targetTable = {
   lookup: (reader, name) => reader.callback<Lookup>(name)
 } satisfies OptionTable<ConnectTarget>
 
-const tables = { connection: connectionTable, engine: engineTable, target: targetTable } as const
+/** What a client has beside its port and its connections. */
+const clientTable = {
+  workers: (reader, name) => readWorkers(reader.raw(name))
+} satisfies OptionTable<Omit<ClientOptions, keyof ConnectionOptions | keyof EngineOptions>>
+
+/** What a server has beside its port and its connections. */
+const serverTable = {
+  maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
+  pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
+  workers: clientTable.workers
+} satisfies OptionTable<Omit<ServerOptions, keyof ConnectionOptions | keyof EngineOptions>>
+
+const tables = {
+  connection: connectionTable,
+  engine: engineTable,
+  target: targetTable,
+  client: clientTable,
+  server: serverTable
+} as const
 
 /** Sets of options that belong together. */
 export type OptionGroup = keyof typeof tables
@@ -107,27 +140,32 @@ function readBackpressure(value: unknown, largest: number) {
     hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES }, cap),
     hardCapPackets: reader.integer('hardCapPackets', { min: 1, max: 2 ** 32 - 1 }, 2 ** 32 - 1),
     onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
-  }
+  } satisfies EachOption<BackpressureOptions>
   reader.rejectUnknown()
   return { marks, hasDefaultCap: isDefault && reader.raw('hardCap') === undefined }
 }
 
 function readKeepAlive(value: unknown) {
   const range = { min: 1000, max: MAX_DURATION }
-  const off = { keepAlive: 0, keepAliveInterval: 1000, keepAliveCount: 10 }
-  const on = { ...off, keepAlive: 7_200_000 }
+  const toNative = (delay: number, interval: number, count: number) => ({
+    keepAlive: delay,
+    keepAliveInterval: interval,
+    keepAliveCount: count
+  })
+  const off = toNative(0, 1000, 10)
+  const on = toNative(7_200_000, 1000, 10)
   if (value === undefined || value === false) return off
   if (value === true) return on
   const allowed = "true, false, a delay from 1 second (such as '10s'), or an object { delay, interval, count }"
   if (typeof value === 'object' && value !== null) {
     const reader = new OptionReader(value, 'keepAlive', allowed)
-    const detail = {
-      keepAlive: reader.duration('delay', range, on.keepAlive),
-      keepAliveInterval: reader.duration('interval', range, on.keepAliveInterval),
-      keepAliveCount: reader.integer('count', { min: 1, max: 255 }, on.keepAliveCount)
-    }
+    const { delay, interval, count } = {
+      delay: reader.duration('delay', range, on.keepAlive),
+      interval: reader.duration('interval', range, on.keepAliveInterval),
+      count: reader.integer('count', { min: 1, max: 255 }, on.keepAliveCount)
+    } satisfies EachOption<KeepAliveOptions>
     reader.rejectUnknown()
-    return detail
+    return toNative(delay, interval, count)
   }
   const isDelay = typeof value === 'number' || (typeof value === 'string' && /^\s*[\d.]/.test(value))
   if (!isDelay) throw invalidOption('keepAlive', value, allowed)
@@ -183,11 +221,13 @@ export function readProfile(options: unknown): Profile {
 
 function readDelivery(outer: OptionReader, name: string): { deliveryBytes: number; deliveryPerConnection: number } {
   const reader = new OptionReader(outer.raw(name), name)
-  const deliveryBytes = reader.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
-  const range = { min: 4 * KIB, max: deliveryBytes }
-  const deliveryPerConnection = reader.size('perConnection', range, Math.min(MIB, deliveryBytes))
+  const most = reader.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
+  const { total, perConnection } = {
+    total: most,
+    perConnection: reader.size('perConnection', { min: 4 * KIB, max: most }, Math.min(MIB, most))
+  } satisfies EachOption<NonNullable<EngineOptions['delivery']>>
   reader.rejectUnknown()
-  return { deliveryBytes, deliveryPerConnection }
+  return { deliveryBytes: total, deliveryPerConnection: perConnection }
 }
 
 /**
@@ -213,14 +253,26 @@ export interface ServerSettings {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readServerOptions(options: unknown): ServerSettings {
-  const reader = readerFor(options, 'connection', 'engine')
-  const settings = {
-    engine: readEngine(options),
-    profile: readProfile(options),
-    maxConnections: reader.integer('maxConnections', { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
-    pendingAccepts: reader.integer('pendingAccepts', { min: 1, max: 1024 }, 64),
-    workers: readWorkers(reader.raw('workers'))
-  }
+  const reader = readerFor(options, 'connection', 'engine', 'server')
+  const settings = { engine: readEngine(options), profile: readProfile(options), ...readAll(serverTable, reader) }
+  reader.rejectUnknown()
+  return settings
+}
+
+/** Options of a client, checked and completed. */
+export interface ClientSettings {
+  readonly engine: NativeEngineOptions
+  readonly profile: Profile
+  readonly workers: WorkersSettings | undefined
+}
+
+/**
+ * The options of a client.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readClientOptions(options: unknown): ClientSettings {
+  const reader = readerFor(options, 'connection', 'engine', 'client')
+  const settings = { ...readAll(clientTable, reader), engine: readEngine(options), profile: readProfile(options) }
   reader.rejectUnknown()
   return settings
 }
@@ -242,7 +294,7 @@ export function readListen(options: unknown): {
     host: host === undefined ? undefined : toHost(host, 'host'),
     backlog: reader.integer('backlog', { min: 1, max: 65_535 }, 4096),
     exclusive: reader.boolean('exclusive', true)
-  }
+  } satisfies EachOption<ListenOptions>
   reader.rejectUnknown()
   return listen
 }
@@ -304,7 +356,7 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
     factor: fraction('factor', 1, 100, 2),
     jitter: fraction('jitter', 0, 1, 1),
     onRetry: reader.callback<NonNullable<ReconnectOptions['onRetry']>>('onRetry')
-  }
+  } satisfies EachOption<ReconnectOptions>
   reader.rejectUnknown()
   return plan
 }

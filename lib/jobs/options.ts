@@ -5,7 +5,14 @@ import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ResourceLimits, Transferable } from 'node:worker_threads'
 import { invalidOption } from '../common/errors.js'
-import { type Duration, isRecord, MAX_DURATION, OptionReader, type Size } from '../common/option_reader.js'
+import {
+  type Duration,
+  type EachOption,
+  isRecord,
+  MAX_DURATION,
+  OptionReader,
+  type Size
+} from '../common/option_reader.js'
 import { toPath } from '../common/paths.js'
 import { Connection } from '../connection/connection.js'
 import type { NativeJobOptions } from '../native/types.js'
@@ -109,25 +116,25 @@ export const workerRange = { min: 0, max: 256 }
 export function readWorkers(value: unknown): WorkersSettings | undefined {
   if (value === undefined) return undefined
   const reader = new OptionReader(value, 'workers')
-  const settings = {
+  const { maxQueued, maxQueuedBytes, order, priority, onFull, onClosed, route, ...direct } = {
     module: readModule(reader),
     count: reader.integer('count', workerRange, availableParallelism()),
-    native: {
-      maxQueued: reader.integer('maxQueued', { min: 1, max: 2 ** 20 }, 10_000),
-      maxQueuedBytes: reader.size('maxQueuedBytes', { min: 1024, max: 2 ** 40 }, 64 * 1024 * 1024),
-      ordered: reader.oneOf('order', ['connection', 'none'], 'connection') === 'connection',
-      priority: priorityNumber(reader),
-      reject: reader.oneOf('onFull', ['pause-reads', 'reject'], 'pause-reads') === 'reject',
-      skipWhenClosed: reader.oneOf('onClosed', ['skip', 'run'], 'skip') === 'skip',
-      ...readRoute(reader)
-    },
+    maxQueued: reader.integer('maxQueued', { min: 1, max: 2 ** 20 }, 10_000),
+    maxQueuedBytes: reader.size('maxQueuedBytes', { min: 1024, max: 2 ** 40 }, 64 * 1024 * 1024),
+    order: reader.oneOf('order', ['connection', 'none'], 'connection'),
+    priority: priorityNumber(reader),
+    onFull: reader.oneOf('onFull', ['pause-reads', 'reject'], 'pause-reads'),
+    onClosed: reader.oneOf('onClosed', ['skip', 'run'], 'skip'),
+    route: readRoute(reader),
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, 0),
     setupTimeout: reader.duration('setupTimeout', { min: 0, max: MAX_DURATION }, 30_000),
     resourceLimits: readLimits(reader),
     data: readData(reader)
-  }
+  } satisfies EachOption<WorkersOptions>
   reader.rejectUnknown()
-  return settings
+  const ordered = order === 'connection'
+  const limits = { maxQueued, maxQueuedBytes, reject: onFull === 'reject' }
+  return { ...direct, native: { ...limits, ordered, priority, skipWhenClosed: onClosed === 'skip', ...route } }
 }
 
 function readModule(reader: OptionReader): string | URL {
@@ -206,14 +213,14 @@ export function readRun(options: RunOptions, fallback: RunSettings): RunSettings
   if (connection !== undefined && !(connection instanceof Connection)) {
     throw invalidOption('connection', connection, 'a connection')
   }
-  const settings = {
+  const { onClosed, ...direct } = {
     transferList: transferList as readonly Transferable[] | undefined,
     signal,
     connection,
     priority: priorityNumber(reader),
     timeout: reader.duration('timeout', { min: 0, max: MAX_DURATION }, fallback.timeout),
-    skipWhenClosed: reader.oneOf('onClosed', ['skip', 'run'], fallback.skipWhenClosed ? 'skip' : 'run') === 'skip'
-  }
+    onClosed: reader.oneOf('onClosed', ['skip', 'run'], fallback.skipWhenClosed ? 'skip' : 'run')
+  } satisfies EachOption<RunOptions>
   reader.rejectUnknown()
-  return settings
+  return { ...direct, skipWhenClosed: onClosed === 'skip' }
 }

@@ -4,7 +4,7 @@
  */
 
 import { invalidOption } from '../common/errors.js'
-import { KIB, MIB, OptionReader, type Size } from '../common/option_reader.js'
+import { type EachOption, KIB, MIB, OptionReader, type Size } from '../common/option_reader.js'
 import type { NativeFraming } from '../native/types.js'
 
 /** Options of every framing except `raw` and `fixed`. */
@@ -130,24 +130,35 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
   return { receive, send }
 }
 
-const limitNames = ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte'] as const
-
 /** The common options of framings with a length; everything else is defined by the protocol. */
 function checkLimits(options: unknown): void {
-  new OptionReader(options, '').allow(...limitNames, 'streamAbove').rejectUnknown()
+  const reader = new OptionReader(options, '')
+  readLimits(reader, 0, readStreamAbove(reader))
+  reader.rejectUnknown()
 }
 
-function limits(reader: OptionReader, fallback: number, streams: boolean) {
-  const streamAbove = streams ? reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER) : NEVER
+/** Options of every framing with packets of different sizes. */
+function readLimits(reader: OptionReader, fallback: number, streamAbove = NEVER) {
   const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
-  reader.oneOf('onCorrupt', ['close'], 'close')
-  return {
+  const { onCorrupt: _, ...limits } = {
     maxPacket: reader.size('maxPacket', { min: 0, max }, fallback),
-    failFast: reader.boolean('failFast', true),
-    typeByte: reader.boolean('typeByte', false),
     onOversize: reader.oneOf('onOversize', ['close', 'discard'], 'close'),
-    streamAbove
-  }
+    onCorrupt: reader.oneOf('onCorrupt', ['close'], 'close'),
+    failFast: reader.boolean('failFast', true),
+    typeByte: reader.boolean('typeByte', false)
+  } satisfies EachOption<PacketLimits>
+  return limits
+}
+
+function readStreamAbove(reader: OptionReader): number {
+  return reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER)
+}
+
+/** Those of a framing with a length before the packet, too. */
+function readStreamLimits(reader: OptionReader, fallback: number) {
+  const streamAbove = readStreamAbove(reader)
+  const limits = readLimits(reader, fallback, streamAbove)
+  return { ...limits, streamAbove } satisfies Omit<EachOption<PacketLimits & StreamLimits>, 'onCorrupt'>
 }
 
 /**
@@ -158,19 +169,16 @@ function lengthField(options: LengthFieldOptions = {}): Framing {
   const reader = new OptionReader(options, '')
   const bytes = reader.oneOf('bytes', [1, 2, 3, 4, 8], 4)
   const offset = reader.integer('offset', { min: 0, max: MAX_HEADER - bytes }, 0)
-  const { streamAbove, ...rest } = limits(reader, MIB, true)
   const framing = {
-    kind: 'lengthField',
     offset,
     bytes,
     endian: reader.oneOf('endian', ['big', 'little'], 'big'),
     adjustment: reader.integer('adjustment', { min: -INT32_MAX - 1, max: INT32_MAX }, 0),
     strip: reader.integer('strip', { min: 0, max: MAX_HEADER }, offset + bytes),
-    ...rest,
-    streamAbove
-  } as const
+    ...readStreamLimits(reader, MIB)
+  } satisfies Omit<EachOption<LengthFieldOptions>, 'onCorrupt'>
   reader.rejectUnknown()
-  return build(framing)
+  return build({ kind: 'lengthField', ...framing })
 }
 
 function toDelimiters(value: unknown): Uint8Array[] {
@@ -202,19 +210,14 @@ function toDelimiters(value: unknown): Uint8Array[] {
  */
 function delimiter(options: DelimiterOptions): Framing {
   const reader = new OptionReader(options, '')
-  const { maxPacket, failFast, typeByte, onOversize } = limits(reader, MIB, false)
-  // First, because a misspelt name is the likely reason for a required option that is missing.
-  reader.allow('delimiters', 'strip').rejectUnknown()
-  const framing = {
-    kind: 'delimiter',
-    delimiters: toDelimiters(reader.raw('delimiters')),
+  const given = {
+    delimiters: reader.raw('delimiters'),
     strip: reader.boolean('strip', true),
-    maxPacket,
-    failFast,
-    typeByte,
-    onOversize
-  } as const
-  return build(framing)
+    ...readLimits(reader, MIB)
+  } satisfies Omit<EachOption<DelimiterOptions>, 'onCorrupt'>
+  // First, because a misspelt name is the likely reason for a required option that is missing.
+  reader.rejectUnknown()
+  return build({ kind: 'delimiter', ...given, delimiters: toDelimiters(given.delimiters) })
 }
 
 /**
@@ -222,11 +225,14 @@ function delimiter(options: DelimiterOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
-  const reader = new OptionReader(options, '').allow(...limitNames, 'strip')
-  const endOfLine = reader.oneOf('endOfLine', ['\n', '\r\n'], '\n')
+  const reader = new OptionReader(options, '')
+  const { endOfLine, ...framing } = {
+    endOfLine: reader.oneOf('endOfLine', ['\n', '\r\n'], '\n'),
+    strip: reader.boolean('strip', true),
+    ...readLimits(reader, MIB)
+  } satisfies Omit<EachOption<LineOptions>, 'onCorrupt'>
   reader.rejectUnknown()
-  const { endOfLine: _, ...rest } = options
-  return delimiter({ ...rest, delimiters: endOfLine === '\n' ? ['\n', '\r\n'] : ['\r\n', '\n'] })
+  return delimiter({ ...framing, delimiters: endOfLine === '\n' ? ['\n', '\r\n'] : ['\r\n', '\n'] })
 }
 
 /**
@@ -234,12 +240,15 @@ function line(options: LineOptions = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function fixed(options: FixedOptions): Framing {
-  const reader = new OptionReader(options, '').allow('bytes', 'typeByte')
+  const reader = new OptionReader(options, '')
+  const given = {
+    bytes: reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0),
+    typeByte: reader.boolean('typeByte', false)
+  } satisfies EachOption<FixedOptions>
   reader.rejectUnknown()
-  const bytes = reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0)
-  if (bytes === 0) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
-  const framing = { kind: 'fixed', bytes, typeByte: reader.boolean('typeByte', false) } as const
-  return build(framing)
+  const missing = given.bytes === 0
+  if (missing) throw invalidOption('bytes', undefined, `a number of bytes from 1 to ${MAX_WHOLE_PACKET}`)
+  return build({ kind: 'fixed', ...given })
 }
 
 /**
@@ -258,9 +267,9 @@ function raw(options: Readonly<Record<string, never>> = {}): Framing {
  */
 function varint(options: PacketLimits & StreamLimits = {}): Framing {
   const reader = new OptionReader(options, '')
-  const framing = { kind: 'varint', ...limits(reader, MIB, true) } as const
+  const framing = readStreamLimits(reader, MIB)
   reader.rejectUnknown()
-  return build(framing)
+  return build({ kind: 'varint', ...framing })
 }
 
 /**
@@ -292,12 +301,11 @@ function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {})
 function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
   const reader = new OptionReader(options, '')
   const framing = {
-    kind: 'hpSocketPack',
     flag: reader.integer('flag', { min: 0, max: 1023 }, 0),
-    ...limits(reader, 256 * KIB, true)
-  } as const
+    ...readStreamLimits(reader, 256 * KIB)
+  } satisfies Omit<EachOption<HpSocketPackOptions>, 'onCorrupt'>
   reader.rejectUnknown()
-  return build(framing)
+  return build({ kind: 'hpSocketPack', ...framing })
 }
 
 /** Builders of framings. Each checks its options immediately and throws ERR_IOCP_INVALID_OPTION. */

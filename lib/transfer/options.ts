@@ -1,9 +1,16 @@
 /** Options of file transfers: their meaning, ranges and defaults, and how they are checked. */
 
 import { invalidOption } from '../common/errors.js'
-import { KIB, MAX_DURATION, MIB, OptionReader } from '../common/option_reader.js'
+import { type EachOption, KIB, MAX_DURATION, MIB, OptionReader } from '../common/option_reader.js'
 import { toOptionalPath, toPath } from '../common/paths.js'
-import type { TransferProgress, TransferSettings } from '../connection/file_types.js'
+import type {
+  AcceptOptions,
+  ReceiveFileOptions,
+  SendFileOptions,
+  TransferOptions,
+  TransferProgress,
+  TransferSettings
+} from '../connection/file_types.js'
 import { bound } from '../native/async_context.js'
 import type { NativeFraming } from '../native/types.js'
 import { CHUNK_HEADER, MAX_METADATA } from './frames.js'
@@ -30,7 +37,7 @@ export function readTransfer(value: unknown): TransferSettings | undefined {
     partMaxAge: reader.duration('partMaxAge', { min: 0, max: Number.MAX_SAFE_INTEGER }, 0),
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, 0),
     method: reader.oneOf('method', ['auto', 'transmit', 'read'], 'auto')
-  }
+  } satisfies EachOption<TransferOptions>
   reader.rejectUnknown()
   return settings
 }
@@ -126,22 +133,28 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
  */
 export function readSendFile(options: unknown, largest: number, bytesPerSecond: number, ...others: string[]): SendPlan {
   const reader = new OptionReader(options, '').allow(...others)
-  const framed = reader.oneOf('mode', ['framed', 'raw'], 'framed') === 'framed'
+  const mode = reader.oneOf('mode', ['framed', 'raw'], 'framed')
+  const framed = mode === 'framed'
   const max = framed ? Math.max(1, Math.min(MAX_CHUNK, largest - CHUNK_HEADER)) : MAX_CHUNK
-  const plan = {
+  const {
+    mode: _,
+    share,
+    ...direct
+  } = {
     name: reader.text('name'),
     offset: reader.size('offset', { min: 0, max: MAX_SIZE }, 0),
     length: reader.size('length', { min: 0, max: MAX_SIZE }, MAX_SIZE),
-    framed,
+    mode,
     chunk: Math.min(max, reader.size('chunk', { min: 1, max: MAX_CHUNK }, framed ? 64 * KIB : MIB)),
     verify: readVerify(reader, framed),
     metadata: readMetadata(reader),
-    sharesWrite: reader.oneOf('share', ['write', 'none'], 'write') === 'write',
+    share: reader.oneOf('share', ['write', 'none'], 'write'),
     bytesPerSecond: reader.size('bytesPerSecond', { min: 0, max: 2 ** 43 }, bytesPerSecond),
     signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
-  }
+  } satisfies EachOption<SendFileOptions>
   reader.rejectUnknown()
+  const plan = { ...direct, framed, sharesWrite: share === 'write' }
   if (!framed && plan.metadata.length > 0) {
     throw invalidOption('metadata', plan.metadata, 'omitted in raw mode, which cannot carry it')
   }
@@ -158,7 +171,7 @@ export function readAccept(options: unknown): AcceptPlan {
     resume: reader.boolean('resume', false),
     signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
-  }
+  } satisfies EachOption<AcceptOptions>
   reader.rejectUnknown()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
     throw invalidOption('path', plan.path, 'given if directory is not, and only then')
@@ -179,7 +192,7 @@ export function readReceiveFile(options: unknown): ReceivePlan {
     onReady: readCallback<[]>(reader, 'onReady'),
     signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
-  }
+  } satisfies EachOption<ReceiveFileOptions>
   reader.rejectUnknown()
   return plan
 }
