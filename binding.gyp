@@ -61,6 +61,7 @@
       'native/win/io/disk_pool.cc',
       'native/win/io/io_context.cc',
       'native/win/jobs/job_hub.cc',
+      'native/win/jobs/job_hub_results.cc',
       'native/win/sys/address.cc',
       'native/win/sys/extension_functions.cc',
       'native/win/sys/fault_memory.cc',

@@ -57,8 +57,8 @@ JobQueue::CancelResult JobQueue::cancel(JobId id, Settled* settled, WakeList* wa
       entry->state = State::abandoned;
       --running_;
       release_chain(*entry);
-      entry->seat->aborts.push_back(id.slot);
-      wake_seat(entry->seat, wake);
+      entry->worker->aborts.push_back(id.slot);
+      wake_worker(entry->worker, wake);
       wake_for_ready(wake);
       return CancelResult::running;
   }
@@ -85,8 +85,8 @@ void JobQueue::take_out(std::vector<Settled>* waiting) {
   for (List& list : ready_) list = List{};
   chains_.clear();
   // A chain exists while one of its jobs runs, too.
-  for (const JobSeat* seat : seats_) {
-    for (const uint32_t slot : seat->held) {
+  for (const WorkerSlot* worker : workers_) {
+    for (const uint32_t slot : worker->held) {
       const Entry& entry = entries_[slot];
       if (entry.state == State::running && is_chained(entry)) {
         chains_.try_emplace(entry.job.connection.number());
@@ -97,16 +97,16 @@ void JobQueue::take_out(std::vector<Settled>* waiting) {
   bytes_ = 0;
 }
 
-void JobQueue::attach(JobSeat* seat) {
-  seat->awake = true;
-  seats_.push_back(seat);
+void JobQueue::attach(WorkerSlot* worker) {
+  worker->awake = true;
+  workers_.push_back(worker);
 }
 
-void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost,
+void JobQueue::detach(WorkerSlot* worker, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost,
                       WakeList* wake) {
-  seats_.erase(std::remove(seats_.begin(), seats_.end(), seat), seats_.end());
+  workers_.erase(std::remove(workers_.begin(), workers_.end(), worker), workers_.end());
   // From the last to the first, so that those that wait again do so in the order they had.
-  for (auto at = seat->held.rbegin(); at != seat->held.rend(); ++at) {
+  for (auto at = worker->held.rbegin(); at != worker->held.rend(); ++at) {
     const uint32_t slot = *at;
     Entry& entry = entries_[slot];
     const bool waits_again = !closed_ && entry.state == State::running && !entry.job.announce &&
@@ -115,7 +115,7 @@ void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std
       --running_;
       ++queued_;
       bytes_ += entry.job.bytes.size;
-      entry.seat = nullptr;
+      entry.worker = nullptr;
       entry.state = State::ready;
       push_front(&ready_list(entry), slot);
       continue;
@@ -127,21 +127,21 @@ void JobQueue::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std
     }
     free_entry(slot);
   }
-  seat->held.clear();
-  seat->aborts.clear();
+  worker->held.clear();
+  worker->aborts.clear();
   wake_for_ready(wake);
 }
 
-void JobQueue::retire(JobSeat* seat, WakeList* wake) {
-  if (seat->retiring) return;
-  seat->retiring = true;
-  wake_seat(seat, wake);
+void JobQueue::retire(WorkerSlot* worker, WakeList* wake) {
+  if (worker->retiring) return;
+  worker->retiring = true;
+  wake_worker(worker, wake);
   wake_for_ready(wake);  // it may have been the one that was awake
 }
 
-void JobQueue::take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeList* wake) {
-  const size_t room = seat->capacity > seat->held.size() ? seat->capacity - seat->held.size() : 0;
-  most = seat->retiring ? 0 : (std::min)(most, room);
+void JobQueue::take(WorkerSlot* worker, size_t most, std::vector<Taken>* jobs, WakeList* wake) {
+  const size_t room = worker->capacity > worker->held.size() ? worker->capacity - worker->held.size() : 0;
+  most = worker->retiring ? 0 : (std::min)(most, room);
   size_t taken = 0;
   uint64_t bytes = 0;
   const Clock::time_point now = Clock::now();
@@ -151,17 +151,17 @@ void JobQueue::take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeLi
       Entry& entry = entries_[slot];
       bytes += entry.job.bytes.size;
       if (taken != 0 && bytes > kMaxTakenBytes) {
-        most = taken;  // the rest next time: the seat stays awake
+        most = taken;  // the rest next time: the worker stays awake
         break;
       }
       remove(&list, slot);
       entry.state = State::running;
-      entry.seat = seat;
+      entry.worker = worker;
       entry.started = now;
       --queued_;
       ++running_;
       bytes_ -= entry.job.bytes.size;
-      seat->held.push_back(slot);
+      worker->held.push_back(slot);
       jobs->push_back({{slot, entry.generation},
                        entry.job.kind,
                        entry.job.announce,
@@ -173,33 +173,33 @@ void JobQueue::take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeLi
       ++taken;
     }
   }
-  if (taken == 0) seat->awake = false;
+  if (taken == 0) worker->awake = false;
   wake_for_ready(wake);
 }
 
-void JobQueue::take_aborts(JobSeat* seat, std::vector<uint32_t>* slots) {
-  slots->insert(slots->end(), seat->aborts.begin(), seat->aborts.end());
-  seat->aborts.clear();
+void JobQueue::take_aborts(WorkerSlot* worker, std::vector<uint32_t>* slots) {
+  slots->insert(slots->end(), worker->aborts.begin(), worker->aborts.end());
+  worker->aborts.clear();
 }
 
-bool JobQueue::complete(JobSeat* seat, uint32_t slot, Settled* settled, WakeList* wake) {
-  if (slot >= entries_.size() || entries_[slot].seat != seat) return false;
+bool JobQueue::complete(WorkerSlot* worker, uint32_t slot, Settled* settled, WakeList* wake) {
+  if (slot >= entries_.size() || entries_[slot].worker != worker) return false;
   Entry& entry = entries_[slot];
   *settled = settle(slot);
   if (entry.state == State::running) {
     --running_;
     release_chain(entry);
   }
-  let_go(seat, slot);
+  let_go(worker, slot);
   free_entry(slot);
-  if (has_ready() && !seat->retiring) wake_seat(seat, wake);
-  if (seat->retiring && seat->held.empty()) wake_seat(seat, wake);
+  if (has_ready() && !worker->retiring) wake_worker(worker, wake);
+  if (worker->retiring && worker->held.empty()) wake_worker(worker, wake);
   wake_for_ready(wake);
   return true;
 }
 
-bool JobQueue::runs(const JobSeat* seat, uint32_t slot) const {
-  return slot < entries_.size() && entries_[slot].seat == seat && entries_[slot].state == State::running;
+bool JobQueue::runs(const WorkerSlot* worker, uint32_t slot) const {
+  return slot < entries_.size() && entries_[slot].worker == worker && entries_[slot].state == State::running;
 }
 
 bool JobQueue::is_stuck(JobId id) const {
@@ -209,8 +209,8 @@ bool JobQueue::is_stuck(JobId id) const {
 
 void JobQueue::overdue(JobKind kind, Clock::duration limit, std::vector<JobId>* ids) const {
   const Clock::time_point now = Clock::now();
-  for (const JobSeat* seat : seats_) {
-    for (const uint32_t slot : seat->held) {
+  for (const WorkerSlot* worker : workers_) {
+    for (const uint32_t slot : worker->held) {
       const Entry& entry = entries_[slot];
       if (entry.state == State::running && entry.job.kind == kind && now - entry.started > limit) {
         ids->push_back({slot, entry.generation});
@@ -219,24 +219,24 @@ void JobQueue::overdue(JobKind kind, Clock::duration limit, std::vector<JobId>* 
   }
 }
 
-JobSeat* JobQueue::holder(JobId id) const {
+WorkerSlot* JobQueue::holder(JobId id) const {
   const Entry* entry = find(id);
-  return entry == nullptr ? nullptr : entry->seat;
+  return entry == nullptr ? nullptr : entry->worker;
 }
 
-JobSeat* JobQueue::find_seat(uint32_t number) const {
-  for (JobSeat* seat : seats_) {
-    if (seat->number == number) return seat;
+WorkerSlot* JobQueue::find_worker(uint32_t number) const {
+  for (WorkerSlot* worker : workers_) {
+    if (worker->number == number) return worker;
   }
   return nullptr;
 }
 
 JobQueue::Counts JobQueue::counts() const {
   Counts counts{0, 0, queued_, running_, bytes_};
-  for (const JobSeat* seat : seats_) {
-    if (seat->retiring) continue;
+  for (const WorkerSlot* worker : workers_) {
+    if (worker->retiring) continue;
     ++counts.size;
-    if (seat->held.empty()) ++counts.idle;
+    if (worker->held.empty()) ++counts.idle;
   }
   return counts;
 }
@@ -254,7 +254,7 @@ uint32_t JobQueue::allocate() {
   Entry& entry = entries_[slot];
   if (++entry.generation == 0) entry.generation = 1;
   entry.previous = entry.next = kNone;
-  entry.seat = nullptr;
+  entry.worker = nullptr;
   return slot;
 }
 
@@ -262,7 +262,7 @@ void JobQueue::free_entry(uint32_t slot) {
   Entry& entry = entries_[slot];
   entry.job = Job{};
   entry.state = State::free;
-  entry.seat = nullptr;
+  entry.worker = nullptr;
   entry.previous = kNone;
   entry.next = free_;
   free_ = slot;
@@ -313,35 +313,35 @@ void JobQueue::release_chain(const Entry& entry) {
   make_ready(next);
 }
 
-// -- seats ----------------------------------------------------------------------------------------
+// -- workers ----------------------------------------------------------------------------------------
 
-void JobQueue::wake_seat(JobSeat* seat, WakeList* wake) {
-  if (seat->awake) return;
-  seat->awake = true;
-  wake->push_back(seat->waker);
+void JobQueue::wake_worker(WorkerSlot* worker, WakeList* wake) {
+  if (worker->awake) return;
+  worker->awake = true;
+  wake->push_back(worker->waker);
 }
 
-// One seat that runs nothing is enough: it wakes the next one when it has taken what it can and there
-// is more. A seat that does run something may be in the middle of a handler for a long time, so where
+// One worker that runs nothing is enough: it wakes the next one when it has taken what it can and there
+// is more. A worker that does run something may be in the middle of a handler for a long time, so where
 // there are only such, all that have room are woken.
 void JobQueue::wake_for_ready(WakeList* wake) {
   if (!has_ready()) return;
-  for (JobSeat* seat : seats_) {
-    if (!seat->retiring && seat->held.empty() && !seat->awake) return wake_seat(seat, wake);
+  for (WorkerSlot* worker : workers_) {
+    if (!worker->retiring && worker->held.empty() && !worker->awake) return wake_worker(worker, wake);
   }
-  for (JobSeat* seat : seats_) {
-    if (seat->retiring || seat->held.size() >= seat->capacity) continue;
+  for (WorkerSlot* worker : workers_) {
+    if (worker->retiring || worker->held.size() >= worker->capacity) continue;
     // Also where one that runs nothing is awake already: its thread may be busy with what no job waits for.
-    wake_seat(seat, wake);
+    wake_worker(worker, wake);
   }
 }
 
-void JobQueue::let_go(JobSeat* seat, uint32_t slot) {
+void JobQueue::let_go(WorkerSlot* worker, uint32_t slot) {
   const auto erase = [slot](std::vector<uint32_t>* list) {
     list->erase(std::remove(list->begin(), list->end(), slot), list->end());
   };
-  erase(&seat->held);
-  erase(&seat->aborts);
+  erase(&worker->held);
+  erase(&worker->aborts);
 }
 
 // -- look-ups -------------------------------------------------------------------------------------

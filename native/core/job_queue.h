@@ -4,8 +4,8 @@
 // Externally synchronised (the hub's lock). Nothing is called out to: whoever has to be woken is put into
 // a list, for the caller to wake once it has let the lock go.
 //
-// A worker is a seat. It is woken, takes jobs up to its capacity until there is none for it, and sleeps.
-// **While a job is ready, either a seat is awake or no sleeping seat has room.** Every function keeps
+// A worker has a slot here. It is woken, takes jobs up to its capacity until there is none for it, and sleeps.
+// **While a job is ready, either a worker is awake or no sleeping worker has room.** Every function keeps
 // this, so no wake-up is lost.
 #include <chrono>
 #include <cstddef>
@@ -59,7 +59,7 @@ class JobWaker {
 using WakeList = std::vector<std::shared_ptr<JobWaker>>;
 
 // A worker's place in the queue. Owned by the worker; the queue touches it from attach() to detach().
-struct JobSeat {
+struct WorkerSlot {
   uint32_t number = 0;  // by which the JavaScript thread knows the worker
   uint32_t capacity = 1;
   std::shared_ptr<JobWaker> waker;
@@ -109,7 +109,7 @@ class JobQueue {
     uint64_t ran_us;
   };
   struct Counts {
-    uint32_t size;  // seats that are not retiring
+    uint32_t size;  // workers that are not retiring
     uint32_t idle;  // of those, the ones that run nothing
     uint32_t queued;
     uint32_t running;
@@ -134,28 +134,28 @@ class JobQueue {
   // The same, and no job is accepted any more.
   void close(std::vector<Settled>* cancelled);
 
-  // The seat counts as awake: its owner has to call take().
-  void attach(JobSeat* seat);
+  // The worker counts as awake: its owner has to call take().
+  void attach(WorkerSlot* worker);
   // Jobs of `unstarted` (slots that it holds) wait again, in front, but for announced ones; all others
   // are lost.
-  void detach(JobSeat* seat, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost, WakeList* wake);
+  void detach(WorkerSlot* worker, const std::vector<uint32_t>& unstarted, std::vector<Settled>* lost, WakeList* wake);
   // It takes no job any more and is woken when it runs none.
-  void retire(JobSeat* seat, WakeList* wake);
+  void retire(WorkerSlot* worker, WakeList* wake);
 
-  // Up to `most` jobs for a seat that is awake. None: it sleeps now.
-  void take(JobSeat* seat, size_t most, std::vector<Taken>* jobs, WakeList* wake);
-  // What the seat shall give up.
-  void take_aborts(JobSeat* seat, std::vector<uint32_t>* slots);
-  // False when the seat does not run that job.
-  bool complete(JobSeat* seat, uint32_t slot, Settled* settled, WakeList* wake);
-  // Whether the seat runs this job and nobody has settled it.
-  bool runs(const JobSeat* seat, uint32_t slot) const;
+  // Up to `most` jobs for a worker that is awake. None: it sleeps now.
+  void take(WorkerSlot* worker, size_t most, std::vector<Taken>* jobs, WakeList* wake);
+  // What the worker shall give up.
+  void take_aborts(WorkerSlot* worker, std::vector<uint32_t>* slots);
+  // False when the worker does not run that job.
+  bool complete(WorkerSlot* worker, uint32_t slot, Settled* settled, WakeList* wake);
+  // Whether the worker runs this job and nobody has settled it.
+  bool runs(const WorkerSlot* worker, uint32_t slot) const;
   // A job that has been settled while it ran and that its worker still has not let go: it blocks.
   bool is_stuck(JobId id) const;
   // Jobs of this kind that have run for longer than this.
   void overdue(JobKind kind, Clock::duration limit, std::vector<JobId>* ids) const;
-  JobSeat* holder(JobId id) const;
-  JobSeat* find_seat(uint32_t number) const;
+  WorkerSlot* holder(JobId id) const;
+  WorkerSlot* find_worker(uint32_t number) const;
 
   Counts counts() const;
   uint32_t queued() const { return queued_; }
@@ -171,7 +171,7 @@ class JobQueue {
     State state = State::free;
     uint32_t previous = kNone;  // in the list that the state says; free: only next
     uint32_t next = kNone;
-    JobSeat* seat = nullptr;
+    WorkerSlot* worker = nullptr;
     Clock::time_point added;
     Clock::time_point started;
   };
@@ -192,9 +192,9 @@ class JobQueue {
   void release_chain(const Entry& entry);
   bool is_chained(const Entry& entry) const { return limits_.ordered && entry.job.connection.generation != 0; }
   void wake_for_ready(WakeList* wake);
-  static void wake_seat(JobSeat* seat, WakeList* wake);
+  static void wake_worker(WorkerSlot* worker, WakeList* wake);
   Settled settle(uint32_t slot) const;
-  void let_go(JobSeat* seat, uint32_t slot);
+  void let_go(WorkerSlot* worker, uint32_t slot);
   Entry* find(JobId id);
   const Entry* find(JobId id) const;
 
@@ -204,7 +204,7 @@ class JobQueue {
   List ready_[kJobPriorities];
   // By connection: the jobs behind the one that is ready or runs. Exists while there is one.
   std::unordered_map<uint64_t, List> chains_;
-  std::vector<JobSeat*> seats_;
+  std::vector<WorkerSlot*> workers_;
   uint32_t queued_ = 0;
   uint32_t running_ = 0;  // without those that were abandoned
   uint64_t bytes_ = 0;

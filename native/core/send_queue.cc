@@ -70,7 +70,7 @@ void SendQueue::push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer
   at(count_ - 1).lasts = 1;
 }
 
-void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner, uint32_t token) {
+void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendBuffer* owner, uint32_t token) {
   if (header.size != 0) {
     SendBlock* block = nullptr;
     uint8_t* at = reserve_copy(header.size, &block);
@@ -88,15 +88,15 @@ void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, 
   }
 }
 
-void SendQueue::push_item(SendOwner* item) {
+void SendQueue::push_item(SendBuffer* item) {
   push_entry(nullptr, 0, item, 0, false);
   at(count_ - 1).is_item = 1;
 }
 
-SendOwner* SendQueue::end_item(bool finished) {
+SendBuffer* SendQueue::end_item(bool finished) {
   in_flight_ = 0;
   if (!finished) return nullptr;
-  SendOwner* item = at(0).owner;
+  SendBuffer* item = at(0).owner;
   item->add_ref();
   pop_front(nullptr, false);
   front_started_ = false;
@@ -104,7 +104,7 @@ SendOwner* SendQueue::end_item(bool finished) {
   return item;
 }
 
-bool SendQueue::remove_item(const SendOwner* item) {
+bool SendQueue::remove_item(const SendBuffer* item) {
   const size_t index = find_item(item);
   if (index == count_) return false;
   remove_range(index, index + 1, nullptr);
@@ -112,14 +112,14 @@ bool SendQueue::remove_item(const SendOwner* item) {
 }
 
 // The place of an item that no write has begun on; that behind the last entry when there is none.
-size_t SendQueue::find_item(const SendOwner* item) {
+size_t SendQueue::find_item(const SendBuffer* item) {
   for (size_t i = in_flight_; i < count_; ++i) {
     if (at(i).owner == item && at(i).is_item != 0) return i;
   }
   return count_;
 }
 
-bool SendQueue::push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer) {
+bool SendQueue::push_before(const SendBuffer* item, ByteSpan header, ByteSpan payload, ByteSpan trailer) {
   const size_t index = find_item(item);
   if (index == count_) return false;
   // Words that a peer can provoke: many of them are one entry, so that finding the item does not take longer and
@@ -263,7 +263,7 @@ void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
   if (count_ == 0) release_memory();
 }
 
-void SendQueue::push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends) {
+void SendQueue::push_entry(const uint8_t* data, size_t size, SendBuffer* owner, uint32_t token, bool ends) {
   if (count_ == capacity_) grow();
   Entry& entry = at(count_++);
   entry.data = data;

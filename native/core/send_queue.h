@@ -14,7 +14,7 @@ namespace iocp {
 
 // Memory that queued packets point into. Counted, because several packets (and, in a broadcast, several
 // connections on several threads) share one. Freed by the one who drops the last count, on any thread.
-class SendOwner {
+class SendBuffer {
  public:
   void add_ref() { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() {
@@ -22,10 +22,10 @@ class SendOwner {
   }
 
  protected:
-  SendOwner() = default;
-  ~SendOwner() = default;
-  SendOwner(const SendOwner&) = delete;
-  SendOwner& operator=(const SendOwner&) = delete;
+  SendBuffer() = default;
+  ~SendBuffer() = default;
+  SendBuffer(const SendBuffer&) = delete;
+  SendBuffer& operator=(const SendBuffer&) = delete;
 
  private:
   virtual void destroy() = 0;
@@ -33,7 +33,7 @@ class SendOwner {
 };
 
 // A block that packets are copied into, one behind the other.
-class SendBlock final : public SendOwner {
+class SendBlock final : public SendBuffer {
  public:
   static SendBlock* create(size_t capacity);
   // The capacities that are recycled.
@@ -84,22 +84,22 @@ class SendQueue {
   // The same, but it stays when the oldest packets have to go.
   void push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // The payload stays where it is; the queue takes one count of `owner` over.
-  void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendOwner* owner, uint32_t token);
+  void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendBuffer* owner, uint32_t token);
 
   // Something that is not in memory (a file) takes its place behind what was pushed before. The queue
   // takes one count of `item` over. It has no bytes here and is no packet: whoever sends it counts it.
-  void push_item(SendOwner* item);
+  void push_item(SendBuffer* item);
   // The item whose turn it is; null when it is the turn of bytes, or of nothing.
-  SendOwner* front_item() { return count_ != 0 && at(0).is_item != 0 ? at(0).owner : nullptr; }
+  SendBuffer* front_item() { return count_ != 0 && at(0).is_item != 0 ? at(0).owner : nullptr; }
   // A write of the front item begins; it ends with end_item(). One write at a time, as with gather().
   void begin_item() { in_flight_ = 1; }
   // The item's count comes back to the caller when it has `finished`; else null, and it stays in front.
-  SendOwner* end_item(bool finished);
+  SendBuffer* end_item(bool finished);
   // As push_lasting(), right in front of an item that no write has begun on. False when the item is not there (any
   // more).
-  bool push_before(const SendOwner* item, ByteSpan header, ByteSpan payload, ByteSpan trailer);
+  bool push_before(const SendBuffer* item, ByteSpan header, ByteSpan payload, ByteSpan trailer);
   // Takes an item out that no write has begun on. False when it is not there (any more).
-  bool remove_item(const SendOwner* item);
+  bool remove_item(const SendBuffer* item);
 
   bool empty() const { return count_ == 0; }
   Totals totals() const { return totals_; }
@@ -122,7 +122,7 @@ class SendQueue {
  private:
   struct Entry {
     const uint8_t* data;
-    SendOwner* owner;
+    SendBuffer* owner;
     uint32_t size;
     uint32_t token : 29;
     uint32_t is_item : 1;
@@ -132,10 +132,10 @@ class SendQueue {
   static constexpr size_t kInlineEntries = 2;
 
   Entry& at(size_t index) { return entries_[(head_ + index) & (capacity_ - 1)]; }
-  void push_entry(const uint8_t* data, size_t size, SendOwner* owner, uint32_t token, bool ends);
+  void push_entry(const uint8_t* data, size_t size, SendBuffer* owner, uint32_t token, bool ends);
   void pop_front(Finished* finished, bool report);
   uint8_t* reserve_copy(size_t size, SendBlock** block);
-  size_t find_item(const SendOwner* item);
+  size_t find_item(const SendBuffer* item);
   bool append_to(Entry* entry, ByteSpan header, ByteSpan payload, ByteSpan trailer);
   void open_gap(size_t index);
   void grow();

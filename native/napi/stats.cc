@@ -104,7 +104,7 @@ Napi::Object describe_jobs(Napi::Env env, JobHub& hub) {
   result.Set("failed", number(env, totals.failed));
   result.Set("skipped", number(env, totals.skipped));
   result.Set("rejected", number(env, totals.rejected));
-  result.Set("unreportedFailures", number(env, totals.untold));
+  result.Set("unreportedFailures", number(env, totals.unreported));
   result.Set("waitMicroseconds", describe_histogram(env, hub.wait_us()));
   result.Set("runMicroseconds", describe_histogram(env, hub.run_us()));
   return result;

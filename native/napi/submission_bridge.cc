@@ -8,7 +8,7 @@ namespace {
 
 // Keeps a caller's buffer alive and in place while it is being sent. Created on the JavaScript thread;
 // the last count may fall on any thread, the reference goes back to the JavaScript thread.
-class PinnedOwner final : public SendOwner {
+class PinnedOwner final : public SendBuffer {
  public:
   PinnedOwner(std::shared_ptr<DeliveryBridge> bridge, napi_ref pin) : bridge_(std::move(bridge)), pin_(pin) {}
 
@@ -126,7 +126,7 @@ bool SubmissionBridge::send(Napi::Env env, Engine* engine, const Operation& oper
   }
   if (worker_.hub != nullptr) {
     // A worker's reply names its job: one that has been settled meanwhile answers no more.
-    if (token != 0 && !worker_.hub->runs(worker_.seat, token - 1)) return true;
+    if (token != 0 && !worker_.hub->runs(worker_.slot, token - 1)) return true;
     token = 0;
   }
   const ConnectionId id{operation.slot, operation.generation};
@@ -186,7 +186,7 @@ bool SubmissionBridge::job_done(Napi::Env env, Engine* engine, const Operation& 
   if (operation.generation > static_cast<uint32_t>(JobOutcome::no_workers)) return false;
   // It may have let go of that job before: an end and a wish to give the job up cross.
   const bool is_whole = located == Located::found;
-  worker_.hub->complete(*engine, worker_.seat, operation.slot,
+  worker_.hub->complete(*engine, worker_.slot, operation.slot,
                         is_whole ? static_cast<JobOutcome>(operation.generation) : JobOutcome::failed,
                         is_whole ? shared_.payload.data : nullptr, is_whole ? shared_.payload.size : 0);
   return true;

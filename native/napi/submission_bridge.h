@@ -13,7 +13,7 @@ namespace iocp {
 // A worker's side of the jobs; null in the environment that the engine belongs to.
 struct WorkerSide {
   JobHub* hub;
-  JobSeat* seat;
+  WorkerSlot* slot;
 };
 
 // Carries out the operations that JavaScript has gathered during a tick. JavaScript thread of the
@@ -46,7 +46,7 @@ class SubmissionBridge final {
     ByteSpan payload{nullptr, 0};
     ProfileRef profile;  // whose framing `encoded` is for; it keeps that alive, so that none other has its address
     ByteSpan encoded{nullptr, 0};
-    SendOwner* owner = nullptr;  // of the payload when pinned, else of `encoded`; one count is ours
+    SendBuffer* owner = nullptr;  // of the payload when pinned, else of `encoded`; one count is ours
   };
   void make_arrays(Napi::Env env);
   bool carry_out(Napi::Env env, Engine* engine, const Operation& operation, Napi::Value pinned);

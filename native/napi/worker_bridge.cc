@@ -10,8 +10,8 @@ namespace iocp {
 
 WorkerBridge::WorkerBridge(napi_env env, std::shared_ptr<JobHub> hub, uint32_t number, uint32_t capacity)
     : env_(env), hub_(std::move(hub)), waker_(env, this) {
-  seat_.number = number;
-  seat_.capacity = capacity;
+  slot_.number = number;
+  slot_.capacity = capacity;
 }
 
 bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
@@ -25,11 +25,11 @@ bool WorkerBridge::open(Napi::Function on_batch, Napi::Function set_immediate) {
   small_bytes_ = static_cast<uint8_t*>(small.Data());
   on_batch_ = Napi::Persistent(on_batch);
   on_batch_.SuppressDestruct();
-  seat_.waker = shared_from_this();
+  slot_.waker = shared_from_this();
   if (waker_.open(std::shared_ptr<LoopWaker>(shared_from_this(), &waker_), "iocp worker", set_immediate) &&
-      hub_->attach(&seat_)) {
-    submission_ = std::make_unique<SubmissionBridge>(Napi::Env(env_), WorkerSide{hub_.get(), &seat_});
-    wake();  // a seat begins awake
+      hub_->attach(&slot_)) {
+    submission_ = std::make_unique<SubmissionBridge>(Napi::Env(env_), WorkerSide{hub_.get(), &slot_});
+    wake();  // a slot begins awake
     return true;
   }
   release_all();
@@ -40,14 +40,14 @@ void WorkerBridge::close() {
   if (!is_open()) return;
   std::vector<uint32_t> unstarted;
   if (in_batch_ && has_unstarted()) unstarted.push_back(turn_.jobs.front().id.slot);
-  hub_->detach(&seat_, unstarted);
+  hub_->detach(&slot_, unstarted);
   submission_->close();
   submission_.reset();
   release_all();
 }
 
 void WorkerBridge::release_all() {
-  seat_.waker.reset();
+  slot_.waker.reset();
   control_.Reset();
   small_.Reset();
   on_batch_.Reset();
@@ -81,7 +81,7 @@ Napi::Value WorkerBridge::next(bool pending) {
   const Napi::Env env(env_);
   napi_value memory = nullptr;
   if (!in_batch_ || is_over_) return env.Undefined();
-  if (pending && seat_.capacity > 1) {
+  if (pending && slot_.capacity > 1) {
     // Whatever is ready of that job goes on in a turn of the event loop, and not behind a job that takes long.
     is_over_ = true;
     hub_->publish_answers();
@@ -94,7 +94,7 @@ Napi::Value WorkerBridge::next(bool pending) {
   return env.Undefined();
 }
 
-// The seat stays awake as long as this is true, so that nobody counts on another wake-up.
+// The worker stays awake as long as this is true, so that nobody counts on another wake-up.
 bool WorkerBridge::take() {
   // A wake-up may still come when it has been told to go: it is told once.
   is_over_ = !is_open() || turn_.retire;
@@ -106,7 +106,7 @@ bool WorkerBridge::take() {
     return false;
   }
   // One at a time: what it has not begun, another worker may begin.
-  hub_->take(&seat_, 1, &turn_);
+  hub_->take(&slot_, 1, &turn_);
   control_words_[kProgressWord] = 0;
   is_over_ = turn_.jobs.empty() && turn_.aborts.empty() && !turn_.retire;
   return !is_over_;
@@ -131,7 +131,7 @@ void WorkerBridge::write_records(uint8_t* payload) {
     std::memcpy(control_words_ + count * kRecordWords, &record, sizeof(record));
     ++count;
   };
-  // All fit: the job and those to give up are all held by the seat, kMaxJobs at most.
+  // All fit: the job and those to give up are all held by the worker, kMaxJobs at most.
   for (const uint32_t slot : turn_.aborts) {
     write({static_cast<uint32_t>(RecordKind::job_abort), 0, 0, 0, 0, slot});
   }

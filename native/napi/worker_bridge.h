@@ -1,5 +1,5 @@
 #pragma once
-// One worker: its seat among the jobs, and its way into the JavaScript environment of its thread.
+// One worker: its slot in the queue of jobs, and its way into the JavaScript environment of its thread.
 //
 // Made, drained and closed on the worker's JavaScript thread; wake() runs on any thread. What wakes it
 // (the queue) holds it, so that it outlives the last wake-up.
@@ -58,7 +58,7 @@ class WorkerBridge final : public JobWaker,
 
   napi_env const env_;
   const std::shared_ptr<JobHub> hub_;
-  JobSeat seat_;
+  WorkerSlot slot_;
   std::unique_ptr<SubmissionBridge> submission_;  // null once closed
   Napi::Reference<Napi::Uint32Array> control_;
   uint32_t* control_words_ = nullptr;

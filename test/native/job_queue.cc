@@ -53,17 +53,17 @@ struct Fixture {
     CHECK(queue.add(std::move(job), false, &id, &wakes) == expected);
     return id;
   }
-  std::vector<std::string> take(JobSeat* seat, size_t most = 100) {
+  std::vector<std::string> take(WorkerSlot* worker, size_t most = 100) {
     taken.clear();
-    queue.take(seat, most, &taken, &wakes);
+    queue.take(worker, most, &taken, &wakes);
     std::vector<std::string> texts;
     for (const auto& one : taken) texts.push_back(text_of(one));
     return texts;
   }
-  bool complete(JobSeat* seat, uint32_t slot) { return queue.complete(seat, slot, &settled, &wakes); }
-  JobSeat* seat(uint32_t number, uint32_t capacity) {
-    seats.push_back(std::make_unique<JobSeat>());
-    JobSeat* made = seats.back().get();
+  bool complete(WorkerSlot* worker, uint32_t slot) { return queue.complete(worker, slot, &settled, &wakes); }
+  WorkerSlot* worker(uint32_t number, uint32_t capacity) {
+    workers.push_back(std::make_unique<WorkerSlot>());
+    WorkerSlot* made = workers.back().get();
     made->number = number;
     made->capacity = capacity;
     made->waker = std::make_shared<NoWaker>();
@@ -74,7 +74,7 @@ struct Fixture {
   WakeList wakes;
   std::vector<JobQueue::Taken> taken;
   JobQueue::Settled settled{};
-  std::vector<std::unique_ptr<JobSeat>> seats;
+  std::vector<std::unique_ptr<WorkerSlot>> workers;
 };
 
 using Texts = std::vector<std::string>;
@@ -89,8 +89,8 @@ TEST_CASE("job_queue: jobs wait without workers and come out by priority, then b
   f.add(job_of(0, "n2"));
   CHECK(f.queue.counts().queued == 4);
   CHECK(f.queue.counts().bytes == 8);
-  JobSeat* seat = f.seat(1, 10);
-  CHECK(f.take(seat) == Texts{"h1", "n1", "n2", "l1"});
+  WorkerSlot* worker = f.worker(1, 10);
+  CHECK(f.take(worker) == Texts{"h1", "n1", "n2", "l1"});
   CHECK(f.queue.counts().queued == 0);
   CHECK(f.queue.counts().running == 4);
   CHECK(f.queue.counts().bytes == 0);
@@ -98,8 +98,8 @@ TEST_CASE("job_queue: jobs wait without workers and come out by priority, then b
 
 TEST_CASE("job_queue: one job of a connection at a time, others pass it") {
   Fixture f;
-  JobSeat* first = f.seat(1, 1);
-  JobSeat* second = f.seat(2, 1);
+  WorkerSlot* first = f.worker(1, 1);
+  WorkerSlot* second = f.worker(2, 1);
   f.add(job_of(7, "a1"));
   f.add(job_of(7, "a2"));
   f.add(job_of(8, "b1"));
@@ -118,10 +118,10 @@ TEST_CASE("job_queue: without order a connection's jobs run side by side") {
   JobLimits limits;
   limits.ordered = false;
   Fixture f(limits);
-  JobSeat* seat = f.seat(1, 10);
+  WorkerSlot* worker = f.worker(1, 10);
   f.add(job_of(7, "a1"));
   f.add(job_of(7, "a2"));
-  CHECK(f.take(seat) == Texts{"a1", "a2"});
+  CHECK(f.take(worker) == Texts{"a1", "a2"});
 }
 
 TEST_CASE("job_queue: bounded in jobs and in bytes, unless the caller stops by itself") {
@@ -135,8 +135,8 @@ TEST_CASE("job_queue: bounded in jobs and in bytes, unless the caller stops by i
   f.add(job_of(0, "x"), JobQueue::AddResult::full);
   JobId id;
   CHECK(f.queue.add(job_of(0, "x"), true, &id, &f.wakes) == JobQueue::AddResult::queued);
-  JobSeat* seat = f.seat(1, 3);
-  f.take(seat);
+  WorkerSlot* worker = f.worker(1, 3);
+  f.take(worker);
   CHECK(f.queue.has_room());
   f.add(job_of(0, "ten bytes!"));
   f.add(job_of(0, "x"), JobQueue::AddResult::full);
@@ -150,60 +150,60 @@ TEST_CASE("job_queue: a job that waits can be cancelled, also in the middle of a
   CHECK(f.queue.cancel(second, &f.settled, &f.wakes) == JobQueue::CancelResult::removed);
   CHECK(f.queue.cancel(second, &f.settled, &f.wakes) == JobQueue::CancelResult::gone);
   CHECK(f.queue.cancel(first, &f.settled, &f.wakes) == JobQueue::CancelResult::removed);
-  JobSeat* seat = f.seat(1, 5);
-  CHECK(f.take(seat) == Texts{"a3"});
+  WorkerSlot* worker = f.worker(1, 5);
+  CHECK(f.take(worker) == Texts{"a3"});
 }
 
 TEST_CASE("job_queue: a cancelled job that runs is told to its worker and blocks nobody") {
   Fixture f;
-  JobSeat* seat = f.seat(1, 1);
+  WorkerSlot* worker = f.worker(1, 1);
   const JobId id = f.add(job_of(7, "a1"));
   f.add(job_of(7, "a2"));
-  f.take(seat);
-  CHECK(f.queue.runs(seat, id.slot));
+  f.take(worker);
+  CHECK(f.queue.runs(worker, id.slot));
   CHECK(f.queue.cancel(id, &f.settled, &f.wakes) == JobQueue::CancelResult::running);
   CHECK_FALSE(f.settled.abandoned);
-  CHECK_FALSE(f.queue.runs(seat, id.slot));
+  CHECK_FALSE(f.queue.runs(worker, id.slot));
   CHECK(f.queue.is_stuck(id));
   CHECK(f.queue.counts().running == 0);
-  JobSeat* other = f.seat(2, 1);
+  WorkerSlot* other = f.worker(2, 1);
   CHECK(f.take(other) == Texts{"a2"});
   std::vector<uint32_t> aborts;
-  f.queue.take_aborts(seat, &aborts);
+  f.queue.take_aborts(worker, &aborts);
   CHECK(aborts == std::vector<uint32_t>{id.slot});
-  CHECK(f.complete(seat, id.slot));
+  CHECK(f.complete(worker, id.slot));
   CHECK(f.settled.abandoned);
   CHECK_FALSE(f.queue.is_stuck(id));
 }
 
 TEST_CASE("job_queue: what a lost worker had not begun waits again, in its order and in front") {
   Fixture f;
-  JobSeat* seat = f.seat(1, 3);
+  WorkerSlot* worker = f.worker(1, 3);
   for (const char* text : {"1", "2", "3", "4"}) f.add(job_of(0, text));
-  CHECK(f.take(seat) == Texts{"1", "2", "3"});
+  CHECK(f.take(worker) == Texts{"1", "2", "3"});
   const std::vector<uint32_t> unstarted{f.taken[1].id.slot, f.taken[2].id.slot};
   std::vector<JobQueue::Settled> lost;
-  f.queue.detach(seat, unstarted, &lost, &f.wakes);
+  f.queue.detach(worker, unstarted, &lost, &f.wakes);
   CHECK(lost.size() == 1);
-  JobSeat* next = f.seat(2, 5);
+  WorkerSlot* next = f.worker(2, 5);
   CHECK(f.take(next) == Texts{"2", "3", "4"});
 }
 
 TEST_CASE("job_queue: a job whose worker has been given something is lost with it, begun or not") {
   Fixture f;
-  JobSeat* seat = f.seat(1, 3);
+  WorkerSlot* worker = f.worker(1, 3);
   f.add(job_of(0, "1"));
   Job announced = job_of(7, "2");
   announced.announce = true;
   const JobId id = f.add(std::move(announced));
   f.add(job_of(7, "behind it"));
-  CHECK(f.take(seat) == Texts{"1", "2"});
+  CHECK(f.take(worker) == Texts{"1", "2"});
   const std::vector<uint32_t> unstarted{f.taken[0].id.slot, f.taken[1].id.slot};
   std::vector<JobQueue::Settled> lost;
-  f.queue.detach(seat, unstarted, &lost, &f.wakes);
+  f.queue.detach(worker, unstarted, &lost, &f.wakes);
   REQUIRE(lost.size() == 1);
   CHECK(lost[0].id.slot == id.slot);
-  JobSeat* next = f.seat(2, 5);
+  WorkerSlot* next = f.worker(2, 5);
   CHECK(f.take(next) == Texts{"1", "behind it"});
 }
 
@@ -212,39 +212,39 @@ TEST_CASE("job_queue: a batch is bounded in bytes, but for a single job") {
   limits.max_bytes = 10 * kMaxTakenBytes;
   Fixture f(limits);
   const std::string large(kMaxTakenBytes / 2 + 1, 'x');
-  JobSeat* seat = f.seat(1, 10);
+  WorkerSlot* worker = f.worker(1, 10);
   f.add(job_of(0, std::string(2 * kMaxTakenBytes, 'y')));
   f.add(job_of(0, large));
   f.add(job_of(0, "1", JobPriority::low));
   f.add(job_of(0, large));
-  CHECK(f.take(seat).size() == 1);
-  CHECK(f.take(seat).size() == 1);
-  CHECK(f.take(seat) == Texts{large, "1"});
-  CHECK(f.take(seat).empty());
+  CHECK(f.take(worker).size() == 1);
+  CHECK(f.take(worker).size() == 1);
+  CHECK(f.take(worker) == Texts{large, "1"});
+  CHECK(f.take(worker).empty());
 }
 
 TEST_CASE("job_queue: a worker that retires finishes its jobs and is woken then") {
   Fixture f;
-  JobSeat* seat = f.seat(1, 2);
+  WorkerSlot* worker = f.worker(1, 2);
   const JobId id = f.add(job_of(0, "1"));
-  f.take(seat);
-  f.take(seat);  // nothing more: it sleeps
-  f.queue.retire(seat, &f.wakes);
+  f.take(worker);
+  f.take(worker);  // nothing more: it sleeps
+  f.queue.retire(worker, &f.wakes);
   f.add(job_of(0, "2"));
-  CHECK(f.take(seat).empty());
+  CHECK(f.take(worker).empty());
   f.wakes.clear();
-  CHECK(f.complete(seat, id.slot));
+  CHECK(f.complete(worker, id.slot));
   CHECK(f.wakes.size() == 1);
-  CHECK(seat->retiring);
-  CHECK(seat->held.empty());
+  CHECK(worker->retiring);
+  CHECK(worker->held.empty());
   CHECK(f.queue.counts().size == 0);
   CHECK(f.queue.counts().queued == 1);
 }
 
 TEST_CASE("job_queue: one that is awake without a job keeps nobody else asleep") {
   Fixture f;
-  f.seat(1, 1);  // awake from the beginning; it may be busy with something else
-  JobSeat* other = f.seat(2, 2);
+  f.worker(1, 1);  // awake from the beginning; it may be busy with something else
+  WorkerSlot* other = f.worker(2, 2);
   f.add(job_of(0, "1"));
   f.take(other);
   f.take(other);  // nothing more: it sleeps, with room for another one
@@ -256,26 +256,26 @@ TEST_CASE("job_queue: one that is awake without a job keeps nobody else asleep")
 
 TEST_CASE("job_queue: close takes out what waits; what runs can still be completed") {
   Fixture f;
-  JobSeat* seat = f.seat(1, 1);
+  WorkerSlot* worker = f.worker(1, 1);
   f.add(job_of(7, "a1"));
   f.add(job_of(7, "a2"));
   f.add(job_of(8, "b1"));
-  f.take(seat);
+  f.take(worker);
   const uint32_t slot = f.taken[0].id.slot;
   std::vector<JobQueue::Settled> cancelled;
   f.queue.close(&cancelled);
   CHECK(cancelled.size() == 2);
   f.add(job_of(9, "c"), JobQueue::AddResult::closed);
   CHECK_FALSE(f.queue.idle());
-  CHECK(f.complete(seat, slot));
+  CHECK(f.complete(worker, slot));
   CHECK(f.queue.idle());
 }
 
 TEST_CASE("job_queue: jobs that run for too long are named") {
   Fixture f;
-  JobSeat* seat = f.seat(4, 2);
+  WorkerSlot* worker = f.worker(4, 2);
   const JobId id = f.add(job_of(7, "a1"));
-  f.take(seat);
+  f.take(worker);
   std::vector<JobId> ids;
   f.queue.overdue(JobKind::packet, std::chrono::hours(1), &ids);
   CHECK(ids.empty());
@@ -285,9 +285,9 @@ TEST_CASE("job_queue: jobs that run for too long are named") {
   f.queue.overdue(JobKind::packet, std::chrono::milliseconds(1), &ids);
   REQUIRE(ids.size() == 1);
   CHECK(ids[0].slot == id.slot);
-  CHECK(f.queue.holder(id) == seat);
-  CHECK(f.queue.find_seat(4) == seat);
-  CHECK(f.queue.find_seat(5) == nullptr);
+  CHECK(f.queue.holder(id) == worker);
+  CHECK(f.queue.find_worker(4) == worker);
+  CHECK(f.queue.find_worker(5) == nullptr);
 }
 
 // A slow and obvious queue beside the real one; both get the same calls.
@@ -307,9 +307,9 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
     std::map<std::string, JobId> ids;
     std::deque<std::string> ready[kJobPriorities];
     std::map<uint32_t, std::deque<std::string>> chains;
-    std::map<JobSeat*, Texts> running;
+    std::map<WorkerSlot*, Texts> running;
     std::set<std::string> abandoned;
-    std::map<JobSeat*, std::map<std::string, uint32_t>> slots;
+    std::map<WorkerSlot*, std::map<std::string, uint32_t>> slots;
     size_t waiting = 0;
     uint32_t next = 0;
 
@@ -323,7 +323,7 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
         chain.pop_front();
       }
     };
-    const auto live_seat = [&]() -> JobSeat* {
+    const auto live_seat = [&]() -> WorkerSlot* {
       if (running.empty()) return nullptr;
       auto at = running.begin();
       std::advance(at, below(static_cast<uint32_t>(running.size())));
@@ -358,14 +358,14 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
         case 4:
         case 5:
         case 6: {  // a turn of a worker
-          JobSeat* seat = live_seat();
-          if (seat == nullptr || !seat->awake) break;
+          WorkerSlot* worker = live_seat();
+          if (worker == nullptr || !worker->awake) break;
           std::vector<uint32_t> aborts;
-          f.queue.take_aborts(seat, &aborts);
+          f.queue.take_aborts(worker, &aborts);
           const size_t most = 1 + below(3);
-          const Texts got = f.take(seat, most);
+          const Texts got = f.take(worker, most);
           Texts expected;
-          const size_t room = seat->retiring ? 0 : seat->capacity - running[seat].size();
+          const size_t room = worker->retiring ? 0 : worker->capacity - running[worker].size();
           for (auto& list : ready) {
             while (!list.empty() && expected.size() < (std::min)(most, room)) {
               expected.push_back(list.front());
@@ -375,20 +375,20 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
           CHECK(got == expected);
           waiting -= expected.size();
           for (size_t i = 0; i < got.size(); ++i) {
-            running[seat].push_back(got[i]);
-            slots[seat][got[i]] = f.taken[i].id.slot;
+            running[worker].push_back(got[i]);
+            slots[worker][got[i]] = f.taken[i].id.slot;
           }
           break;
         }
         case 7:
         case 8: {  // a job ends
-          JobSeat* seat = live_seat();
-          if (seat == nullptr || running[seat].empty()) break;
-          const size_t index = below(static_cast<uint32_t>(running[seat].size()));
-          const std::string text = running[seat][index];
-          CHECK(f.complete(seat, slots[seat][text]));
+          WorkerSlot* worker = live_seat();
+          if (worker == nullptr || running[worker].empty()) break;
+          const size_t index = below(static_cast<uint32_t>(running[worker].size()));
+          const std::string text = running[worker][index];
+          CHECK(f.complete(worker, slots[worker][text]));
           CHECK(f.settled.abandoned == (abandoned.count(text) != 0));
-          running[seat].erase(running[seat].begin() + static_cast<std::ptrdiff_t>(index));
+          running[worker].erase(running[worker].begin() + static_cast<std::ptrdiff_t>(index));
           if (abandoned.erase(text) == 0) release(jobs[text]);
           jobs.erase(text);
           break;
@@ -432,25 +432,25 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
         }
         case 10: {  // a worker comes, or retires
           if (running.size() < 4 && below(2) == 0) {
-            JobSeat* seat = f.seat(step, 1 + below(3));
-            running[seat];
-          } else if (JobSeat* seat = live_seat()) {
-            if (below(3) == 0) f.queue.retire(seat, &f.wakes);
+            WorkerSlot* worker = f.worker(step, 1 + below(3));
+            running[worker];
+          } else if (WorkerSlot* worker = live_seat()) {
+            if (below(3) == 0) f.queue.retire(worker, &f.wakes);
           }
           break;
         }
         case 11: {  // a worker goes
-          JobSeat* seat = live_seat();
-          if (seat == nullptr || below(3) != 0) break;
-          const size_t begun = below(static_cast<uint32_t>(running[seat].size() + 1));
+          WorkerSlot* worker = live_seat();
+          if (worker == nullptr || below(3) != 0) break;
+          const size_t begun = below(static_cast<uint32_t>(running[worker].size() + 1));
           std::vector<uint32_t> unstarted;
-          for (size_t i = begun; i < running[seat].size(); ++i) {
-            unstarted.push_back(slots[seat][running[seat][i]]);
+          for (size_t i = begun; i < running[worker].size(); ++i) {
+            unstarted.push_back(slots[worker][running[worker][i]]);
           }
           std::vector<JobQueue::Settled> lost;
-          f.queue.detach(seat, unstarted, &lost, &f.wakes);
-          for (size_t i = running[seat].size(); i-- > 0;) {
-            const std::string text = running[seat][i];
+          f.queue.detach(worker, unstarted, &lost, &f.wakes);
+          for (size_t i = running[worker].size(); i-- > 0;) {
+            const std::string text = running[worker][i];
             if (abandoned.erase(text) != 0) {
               jobs.erase(text);
             } else if (i >= begun) {
@@ -461,8 +461,8 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
               jobs.erase(text);
             }
           }
-          CHECK(lost.size() <= running[seat].size());
-          running.erase(seat);
+          CHECK(lost.size() <= running[worker].size());
+          running.erase(worker);
           break;
         }
       }
@@ -473,10 +473,10 @@ TEST_CASE("job_queue: behaves as a simple model, and nobody sleeps while a job i
         bool awake = false;
         bool sleeper = false;
         for (const auto& entry : running) {
-          const JobSeat* seat = entry.first;
-          if (seat->retiring) continue;
-          awake = awake || seat->awake;
-          sleeper = sleeper || (!seat->awake && seat->held.size() < seat->capacity);
+          const WorkerSlot* worker = entry.first;
+          if (worker->retiring) continue;
+          awake = awake || worker->awake;
+          sleeper = sleeper || (!worker->awake && worker->held.size() < worker->capacity);
         }
         REQUIRE((awake || !sleeper));
       }
@@ -503,7 +503,7 @@ TEST_CASE("job_queue: several threads add, several work, every job runs once and
     std::mutex mutex;
     std::condition_variable changed;
     bool woken = true;
-    JobSeat seat;
+    WorkerSlot worker;
   };
   JobQueue queue(JobLimits{UINT32_MAX, UINT64_MAX, true});
   std::mutex lock;
@@ -515,11 +515,11 @@ TEST_CASE("job_queue: several threads add, several work, every job runs once and
   };
   for (uint32_t i = 0; i < kWorkers; ++i) {
     auto worker = std::make_shared<Worker>();
-    worker->seat.number = i;
-    worker->seat.capacity = 1 + i % 3;
-    worker->seat.waker = worker;
+    worker->worker.number = i;
+    worker->worker.capacity = 1 + i % 3;
+    worker->worker.waker = worker;
     workers.push_back(worker);
-    queue.attach(&worker->seat);
+    queue.attach(&worker->worker);
   }
   std::vector<std::thread> threads;
   for (const auto& worker : workers) {
@@ -531,7 +531,7 @@ TEST_CASE("job_queue: several threads add, several work, every job runs once and
           WakeList wakes;
           {
             std::lock_guard<std::mutex> guard(lock);
-            queue.take(&worker->seat, 8, &jobs, &wakes);
+            queue.take(&worker->worker, 8, &jobs, &wakes);
           }
           wake_all(wakes);
           if (jobs.empty()) break;
@@ -542,13 +542,13 @@ TEST_CASE("job_queue: several threads add, several work, every job runs once and
             JobQueue::Settled settled{};
             std::lock_guard<std::mutex> guard(lock);
             seen[job.connection.slot - 1].push_back(number);
-            REQUIRE(queue.complete(&worker->seat, job.id.slot, &settled, &more));
+            REQUIRE(queue.complete(&worker->worker, job.id.slot, &settled, &more));
             done.fetch_add(1);
             wake_all(more);
           }
         }
         std::lock_guard<std::mutex> guard(lock);
-        if (worker->seat.retiring && worker->seat.held.empty()) return;
+        if (worker->worker.retiring && worker->worker.held.empty()) return;
       }
     });
   }
@@ -574,12 +574,12 @@ TEST_CASE("job_queue: several threads add, several work, every job runs once and
     WakeList wakes;
     {
       std::lock_guard<std::mutex> guard(lock);
-      queue.retire(&worker->seat, &wakes);
+      queue.retire(&worker->worker, &wakes);
     }
     wake_all(wakes);
   }
   for (auto& thread : threads) thread.join();
-  for (const auto& worker : workers) worker->seat.waker.reset();
+  for (const auto& worker : workers) worker->worker.waker.reset();
   for (const auto& numbers : seen) {
     REQUIRE(numbers.size() >= kEach / kConnections);
     REQUIRE(std::is_sorted(numbers.begin(), numbers.end()));

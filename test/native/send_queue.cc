@@ -17,7 +17,7 @@ using namespace iocp;
 namespace {
 
 // A payload that is not copied; tells when nobody holds it any more.
-class TestOwner final : public SendOwner {
+class TestOwner final : public SendBuffer {
  public:
   TestOwner(std::string text, std::atomic<int>* alive) : text_(std::move(text)), alive_(alive) { alive_->fetch_add(1); }
   ByteSpan span() const { return {reinterpret_cast<const uint8_t*>(text_.data()), text_.size()}; }
@@ -476,7 +476,7 @@ TEST_CASE("send_queue: an item goes in its turn and stops a gather") {
   CHECK(queue.end_item(false) == nullptr);  // not yet through: it stays in front
   CHECK(queue.front_item() == item);
   queue.begin_item();
-  SendOwner* back = queue.end_item(true);
+  SendBuffer* back = queue.end_item(true);
   CHECK(back == item);
   back->release();
   CHECK(gather(queue) == "behind");

@@ -5,7 +5,7 @@
 // the bytes are fetched without waiting into a pooled buffer. For the first bytes and while packets come in
 // quick succession (Wait::busy) the wait is a read with a buffer instead, which saves the second call.
 //
-// A connection that has just been fed does not wait for more at once: its next read is put off until the
+// A connection that has just been fed does not wait for more at once: its next read is deferred until the
 // thread has done what else there is. Often the peer has had its answer by then and has sent more, and a
 // read that finds something costs a fraction of one that waits. Where that has come true, the next one is
 // tried without asking first whether something is there (may_read_now).

@@ -28,7 +28,7 @@ Sender::Sender(Connection* connection, const SharedProfile& profile)
     : connection_(connection), framing_(profile.send.get()), write_(connection) {}
 
 // The facade refuses what it can; what native code cannot frame must not go out bare.
-Sender::PushResult Sender::push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready) {
+Sender::PushResult Sender::push(ByteSpan payload, SendBuffer* owner, uint32_t token, ReadyList* ready) {
   Push push{payload, owner, token};
   {
     // With the lock, under which the framing stays what it is.
@@ -43,7 +43,7 @@ Sender::PushResult Sender::push(ByteSpan payload, SendOwner* owner, uint32_t tok
   return after_push(&push, ready);
 }
 
-Sender::PushResult Sender::push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token,
+Sender::PushResult Sender::push_encoded(const Framing* framing, ByteSpan bytes, SendBuffer* owner, uint32_t token,
                                         ReadyList* ready) {
   Push push{bytes, owner, token};
   {
@@ -191,7 +191,7 @@ void Sender::strand() {
         sending_ = false;
         yield = true;
       } else if (!connection_->is_closing_locked()) {
-        if (SendOwner* item = queue_.front_item()) {
+        if (SendBuffer* item = queue_.front_item()) {
           // Only files are items. One that has nothing ready asks for a turn when it has.
           auto* const next = static_cast<SendFile*>(item);
           file = next->begin_piece(&piece);
@@ -272,7 +272,7 @@ Ref<SendFile> Sender::complete_write_locked(uint32_t bytes, bool written, SendQu
     }
     return nullptr;
   }
-  if (SendOwner* item = queue_.end_item(file->end_piece(bytes, written))) item->release();  // the queue's count
+  if (SendBuffer* item = queue_.end_item(file->end_piece(bytes, written))) item->release();  // the queue's count
   return file;
 }
 

@@ -37,10 +37,10 @@ class Sender final {
   // Copies the payload, or with `owner` takes one count of what keeps it in place. A connection that
   // an I/O thread has to serve now is added to `ready`: Engine::schedule_all() it when
   // everything has been pushed, so that the packets of one submission leave in one write.
-  PushResult push(ByteSpan payload, SendOwner* owner, uint32_t token, ReadyList* ready);
+  PushResult push(ByteSpan payload, SendBuffer* owner, uint32_t token, ReadyList* ready);
   // The same for bytes that stand as `framing` wants them on the wire. PushResult::reframe, and nothing
   // has happened, when that is not the connection's framing any more.
-  PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendOwner* owner, uint32_t token, ReadyList* ready);
+  PushResult push_encoded(const Framing* framing, ByteSpan bytes, SendBuffer* owner, uint32_t token, ReadyList* ready);
   // To compare with; it may be gone a moment later. On the engine's own JavaScript thread, which alone changes it, it
   // stays until that does.
   const Framing* framing() const { return framing_.load(std::memory_order_acquire); }
@@ -82,7 +82,7 @@ class Sender final {
  private:
   struct Push {
     ByteSpan payload;
-    SendOwner* owner;
+    SendBuffer* owner;
     uint32_t token;
     PushResult result = PushResult::closed;
     bool schedule = false;

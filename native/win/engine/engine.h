@@ -140,7 +140,7 @@ class Engine final : public ConnectionEngine {
 
  private:
   void end_gathering();
-  void begin_stop();  // I/O thread
+  void begin_shutdown();  // I/O thread
   void reset_all();
   void cancel_all_attempts();
   void serve_ready();
@@ -178,7 +178,7 @@ class Engine final : public ConnectionEngine {
   std::atomic<bool> resume_posted_{false};
   PostedOperation<Engine, &Engine::resume_some> resume_operation_{this};
 
-  PostedOperation<Engine, &Engine::begin_stop> stop_operation_{this};
+  PostedOperation<Engine, &Engine::begin_shutdown> stop_operation_{this};
   PostedOperation<Engine, &Engine::reset_all> cut_operation_{this};
   // A part of the engine, which ends the I/O threads before it goes.
   MemberTimer<Engine, &Engine::end_gathering, NoTimerHold> gather_timer_{this};

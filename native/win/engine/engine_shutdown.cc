@@ -17,7 +17,7 @@ void Engine::stop(uint32_t deadline_ms) {
   post(&stop_operation_);
 }
 
-void Engine::begin_stop() {
+void Engine::begin_shutdown() {
   for (const auto& listener : listeners_) listener->close();
   cancel_all_attempts();
   for_each_connection([&](Connection& connection) {

@@ -5,7 +5,7 @@
 // file stays in front until its last byte has gone. Its bytes leave by TransmitFile, or they are read
 // ahead into two buffers (core/read_ahead.h) and leave by WSASend.
 //
-// Lifetime: counted (SendOwner): one count of the connection's list while it has not ended, one of the
+// Lifetime: counted (SendBuffer): one count of the connection's list while it has not ended, one of the
 // queue while it waits there. Work for a disk thread, a read in the kernel and a timer hold a count on the
 // connection, which outlives its files.
 //
@@ -47,7 +47,7 @@ struct SendFileOptions {
   uint64_t bytes_per_second = 0;  // 0: as fast as it goes
 };
 
-class SendFile final : public SendOwner, private DiskWork {
+class SendFile final : public SendBuffer, private DiskWork {
  public:
   // What the next write carries: a head from memory, then bytes from memory or from the file.
   struct Piece {

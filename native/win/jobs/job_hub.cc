@@ -12,22 +12,6 @@
 namespace iocp {
 namespace {
 
-// While so much waits for JavaScript, failures of routed jobs are counted only: a blocked main thread
-// and jobs that all fail must not fill the memory.
-constexpr uint64_t kMostUntold = 4u * 1024 * 1024;
-
-// The answer to a call wakes the main thread, which costs far more than a short job. So it waits for the next ones
-// where many jobs are waiting: it is then a small part of the time that its caller waits anyway, and the workers do not
-// run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after another that
-// the main thread is still awake; those above the most, and answers above the most bytes, are not worth a wait. Nobody
-// waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
-constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
-constexpr uint32_t kMostGathered = 64;
-constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
-constexpr uint64_t kLeastGatheredUs = 16;
-constexpr uint64_t kMostGatheredUs = 1000;
-constexpr size_t kMostGatheredBytes = 16 * 1024;
-
 struct Register {
   SrwLock lock;
   std::unordered_map<uint32_t, std::weak_ptr<JobHub>> hubs;
@@ -184,14 +168,14 @@ void JobHub::refuse(bool on) {
   after(*owner_, {}, unparked);
 }
 
-void JobHub::retire(uint32_t worker) {
+void JobHub::retire(uint32_t number) {
   WakeList wakes;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    if (JobSeat* seat = queue_.find_seat(worker)) {
-      queue_.retire(seat, &wakes);
+    if (WorkerSlot* worker = queue_.find_worker(number)) {
+      queue_.retire(worker, &wakes);
     } else {
-      unwanted_.push_back(worker);
+      unwanted_.push_back(number);
     }
   }
   wake_all(wakes);
@@ -236,7 +220,7 @@ void JobHub::close() {
     all.hubs.erase(key_);
   }
   {
-    std::lock_guard<SrwLock> guard(gate_);
+    std::lock_guard<SrwLock> guard(engine_lock_);
     engine_ = nullptr;
   }
   std::vector<JobQueue::Settled> cancelled;
@@ -250,7 +234,7 @@ JobHub::Totals JobHub::totals() {
   totals.failed = failed_.load(std::memory_order_relaxed);
   totals.skipped = skipped_.load(std::memory_order_relaxed);
   totals.rejected = rejected_.load(std::memory_order_relaxed);
-  totals.untold = untold_.load(std::memory_order_relaxed);
+  totals.unreported = unreported_.load(std::memory_order_relaxed);
   std::lock_guard<SrwLock> guard(queue_lock_);
   totals.now = queue_.counts();
   return totals;
@@ -258,26 +242,26 @@ JobHub::Totals JobHub::totals() {
 
 // -- worker threads -------------------------------------------------------------------------------
 
-bool JobHub::attach(JobSeat* seat) {
+bool JobHub::attach(WorkerSlot* worker) {
   std::lock_guard<SrwLock> guard(queue_lock_);
-  const auto unwanted = std::find(unwanted_.begin(), unwanted_.end(), seat->number);
+  const auto unwanted = std::find(unwanted_.begin(), unwanted_.end(), worker->number);
   if (unwanted != unwanted_.end()) {
     unwanted_.erase(unwanted);
     return false;
   }
-  queue_.attach(seat);
+  queue_.attach(worker);
   refusing_ = false;
   return true;
 }
 
-void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
+void JobHub::detach(WorkerSlot* worker, const std::vector<uint32_t>& unstarted) {
   WakeList wakes;
   std::vector<ConnectionId> unparked;
   std::vector<JobQueue::Settled> lost;
   std::vector<JobQueue::Settled> refused;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
-    queue_.detach(seat, unstarted, &lost, &wakes);
+    queue_.detach(worker, unstarted, &lost, &wakes);
     // What has come back when there is nobody to wait for.
     if (refusing_) {
       queue_.take_out(&refused);
@@ -293,7 +277,7 @@ void JobHub::detach(JobSeat* seat, const std::vector<uint32_t>& unstarted) {
   if (!told) wake_all(wakes);
 }
 
-void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
+void JobHub::take(WorkerSlot* worker, size_t most, Turn* turn) {
   turn->jobs.clear();
   turn->aborts.clear();
   turn->retire = false;
@@ -305,10 +289,10 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
     bool retiring = false;
     {
       std::lock_guard<SrwLock> guard(queue_lock_);
-      queue_.take_aborts(seat, &turn->aborts);
-      queue_.take(seat, most, &turn->jobs, &wakes);
-      retiring = seat->retiring;
-      turn->retire = retiring && seat->held.empty();
+      queue_.take_aborts(worker, &turn->aborts);
+      queue_.take(worker, most, &turn->jobs, &wakes);
+      retiring = worker->retiring;
+      turn->retire = retiring && worker->held.empty();
       take_parked_locked(&unparked);
     }
     const bool runs = with_engine([&](Engine& engine) {
@@ -318,13 +302,13 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
         const bool about_closed = job.connection.generation != 0 && job.skip_when_closed &&
                                   !engine.with_connection(job.connection, [](Connection&) {});
         if (about_closed) {
-          complete(engine, seat, job.id.slot, JobOutcome::connection_closed, nullptr, 0);
+          complete(engine, worker, job.id.slot, JobOutcome::connection_closed, nullptr, 0);
           continue;
         }
         wait_us_.add(job.waited_us);
         if (job.announce) {
           engine.deliver(
-              {static_cast<uint32_t>(RecordKind::job_taken), job.id.slot, job.id.generation, seat->number, 0, 0},
+              {static_cast<uint32_t>(RecordKind::job_taken), job.id.slot, job.id.generation, worker->number, 0, 0},
               nullptr, 0, nullptr);
         }
         turn->jobs[kept++] = job;
@@ -342,56 +326,12 @@ void JobHub::take(JobSeat* seat, size_t most, Turn* turn) {
   }
 }
 
-void JobHub::complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size) {
-  WakeList wakes;
-  JobQueue::Settled settled{};
-  Wake wake = Wake::now;
-  {
-    std::lock_guard<SrwLock> guard(queue_lock_);
-    if (!queue_.complete(seat, slot, &settled, &wakes)) return;
-    if (may_gather_locked(*seat, settled, size)) {
-      wake = Wake::gathered;
-      if (gathered_++ == 0) gathering_since_ = JobQueue::Clock::now();
-    } else if (settled.kind == JobKind::call) {
-      gathered_ = 0;  // its record wakes for those before it, too
-    }
-  }
-  if (!settled.abandoned) {
-    if (outcome != JobOutcome::connection_closed) run_us_.add(settled.ran_us);
-    tell(engine, settled, outcome, data, size, wake);
-  }
-  after(engine, wakes, {});
-}
-
-bool JobHub::may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const {
-  if (settled.kind != JobKind::call || settled.abandoned || size > kMostGatheredBytes) return false;
-  // A seat that is awake takes a job next, and publishes when there is none. One that sleeps has ended a job that went
-  // on in its event loop.
-  if (!seat.awake || seat.retiring) return false;
-  if (settled.ran_us < kLeastGatheredUs || settled.ran_us > kMostGatheredUs) return false;
-  if (gathered_ == kMostGathered || queue_.queued() <= kJobsPerAnswer * (gathered_ + 1)) return false;
-  return gathered_ == 0 || JobQueue::Clock::now() - gathering_since_ < kMostGatheringTime;
-}
-
-// Also where nothing has been counted: a worker counts its answer before it is in the queue of records.
-void JobHub::end_gathering(Engine& engine) {
-  {
-    std::lock_guard<SrwLock> guard(queue_lock_);
-    gathered_ = 0;
-  }
-  engine.publish_gathered();
-}
-
-void JobHub::publish_answers() {
-  with_engine([&](Engine& engine) { end_gathering(engine); });
-}
-
-bool JobHub::runs(const JobSeat* seat, uint32_t slot) {
+bool JobHub::runs(const WorkerSlot* worker, uint32_t slot) {
   std::lock_guard<SrwLock> guard(queue_lock_);
-  return queue_.runs(seat, slot);
+  return queue_.runs(worker, slot);
 }
 
-// -- telling --------------------------------------------------------------------------------------
+// -- both -----------------------------------------------------------------------------------------
 
 void JobHub::take_parked_locked(std::vector<ConnectionId>* ids) {
   if (parked_.empty() || !queue_.has_room()) return;
@@ -410,50 +350,6 @@ void JobHub::after(Engine& engine, const WakeList& wakes, const std::vector<Conn
   }
   tell_if_drained(engine);
   engine.wake_if_needed();
-}
-
-void JobHub::tell_if_drained(Engine& engine) {
-  {
-    std::lock_guard<SrwLock> guard(queue_lock_);
-    if (!draining_ || !queue_.idle()) return;
-    draining_ = false;
-  }
-  engine.deliver({static_cast<uint32_t>(RecordKind::jobs_drained), 0, 0, 0, 0, 0}, nullptr, 0, nullptr);
-}
-
-void JobHub::tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
-                  Wake wake) {
-  if (settled.abandoned) return;  // told when it was settled
-  std::atomic<uint64_t>& counter = outcome == JobOutcome::done                ? completed_
-                                   : outcome == JobOutcome::connection_closed ? skipped_
-                                                                              : failed_;
-  counter.fetch_add(1, std::memory_order_relaxed);
-  if (settled.kind == JobKind::call) {
-    const Record record{static_cast<uint32_t>(RecordKind::job_done),
-                        settled.id.slot,
-                        settled.id.generation,
-                        0,
-                        0,
-                        static_cast<uint32_t>(outcome)};
-    if (wake == Wake::gathered) return engine.deliver_gathered(record, data, size);
-    return engine.deliver(record, data, size, nullptr);
-  }
-  if (outcome != JobOutcome::done && outcome != JobOutcome::connection_closed) {
-    tell_failure(engine, settled.connection, outcome, data, size, nullptr);
-  }
-  engine.with_connection(settled.connection, [](Connection& connection) { connection.job_ended(); });
-}
-
-void JobHub::tell_failure(Engine& engine, ConnectionId id, JobOutcome outcome, const void* data, size_t size,
-                          DeliveryCredit* credit) {
-  // With a credit the connection's reads stop by themselves.
-  if (credit == nullptr && engine.delivery().pending_bytes() > kMostUntold) {
-    untold_.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
-  engine.deliver(
-      {static_cast<uint32_t>(RecordKind::job_failed), id.slot, id.generation, 0, 0, static_cast<uint32_t>(outcome)},
-      data, size, credit);
 }
 
 }  // namespace iocp

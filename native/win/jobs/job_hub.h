@@ -72,7 +72,7 @@ class JobHub final : public PacketRouter {
     uint64_t failed;
     uint64_t skipped;
     uint64_t rejected;
-    uint64_t untold;  // failures of routed jobs that were counted but not told
+    uint64_t unreported;  // failures of routed jobs that were counted but not told
   };
   Totals totals();
   const Histogram& wait_us() const { return wait_us_; }
@@ -82,32 +82,32 @@ class JobHub final : public PacketRouter {
   // Calls f(Engine&) unless the engine has ended. Not from within f; f must not block.
   template <class F>
   bool with_engine(F&& f) {
-    std::shared_lock<SrwLock> guard(gate_);
+    std::shared_lock<SrwLock> guard(engine_lock_);
     if (engine_ == nullptr) return false;
     std::forward<F>(f)(*engine_);
     return true;
   }
   // False when it is not wanted any more.
-  bool attach(JobSeat* seat);
-  void detach(JobSeat* seat, const std::vector<uint32_t>& unstarted);
+  bool attach(WorkerSlot* worker);
+  void detach(WorkerSlot* worker, const std::vector<uint32_t>& unstarted);
   struct Turn {
     std::vector<JobQueue::Taken> jobs;
     std::vector<uint32_t> aborts;
     bool retire = false;  // it shall go, and runs nothing or nobody waits for what it runs
   };
-  void take(JobSeat* seat, size_t most, Turn* turn);
+  void take(WorkerSlot* worker, size_t most, Turn* turn);
   // The worker does something else than taking jobs: no answer waits for its next one.
   void publish_answers();
-  // Within with_engine(). Nothing happens when the seat does not run that job.
-  void complete(Engine& engine, JobSeat* seat, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
-  bool runs(const JobSeat* seat, uint32_t slot);
+  // Within with_engine(). Nothing happens when the worker does not run that job.
+  void complete(Engine& engine, WorkerSlot* worker, uint32_t slot, JobOutcome outcome, const void* data, size_t size);
+  bool runs(const WorkerSlot* worker, uint32_t slot);
 
  private:
   // Under queue_lock_: connections that may read again.
   void take_parked_locked(std::vector<ConnectionId>* ids);
   void after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked);
   static void wake_all(const WakeList& wakes);
-  bool may_gather_locked(const JobSeat& seat, const JobQueue::Settled& settled, size_t size) const;
+  bool may_gather_locked(const WorkerSlot& worker, const JobQueue::Settled& settled, size_t size) const;
   void end_gathering(Engine& engine);
   enum class Wake { now, gathered };
   void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,
@@ -118,8 +118,8 @@ class JobHub final : public PacketRouter {
 
   const JobHubOptions options_;
   uint32_t key_ = 0;
-  SrwLock gate_;         // exclusive: the engine goes; shared: a worker thread uses it
-  Engine* engine_;       // worker threads: under gate_
+  SrwLock engine_lock_;  // exclusive: the engine goes; shared: a worker thread uses it
+  Engine* engine_;       // worker threads: under engine_lock_
   Engine* const owner_;  // the engine's own threads, which end before it does
 
   SrwLock queue_lock_;
@@ -137,7 +137,7 @@ class JobHub final : public PacketRouter {
   std::atomic<uint64_t> failed_{0};
   std::atomic<uint64_t> skipped_{0};
   std::atomic<uint64_t> rejected_{0};
-  std::atomic<uint64_t> untold_{0};
+  std::atomic<uint64_t> unreported_{0};
   Histogram wait_us_;
   Histogram run_us_;
 };

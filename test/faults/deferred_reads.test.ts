@@ -59,7 +59,7 @@ async function quiet(rig: Rig): Promise<void> {
   }
 }
 
-describe.skipIf(!hasFaults)('a read that was put off', () => {
+describe.skipIf(!hasFaults)('a deferred read', () => {
   test('is posted although nothing else happens', async () => {
     const connections = 300
     const all = await some(connections)
@@ -75,7 +75,7 @@ describe.skipIf(!hasFaults)('a read that was put off', () => {
   test('finds something again and again: it does not ask first', async () => {
     const all = await one()
     const { rig, sender, peer, there } = all
-    // 128 reads of a packet that has come: each leaves something, so that the next one is put off.
+    // 128 reads of a packet that has come: each leaves something, so that the next one is deferred.
     const shortTo = 8192
     const packet = new Uint8Array(128 * shortTo - 4)
     faultAddon().faults.set('receive_now', { shortTo })
