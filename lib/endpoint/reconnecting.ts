@@ -42,13 +42,20 @@ export interface ReconnectingEvents<Data = unknown> extends Forwarded {
 }
 
 /**
+ * The longest delay before an attempt, in milliseconds.
+ * @param failures in a row, 1 or more
+ */
+export function longestDelay(plan: ReconnectPlan, failures: number): number {
+  return Math.min(plan.maxDelay, plan.minDelay * plan.factor ** (failures - 1))
+}
+
+/**
  * The delay before an attempt, in milliseconds.
  * @param failures in a row, 1 or more
  * @param random from 0 to 1
  */
 export function retryDelay(plan: ReconnectPlan, failures: number, random: number): number {
-  const longest = Math.min(plan.maxDelay, plan.minDelay * plan.factor ** (failures - 1))
-  return Math.round(longest * (1 - plan.jitter * random))
+  return Math.round(longestDelay(plan, failures) * (1 - plan.jitter * random))
 }
 
 /**
@@ -65,7 +72,8 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   #current: Connection<Data> | undefined
   #timer: NodeJS.Timeout | undefined
   #failures = 0
-  #lastDelay = 0
+  /** How long the next connection has to last to count as a success: the last delay as it is without its random part. */
+  #leastLife = 0
   /** When the last connection was established. */
   #connectedAt: number | undefined
   #state: 'open' | 'ending' | 'closed' = 'open'
@@ -91,9 +99,9 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     return this.#current
   }
 
-  /** Whether there is a connection. */
+  /** Whether there is a connection, and neither side has begun to end it. */
   get connected(): boolean {
-    return this.#current !== undefined
+    return this.#current?.state === 'open'
   }
 
   /** Resolves when reconnecting has stopped, with the error if it gave up. Never rejects. */
@@ -209,10 +217,11 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   _lostConnection(info: CloseInfo, connection: Connection): void {
     this.#current = undefined
     this.#tellOf(connection, 'disconnect', info, connection)
-    // A connection that lasted as long as the last delay counts as a success; one that was lost immediately does not.
-    if (performance.now() - (this.#connectedAt ?? 0) >= this.#lastDelay) this.#failures = 0
+    // A connection that lasted as long as the delay before it counts as a success; one that was lost immediately does
+    // not, also where chance has made that delay short.
+    if (performance.now() - (this.#connectedAt ?? 0) >= this.#leastLife) this.#failures = 0
     if (info.cause === 'local' || info.cause === 'server-closing') this.#close()
-    else this.#lost(info.error)
+    else this.#lost(info.error, info.cause)
   }
 
   /** An exception of a listener does not affect the link, except by its effect on the connection. */
@@ -232,19 +241,19 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
   }
 
   /** No connection: schedules another attempt, unless the limit is reached, or this side has ended it. */
-  #lost(error: Error | undefined): void {
+  #lost(error: Error | undefined, cause?: CloseInfo['cause']): void {
     if (this.#state !== 'open') {
       this.#close()
       return
     }
     this.#failures++
     if (this.#failures >= this.#plan.maxAttempts) {
-      this.#error = error
+      this.#error = error ?? gaveUp(this.#failures, cause)
       this.#close()
       return
     }
     const delay = retryDelay(this.#plan, this.#failures, Math.random())
-    this.#lastDelay = delay
+    this.#leastLife = longestDelay(this.#plan, this.#failures)
     this.#timer = setTimeout(this.#attempt, delay)
     const info = { failures: this.#failures, delay, error }
     this.#tellRetry(info)
@@ -286,4 +295,10 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
     this.#closed?.resolve(this.#error)
     this.#tell('close', this.#error)
   }
+}
+
+/** A connection may end without an error, as when a peer accepts it and ends it at once. Giving up is an error always. */
+function gaveUp(failures: number, cause: CloseInfo['cause'] | undefined): IocpError {
+  const last = cause === 'peer-end' ? 'the peer ended the last connection' : `the last connection: '${cause ?? 'failed'}'`
+  return new IocpError('ERR_IOCP_GAVE_UP', `Gave up after ${failures} failures in a row; ${last}`)
 }

@@ -256,7 +256,9 @@ export class JobRunner implements JobSender {
   #call(slot: number, bytes: Buffer, connectionId: number): void {
     const { form: kind, name, body } = readCall(bytes)
     const start = (payload: unknown): void => {
-      this.#run(new Job(this, slot, name, payload, connectionId, false), this.#handlers.get(name))
+      // Handlers of packets get a Buffer always: `run` has no other name for them.
+      const handler = isForPackets(name) ? undefined : this.#handlers.get(name)
+      this.#run(new Job(this, slot, name, payload, connectionId, false), handler)
     }
     if (kind === form.message) this.#expected.set(decodeNumber(body), { slot, start })
     else if (kind === form.bytes && isAlone(bytes)) start(body)
@@ -288,8 +290,7 @@ export class JobRunner implements JobSender {
     this.#jobs.set(job._slot, job)
     try {
       if (handler === undefined) {
-        const what = job._isRouted ? `packets of type ${String((job.data as Buffer)[0])}` : `'${job.name}'`
-        throw new IocpError('ERR_IOCP_JOB_UNKNOWN', `The module of the workers has no handler for ${what}`)
+        throw new IocpError('ERR_IOCP_JOB_UNKNOWN', this.#unknown(job))
       }
       // A context that it enters (AsyncLocalStorage) does not apply to the next job.
       const result = new AsyncResource('IOCP').runInAsyncScope(handler, undefined, job)
@@ -308,6 +309,14 @@ export class JobRunner implements JobSender {
     } catch (error) {
       this.#fail(job, error)
     }
+  }
+
+  #unknown(job: Job): string {
+    if (job._isRouted) return `The module of the workers has no handler for packets of type ${(job.data as Buffer)[0]}`
+    if (isForPackets(job.name)) return `'${job.name}' is a handler of packets; 'run' takes the names of the others`
+    const names = [...this.#handlers.keys()].filter((name) => !isForPackets(name)).map((name) => `'${name}'`)
+    const known = names.length === 0 ? 'it has none for jobs' : `it has ${names.join(', ')}`
+    return `The module of the workers has no handler for '${job.name}'; ${known}`
   }
 
   #succeed(job: Job, value: unknown): void {
@@ -354,6 +363,11 @@ export class JobRunner implements JobSender {
  */
 function isAlone(bytes: Buffer): boolean {
   return bytes.length === bytes.buffer.byteLength
+}
+
+/** Whether a handler of this name is one for routed packets: of one type, or of all that have no handler of their own. */
+function isForPackets(name: string): boolean {
+  return name === 'packet' || (/^\d{1,3}$/.test(name) && Number(name) <= 255)
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

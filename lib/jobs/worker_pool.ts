@@ -119,9 +119,13 @@ export class WorkerPool {
     return settled
   }
 
-  /** Terminates one; another one replaces it. */
-  terminate(number: number): void {
-    void this.#members.get(number)?.worker.terminate()
+  /** Terminates one that does not let go of a job; another one replaces it. */
+  terminateStuck(number: number): void {
+    const member = this.#members.get(number)
+    if (member === undefined) return
+    const message = `Worker ${number} went on with a job that had timed out or been aborted, and was terminated`
+    member.error ??= new IocpError('ERR_IOCP_WORKER_TIMEOUT', message)
+    void member.worker.terminate()
   }
 
   /** Sends a payload to a worker. */

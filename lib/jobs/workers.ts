@@ -221,7 +221,7 @@ export class JobClient implements Workers, JobSink {
     const now = this.#session
     setTimeout(() => {
       const worker = now?.engine.jobs.stuckWorker(job) ?? -1
-      if (worker !== -1) now?.pool.terminate(worker)
+      if (worker !== -1) now?.pool.terminateStuck(worker)
     }, left + ABORT_GRACE_MS).unref()
   }
 

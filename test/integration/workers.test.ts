@@ -74,7 +74,7 @@ describe('workers', () => {
     connection.send(numbered(packetTypes.echo, 1))
     const [error] = (await failed) as [Error]
     expect(error).toMatchObject({ code: 'ERR_IOCP_JOB_TIMEOUT' })
-    await exited
+    expect(await exited).toMatchObject([{ error: { code: 'ERR_IOCP_WORKER_TIMEOUT' } }])
     await until(() => answers.length === 1)
     await expect(server.workers.run('loops', 0, { timeout: 50 })).rejects.toMatchObject({
       code: 'ERR_IOCP_JOB_TIMEOUT'

@@ -121,7 +121,9 @@ describe('routed packets', () => {
     connection.send(numbered(packetTypes.echo, 1))
     const [error] = (await failed) as [Error]
     expect(error).toMatchObject({ code: 'ERR_IOCP_JOB_UNKNOWN' })
-    await expect(server.workers.run('nothing')).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_UNKNOWN' })
+    for (const name of ['nothing', 'packet', String(packetTypes.echo)]) {
+      await expect(server.workers.run(name)).rejects.toMatchObject({ code: 'ERR_IOCP_JOB_UNKNOWN' })
+    }
   })
 })
 

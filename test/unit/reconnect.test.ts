@@ -88,6 +88,39 @@ test('a connection that breaks at once does not start the count anew, one that l
   ])
 })
 
+test('a short delay by chance makes a connection that breaks at once no success', async () => {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(1)
+  try {
+    const { seen, made } = begin([true], { jitter: 1, maxAttempts: 3 })
+    for (let i = 0; i < 3; i++) {
+      await wait(5)
+      const connection = made[i]
+      if (connection !== undefined) closed(connection, cause.peerEnd, 0, 0)
+    }
+    await wait()
+    expect(seen.filter((one) => one.startsWith('retry'))).toEqual(['retry 1 0 -', 'retry 2 0 -'])
+    expect(seen.at(-1)).toMatch(/^close Gave up after 3 failures in a row; the peer ended the last connection$/)
+  } finally {
+    random.mockRestore()
+  }
+})
+
+test('giving up is an error also when the last connection ended without one', async () => {
+  const { link, made } = begin([true], { maxAttempts: 1 })
+  await wait()
+  if (made[0]) closed(made[0], cause.peerEnd, 0, 0)
+  await wait()
+  expect(await link.closed).toMatchObject({ code: 'ERR_IOCP_GAVE_UP' })
+})
+
+test('is not connected once its connection is being closed', async () => {
+  const { link } = begin([true])
+  await wait()
+  expect(link.connected).toBe(true)
+  link.destroy()
+  expect(link.connected).toBe(false)
+})
+
 test.each([cause.local, cause.serverClosing])('is over when this side closed it (%d)', async (number) => {
   const { link, seen, made } = begin([true])
   await wait()
