@@ -299,6 +299,7 @@ export class ReconnectingConnection<Data = unknown> extends LazyEmitter<Reconnec
 
 /** A connection may end without an error, as when a peer accepts it and ends it at once. Giving up is an error always. */
 function gaveUp(failures: number, cause: CloseInfo['cause'] | undefined): IocpError {
-  const last = cause === 'peer-end' ? 'the peer ended the last connection' : `the last connection: '${cause ?? 'failed'}'`
+  const last =
+    cause === 'peer-end' ? 'the peer ended the last connection' : `the last connection: '${cause ?? 'failed'}'`
   return new IocpError('ERR_IOCP_GAVE_UP', `Gave up after ${failures} failures in a row; ${last}`)
 }

@@ -261,7 +261,9 @@ void EngineWrap::cancel_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const bool received = boolean_of(info[2]);
   const uint32_t id = uint32_of(info[3]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().cancel(received, id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) {
+    if (ConnectionFiles* files = connection.files_if_any()) files->cancel(received, id);
+  });
   engine_->wake_if_needed();
 }
 
@@ -277,7 +279,9 @@ Napi::Value EngineWrap::reserve_file(const Napi::CallbackInfo& info) {
 void EngineWrap::start_sent_file(const Napi::CallbackInfo& info) {
   if (engine_ == nullptr) return;
   const uint32_t id = uint32_of(info[2]);
-  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.files().start_sent(id); });
+  engine_->with_connection(id_of(info), [&](Connection& connection) {
+    if (ConnectionFiles* files = connection.files_if_any()) files->start_sent(id);
+  });
 }
 
 void EngineWrap::hold_end(const Napi::CallbackInfo& info) {

@@ -163,7 +163,7 @@ size_t Sender::max_write() const {
 
 SendQueue::Totals Sender::queued() {
   std::lock_guard<SrwLock> guard(connection_->lock());
-  return queue_.totals();
+  return finished_ ? SendQueue::Totals{0, 0} : queue_.totals();
 }
 
 void Sender::run() {
@@ -208,6 +208,8 @@ void Sender::strand() {
           end_of_stream = end.requested && !end.shut_down && queue_.empty() && !end.held;
           end.shut_down = end.shut_down || end_of_stream;
         }
+      } else {
+        sending_ = false;  // nothing is in the kernel, so the socket need not wait for anything
       }
     }
     if (yield) {
@@ -291,6 +293,7 @@ void Sender::write_complete(uint32_t error, uint32_t bytes) {
     calls::check(sending_);  // no packet comes for a call that has failed at once
     written = complete_write_locked(bytes, error == 0, &finished);
     run = error == 0 && connection_->socket().enter();
+    if (error == 0 && !run) sending_ = false;
   }
   if (error == 0) {
     after_write(bytes, finished);
@@ -376,6 +379,11 @@ void Sender::send_end() {
 }
 
 void Sender::finish() {
+  {
+    // Whoever sums up all connections finds this one until the engine has removed it.
+    std::lock_guard<SrwLock> guard(connection_->lock());
+    finished_ = true;
+  }
   SendQueue::Finished unsent;
   queue_.give_up();  // a write that failed leaves its packets behind
   queue_.clear(&unsent);

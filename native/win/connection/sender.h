@@ -109,6 +109,7 @@ class Sender final {
   // Under the lock.
   bool sending_ = false;  // a thread is in the strand, or a write is in the kernel
   bool drain_wanted_ = false;
+  bool finished_ = false;  // the queue is being given up, without the lock
   uint8_t retries_ = 0;
   uint32_t dropped_packets_ = 0;
   uint64_t dropped_bytes_ = 0;

@@ -211,6 +211,7 @@ void JobHub::close_jobs() {
   for (const auto& settled : cancelled) tell(*owner_, settled, JobOutcome::cancelled, nullptr, 0);
   after(*owner_, wakes, {});
   owner_->unpark_all();
+  owner_->wake_if_needed();  // the count of one may have been its last
 }
 
 void JobHub::close() {

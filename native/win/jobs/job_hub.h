@@ -107,7 +107,7 @@ class JobHub final : public PacketRouter {
   void take_parked_locked(std::vector<ConnectionId>* ids);
   void after(Engine& engine, const WakeList& wakes, const std::vector<ConnectionId>& unparked);
   static void wake_all(const WakeList& wakes);
-  bool may_gather_locked(const WorkerSlot& worker, const JobQueue::Settled& settled, size_t size) const;
+  bool may_gather_locked(const JobQueue::Settled& settled, size_t size) const;
   void end_gathering(Engine& engine);
   enum class Wake { now, gathered };
   void tell(Engine& engine, const JobQueue::Settled& settled, JobOutcome outcome, const void* data, size_t size,

@@ -35,8 +35,10 @@ void JobHub::complete(Engine& engine, WorkerSlot* worker, uint32_t slot, JobOutc
   Wake wake = Wake::now;
   {
     std::lock_guard<SrwLock> guard(queue_lock_);
+    // Before the end of this job wakes it for the next one.
+    const bool takes_next = worker->awake && !worker->retiring;
     if (!queue_.complete(worker, slot, &settled, &wakes)) return;
-    if (may_gather_locked(*worker, settled, size)) {
+    if (takes_next && may_gather_locked(settled, size)) {
       wake = Wake::gathered;
       if (gathered_++ == 0) gathering_since_ = JobQueue::Clock::now();
     } else if (settled.kind == JobKind::call && !settled.abandoned) {
@@ -50,11 +52,10 @@ void JobHub::complete(Engine& engine, WorkerSlot* worker, uint32_t slot, JobOutc
   after(engine, wakes, {});
 }
 
-bool JobHub::may_gather_locked(const WorkerSlot& worker, const JobQueue::Settled& settled, size_t size) const {
+// For a worker that is awake: it takes a job next, and publishes when there is none. One that sleeps has ended a job
+// that went on in its event loop, where other callbacks may come before it takes the next.
+bool JobHub::may_gather_locked(const JobQueue::Settled& settled, size_t size) const {
   if (settled.kind != JobKind::call || settled.abandoned || size > kMostGatheredBytes) return false;
-  // A worker that is awake takes a job next, and publishes when there is none. One that sleeps has ended a job that
-  // went on in its event loop.
-  if (!worker.awake || worker.retiring) return false;
   if (settled.ran_us < kLeastGatheredUs || settled.ran_us > kMostGatheredUs) return false;
   if (gathered_ == kMostGathered || queue_.queued() <= kJobsPerAnswer * (gathered_ + 1)) return false;
   return gathered_ == 0 || JobQueue::Clock::now() - gathering_since_ < kMostGatheringTime;
