@@ -185,8 +185,11 @@ export class OptionReader {
 
   /** Throws if there is an option that has not been read. */
   rejectUnknown(): void {
-    for (const [name, value] of Object.entries(this.#source)) {
-      if (value === undefined || this.#asked.has(name)) continue
+    // Inherited ones count, as they do for those that are read. A getter of one that has been read is not called again.
+    for (const name in this.#source) {
+      if (this.#asked.has(name)) continue
+      const value = this.#source[name]
+      if (value === undefined) continue
       const known = [...this.#asked].toSorted().join(', ')
       const meant = closest(name, this.#asked)
       const hint = meant === undefined ? '' : ` (did you mean '${meant}'?)`

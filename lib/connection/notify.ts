@@ -180,12 +180,14 @@ export function streamTeller(connection: Connection): StreamTeller | undefined {
 
 /**
  * Emits the end: 'error' if there was one and there is a listener, 'close', and 'disconnect' of the server or client.
+ * After `destroy` and `reset` there is no 'error', whatever was about to close the connection when they were called.
  */
 export function tellClosed(connection: Connection, info: CloseInfo): void {
   const thrown: unknown[] = []
   const own = anyEmitter(connection)
+  const isFailure = !isDestroyedByProgram(connection, info)
   // Read only if needed: the error is created on first access.
-  if (own.listenerCount('error') + own.listenerCount(errorMonitor) > 0 && info.error !== undefined) {
+  if (isFailure && own.listenerCount('error') + own.listenerCount(errorMonitor) > 0 && info.error !== undefined) {
     callAll(connection, own, errorMonitor, [info.error], thrown)
     callAll(connection, own, 'error', [info.error], thrown)
   }
@@ -197,6 +199,11 @@ export function tellClosed(connection: Connection, info: CloseInfo): void {
   }
   callAll(connection, anyEmitter(connection._engine.owner), 'disconnect', [info, connection], thrown)
   surface(connection, thrown)
+}
+
+/** Not for a reason of this library's own: those have left their cause. */
+function isDestroyedByProgram({ _flags: flags, _extra: extra }: Connection, info: CloseInfo): boolean {
+  return (flags & flag.destroyed) !== 0 && extra?.cause === undefined && info.cause !== 'handler-error'
 }
 
 /** A callback of the program's about one connection, treated as a handler of an event is. */

@@ -5,14 +5,7 @@ import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ResourceLimits, Transferable } from 'node:worker_threads'
 import { invalidOption } from '../common/errors.js'
-import {
-  type Duration,
-  type EachOption,
-  isRecord,
-  MAX_DURATION,
-  OptionReader,
-  type Size
-} from '../common/option_reader.js'
+import { type Duration, type EachOption, MAX_DURATION, OptionReader, type Size } from '../common/option_reader.js'
 import { toPath } from '../common/paths.js'
 import { Connection } from '../connection/connection.js'
 import type { NativeJobOptions } from '../native/types.js'
@@ -176,10 +169,24 @@ function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array
   return { routeAll: false, route: Uint8Array.from(value) }
 }
 
-function readLimits(reader: OptionReader): ResourceLimits | undefined {
-  const value = reader.raw('resourceLimits')
-  if (value === undefined || isRecord(value)) return value as ResourceLimits | undefined
-  throw invalidOption(reader.name('resourceLimits'), value, "an object, as for Node's Worker")
+/** As Node's Worker has them, which takes a wrong one for none. */
+function readLimits(outer: OptionReader): ResourceLimits | undefined {
+  const value = outer.raw('resourceLimits')
+  if (value === undefined) return undefined
+  const reader = new OptionReader(value, outer.name('resourceLimits'), "an object, as for Node's Worker")
+  const size = (name: keyof ResourceLimits): number | undefined => {
+    const given = reader.raw(name)
+    if (given === undefined || (typeof given === 'number' && given > 0)) return given
+    throw invalidOption(reader.name(name), given, 'a number of megabytes above 0')
+  }
+  const limits = {
+    maxYoungGenerationSizeMb: size('maxYoungGenerationSizeMb'),
+    maxOldGenerationSizeMb: size('maxOldGenerationSizeMb'),
+    codeRangeSizeMb: size('codeRangeSizeMb'),
+    stackSizeMb: size('stackSizeMb')
+  } satisfies EachOption<ResourceLimits>
+  reader.rejectUnknown()
+  return Object.fromEntries(Object.entries(limits).filter(([, one]) => one !== undefined))
 }
 
 /** How a job runs, checked and completed. */

@@ -12,6 +12,7 @@ import { jobOutcome } from '../native/protocol.js'
 import type { Distribution, JobStats } from '../native/stats.js'
 import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
+import { SharedSignals } from './shared_signals.js'
 import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
 
 /** The server or client, which emits the events of the workers. */
@@ -72,8 +73,9 @@ interface Call {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   readonly timer: NodeJS.Timeout | undefined
+  /** When the time limit of a job with a signal is over, by performance.now(); undefined without a limit. */
+  readonly deadline: number | undefined
   readonly signal: AbortSignal | undefined
-  readonly onAbort: (() => void) | undefined
   /** The port that holds the payload, if it is a message. */
   readonly port: MessagePort | undefined
   /** The message's number. The slot of the job would be ambiguous, because later jobs reuse it. */
@@ -93,6 +95,10 @@ export class JobClient implements Workers, JobSink {
   readonly #fallback: RunSettings
   readonly #open: () => Engine
   readonly #calls = new Map<number, Call>()
+  readonly #signals = new SharedSignals((job, reason) => {
+    const deadline = this.#calls.get(job)?.deadline
+    this.#giveUp(job, reason, deadline === undefined ? undefined : Math.max(0, deadline - performance.now()))
+  })
   #session: Session | undefined
   #size: number
   #messages = 0
@@ -185,22 +191,15 @@ export class JobClient implements Workers, JobSink {
       throw error
     }
     const { signal, timeout } = run
-    const until = signal === undefined ? 0 : performance.now() + timeout
+    const deadline = signal === undefined || timeout === 0 ? undefined : performance.now() + timeout
     const timer =
       timeout === 0
         ? undefined
         : setTimeout(() => {
             this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' did not finish within ${timeout} ms`), 0)
           }, timeout)
-    const onAbort =
-      signal === undefined
-        ? undefined
-        : () => {
-            const left = Math.max(0, until - performance.now())
-            this.#giveUp(job, signal.reason, timeout === 0 ? undefined : left)
-          }
-    if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
-    this.#calls.set(job, { resolve, reject, timer, signal, onAbort, port, message })
+    if (signal !== undefined) this.#signals.add(signal, job)
+    this.#calls.set(job, { resolve, reject, timer, deadline, signal, port, message })
     if (this.#calls.size === 1) engine.jobsChanged()
   }
 
@@ -230,7 +229,7 @@ export class JobClient implements Workers, JobSink {
     if (call === undefined) return undefined
     this.#calls.delete(job)
     clearTimeout(call.timer)
-    if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort)
+    if (call.signal !== undefined) this.#signals.delete(call.signal, job)
     call.port?.close()
     if (this.#calls.size === 0) this.#session?.engine.jobsChanged()
     return call

@@ -130,34 +130,23 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
   return { receive, send }
 }
 
-/** The common options of framings with a length; everything else is defined by the protocol. */
-function checkLimits(options: unknown): void {
-  const reader = new OptionReader(options, '')
-  readLimits(reader, 0, readStreamAbove(reader))
-  reader.rejectUnknown()
-}
-
 /** Options of every framing with packets of different sizes. */
-function readLimits(reader: OptionReader, fallback: number, streamAbove = NEVER) {
+function readLimits(reader: OptionReader, fallback: number, streamAbove = NEVER, typeByte = false) {
   const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
   const { onCorrupt: _, ...limits } = {
     maxPacket: reader.size('maxPacket', { min: 0, max }, fallback),
     onOversize: reader.oneOf('onOversize', ['close', 'discard'], 'close'),
     onCorrupt: reader.oneOf('onCorrupt', ['close'], 'close'),
     failFast: reader.boolean('failFast', true),
-    typeByte: reader.boolean('typeByte', false)
+    typeByte: reader.boolean('typeByte', typeByte)
   } satisfies EachOption<PacketLimits>
   return limits
 }
 
-function readStreamAbove(reader: OptionReader): number {
-  return reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER)
-}
-
 /** Those of a framing with a length before the packet, too. */
-function readStreamLimits(reader: OptionReader, fallback: number) {
-  const streamAbove = readStreamAbove(reader)
-  const limits = readLimits(reader, fallback, streamAbove)
+function readStreamLimits(reader: OptionReader, fallback: number, typeByte = false) {
+  const streamAbove = reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER)
+  const limits = readLimits(reader, fallback, streamAbove, typeByte)
   return { ...limits, streamAbove } satisfies Omit<EachOption<PacketLimits & StreamLimits>, 'onCorrupt'>
 }
 
@@ -272,15 +261,21 @@ function varint(options: PacketLimits & StreamLimits = {}): Framing {
   return build({ kind: 'varint', ...framing })
 }
 
+/** A length that counts what follows it, and nothing before it. */
+function fieldBefore(bytes: 1 | 2 | 4, endian: 'big' | 'little') {
+  return { kind: 'lengthField', offset: 0, bytes, endian, adjustment: 0, strip: bytes } as const
+}
+
 /**
  * The wire format of the IOCPS class library: 4 bytes, little-endian, that count what follows them; the first byte of
  * a packet is its type. IOCPS has buffers of 512 bytes, so `maxPacket` is 508 unless another is given.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function iocps(options: PacketLimits & StreamLimits = {}): Framing {
-  checkLimits(options)
-  const described = lengthField({ maxPacket: 508, typeByte: true, ...options, bytes: 4, endian: 'little' })
-  return build({ ...(described as NativeFraming & { kind: 'lengthField' }), iocpsFiles: true })
+  const reader = new OptionReader(options, '')
+  const limits = readStreamLimits(reader, 508, true)
+  reader.rejectUnknown()
+  return build({ ...fieldBefore(4, 'little'), ...limits, iocpsFiles: true })
 }
 
 /**
@@ -290,8 +285,10 @@ function iocps(options: PacketLimits & StreamLimits = {}): Framing {
  */
 function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {}): Framing {
   if (![1, 2, 4].includes(bytes)) throw invalidOption('bytes', bytes, '1, 2 or 4')
-  checkLimits(options)
-  return lengthField({ ...options, bytes, endian: 'big' })
+  const reader = new OptionReader(options, '')
+  const limits = readStreamLimits(reader, MIB)
+  reader.rejectUnknown()
+  return build({ ...fieldBefore(bytes, 'big'), ...limits })
 }
 
 /**

@@ -85,7 +85,10 @@ export abstract class RawIncomingBase extends IncomingFile {
       file === undefined ||
       !this.files.receive(this.connection, file, { id: this.id, offset: 0, bytes, raw: true })
     ) {
-      if ((this.connection._flags & DEAD) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+      // Native code may know of an end that has not been told yet.
+      const others = [...transfersOf(this.connection).received.values()]
+      const isBusy = others.some((one) => one !== this && one instanceof RawIncomingBase && one.isBegun)
+      if (!isBusy || (this.connection._flags & DEAD) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
       throw transferError('ERR_IOCP_TRANSFER_LIMIT', 'a connection receives one raw file at a time')
     }
     this.#begun = performance.now()

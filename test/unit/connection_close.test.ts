@@ -93,6 +93,16 @@ describe('close', () => {
     expect(seen).toEqual(['1', 'close local 1'])
   })
 
+  test.each(['destroy', 'reset'] as const)('after %s there is no error, whatever had closed it before', (how) => {
+    const engine = new FakeEngine()
+    const connection = engine.connection()
+    const seen = recordEvents(connection)
+    connection.on('error', (error) => seen.push(`error ${error.message}`))
+    connection[how]()
+    closed(connection, cause.peerReset, 0, 0)
+    expect(seen).toEqual(['close peer-reset 0'])
+  })
+
   test('destroying in a packet listener keeps the packet from the server', () => {
     const engine = new FakeEngine()
     const connection = engine.connection()

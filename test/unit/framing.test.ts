@@ -118,6 +118,29 @@ describe('presets', () => {
     })
   })
 
+  /** All builders, each with what it needs. */
+  const builders: [name: string, build: (options: object) => unknown][] = [
+    ['lengthField', (options) => framing.lengthField(options)],
+    ['delimiter', (options) => framing.delimiter(Object.assign(Object.create(options) as object, { delimiters: '|' }))],
+    ['line', (options) => framing.line(options)],
+    ['varint', (options) => framing.varint(options)],
+    ['iocps', (options) => framing.iocps(options)],
+    ['erlang', (options) => framing.erlang(4, options)],
+    ['hpSocketPack', (options) => framing.hpSocketPack(options)]
+  ]
+
+  test.each(builders)('%s: an option that is undefined is one that is not given', (_, build) => {
+    for (const name of ['maxPacket', 'onOversize', 'onCorrupt', 'failFast', 'typeByte']) {
+      expect(build({ [name]: undefined })).toEqual(build({}))
+    }
+  })
+
+  test.each(builders)('%s reads options that are inherited, and refuses misspelt ones', (_, build) => {
+    const settings = Object.create({ maxPacket: 100 }) as object
+    expect(build(settings)).toMatchObject({ maxPacket: 100 })
+    expect(() => build(Object.create({ maxPaket: 100 }) as object)).toThrow("There is no option 'maxPaket'")
+  })
+
   test('a misspelt name is told before the option that is missing because of it', () => {
     expect(() => framing.delimiter({ delimiter: '\n' } as never)).toThrow(
       "There is no option 'delimiter' (did you mean 'delimiters'?); known options: delimiters, "

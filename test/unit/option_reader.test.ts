@@ -108,6 +108,23 @@ describe('OptionReader', () => {
   })
 })
 
+test('a getter is called once, whether its option is known or not', () => {
+  let calls = 0
+  const options = {
+    get known() {
+      return ++calls
+    }
+  }
+  const reader = new OptionReader(options, '')
+  expect(reader.raw('known')).toBe(1)
+  reader.rejectUnknown()
+  expect(calls).toBe(1)
+  expect(() => {
+    new OptionReader(options, '').rejectUnknown()
+  }).toThrow(expect.objectContaining({ value: 2 }))
+  expect(calls).toBe(2)
+})
+
 describe('a name that does not exist', () => {
   const problem = (name: string): string => {
     const reader = new OptionReader({ [name]: 1 }, '').allow('highWater', 'hardCap', 'to')

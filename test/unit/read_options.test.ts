@@ -12,6 +12,8 @@ import {
 import { framing } from '../../lib/packets/framing.js'
 
 const server = (name: string, value: unknown): unknown => readServerOptions({ [name]: value })
+const workers = (name: string, value: unknown): unknown =>
+  readServerOptions({ workers: { module: 'C:\\jobs.js', [name.replace('workers.', '')]: value } })
 const target = (name: string, value: unknown): unknown => readTarget({ port: 1, [name]: value })
 const listen = (name: string, value: unknown): unknown => readListen({ [name]: value })
 
@@ -62,6 +64,12 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
       { onOverflow: 'block' },
       { hardCapPackets: 0 }
     ]
+  ],
+  [
+    workers,
+    'workers.resourceLimits',
+    [{}, { maxOldGenerationSizeMb: 64, stackSizeMb: 0.5 }, { maxYoungGenerationSizeMb: undefined }],
+    [5, { maxOldGenerationSizeMB: 64 }, { maxOldGenerationSizeMb: '64' }, { codeRangeSizeMb: 0 }]
   ],
   [server, 'onHandlerError', ['throw', 'close'], ['ignore', true, null]],
   [listen, 'port', [0, 65_535, '80'], [-1, 65_536, '65536', '80a', '']],

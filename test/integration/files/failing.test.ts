@@ -300,6 +300,24 @@ describe('a peer that breaks the rules', () => {
     expect(readdirSync(to)).toEqual([])
   })
 
+  test('peers that end at once: a raw file has lost its connection, and is not one too many', async () => {
+    const { to } = folders()
+    const server = createServer({ framing: framing.raw() })
+    closeAfterTest(server)
+    const codes: Promise<unknown>[] = []
+    server.on('connection', (connection) => {
+      codes.push(code(connection.receiveFile({ path: join(to, String(connection.id)), bytes: 1_000_000 })))
+    })
+    const { port } = await server.listen({ host: '127.0.0.1' })
+    for (let count = 0; count < 150; count++) {
+      netConnect(port, '127.0.0.1', function () {
+        this.end()
+      }).on('error', () => undefined)
+    }
+    await until('all have come', () => codes.length === 150)
+    expect(new Set(await Promise.all(codes))).toEqual(new Set(['ERR_IOCP_TRANSFER_CLOSED']))
+  })
+
   test('an answer that does not fit fails the sender', async () => {
     const { from } = folders()
     const { peer, accepted } = await listening()
