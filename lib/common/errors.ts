@@ -192,7 +192,10 @@ export function invalidOption(option: string, value: unknown, allowed: string): 
 
 /** The error for an invalid value of the right type; the code is Node's. */
 export function invalidValue(option: string, value: unknown, allowed: string): IocpError {
-  return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${show(value)}`, { option, value })
+  return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${show(value)}`, {
+    option,
+    value
+  })
 }
 
 /**
@@ -202,6 +205,16 @@ export function invalidValue(option: string, value: unknown, allowed: string): I
 export function invalidArgument(name: string, value: unknown, allowed: string, remedy = ''): IocpError {
   const message = `Argument '${name}' must be ${allowed}; it is ${show(value)}${remedy}`
   return new IocpError('ERR_INVALID_ARG_TYPE', message, { option: name, value })
+}
+
+/** The error for an argument that is not bytes. */
+export function notBytes(name: string, value: unknown, allowed: string): IocpError {
+  const remedy = types.isAnyArrayBuffer(value)
+    ? ': wrap it in a Uint8Array'
+    : ArrayBuffer.isView(value)
+      ? ': pass new Uint8Array(view.buffer, view.byteOffset, view.byteLength)'
+      : ''
+  return invalidArgument(name, value, allowed, remedy)
 }
 
 const escapes: Readonly<Record<string, string>> = { '\0': '0', '\t': 't', '\n': 'n', '\r': 'r' }

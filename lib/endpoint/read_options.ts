@@ -133,7 +133,9 @@ const examples: Readonly<Record<OptionGroup, string>> = {
 
 /** A reader that knows the names of some groups; the reader of each group reads its own. */
 export function readerFor(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
-  return new OptionReader(options, '', examples[known.at(-1) ?? 'connection']).allow(...known.flatMap((group) => Object.keys(tables[group])))
+  return new OptionReader(options, '', examples[known.at(-1) ?? 'connection']).allow(
+    ...known.flatMap((group) => Object.keys(tables[group]))
+  )
 }
 
 /** @param largest bytes that one packet takes in the queue, at most */
@@ -169,7 +171,8 @@ function readKeepAlive(value: unknown) {
   const on = toNative(7_200_000, 1000, 10)
   if (value === undefined || value === false) return off
   if (value === true) return on
-  const allowed = "true, false, a delay from 1 second to 24 days (such as '10s'), or an object { delay, interval, count }"
+  const allowed =
+    "true, false, a delay from 1 second to 24 days (such as '10s'), or an object { delay, interval, count }"
   if (typeof value === 'object' && value !== null) {
     const reader = new OptionReader(value, 'keepAlive', allowed)
     const { delay, interval, count } = {
@@ -235,7 +238,11 @@ function readDelivery(outer: OptionReader, name: string): { deliveryBytes: numbe
   const most = reader.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
   const { total, perConnection } = {
     total: most,
-    perConnection: reader.size('perConnection', { min: 4 * KIB, max: most, note: ", the value of 'total'" }, Math.min(MIB, most))
+    perConnection: reader.size(
+      'perConnection',
+      { min: 4 * KIB, max: most, note: ", the value of 'total'" },
+      Math.min(MIB, most)
+    )
   } satisfies EachOption<NonNullable<EngineOptions['delivery']>>
   reader.rejectUnknown()
   return { deliveryBytes: total, deliveryPerConnection: perConnection }
@@ -298,7 +305,7 @@ export function readListen(options: unknown): {
   backlog: number
   exclusive: boolean
 } {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', 'an object such as { port: 9999 }')
   const host = reader.text('host')
   const listen = {
     port: reader.port('port', { min: 0, max: 65_535 }) ?? 0,

@@ -183,7 +183,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   /** @internal */
   override _openForJob(): Engine {
-    throw new IocpError('ERR_IOCP_CLOSING', 'The workers of a server are available only while it listens')
+    throw new IocpError('ERR_IOCP_CLOSING', 'The server does not listen: its workers run jobs from listen() to close()')
   }
 
   /** @internal */

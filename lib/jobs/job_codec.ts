@@ -32,6 +32,22 @@ export function encodeValue(value: unknown): Encoded {
   return { form: form.clone, body: serialize(value) }
 }
 
+/**
+ * Calls what clones a value; an error says what the value is.
+ * @param what the beginning of the message
+ * @throws as the call, but an error because of a value that cannot be cloned has another message
+ */
+export function cloning<T>(what: string, body: () => T): T {
+  try {
+    return body()
+  } catch (error) {
+    // V8's own text. Anything else is thrown by the value, such as by a getter, or tells of the list to transfer.
+    if (!(error instanceof Error) || !/could not be cloned/.test(error.message)) throw error
+    const message = `${what} cannot be cloned: ${error.message}`
+    throw error instanceof DOMException ? new DOMException(message, error.name) : new Error(message, { cause: error })
+  }
+}
+
 /** Bytes in memory of their own, as the same kind of view, without the other contents of the batch. */
 export function ownBytes<T extends ArrayBufferView>(view: T): T {
   if (view instanceof DataView) {
@@ -76,7 +92,7 @@ export function decodeValue(kind: number, body: Uint8Array): unknown {
  * @throws IocpError ERR_IOCP_JOB_SIZE, and as {@link encodeValue}
  */
 export function encodeResult(value: unknown): Uint8Array {
-  const { form: kind, body } = encodeValue(value)
+  const { form: kind, body } = cloning('The result of the job', () => encodeValue(value))
   if (kind === form.nothing) return NO_BYTES
   checkJobSize('A result', body.length + 1)
   const bytes = Buffer.allocUnsafe(1 + body.length)

@@ -115,7 +115,11 @@ export const workerRange = { min: 0, max: 256 }
  */
 export function readWorkers(value: unknown): WorkersSettings | undefined {
   if (value === undefined) return undefined
-  const reader = new OptionReader(value, 'workers', "an object such as { module: new URL('./jobs.js', import.meta.url) }")
+  const reader = new OptionReader(
+    value,
+    'workers',
+    "an object such as { module: new URL('./jobs.js', import.meta.url) }"
+  )
   const { maxQueued, maxQueuedBytes, order, priority, onFull, onClosed, route, ...direct } = {
     module: readModule(reader),
     count: reader.integer('count', workerRange, availableParallelism()),

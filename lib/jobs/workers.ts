@@ -1,7 +1,7 @@
 /** The workers of a server or client in the main thread: jobs, their results, statistics. */
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { errorCodes, invalidArgument, IocpError, type IocpErrorCode } from '../common/errors.js'
+import { errorCodes, invalidArgument, IocpError, type IocpErrorCode, show } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
@@ -10,7 +10,16 @@ import type { JobSink } from '../engine/record_dispatch.js'
 import { withoutContext } from '../native/async_context.js'
 import { jobOutcome } from '../native/protocol.js'
 import type { Distribution, JobStats } from '../native/stats.js'
-import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
+import {
+  callHead,
+  checkJobSize,
+  cloning,
+  decodeError,
+  decodeResult,
+  encodeNumber,
+  encodeValue,
+  form
+} from './job_codec.js'
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
 import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
 
@@ -167,19 +176,22 @@ export class JobClient implements Workers, JobSink {
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
     const isMessage = run.transferList !== undefined
     const message = isMessage ? ++this.#messages : 0
-    const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
+    const what = `The payload of the job ${show(name)}`
+    const { form: kind, body } = isMessage
+      ? { form: form.message, body: encodeNumber(message) }
+      : cloning(what, () => encodeValue(payload))
     const head = callHead(name, kind)
     checkJobSize('A payload', head.length + body.length)
     const { connection, priority, skipWhenClosed } = run
     const slot = connection?._slot ?? 0
     const generation = connection?._generation ?? 0
     const job = engine.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
-    if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    if (job < 0) throw job === -1 ? this.#full() : failure('ERR_IOCP_CLOSING')
     let port: MessagePort | undefined
     try {
       // The payload is cloned and the objects are transferred now, but not for a job that is rejected. The worker gets
       // the port that holds them, at the earliest when this thread learns that it has taken the job.
-      port = isMessage ? channelWith(payload, run.transferList) : undefined
+      port = isMessage ? cloning(what, () => channelWith(payload, run.transferList)) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
       throw error
@@ -190,7 +202,7 @@ export class JobClient implements Workers, JobSink {
       timeout === 0
         ? undefined
         : setTimeout(() => {
-            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' did not finish within ${timeout} ms`), 0)
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `${show(name)} did not finish within ${timeout} ms`), 0)
           }, timeout)
     const onAbort =
       signal === undefined
@@ -334,8 +346,15 @@ export class JobClient implements Workers, JobSink {
 
   #errorFor(outcome: number, bytes: Buffer | undefined): unknown {
     if (outcome === jobOutcome.noWorkers && this.#failure !== undefined) return this.#failure
+    if (outcome === jobOutcome.rejected) return this.#full()
     const code = codes[outcome]
     return code === undefined ? decodeError(bytes) : failure(code)
+  }
+
+  #full(): IocpError {
+    const { maxQueued, maxQueuedBytes } = this.#settings.native
+    const message = `${errorCodes.ERR_IOCP_WORKERS_FULL}: the limits are ${maxQueued} jobs ('workers.maxQueued') and ${maxQueuedBytes} bytes ('workers.maxQueuedBytes')`
+    return failure('ERR_IOCP_WORKERS_FULL', message)
   }
 
   /** A worker has taken a job whose payload is a message. */
