@@ -87,7 +87,11 @@ export abstract class IncomingFile extends Transfer {
     const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
     // A folder is never replaced.
     if (found !== undefined && (overwrite === 'fail' || found.isDirectory())) {
-      throw placeError('ERR_IOCP_TRANSFER_EXISTS', plainPath(target), found.isDirectory() ? ', a folder' : '')
+      throw placeError(
+        'ERR_IOCP_TRANSFER_EXISTS',
+        plainPath(target),
+        found.isDirectory() ? ', a folder' : "; pass 'overwrite'"
+      )
     }
     const { partMaxAge } = this.settings
     if (partMaxAge > 0) pruneNowAndThen(dirname(target), partMaxAge)

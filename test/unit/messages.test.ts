@@ -2,23 +2,22 @@
 
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { IocpFrameError } from '../../lib/common/errors.js'
-import type { Connection } from '../../lib/connection/connection.js'
-import { cause, frameError } from '../../lib/native/protocol.js'
-import { frameProblem, packetSkipped } from '../../lib/connection/receive.js'
 import { closed } from '../../lib/connection/close.js'
+import type { Connection } from '../../lib/connection/connection.js'
+import { frameProblem, packetSkipped } from '../../lib/connection/receive.js'
 import { readDeadline } from '../../lib/endpoint/endpoint.js'
 import { readReconnect, readServerOptions } from '../../lib/endpoint/read_options.js'
+// First, as in a program: the parts of a connection know each other.
+import { createClient, createServer } from '../../lib/index.js'
 import { cloning, encodeResult } from '../../lib/jobs/job_codec.js'
 import { defaultRun, readRun, readWorkers, type WorkersSettings } from '../../lib/jobs/options.js'
 import { JobClient } from '../../lib/jobs/workers.js'
+import { cause, frameError } from '../../lib/native/protocol.js'
 import { framing } from '../../lib/packets/framing.js'
 import { PacketWriter } from '../../lib/packets/writer.js'
 import { errorFromPeer, reportedByPeer } from '../../lib/transfer/errors.js'
 import { readAccept, readReceiveFile } from '../../lib/transfer/options.js'
 import { FakeEngine } from '../helpers/fake_engine.js'
-
-// First, as in a program: the parts of a connection know each other.
-import { createClient, createServer } from '../../lib/index.js'
 
 /** The message of what a call throws. */
 function messageOf(call: () => unknown): string {
