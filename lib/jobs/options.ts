@@ -28,7 +28,7 @@ export interface WorkersOptions {
   count?: number
   /**
    * Packets that go to the workers instead of the main thread: `'all'`, those whose first byte is one of these numbers
-   * (0 to 255), or none (default). Packets larger than `streamAbove` always go to the main thread.
+   * (0 to 255), with any framing, or none (default). Packets larger than `streamAbove` always go to the main thread.
    */
   route?: 'all' | readonly number[]
   /**

@@ -62,7 +62,8 @@ export interface Workers {
    * @param name the handler's name in `defineJobs`
    * @param payload `job.data` in the worker: bytes and text unchanged, everything else cloned
    * @returns a promise of the handler's return value
-   * @throws by rejecting: the error of the handler, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   * @throws by rejecting: what the handler threw (an error as a plain Error with name, message, stack and code), the
+   *   signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
    *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED,
    *   ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED, ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
    */
