@@ -1,7 +1,7 @@
 /** Errors of the operating system, under Node's names. */
 
 import { getSystemErrorMap } from 'node:util'
-import { IocpError } from '../common/errors.js'
+import { escaped, IocpError } from '../common/errors.js'
 import type { NativeBinding } from './types.js'
 
 let numbers: Map<string, number> | undefined
@@ -35,7 +35,7 @@ export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: F
   const { code, message: general } = native.errorInfo(winCode)
   const message = code === 'EACCES' && isOfPort(syscall) ? HELD : general
   const host = address?.includes(':') === true ? `[${address}]` : address
-  const file = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`
+  const file = path === undefined ? '' : ` '${escaped(path)}'${dest === undefined ? '' : ` -> '${escaped(dest)}'`}`
   const place = host === undefined ? file : ` ${host}${port === undefined ? '' : `:${port}`}`
   const call = syscall === undefined ? '' : `${syscall} `
   return new IocpError(code, `${call}${code}${place}: ${message}`, { ...failure, errno: errnoOf(code) })

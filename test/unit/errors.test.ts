@@ -118,6 +118,12 @@ describe('system errors', () => {
     expect(error.errno).toBeLessThan(0)
   })
 
+  test('name a file on one line', () => {
+    const error = systemError(native, { winCode: 10_048, syscall: 'open', path: 'a\nb', dest: 'c' })
+    expect(error.message).toBe(String.raw`open EADDRINUSE 'a\nb' -> 'c': In use`)
+    expect(error.path).toBe('a\nb')
+  })
+
   test('a port that may not be bound is held by a socket, not always one of another process', () => {
     const forbidden = { errorInfo: () => ({ code: 'EACCES', message: 'Not allowed' }) }
     const message = (syscall: string): string => systemError(forbidden, { winCode: 10_013, syscall }).message
