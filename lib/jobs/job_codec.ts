@@ -33,18 +33,25 @@ export function encodeValue(value: unknown): Encoded {
 }
 
 /**
- * Calls what clones a value; an error says what the value is.
+ * The error of a call that has cloned a value; the message says what the value is.
  * @param what the beginning of the message
- * @throws as the call, but an error because of a value that cannot be cloned has another message
  */
-export function cloning<T>(what: string, body: () => T): T {
+export function cloneError(error: unknown, what: string): unknown {
+  // V8's own text. Anything else is thrown by the value, such as by a getter, or tells of the list to transfer.
+  if (!(error instanceof Error) || !/could not be cloned/.test(error.message)) return error
+  const message = `${what} cannot be cloned: ${error.message}`
+  return error instanceof DOMException ? new DOMException(message, error.name) : new Error(message, { cause: error })
+}
+
+/**
+ * {@link encodeValue}, with the error that says what the value is.
+ * @param what called only if it cannot be cloned
+ */
+export function encodeNamed(value: unknown, what: () => string): Encoded {
   try {
-    return body()
+    return encodeValue(value)
   } catch (error) {
-    // V8's own text. Anything else is thrown by the value, such as by a getter, or tells of the list to transfer.
-    if (!(error instanceof Error) || !/could not be cloned/.test(error.message)) throw error
-    const message = `${what} cannot be cloned: ${error.message}`
-    throw error instanceof DOMException ? new DOMException(message, error.name) : new Error(message, { cause: error })
+    throw cloneError(error, what())
   }
 }
 
@@ -92,7 +99,7 @@ export function decodeValue(kind: number, body: Uint8Array): unknown {
  * @throws IocpError ERR_IOCP_JOB_SIZE, and as {@link encodeValue}
  */
 export function encodeResult(value: unknown): Uint8Array {
-  const { form: kind, body } = cloning('The result of the job', () => encodeValue(value))
+  const { form: kind, body } = encodeNamed(value, () => 'The result of the job')
   if (kind === form.nothing) return NO_BYTES
   checkJobSize('A result', body.length + 1)
   const bytes = Buffer.allocUnsafe(1 + body.length)

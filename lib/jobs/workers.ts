@@ -13,11 +13,11 @@ import type { Distribution, JobStats } from '../native/stats.js'
 import {
   callHead,
   checkJobSize,
-  cloning,
+  cloneError,
   decodeError,
   decodeResult,
+  encodeNamed,
   encodeNumber,
-  encodeValue,
   form
 } from './job_codec.js'
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
@@ -177,10 +177,9 @@ export class JobClient implements Workers, JobSink {
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
     const isMessage = run.transferList !== undefined
     const message = isMessage ? ++this.#messages : 0
-    const what = `The payload of the job ${show(name)}`
     const { form: kind, body } = isMessage
       ? { form: form.message, body: encodeNumber(message) }
-      : cloning(what, () => encodeValue(payload))
+      : encodeNamed(payload, () => payloadOf(name))
     const head = callHead(name, kind)
     checkJobSize('A payload', head.length + body.length)
     const { connection, priority, skipWhenClosed } = run
@@ -192,10 +191,10 @@ export class JobClient implements Workers, JobSink {
     try {
       // The payload is cloned and the objects are transferred now, but not for a job that is rejected. The worker gets
       // the port that holds them, at the earliest when this thread learns that it has taken the job.
-      port = isMessage ? cloning(what, () => channelWith(payload, run.transferList)) : undefined
+      port = isMessage ? channelWith(payload, run.transferList) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
-      throw error
+      throw cloneError(error, payloadOf(name))
     }
     const { signal, timeout } = run
     const until = signal === undefined ? 0 : performance.now() + timeout
@@ -370,6 +369,8 @@ export class JobClient implements Workers, JobSink {
     this.#onDrained()
   }
 }
+
+const payloadOf = (name: string): string => `The payload of the job ${show(name)}`
 
 function channelWith(payload: unknown, transferList: RunSettings['transferList']): MessagePort {
   const { port1, port2 } = new MessageChannel()

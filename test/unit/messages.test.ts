@@ -9,7 +9,7 @@ import { readDeadline } from '../../lib/endpoint/endpoint.js'
 import { readReconnect, readServerOptions } from '../../lib/endpoint/read_options.js'
 // First, as in a program: the parts of a connection know each other.
 import { createClient, createServer } from '../../lib/index.js'
-import { cloning, encodeResult } from '../../lib/jobs/job_codec.js'
+import { cloneError, encodeResult } from '../../lib/jobs/job_codec.js'
 import { defaultRun, readRun, readWorkers, type WorkersSettings } from '../../lib/jobs/options.js'
 import { JobClient } from '../../lib/jobs/workers.js'
 import { cause, frameError } from '../../lib/native/protocol.js'
@@ -233,7 +233,13 @@ describe('jobs', () => {
   })
 
   test('the class of the error stays, and errors of the value itself', () => {
-    const clone = (value: unknown) => () => cloning('It', () => structuredClone(value))
+    const clone = (value: unknown) => () => {
+      try {
+        structuredClone(value)
+      } catch (error) {
+        throw cloneError(error, 'It')
+      }
+    }
     expect(clone(() => 1)).toThrow(expect.objectContaining({ name: 'DataCloneError', code: 25 }))
     const own = new RangeError('of a getter')
     const throwing = {
