@@ -14,5 +14,5 @@ server.on('file', async (offer) => {
   }
 })
 
-const { port } = await server.listen({ port: 9998 })
+const { port } = await server.listen({ port: 9997 })
 console.log(`Listening on port ${port}`)

@@ -63,7 +63,7 @@ export function defineJobs<const H extends JobHandlers>(handlers: H, options: Jo
   for (const [name, handler] of Object.entries(handlers)) {
     if (typeof handler !== 'function') throw invalidArgument(`handlers.${name}`, handler, 'a function')
   }
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', 'an object such as { concurrency: 4 }')
   const settings = {
     concurrency: reader.integer('concurrency', { min: 1, max: 256 }, 1),
     setup: reader.callback<(context: WorkerContext) => unknown>('setup'),

@@ -1,5 +1,7 @@
 /** All errors that the library creates, or converts from those of Windows. */
 
+import { types } from 'node:util'
+
 /**
  * The library's own codes, each with its message; `docs/errors.md` explains them. Errors of the operating system have
  * Node's names instead (`ECONNRESET`, `EADDRINUSE`, ...).
@@ -26,7 +28,7 @@ export const errorCodes = {
   ERR_IOCP_DETACHED:
     'The program transferred the memory of received packets, so some packets of this connection were lost',
   ERR_IOCP_OVERFLOW: 'More bytes were queued for sending than the limit allows',
-  ERR_IOCP_REFUSED: 'The connection was rejected by an access rule of this server',
+  ERR_IOCP_REFUSED: 'The connection was rejected',
   ERR_IOCP_HANDLER: 'A handler of the connection failed',
   ERR_IOCP_CLOSED: 'The connection is closed',
   ERR_IOCP_ATTEMPTS: 'All attempts to connect have failed',
@@ -50,7 +52,7 @@ export const errorCodes = {
   ERR_IOCP_TRANSFER_TOO_LARGE: 'The file is larger than the limit',
   ERR_IOCP_TRANSFER_EXISTS: 'A file of that name already exists',
   ERR_IOCP_TRANSFER_PROTOCOL: 'The peer violated the transfer protocol',
-  ERR_IOCP_NO_WORKERS: 'The server or client was created without workers',
+  ERR_IOCP_NO_WORKERS: "The server or client was created without workers: pass the option 'workers'",
   ERR_IOCP_WORKERS_FULL: 'Too many jobs are waiting',
   ERR_IOCP_WORKER_MODULE: 'The module of the workers did not call defineJobs',
   ERR_IOCP_WORKER_TIMEOUT: 'The worker did not start, give up a job or end in time',
@@ -141,16 +143,18 @@ export class IocpAttemptsError extends IocpError {
  * option `onOversize: 'discard'`) and the connection continues; otherwise the connection is being closed.
  */
 export class IocpFrameError extends IocpError {
-  /** The first of the offending bytes, as far as they are known. At most 64. */
+  /** The first of the offending bytes, as far as they are known. At most 32. */
   readonly header: Buffer
   /** Size of the whole frame on the wire, if it is known. */
   readonly frameSize: number | undefined
   readonly discarded: boolean
 
-  constructor(code: IocpErrorCode, header: Buffer, discarded: boolean, frameSize?: number) {
+  /** @param maxPacket the limit that the packet exceeded */
+  constructor(code: IocpErrorCode, header: Buffer, discarded: boolean, frameSize?: number, maxPacket?: number) {
+    const limit = maxPacket === undefined ? '' : ` of ${maxPacket} bytes ('maxPacket')`
     const size = frameSize === undefined ? '' : `; the frame has ${frameSize} bytes`
     const bytes = header.length === 0 ? '' : `; it began with ${header.toString('hex', 0, 16)}`
-    super(code, `${errorCodes[code]}${size}${bytes}`)
+    super(code, `${errorCodes[code]}${limit}${size}${bytes}`)
     this.header = header
     this.frameSize = frameSize
     this.discarded = discarded
@@ -189,25 +193,64 @@ export function invalidOption(option: string, value: unknown, allowed: string): 
 
 /** The error for an invalid value of the right type; the code is Node's. */
 export function invalidValue(option: string, value: unknown, allowed: string): IocpError {
-  const shown = show(value).replaceAll('\0', String.raw`\0`)
-  return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${shown}`, { option, value })
-}
-
-/** The error for an argument of the wrong type; the code is Node's. */
-export function invalidArgument(name: string, value: unknown, allowed: string): IocpError {
-  return new IocpError('ERR_INVALID_ARG_TYPE', `Argument '${name}' must be ${allowed}; it is ${show(value)}`, {
-    option: name,
+  return new IocpError('ERR_INVALID_ARG_VALUE', `'${option}' must be ${allowed}; it is ${show(value)}`, {
+    option,
     value
   })
 }
 
+/**
+ * The error for an argument of the wrong type; the code is Node's.
+ * @param remedy the end of the message
+ */
+export function invalidArgument(name: string, value: unknown, allowed: string, remedy = ''): IocpError {
+  const message = `Argument '${name}' must be ${allowed}; it is ${show(value)}${remedy}`
+  return new IocpError('ERR_INVALID_ARG_TYPE', message, { option: name, value })
+}
+
+/** The error for an argument that is not bytes. */
+export function notBytes(name: string, value: unknown, allowed: string): IocpError {
+  const remedy = types.isAnyArrayBuffer(value)
+    ? ': wrap it in a Uint8Array'
+    : ArrayBuffer.isView(value)
+      ? ': pass new Uint8Array(view.buffer, view.byteOffset, view.byteLength)'
+      : ''
+  return invalidArgument(name, value, allowed, remedy)
+}
+
+const escapes: Readonly<Record<string, string>> = { '\0': '0', '\t': 't', '\n': 'n', '\r': 'r' }
+
+/** Text for a message, on one line and visible: control and format characters are escaped as in JavaScript. */
+export function escaped(text: string): string {
+  return text.replaceAll(
+    /[\p{C}\u2028\u2029]/gu,
+    (one) => `\\${escapes[one] ?? `u{${(one.codePointAt(0) ?? 0).toString(16)}}`}`
+  )
+}
+
 /** A value as text for an error message: short, and without calling methods of the value. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 60)}...'` : `'${value}'`
+  if (typeof value === 'string') {
+    return value.length > 60 ? `'${escaped(value.slice(0, 60))}...'` : `'${escaped(value)}'`
+  }
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'symbol') return 'a symbol'
   if (Array.isArray(value)) return `an array of ${value.length}`
-  if (typeof value === 'object' && value !== null) return 'an object'
+  if (typeof value === 'object' && value !== null) return showObject(value)
   return String(value)
+}
+
+/** Names its class, without running getters or traps of the program. */
+function showObject(value: object): string {
+  if (types.isProxy(value)) return 'an object'
+  const made = ownValue(Object.getPrototypeOf(value) as object | null, 'constructor')
+  const name = typeof made === 'function' && !types.isProxy(made) ? ownValue(made, 'name') : undefined
+  if (typeof name !== 'string' || !/^[A-Z]\w{0,40}$/.test(name)) return 'an object'
+  return name === 'Object' ? 'an object' : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`
+}
+
+function ownValue(object: object | null, name: string): unknown {
+  if (object === null || types.isProxy(object)) return undefined
+  return Object.getOwnPropertyDescriptor(object, name)?.value
 }

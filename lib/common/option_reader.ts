@@ -1,16 +1,20 @@
 /** Reading options: types, ranges, units, and names that do not exist. */
 
-import { invalidOption, IocpError } from './errors.js'
+import { escaped, invalidOption, IocpError, show } from './errors.js'
 
 /**
- * Bytes: a whole number, or text such as `'64KiB'`, `'1MiB'`, `'1.5 GiB'`, `'512'`; kB, MB and GB are powers of 1000.
+ * Bytes: a whole number, or text with a unit: `'512'`, `'512B'`, `'64KiB'`, `'1MiB'`, `'1.5 GiB'` (powers of 1024),
+ * `'64kB'`, `'1MB'`, `'1GB'` (powers of 1000). Upper or lower case, with or without a space; the result is rounded.
  */
 export type Size = number | string
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
 
-/** Time: milliseconds, or text such as `'250ms'`, `'10s'`, `'5m'`, `'2h'`. */
+/**
+ * Time: milliseconds, or text with a unit: `'250'`, `'250ms'`, `'1.5s'`, `'5m'` (minutes), `'2h'`, `'7d'`. Upper or lower
+ * case, with or without a space; the result is rounded.
+ */
 export type Duration = number | string
 
 const sizeUnits: Readonly<Record<string, number>> = {
@@ -43,6 +47,8 @@ export type EachOption<Options> = Readonly<Record<keyof Options, unknown>>
 export interface Range {
   min: number
   max: number
+  /** Follows the range in a message: where an end of it comes from, or what else there is. */
+  note?: string
 }
 
 function parse(value: unknown, units: Readonly<Record<string, number>>): number | undefined {
@@ -53,9 +59,13 @@ function parse(value: unknown, units: Readonly<Record<string, number>>): number 
   return match === null || unit === undefined ? undefined : Math.round(Number(match[1]) * unit)
 }
 
+function isWithin(parsed: number | undefined, { min, max }: Range): parsed is number {
+  return parsed !== undefined && Number.isSafeInteger(parsed) && parsed >= min && parsed <= max
+}
+
 function checked(parsed: number | undefined, given: unknown, option: string, kind: string, range: Range): number {
-  if (parsed === undefined || !Number.isSafeInteger(parsed) || parsed < range.min || parsed > range.max) {
-    throw invalidOption(option, given, `${kind} from ${range.min} to ${range.max}`)
+  if (!isWithin(parsed, range)) {
+    throw invalidOption(option, given, `${kind} from ${range.min} to ${range.max}${range.note ?? ''}`)
   }
   return parsed
 }
@@ -70,9 +80,14 @@ export function toSize(value: unknown, option: string, range: Range): number {
   return checked(parse(value, sizeUnits), value, option, "a number of bytes (or text like '64KiB')", range)
 }
 
-/** A number of milliseconds within a range; text has a unit. */
-export function toDuration(value: unknown, option: string, range: Range): number {
-  return checked(parse(value, durationUnits), value, option, "a number of milliseconds (or text like '10s')", range)
+/**
+ * A number of milliseconds within a range; text has a unit.
+ * @param allowed what a message says that it may be, if that is more than these
+ */
+export function toDuration(value: unknown, option: string, range: Range, allowed?: string): number {
+  const parsed = parse(value, durationUnits)
+  if (allowed !== undefined && !isWithin(parsed, range)) throw invalidOption(option, value, allowed)
+  return checked(parsed, value, option, "a number of milliseconds (or text like '10s')", range)
 }
 
 /** The longest time a timer can run. */
@@ -99,8 +114,8 @@ export class OptionReader {
    * @param path name of the option that holds these, '' for the outermost
    * @param allowed what the option itself may be, as the end of a sentence that begins with "must be"
    */
-  constructor(source: unknown, path: string, allowed = 'an object') {
-    if (source !== undefined && !isRecord(source)) throw invalidOption(path === '' ? 'options' : path, source, allowed)
+  constructor(source: unknown, path: string, allowed = 'an object of options') {
+    if (source !== undefined && !isRecord(source)) throw wrongKind(source, path, allowed)
     this.#source = (source ?? {}) as Readonly<Record<string, unknown>>
     this.#path = path
   }
@@ -164,7 +179,7 @@ export class OptionReader {
     if (value === undefined) return fallback
     const found = allowed.find((one) => one === value)
     if (found !== undefined) return found
-    const list = allowed.map((one) => (typeof one === 'string' ? `'${one}'` : String(one)))
+    const list = allowed.map((one) => show(one))
     throw invalidOption(this.name(name), value, `one of ${list.join(', ')}`)
   }
 
@@ -193,35 +208,58 @@ export class OptionReader {
       const known = [...this.#asked].toSorted().join(', ')
       const meant = closest(name, this.#asked)
       const hint = meant === undefined ? '' : ` (did you mean '${meant}'?)`
-      const message = `There is no option '${this.name(name)}'${hint}; known options: ${known}`
+      const message = `There is no option '${escaped(this.name(name))}'${hint}; known options: ${known}`
       throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: this.name(name), value })
     }
   }
 }
 
-/** The name that was most probably meant; undefined when none is like it. */
-function closest(name: string, known: Iterable<string>): string | undefined {
-  let best: string | undefined
-  let least = Math.max(1, Math.floor(name.length / 3)) + 1
-  for (const one of known) {
-    const distance = distanceOf(name.toLowerCase(), one.toLowerCase())
-    if (distance < least) [best, least] = [one, distance]
-  }
-  return best
+/** The error for something that cannot hold options, as an argument or as an option. */
+function wrongKind(source: unknown, path: string, allowed: string): IocpError {
+  if (path !== '') return invalidOption(path, source, allowed)
+  const message = `Argument 'options' must be ${allowed}; it is ${show(source)}`
+  return new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'options', value: source })
 }
 
-/** How many letters have to be put in, left out or replaced to make one text of the other (Levenshtein). */
+/**
+ * The name that was most probably meant: the one with the fewest differences, or the only one that begins with the name,
+ * or that ends with it (`attempts`: `maxAttempts`). Undefined when none is like it.
+ */
+export function closest(name: string, known: Iterable<string>): string | undefined {
+  const given = name.toLowerCase()
+  const names = [...known]
+  let best: string | undefined
+  let least = Math.max(1, Math.floor(name.length / 3)) + 1
+  for (const one of names) {
+    const distance = distanceOf(given, one.toLowerCase())
+    if (distance < least) [best, least] = [one, distance]
+  }
+  if (best !== undefined || name.length < 3) return best
+  const only = (found: readonly string[]): string | undefined => (found.length === 1 ? found[0] : undefined)
+  const begins = names.filter((one) => one.toLowerCase().startsWith(given))
+  // A whole word at the end, not any letters.
+  const word = `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`
+  return only(begins) ?? only(names.filter((one) => one.endsWith(word)))
+}
+
+/**
+ * How many letters have to be put in, left out, replaced or exchanged with their neighbour to make one text of the other
+ * (Damerau-Levenshtein, each letter changed once).
+ */
 function distanceOf(from: string, to: string): number {
   // No option has so long a name, and whoever gave it may have chosen any.
   if (Math.abs(from.length - to.length) > 8) return Infinity
+  let before: number[] = []
   let row = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let i = 0; i < from.length; i++) {
     const next = [i + 1]
     for (let j = 0; j < to.length; j++) {
       const replaced = (row[j] ?? 0) + (from[i] === to[j] ? 0 : 1)
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+      const isExchanged = i > 0 && j > 0 && from[i] === to[j - 1] && from[i - 1] === to[j]
+      const exchanged = isExchanged ? (before[j - 1] ?? 0) + 1 : Infinity
+      next.push(Math.min(replaced, exchanged, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
     }
-    row = next
+    ;[before, row] = [row, next]
   }
   return row[to.length] ?? 0
 }

@@ -8,8 +8,8 @@ import { systemError } from '../native/system_error.js'
 /**
  * `'local'` this side closed it; `'peer-end'` the peer closed gracefully (FIN); `'peer-reset'` the peer or a device on
  * the path reset it; `'timeout'` a time limit expired; `'protocol-error'` the peer sent data that the framing does not
- * accept; `'overflow'` too much data was queued; `'refused'` an access rule of this server; `'server-closing'` the
- * server or client was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'`
+ * accept; `'overflow'` too much data was queued; `'refused'` reserved, not used in this version; `'server-closing'`
+ * the server or client was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'`
  * a handler failed, and `onHandlerError` is `'close'`; `'io-error'` any other failure.
  */
 export type CloseCause =

@@ -104,7 +104,7 @@ export interface EndOptions {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readEndDeadline(options: unknown): number | undefined {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', "an object such as { deadline: '10s' }")
   const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, -1)
   reader.rejectUnknown()
   return deadline === -1 ? undefined : deadline

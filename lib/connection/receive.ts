@@ -2,6 +2,7 @@
 
 import { IocpFrameError } from '../common/errors.js'
 import { op } from '../native/protocol.js'
+import { declaredSize, limitOf } from '../packets/declared_size.js'
 import { PacketStream } from '../packets/stream.js'
 import { countDiscarded, discardStream, emitClose, endStream } from './close.js'
 import { frameErrorCode } from './close_info.js'
@@ -134,7 +135,13 @@ export function streamEnds(connection: Connection): void {
 /** The peer sent data that the framing does not accept, and native code closes the connection. */
 export function frameProblem(connection: Connection, number: number, bytes: Buffer): void {
   // A copy: an error may be kept for long, and a view would keep the whole batch.
-  const error = new IocpFrameError(frameErrorCode(number), Buffer.from(bytes), false)
+  const header = Buffer.from(bytes)
+  const code = frameErrorCode(number)
+  const { receive } = connection._profile.native
+  const error =
+    code === 'ERR_IOCP_FRAME_TOO_LARGE'
+      ? new IocpFrameError(code, header, false, declaredSize(receive, header), limitOf(receive))
+      : new IocpFrameError(code, header, false)
   extraOf(connection).frameError = error
   tell(connection, 'frameError', error)
 }
@@ -144,7 +151,11 @@ export function packetSkipped(connection: Connection, bytes: Buffer): void {
   const header = Buffer.from(bytes.subarray(8))
   // Size 0: not known, because the end of the packet has not come.
   const size = Number(bytes.readBigUInt64LE()) || undefined
-  tell(connection, 'frameError', new IocpFrameError('ERR_IOCP_FRAME_TOO_LARGE', header, true, size))
+  tell(
+    connection,
+    'frameError',
+    new IocpFrameError('ERR_IOCP_FRAME_TOO_LARGE', header, true, size, limitOf(connection._profile.native.receive))
+  )
 }
 
 /** Starts or stops reading. */

@@ -74,6 +74,7 @@ export interface CloseOptions {
 }
 
 const DEFAULT_DEADLINE = 10_000
+const broadcastExample = "an object such as { group: 'players' }"
 
 /** The common base of servers and clients: a completion port with connections. */
 export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E>> extends LazyEmitter<E> {
@@ -157,7 +158,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
    * @throws IocpError ERR_IOCP_PACKET_SIZE, ERR_IOCP_PACKET_CONTENT, ERR_IOCP_INVALID_OPTION, ERR_INVALID_ARG_TYPE
    */
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): BroadcastResult {
-    const reader = new OptionReader(options, '')
+    const reader = new OptionReader(options, '', broadcastExample)
     const targets = this.#readTargets(reader)
     reader.rejectUnknown()
     if (typeof data !== 'string') checkBytes(data)
@@ -172,7 +173,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {
-    const targets = this.#readTargets(new OptionReader(options, ''))
+    const targets = this.#readTargets(new OptionReader(options, '', broadcastExample))
     const { group: _group, to: _to, except: _except, ...rest } = options
     return broadcastFile(targets as Connection<Data>[], path, rest)
   }
@@ -298,7 +299,7 @@ function toConnections(value: unknown): Connection[] {
 }
 
 function readGraceful(options: unknown): boolean {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', 'an object such as { graceful: false }')
   const isGraceful = reader.boolean('graceful', true)
   reader.rejectUnknown()
   return isGraceful
@@ -309,7 +310,7 @@ function readGraceful(options: unknown): boolean {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readDeadline(options: unknown): number {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', "an object such as { deadline: '10s' } (the promise tells the end)")
   const deadline = reader.duration('deadline', { min: 0, max: MAX_DURATION }, DEFAULT_DEADLINE)
   reader.rejectUnknown()
   return deadline

@@ -80,7 +80,7 @@ export interface ReconnectOptions {
   maxAttempts?: number
   /** The longest delay before the first new attempt. 1 ms to 24 days; default 250 ms. */
   minDelay?: Duration
-  /** The longest delay. `minDelay` to 24 days; default 30 s. */
+  /** The longest delay. `minDelay` to 24 days; default 30 s, or `minDelay` if that is longer. */
   maxDelay?: Duration
   /** Each delay is this many times as long as the one before. 1 to 100; default 2. */
   factor?: number

@@ -122,22 +122,37 @@ const tables = {
 /** Sets of options that belong together. */
 export type OptionGroup = keyof typeof tables
 
+/** What the options of a call look like, for those who pass something else in their place. */
+const examples: Readonly<Record<OptionGroup, string>> = {
+  connection: 'an object such as { noDelay: true }',
+  engine: 'an object such as { ioThreads: 8 }',
+  target: 'an object such as { port: 9999 }',
+  client: 'an object such as { noDelay: true } (connect() takes the port)',
+  server: 'an object such as { noDelay: true } (listen() takes the port)'
+}
+
 /** A reader that knows the names of some groups; the reader of each group reads its own. */
 export function readerFor(options: unknown, ...known: readonly OptionGroup[]): OptionReader {
-  return new OptionReader(options, '').allow(...known.flatMap((group) => Object.keys(tables[group])))
+  return new OptionReader(options, '', examples[known.at(-1) ?? 'connection']).allow(
+    ...known.flatMap((group) => Object.keys(tables[group]))
+  )
 }
 
 /** @param largest bytes that one packet takes in the queue, at most */
 function readBackpressure(value: unknown, largest: number) {
-  const reader = new OptionReader(value, 'backpressure')
+  const reader = new OptionReader(value, 'backpressure', "an object such as { highWater: '1MiB' }")
   const isDefault = reader.raw('highWater') === undefined
   const highWater = reader.size('highWater', { min: 1, max: MAX_BYTES }, MIB)
   // With a mark of the program's own the cap keeps its proportion, even if that is less than a packet.
   const cap = Math.min(Math.max(16 * highWater, isDefault ? largest : 0), MAX_BYTES)
   const marks = {
     highWater,
-    lowWater: reader.size('lowWater', { min: 0, max: highWater }, Math.floor(highWater / 4)),
-    hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES }, cap),
+    lowWater: reader.size(
+      'lowWater',
+      { min: 0, max: highWater, note: ", the value of 'highWater'" },
+      Math.floor(highWater / 4)
+    ),
+    hardCap: reader.size('hardCap', { min: highWater, max: MAX_BYTES, note: ", and not below 'highWater'" }, cap),
     hardCapPackets: reader.integer('hardCapPackets', { min: 1, max: 2 ** 32 - 1 }, 2 ** 32 - 1),
     onOverflow: reader.oneOf('onOverflow', ['queue', 'drop-newest', 'drop-oldest', 'close'], 'queue')
   } satisfies EachOption<BackpressureOptions>
@@ -156,7 +171,8 @@ function readKeepAlive(value: unknown) {
   const on = toNative(7_200_000, 1000, 10)
   if (value === undefined || value === false) return off
   if (value === true) return on
-  const allowed = "true, false, a delay from 1 second (such as '10s'), or an object { delay, interval, count }"
+  const allowed =
+    "true, false, a delay from 1 second to 24 days (such as '10s'), or an object { delay, interval, count }"
   if (typeof value === 'object' && value !== null) {
     const reader = new OptionReader(value, 'keepAlive', allowed)
     const { delay, interval, count } = {
@@ -167,9 +183,7 @@ function readKeepAlive(value: unknown) {
     reader.rejectUnknown()
     return toNative(delay, interval, count)
   }
-  const isDelay = typeof value === 'number' || (typeof value === 'string' && /^\s*[\d.]/.test(value))
-  if (!isDelay) throw invalidOption('keepAlive', value, allowed)
-  return { ...on, keepAlive: toDuration(value, 'keepAlive', range) }
+  return { ...on, keepAlive: toDuration(value, 'keepAlive', range, allowed) }
 }
 
 function readReceive(reader: OptionReader, name: string): number {
@@ -220,11 +234,15 @@ export function readProfile(options: unknown): Profile {
 }
 
 function readDelivery(outer: OptionReader, name: string): { deliveryBytes: number; deliveryPerConnection: number } {
-  const reader = new OptionReader(outer.raw(name), name)
+  const reader = new OptionReader(outer.raw(name), name, "an object such as { total: '16MiB' }")
   const most = reader.size('total', { min: 64 * KIB, max: MAX_BYTES }, 16 * MIB)
   const { total, perConnection } = {
     total: most,
-    perConnection: reader.size('perConnection', { min: 4 * KIB, max: most }, Math.min(MIB, most))
+    perConnection: reader.size(
+      'perConnection',
+      { min: 4 * KIB, max: most, note: ", the value of 'total'" },
+      Math.min(MIB, most)
+    )
   } satisfies EachOption<NonNullable<EngineOptions['delivery']>>
   reader.rejectUnknown()
   return { deliveryBytes: total, deliveryPerConnection: perConnection }
@@ -287,7 +305,7 @@ export function readListen(options: unknown): {
   backlog: number
   exclusive: boolean
 } {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', 'an object such as { port: 9999 }')
   const host = reader.text('host')
   const listen = {
     port: reader.port('port', { min: 0, max: 65_535 }) ?? 0,
@@ -352,7 +370,11 @@ export function readReconnect(value: unknown): ReconnectPlan | undefined {
   const plan = {
     maxAttempts: reader.integer('maxAttempts', { min: 1, max: 2 ** 31 - 1 }, Number.POSITIVE_INFINITY),
     minDelay,
-    maxDelay: reader.duration('maxDelay', { min: minDelay, max: MAX_DURATION }, Math.max(30_000, minDelay)),
+    maxDelay: reader.duration(
+      'maxDelay',
+      { min: minDelay, max: MAX_DURATION, note: ", and not below 'minDelay'" },
+      Math.max(30_000, minDelay)
+    ),
     factor: fraction('factor', 1, 100, 2),
     jitter: fraction('jitter', 0, 1, 1),
     onRetry: reader.callback<NonNullable<ReconnectOptions['onRetry']>>('onRetry')

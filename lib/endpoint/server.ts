@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { listenArguments, serverArguments } from '../common/arguments.js'
 import { publishListening } from '../common/diagnostics.js'
 import { runUncaught, tellError } from '../common/emitter.js'
-import { IocpError } from '../common/errors.js'
+import { IocpError, show } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
 import { tellOwner } from '../connection/notify.js'
 import { type CloseReport, Engine } from '../engine/engine.js'
@@ -141,7 +141,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
         if (isLast || !(error instanceof IocpError) || !NO_IPV6.has(error.code)) throw error
       }
     }
-    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name '${host ?? ''}' has no address`)
+    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name ${show(host ?? '')} has no address`)
   }
 
   override close(options?: CloseOptions): Promise<CloseReport> {
@@ -183,7 +183,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   /** @internal */
   override _openForJob(): Engine {
-    throw new IocpError('ERR_IOCP_CLOSING', 'The workers of a server are available only while it listens')
+    throw new IocpError('ERR_IOCP_CLOSING', 'The server does not listen: its workers run jobs from listen() to close()')
   }
 
   /** @internal */

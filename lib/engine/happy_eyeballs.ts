@@ -3,7 +3,7 @@
  * (RFC 8305, "Happy Eyeballs"). The first one that answers is used.
  */
 
-import { IocpAttemptsError, IocpError } from '../common/errors.js'
+import { escaped, IocpAttemptsError, IocpError } from '../common/errors.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
 import { capture } from '../native/async_context.js'
@@ -66,7 +66,7 @@ class ConnectRace {
     signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (timeout !== 0) {
       this.#deadline = setTimeout(() => {
-        const message = `connect ETIMEDOUT ${host}:${port}: no address answered within ${timeout} ms`
+        const message = `connect ETIMEDOUT ${escaped(host)}:${port}: no address answered within ${timeout} ms`
         this.#fail(new IocpError('ETIMEDOUT', message, { syscall: 'connect', address: host, port }))
       }, timeout)
     }

@@ -22,7 +22,7 @@ export async function resolveHost(host: string, family: 0 | 4 | 6 = 0, lookup?: 
   const targets = (await find(host, lookup)).filter((target) => family === 0 || target.family === family)
   if (targets.length === 0) {
     const wanted = family === 0 ? '' : `IPv${family} `
-    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name '${host}' has no ${wanted}address`, { address: host })
+    throw new IocpError('ERR_IOCP_NO_ADDRESS', `The host name ${show(host)} has no ${wanted}address`, { address: host })
   }
   return targets
 }
@@ -40,7 +40,7 @@ async function find(host: string, lookup: Lookup | undefined): Promise<HostTarge
     : [undefined]
   const good = targets.filter((target) => target !== undefined)
   if (good.length === targets.length) return good
-  const message = `Option 'lookup' must return an array of { address, family }; for '${host}' it returned ${show(found)}`
+  const message = `Option 'lookup' must return an array of { address, family }; for ${show(host)} it returned ${show(found)}`
   throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'lookup', value: found })
 }
 

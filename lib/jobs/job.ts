@@ -87,7 +87,7 @@ export class Job<T = unknown> {
    * @throws as {@link Job.reply}
    */
   broadcast(data: Uint8Array | string, options: { except?: JobTarget } = {}): void {
-    const reader = new OptionReader(options, '')
+    const reader = new OptionReader(options, '', 'an object such as { except: job }')
     const except = reader.raw('except')
     reader.rejectUnknown()
     this.#sender.broadcast(this.#sender.payload(data), except === undefined ? 0 : idOf(except, 'except'))
@@ -95,7 +95,7 @@ export class Job<T = unknown> {
 
   /** Ends a connection, by default its own, gracefully. `graceful: false` closes it immediately. */
   disconnect(target: JobTarget = this.connectionId, options: { graceful?: boolean } = {}): void {
-    const reader = new OptionReader(options, '')
+    const reader = new OptionReader(options, '', 'an object such as { graceful: false }')
     const isGraceful = reader.boolean('graceful', true)
     reader.rejectUnknown()
     this.#sender.disconnect(idOf(target), isGraceful)

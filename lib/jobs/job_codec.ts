@@ -32,6 +32,29 @@ export function encodeValue(value: unknown): Encoded {
   return { form: form.clone, body: serialize(value) }
 }
 
+/**
+ * The error of a call that has cloned a value; the message says what the value is.
+ * @param what the beginning of the message
+ */
+export function cloneError(error: unknown, what: string): unknown {
+  // V8's own text. Anything else is thrown by the value, such as by a getter, or tells of the list to transfer.
+  if (!(error instanceof Error) || !/could not be cloned/.test(error.message)) return error
+  const message = `${what} cannot be cloned: ${error.message}`
+  return error instanceof DOMException ? new DOMException(message, error.name) : new Error(message, { cause: error })
+}
+
+/**
+ * {@link encodeValue}, with the error that says what the value is.
+ * @param what called only if it cannot be cloned
+ */
+export function encodeNamed(value: unknown, what: () => string): Encoded {
+  try {
+    return encodeValue(value)
+  } catch (error) {
+    throw cloneError(error, what())
+  }
+}
+
 /** Bytes in memory of their own, as the same kind of view, without the other contents of the batch. */
 export function ownBytes<T extends ArrayBufferView>(view: T): T {
   if (view instanceof DataView) {
@@ -76,7 +99,7 @@ export function decodeValue(kind: number, body: Uint8Array): unknown {
  * @throws IocpError ERR_IOCP_JOB_SIZE, and as {@link encodeValue}
  */
 export function encodeResult(value: unknown): Uint8Array {
-  const { form: kind, body } = encodeValue(value)
+  const { form: kind, body } = encodeNamed(value, () => 'The result of the job')
   if (kind === form.nothing) return NO_BYTES
   checkJobSize('A result', body.length + 1)
   const bytes = Buffer.allocUnsafe(1 + body.length)

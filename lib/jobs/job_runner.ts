@@ -3,6 +3,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads'
 import { IocpError } from '../common/errors.js'
+import { closest } from '../common/option_reader.js'
 import { nativeSetImmediate } from '../common/timers.js'
 import { addonPath, setAddonPath } from '../native/addon.js'
 import { binding } from '../native/binding.js'
@@ -314,9 +315,12 @@ export class JobRunner implements JobSender {
   #unknown(job: Job): string {
     if (job._isRouted) return `The module of the workers has no handler for packets of type ${(job.data as Buffer)[0]}`
     if (isForPackets(job.name)) return `'${job.name}' is a handler of packets; 'run' takes the names of the others`
-    const names = [...this.#handlers.keys()].filter((name) => !isForPackets(name)).map((name) => `'${name}'`)
-    const known = names.length === 0 ? 'it has none for jobs' : `it has ${names.join(', ')}`
-    return `The module of the workers has no handler for '${job.name}'; ${known}`
+    const names = [...this.#handlers.keys()].filter((name) => !isForPackets(name))
+    const meant = closest(job.name, names)
+    const list = names.map((name) => `'${name}'`).join(', ')
+    const known = names.length === 0 ? 'it has none for jobs' : `it has ${list}`
+    const hint = meant === undefined ? known : `did you mean '${meant}'?`
+    return `The module of the workers has no handler for '${job.name}'; ${hint}`
   }
 
   #succeed(job: Job, value: unknown): void {

@@ -21,7 +21,7 @@ export interface WorkersOptions {
   count?: number
   /**
    * Packets that go to the workers instead of the main thread: `'all'`, those whose first byte is one of these numbers
-   * (0 to 255), or none (default). Packets larger than `streamAbove` always go to the main thread.
+   * (0 to 255), with any framing, or none (default). Packets larger than `streamAbove` always go to the main thread.
    */
   route?: 'all' | readonly number[]
   /**
@@ -108,7 +108,11 @@ export const workerRange = { min: 0, max: 256 }
  */
 export function readWorkers(value: unknown): WorkersSettings | undefined {
   if (value === undefined) return undefined
-  const reader = new OptionReader(value, 'workers')
+  const reader = new OptionReader(
+    value,
+    'workers',
+    "an object such as { module: new URL('./jobs.js', import.meta.url) }"
+  )
   const { maxQueued, maxQueuedBytes, order, priority, onFull, onClosed, route, ...direct } = {
     module: readModule(reader),
     count: reader.integer('count', workerRange, availableParallelism()),
@@ -210,7 +214,7 @@ export function defaultRun({ timeout, native }: WorkersSettings): RunSettings {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readRun(options: RunOptions, fallback: RunSettings): RunSettings {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', "an object such as { timeout: '10s' }")
   const transferList = reader.raw('transferList')
   if (transferList !== undefined && !Array.isArray(transferList)) {
     throw invalidOption('transferList', transferList, 'an array of transferable objects')

@@ -1,7 +1,7 @@
 /** The workers of a server or client in the main thread: jobs, their results, statistics. */
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
-import { errorCodes, invalidArgument, IocpError, type IocpErrorCode } from '../common/errors.js'
+import { errorCodes, invalidArgument, IocpError, type IocpErrorCode, show } from '../common/errors.js'
 import { toInteger } from '../common/option_reader.js'
 import type { Connection } from '../connection/connection.js'
 import type { Profile } from '../connection/profile.js'
@@ -10,7 +10,16 @@ import type { JobSink } from '../engine/record_dispatch.js'
 import { withoutContext } from '../native/async_context.js'
 import { jobOutcome } from '../native/protocol.js'
 import type { Distribution, JobStats } from '../native/stats.js'
-import { callHead, checkJobSize, decodeError, decodeResult, encodeNumber, encodeValue, form } from './job_codec.js'
+import {
+  callHead,
+  checkJobSize,
+  cloneError,
+  decodeError,
+  decodeResult,
+  encodeNamed,
+  encodeNumber,
+  form
+} from './job_codec.js'
 import { defaultRun, readRun, type RunOptions, type RunSettings, workerRange, type WorkersSettings } from './options.js'
 import { SharedSignals } from './shared_signals.js'
 import { type WorkerExitInfo, WorkerPool } from './worker_pool.js'
@@ -54,7 +63,8 @@ export interface Workers {
    * @param name the handler's name in `defineJobs`
    * @param payload `job.data` in the worker: bytes and text unchanged, everything else cloned
    * @returns a promise of the handler's return value
-   * @throws by rejecting: the error of the handler, the signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
+   * @throws by rejecting: what the handler threw (an error as a plain Error with name, message, stack and code), the
+   *   signal's reason, IocpError ERR_IOCP_WORKERS_FULL,
    *   ERR_IOCP_WORKERS_FAILED, ERR_IOCP_JOB_SIZE, ERR_IOCP_JOB_TIMEOUT, ERR_IOCP_JOB_UNKNOWN, ERR_IOCP_WORKER_EXITED,
    *   ERR_IOCP_JOB_CANCELLED, ERR_IOCP_CLOSED, ERR_IOCP_CLOSING, ERR_IOCP_INVALID_OPTION
    */
@@ -173,14 +183,16 @@ export class JobClient implements Workers, JobSink {
     if (run.skipWhenClosed && run.connection?.state === 'closed') throw failure('ERR_IOCP_CLOSED')
     const isMessage = run.transferList !== undefined
     const message = isMessage ? ++this.#messages : 0
-    const { form: kind, body } = isMessage ? { form: form.message, body: encodeNumber(message) } : encodeValue(payload)
+    const { form: kind, body } = isMessage
+      ? { form: form.message, body: encodeNumber(message) }
+      : encodeNamed(payload, () => payloadOf(name))
     const head = callHead(name, kind)
     checkJobSize('A payload', head.length + body.length)
     const { connection, priority, skipWhenClosed } = run
     const slot = connection?._slot ?? 0
     const generation = connection?._generation ?? 0
     const job = engine.jobs.addJob(priority, slot, generation, skipWhenClosed, isMessage, head, body)
-    if (job < 0) throw failure(job === -1 ? 'ERR_IOCP_WORKERS_FULL' : 'ERR_IOCP_CLOSING')
+    if (job < 0) throw job === -1 ? this.#full() : failure('ERR_IOCP_CLOSING')
     let port: MessagePort | undefined
     try {
       // The payload is cloned and the objects are transferred now, but not for a job that is rejected. The worker gets
@@ -188,7 +200,7 @@ export class JobClient implements Workers, JobSink {
       port = isMessage ? channelWith(payload, run.transferList) : undefined
     } catch (error) {
       engine.jobs.cancelJob(job)
-      throw error
+      throw cloneError(error, payloadOf(name))
     }
     const { signal, timeout } = run
     const deadline = signal === undefined || timeout === 0 ? undefined : performance.now() + timeout
@@ -196,7 +208,7 @@ export class JobClient implements Workers, JobSink {
       timeout === 0
         ? undefined
         : setTimeout(() => {
-            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `'${name}' did not finish within ${timeout} ms`), 0)
+            this.#giveUp(job, failure('ERR_IOCP_JOB_TIMEOUT', `${show(name)} did not finish within ${timeout} ms`), 0)
           }, timeout)
     if (signal !== undefined) this.#signals.add(signal, job)
     this.#calls.set(job, { resolve, reject, timer, deadline, signal, port, message })
@@ -333,8 +345,15 @@ export class JobClient implements Workers, JobSink {
 
   #errorFor(outcome: number, bytes: Buffer | undefined): unknown {
     if (outcome === jobOutcome.noWorkers && this.#failure !== undefined) return this.#failure
+    if (outcome === jobOutcome.rejected) return this.#full()
     const code = codes[outcome]
     return code === undefined ? decodeError(bytes) : failure(code)
+  }
+
+  #full(): IocpError {
+    const { maxQueued, maxQueuedBytes } = this.#settings.native
+    const message = `${errorCodes.ERR_IOCP_WORKERS_FULL}: the limits are ${maxQueued} jobs ('workers.maxQueued') and ${maxQueuedBytes} bytes ('workers.maxQueuedBytes')`
+    return failure('ERR_IOCP_WORKERS_FULL', message)
   }
 
   /** A worker has taken a job whose payload is a message. */
@@ -349,6 +368,8 @@ export class JobClient implements Workers, JobSink {
     this.#onDrained()
   }
 }
+
+const payloadOf = (name: string): string => `The payload of the job ${show(name)}`
 
 function channelWith(payload: unknown, transferList: RunSettings['transferList']): MessagePort {
   const { port1, port2 } = new MessageChannel()

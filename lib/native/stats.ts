@@ -25,13 +25,12 @@ export const counterNames = [
   'directReads',
   /** Operations that succeeded immediately and needed no completion packet. */
   'skipSuccess',
-  /** Writes of which the system accepted only a part. */
-  'shortWrites',
   /** Times that the system had no memory for an operation. */
   'enobufs',
   /** Packets dropped by native code, for any reason of 'drop', and their bytes. */
   'drops',
   'droppedBytes',
+  /** Connections closed because the framing could not decode what they sent. */
   'protocolErrors',
   /** Times that reading stopped because JavaScript did not keep up. */
   'parks',

@@ -1,7 +1,7 @@
 /** Errors of the operating system, under Node's names. */
 
 import { getSystemErrorMap } from 'node:util'
-import { IocpError } from '../common/errors.js'
+import { escaped, IocpError } from '../common/errors.js'
 import type { NativeBinding } from './types.js'
 
 let numbers: Map<string, number> | undefined
@@ -22,12 +22,20 @@ export interface Failure {
   dest?: string | undefined
 }
 
+/** Windows does not say which; the other socket may be one of the same process. */
+const HELD = 'Another socket holds the port exclusively, or the port is reserved'
+
+function isOfPort(syscall: string | undefined): boolean {
+  return syscall === 'bind' || syscall === 'listen'
+}
+
 /** The error for a number of Windows, as `syscall CODE address:port: sentence`; of a file as `syscall CODE 'path' -> 'dest': sentence`. */
 export function systemError(native: Pick<NativeBinding, 'errorInfo'>, failure: Failure): IocpError {
   const { winCode, syscall, address, port, path, dest } = failure
-  const { code, message } = native.errorInfo(winCode)
+  const { code, message: general } = native.errorInfo(winCode)
+  const message = code === 'EACCES' && isOfPort(syscall) ? HELD : general
   const host = address?.includes(':') === true ? `[${address}]` : address
-  const file = path === undefined ? '' : ` '${path}'${dest === undefined ? '' : ` -> '${dest}'`}`
+  const file = path === undefined ? '' : ` '${escaped(path)}'${dest === undefined ? '' : ` -> '${escaped(dest)}'`}`
   const place = host === undefined ? file : ` ${host}${port === undefined ? '' : `:${port}`}`
   const call = syscall === undefined ? '' : `${syscall} `
   return new IocpError(code, `${call}${code}${place}: ${message}`, { ...failure, errno: errnoOf(code) })

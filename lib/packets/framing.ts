@@ -4,7 +4,7 @@
  */
 
 import { invalidOption } from '../common/errors.js'
-import { type EachOption, KIB, MIB, OptionReader, type Size } from '../common/option_reader.js'
+import { type EachOption, KIB, MIB, OptionReader, type Range, type Size } from '../common/option_reader.js'
 import type { NativeFraming } from '../native/types.js'
 
 /** Options of every framing except `raw` and `fixed`. */
@@ -130,11 +130,18 @@ export function bothDirections(value: unknown, option: string): { receive: Frami
   return { receive, send }
 }
 
+const example = (options: string): string => `an object such as ${options}`
+const limitsExample = example("{ maxPacket: '64KiB' }")
+
 /** Options of every framing with packets of different sizes. */
-function readLimits(reader: OptionReader, fallback: number, streamAbove = NEVER, typeByte = false) {
-  const max = streamAbove === NEVER ? MAX_WHOLE_PACKET : NEVER
+function readLimits(
+  reader: OptionReader,
+  fallback: number,
+  range: Range = { min: 0, max: MAX_WHOLE_PACKET },
+  typeByte = false
+) {
   const { onCorrupt: _, ...limits } = {
-    maxPacket: reader.size('maxPacket', { min: 0, max }, fallback),
+    maxPacket: reader.size('maxPacket', range, fallback),
     onOversize: reader.oneOf('onOversize', ['close', 'discard'], 'close'),
     onCorrupt: reader.oneOf('onCorrupt', ['close'], 'close'),
     failFast: reader.boolean('failFast', true),
@@ -146,7 +153,8 @@ function readLimits(reader: OptionReader, fallback: number, streamAbove = NEVER,
 /** Those of a framing with a length before the packet, too. */
 function readStreamLimits(reader: OptionReader, fallback: number, typeByte = false) {
   const streamAbove = reader.size('streamAbove', { min: 0, max: MAX_WHOLE_PACKET }, NEVER)
-  const limits = readLimits(reader, fallback, streamAbove, typeByte)
+  const whole = { min: 0, max: MAX_WHOLE_PACKET, note: "; larger ones need 'streamAbove'" }
+  const limits = readLimits(reader, fallback, streamAbove === NEVER ? whole : { min: 0, max: NEVER }, typeByte)
   return { ...limits, streamAbove } satisfies Omit<EachOption<PacketLimits & StreamLimits>, 'onCorrupt'>
 }
 
@@ -155,9 +163,9 @@ function readStreamLimits(reader: OptionReader, fallback: number, typeByte = fal
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function lengthField(options: LengthFieldOptions = {}): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', example('{ bytes: 4 }'))
   const bytes = reader.oneOf('bytes', [1, 2, 3, 4, 8], 4)
-  const offset = reader.integer('offset', { min: 0, max: MAX_HEADER - bytes }, 0)
+  const offset = reader.integer('offset', { min: 0, max: MAX_HEADER - bytes, note: " (32 less 'bytes')" }, 0)
   const framing = {
     offset,
     bytes,
@@ -198,7 +206,7 @@ function toDelimiters(value: unknown): Uint8Array[] {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function delimiter(options: DelimiterOptions): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', example(String.raw`{ delimiters: ['\r\n'] }`))
   const given = {
     delimiters: reader.raw('delimiters'),
     strip: reader.boolean('strip', true),
@@ -214,7 +222,7 @@ function delimiter(options: DelimiterOptions): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function line(options: LineOptions = {}): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', example(String.raw`{ endOfLine: '\r\n' }`))
   const { endOfLine, ...framing } = {
     endOfLine: reader.oneOf('endOfLine', ['\n', '\r\n'], '\n'),
     strip: reader.boolean('strip', true),
@@ -229,7 +237,7 @@ function line(options: LineOptions = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function fixed(options: FixedOptions): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', example('{ bytes: 64 }'))
   const given = {
     bytes: reader.size('bytes', { min: 1, max: MAX_WHOLE_PACKET }, 0),
     typeByte: reader.boolean('typeByte', false)
@@ -255,7 +263,7 @@ function raw(options: Readonly<Record<string, never>> = {}): Framing {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function varint(options: PacketLimits & StreamLimits = {}): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', limitsExample)
   const framing = readStreamLimits(reader, MIB)
   reader.rejectUnknown()
   return build({ kind: 'varint', ...framing })
@@ -272,7 +280,7 @@ function fieldBefore(bytes: 1 | 2 | 4, endian: 'big' | 'little') {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function iocps(options: PacketLimits & StreamLimits = {}): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', limitsExample)
   const limits = readStreamLimits(reader, 508, true)
   reader.rejectUnknown()
   return build({ ...fieldBefore(4, 'little'), ...limits, iocpsFiles: true })
@@ -285,7 +293,7 @@ function iocps(options: PacketLimits & StreamLimits = {}): Framing {
  */
 function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {}): Framing {
   if (![1, 2, 4].includes(bytes)) throw invalidOption('bytes', bytes, '1, 2 or 4')
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', limitsExample)
   const limits = readStreamLimits(reader, MIB)
   reader.rejectUnknown()
   return build({ ...fieldBefore(bytes, 'big'), ...limits })
@@ -296,7 +304,7 @@ function erlang(bytes: 1 | 2 | 4 = 4, options: PacketLimits & StreamLimits = {})
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 function hpSocketPack(options: HpSocketPackOptions = {}): Framing {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', example('{ flag: 5 }'))
   const framing = {
     flag: reader.integer('flag', { min: 0, max: 1023 }, 0),
     ...readStreamLimits(reader, 256 * KIB)

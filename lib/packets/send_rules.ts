@@ -3,7 +3,7 @@
  * is queued whether it can, so that an invalid `send` throws synchronously.
  */
 
-import { invalidArgument, IocpError } from '../common/errors.js'
+import { invalidArgument, IocpError, notBytes } from '../common/errors.js'
 import { transferKind } from '../native/protocol.js'
 import type { NativeFraming } from '../native/types.js'
 
@@ -12,6 +12,8 @@ export interface SendRules {
   /** Smallest and largest payload, in bytes. */
   readonly minPayload: number
   readonly maxPayload: number
+  /** What permits a larger one, as the end of a message; '' if nothing does. */
+  readonly remedy: string
   /** Maximum number of bytes that the framing adds. */
   readonly overhead: number
   /** Whether these bytes would reach the peer as this one packet; undefined when only the size matters. */
@@ -27,8 +29,17 @@ type FramingRules = Omit<SendRules, 'reservedUpTo' | 'looksInside'>
 
 /** The largest send: lengths are 32-bit words with some reserve. */
 const MAX_SEND = 2 ** 31 - 1
+/** The largest packet of HP-Socket's Pack. */
+const MAX_PACK = 2 ** 22 - 1
 /** Minimum size of a transfer frame. */
 const LEAST_TRANSFER = 5
+
+const RAISE = ": raise 'maxPacket' on both sides"
+
+/** What permits more than this limit, which is the smaller one of the option's and the format's. */
+function remedyFor(maxPacket: number, most: number, otherwise = ''): string {
+  return maxPacket < most ? RAISE : otherwise
+}
 
 /**
  * The rules of a framing.
@@ -52,13 +63,24 @@ function rulesOf(framing: NativeFraming): FramingRules {
   const any = { minPayload: 0, accepts: undefined }
   switch (framing.kind) {
     case 'raw':
-      return { ...any, maxPayload: MAX_SEND, overhead: 0 }
+      return { ...any, maxPayload: MAX_SEND, remedy: '', overhead: 0 }
     case 'fixed':
-      return { ...any, minPayload: framing.bytes, maxPayload: framing.bytes, overhead: 0 }
+      return { ...any, minPayload: framing.bytes, maxPayload: framing.bytes, remedy: '', overhead: 0 }
     case 'varint':
-      return { ...any, maxPayload: Math.min(framing.maxPacket, MAX_SEND), overhead: 10 }
+      return {
+        ...any,
+        maxPayload: Math.min(framing.maxPacket, MAX_SEND),
+        remedy: remedyFor(framing.maxPacket, MAX_SEND),
+        overhead: 10
+      }
     case 'hpSocketPack':
-      return { ...any, minPayload: 1, maxPayload: Math.min(framing.maxPacket, 2 ** 22 - 1), overhead: 4 }
+      return {
+        ...any,
+        minPayload: 1,
+        maxPayload: Math.min(framing.maxPacket, MAX_PACK),
+        remedy: remedyFor(framing.maxPacket, MAX_PACK),
+        overhead: 4
+      }
     case 'lengthField':
       return lengthFieldRules(framing)
     case 'delimiter':
@@ -78,10 +100,16 @@ function lengthFieldRules(framing: NativeFraming & { kind: 'lengthField' }): Fra
   // value = payload + strip - header - adjustment has to be a number that the field can hold.
   const header = offset + bytes
   const largest = bytes === 8 ? Number.MAX_SAFE_INTEGER : 2 ** (8 * bytes) - 1
+  const field = largest + header + adjustment - strip
   const rules = {
     minPayload: Math.max(0, header - strip + Math.max(0, adjustment)),
     // Below 0 for a framing without a valid length, which can carry nothing.
-    maxPayload: Math.min(largest + header + adjustment - strip, maxPacket, MAX_SEND),
+    maxPayload: Math.min(field, maxPacket, MAX_SEND),
+    remedy: remedyFor(
+      maxPacket,
+      Math.min(field, MAX_SEND),
+      field < MAX_SEND ? `: a length of ${bytes} bytes holds no more` : ''
+    ),
     overhead: strip
   }
   if (strip >= header) return { ...rules, accepts: undefined }
@@ -107,6 +135,7 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): Framing
     return {
       minPayload: 0,
       maxPayload: framing.maxPacket,
+      remedy: RAISE,
       overhead: longest,
       accepts(payload) {
         const bytes = asBuffer(payload)
@@ -125,6 +154,7 @@ function delimiterRules(framing: NativeFraming & { kind: 'delimiter' }): Framing
   return {
     minPayload: shortest,
     maxPayload: framing.maxPacket + longest,
+    remedy: RAISE,
     overhead: 0,
     accepts(payload) {
       const match = firstMatch(delimiters, asBuffer(payload))
@@ -155,7 +185,7 @@ function firstMatch(delimiters: readonly Buffer[], bytes: Buffer): { end: number
  */
 export function checkBytes(data: Uint8Array): void {
   if (!((data as unknown) instanceof Uint8Array)) {
-    throw invalidArgument('data', data, 'a Buffer, a Uint8Array or text')
+    throw notBytes('data', data, 'a Buffer, a Uint8Array or text')
   }
   // A view of transferred memory has the length 0, like an empty packet.
   if (data.byteLength === 0 && data.buffer instanceof ArrayBuffer && data.buffer.detached) {
@@ -183,7 +213,8 @@ export function checkSize(rules: SendRules, size: number): void {
     throw new IocpError('ERR_IOCP_PACKET_SIZE', 'The framing cannot carry any packet: no length would be valid')
   }
   const range = minPayload === maxPayload ? `exactly ${minPayload} bytes` : `${minPayload} to ${maxPayload} bytes`
-  throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}`)
+  const remedy = size > maxPayload ? rules.remedy : ''
+  throw new IocpError('ERR_IOCP_PACKET_SIZE', `The framing carries packets of ${range}; this one has ${size}${remedy}`)
 }
 
 /** The error for a packet that is larger than the limit of the queue. */

@@ -1,6 +1,6 @@
 /** Building a packet. */
 
-import { invalidArgument } from '../common/errors.js'
+import { invalidArgument, notBytes } from '../common/errors.js'
 import { checkString, type Endian, isBigEndian, type StringEnd } from './reader.js'
 
 const FIRST_SIZE = 64
@@ -153,7 +153,7 @@ function checkList(value: unknown): void {
 }
 
 function checkBytes(value: unknown): void {
-  if (!(value instanceof Uint8Array)) throw invalidArgument('value', value, 'a Buffer or Uint8Array')
+  if (!(value instanceof Uint8Array)) throw notBytes('value', value, 'a Buffer or Uint8Array')
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The errors of file transfers, and their codes on the wire. */
 
-import { errorCodes, IocpError, type IocpErrorCode } from '../common/errors.js'
+import { errorCodes, escaped, IocpError, type IocpErrorCode } from '../common/errors.js'
 import { MAX_REASON } from './frames.js'
 
 /** Codes and their numbers on the wire. Numbers are never reused. */
@@ -31,7 +31,7 @@ export function transferError(code: IocpErrorCode, reason?: string, cause?: unkn
 
 /** An error of a transfer about a local path; `more` is the end of the sentence. */
 export function placeError(code: IocpErrorCode, path: string, more = ''): IocpError {
-  return new IocpError(code, `${errorCodes[code]}: '${path}'${more}`, { path })
+  return new IocpError(code, `${errorCodes[code]}: '${escaped(path)}'${more}`, { path })
 }
 
 /** An error of a transfer caused by a file error: with the path of that error. */
@@ -40,15 +40,19 @@ export function fileError(code: IocpErrorCode, cause: IocpError): IocpError {
   return new IocpError(code, errorCodes[code], { syscall, path, dest, winCode, cause })
 }
 
+/** An error that the other side has detected. */
+export function reportedByPeer(code: IocpErrorCode, text = ''): IocpError {
+  // What has no listener for 'file' rejects every file, without a reason.
+  const none = code === 'ERR_IOCP_TRANSFER_REJECTED' ? ", without a reason: it may have no listener for 'file'" : ''
+  return transferError(code, `reported by the peer${text === '' ? none : ` (${text})`}`)
+}
+
 /** The error that the peer has reported. */
 export function errorFromPeer(number: number, reason: string): IocpError {
   const found = Object.entries(numbers).find(([, one]) => one === number)
   // The text is untrusted data: it is sanitized and limited.
   const text = reason.replaceAll(/\p{C}/gu, ' ').slice(0, MAX_REASON)
-  return transferError(
-    (found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode,
-    `reported by the peer${text === '' ? '' : ` (${text})`}`
-  )
+  return reportedByPeer((found?.[0] ?? 'ERR_IOCP_TRANSFER_REJECTED') as IocpErrorCode, text)
 }
 
 /** The error as it is reported to the peer: local details are not sent. */

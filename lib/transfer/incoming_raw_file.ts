@@ -8,7 +8,7 @@ import { transferError } from './errors.js'
 import type { FileEnd } from './frames.js'
 import { type Overwrite, readReceiveFile, type ReceivePlan } from './options.js'
 import { IncomingFile } from './target_file.js'
-import { hasRoom, settingsOf, transfersOf } from './transfer.js'
+import { limitProblem, settingsOf, transfersOf } from './transfer.js'
 
 /** The error number of Windows for a file that ended too early. */
 const END_OF_FILE = 38
@@ -19,7 +19,8 @@ export function receiveFile(connection: Connection, options: ReceiveFileOptions)
   const plan = readReceiveFile(options)
   return (async () => {
     if ((connection._flags & SILENT) !== 0) throw transferError('ERR_IOCP_TRANSFER_CLOSED')
-    if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+    const limit = limitProblem(connection, settings)
+    if (limit !== undefined) throw limit
     return new RawIncomingFile(connection, settings, false)._receive(plan)
   })()
 }

@@ -9,7 +9,7 @@ import { Deferred } from '../common/deferred.js'
 import type { Connection } from '../connection/connection.js'
 import type { ReceivedFile, SentFile, TransferSettings } from '../connection/file_types.js'
 import { flag, SILENT } from '../connection/state.js'
-import { transferError } from './errors.js'
+import { reportedByPeer, transferError } from './errors.js'
 import { normalName } from './file_names.js'
 import { type FileEnd, IOCPS_OFFER_EXTRA, iocpsType, readIocpsOffer, writeIocpsOffer } from './frames.js'
 import { RawIncomingBase } from './incoming_raw_file.js'
@@ -177,13 +177,7 @@ class OutgoingIocpsFile extends Transfer {
   _refused(): void {
     if (!this.#isOffered) return
     this.#isRefused = !this.#isAnswered
-    this.fail(
-      transferError(
-        this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED',
-        'reported by the peer'
-      ),
-      false
-    )
+    this.fail(reportedByPeer(this.#isAnswered ? 'ERR_IOCP_TRANSFER_ABORTED' : 'ERR_IOCP_TRANSFER_REJECTED'), false)
     this.#isAnswered = true
   }
 

@@ -1,7 +1,7 @@
 /** The file operations of native code, with their errors converted to this library's. */
 
 import { stat } from 'node:fs/promises'
-import { IocpError } from '../common/errors.js'
+import { escaped, IocpError } from '../common/errors.js'
 import { errnoOf, fromNative, systemError } from '../native/system_error.js'
 import type {
   NativeBinding,
@@ -115,7 +115,7 @@ export class NativeFiles {
       if (!isDenied || (await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error
       const plain = plainPath(path)
       const details = { syscall: 'open', errno: errnoOf('EISDIR'), winCode: ACCESS_DENIED, path: plain, cause: error }
-      throw new IocpError('EISDIR', `open EISDIR '${plain}': The path is a folder`, details)
+      throw new IocpError('EISDIR', `open EISDIR '${escaped(plain)}': The path is a folder`, details)
     }
   }
 

@@ -11,7 +11,7 @@ import { nameProblem } from './file_names.js'
 import { type AcceptPlan, readAccept } from './options.js'
 import { resumePath } from './partial_files.js'
 import { targetOf } from './target_file.js'
-import { hasRoom } from './transfer.js'
+import { limitProblem } from './transfer.js'
 
 /** A file that waits for an answer. */
 export interface Answerable {
@@ -85,7 +85,8 @@ export function rejectReason(
   settings: TransferSettings,
   { name, size }: Pick<OfferedFile, 'name' | 'size'>
 ): IocpError | undefined {
-  if (!hasRoom(connection, settings)) return transferError('ERR_IOCP_TRANSFER_LIMIT')
+  const limit = limitProblem(connection, settings)
+  if (limit !== undefined) return limit
   if (size > settings.maxFileSize) return transferError('ERR_IOCP_TRANSFER_TOO_LARGE')
   if (nameProblem(name) !== undefined) return transferError('ERR_IOCP_TRANSFER_NAME')
   const { owner, isStopping } = connection._engine

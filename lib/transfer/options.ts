@@ -1,6 +1,6 @@
 /** Options of file transfers: their meaning, ranges and defaults, and how they are checked. */
 
-import { invalidOption } from '../common/errors.js'
+import { invalidOption, IocpError } from '../common/errors.js'
 import { type EachOption, KIB, MAX_DURATION, MIB, OptionReader } from '../common/option_reader.js'
 import { toOptionalPath, toPath } from '../common/paths.js'
 import type {
@@ -132,7 +132,7 @@ function readVerify(reader: OptionReader, framed: boolean): boolean {
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readSendFile(options: unknown, largest: number, bytesPerSecond: number, ...others: string[]): SendPlan {
-  const reader = new OptionReader(options, '').allow(...others)
+  const reader = new OptionReader(options, '', "an object such as { name: 'report.pdf' }").allow(...others)
   const mode = reader.oneOf('mode', ['framed', 'raw'], 'framed')
   const framed = mode === 'framed'
   const max = framed ? Math.max(1, Math.min(MAX_CHUNK, largest - CHUNK_HEADER)) : MAX_CHUNK
@@ -163,7 +163,7 @@ export function readSendFile(options: unknown, largest: number, bytesPerSecond: 
 
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function readAccept(options: unknown): AcceptPlan {
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', "an object such as { directory: 'inbox' }")
   const plan = {
     directory: toOptionalPath(reader.raw('directory'), 'directory'),
     path: toOptionalPath(reader.raw('path'), 'path'),
@@ -174,25 +174,28 @@ export function readAccept(options: unknown): AcceptPlan {
   } satisfies EachOption<AcceptOptions>
   reader.rejectUnknown()
   if ((plan.directory === undefined) === (plan.path === undefined)) {
-    throw invalidOption('path', plan.path, 'given if directory is not, and only then')
+    const message =
+      plan.path === undefined
+        ? "Either 'directory' or 'path' must be given, such as { directory: 'inbox' }"
+        : "Only one of 'directory' and 'path' may be given: 'path' is the whole path of the file"
+    throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'path', value: plan.path })
   }
   return plan
 }
 
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function readReceiveFile(options: unknown): ReceivePlan {
-  const reader = new OptionReader(options, '')
-  const path = toPath(reader.raw('path'), 'path')
-  const bytes = reader.raw('bytes')
-  if (bytes === undefined) throw invalidOption('bytes', bytes, 'a number of bytes')
-  const plan = {
-    path,
+  const reader = new OptionReader(options, '', "an object such as { path: 'file.bin', bytes: 1024 }")
+  const given = {
+    path: reader.raw('path'),
     bytes: reader.size('bytes', { min: 0, max: MAX_SIZE }, 0),
     overwrite: reader.oneOf('overwrite', ['fail', 'replace', 'rename'], 'fail'),
     onReady: readCallback<[]>(reader, 'onReady'),
     signal: reader.signal('signal'),
     onProgress: readCallback<[TransferProgress]>(reader, 'onProgress')
   } satisfies EachOption<ReceiveFileOptions>
+  // First, because a misspelt name is the likely reason for a required option that is missing.
   reader.rejectUnknown()
-  return plan
+  if (reader.raw('bytes') === undefined) throw invalidOption('bytes', undefined, 'a number of bytes')
+  return { ...given, path: toPath(given.path, 'path') }
 }

@@ -12,7 +12,7 @@ import { sendIocps, speaksIocps } from './iocps.js'
 import type { OpenFile } from './native_files.js'
 import { carriesFiles, readSendFile, type SendPlan } from './options.js'
 import { pieceOf, rangeOf, readError, sentResult } from './source_file.js'
-import { hasRoom, largestOf, requireWritable, settingsOf, Transfer, transfersOf } from './transfer.js'
+import { largestOf, limitProblem, requireWritable, settingsOf, Transfer, transfersOf } from './transfer.js'
 
 /**
  * Sends a file.
@@ -33,10 +33,11 @@ async function begin(
 ): Promise<SentFile> {
   requireWritable(connection)
   if (plan.framed && (!carriesFiles(connection._profile.native.send) || largestOf(connection) < LARGEST_NEEDED)) {
-    const rule = `framed mode requires a framing with a length before each packet, the option typeByte, and packets of ${LARGEST_NEEDED} bytes`
+    const rule = `framed mode requires a framing with a length before each packet, its option 'typeByte', and packets of at least ${LARGEST_NEEDED} bytes`
     throw transferError('ERR_IOCP_TRANSFER_OFF', rule)
   }
-  if (!hasRoom(connection, settings)) throw transferError('ERR_IOCP_TRANSFER_LIMIT')
+  const limit = limitProblem(connection, settings)
+  if (limit !== undefined) throw limit
   if ((connection._flags & flag.peerEnded) !== 0 && (plan.framed || speaksIocps(connection))) {
     // Its answer cannot arrive.
     throw transferError('ERR_IOCP_TRANSFER_CLOSED', 'the peer has ended its side')

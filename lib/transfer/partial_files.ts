@@ -59,7 +59,7 @@ export interface PruneOptions {
  */
 export function pruneParts(directory: Path, options?: PruneOptions): Promise<string[]> {
   const folder = toPath(directory, 'directory')
-  const reader = new OptionReader(options, '')
+  const reader = new OptionReader(options, '', "an object such as { maxAge: '7d' }")
   const maxAge = reader.duration('maxAge', { min: 0, max: Number.MAX_SAFE_INTEGER }, 7 * DAY)
   reader.rejectUnknown()
   return prune(folder, maxAge)

@@ -3,7 +3,7 @@
 import { realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, relative, resolve, toNamespacedPath } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { IocpError } from '../common/errors.js'
+import { escaped, IocpError } from '../common/errors.js'
 import type { ReceivedFile } from '../connection/file_types.js'
 import { fileOutcome } from '../native/protocol.js'
 import { placeError, transferError } from './errors.js'
@@ -46,7 +46,7 @@ async function realFolder(path: string): Promise<string> {
     return await realpath(path)
   } catch (error) {
     const { code = 'EIO', errno, syscall } = error as NodeJS.ErrnoException
-    const message = `${syscall ?? 'realpath'} ${code} '${plainPath(path)}': the folder for files does not exist`
+    const message = `${syscall ?? 'realpath'} ${code} '${escaped(plainPath(path))}': the folder for files does not exist`
     throw new IocpError(code, message, { errno, syscall, path: plainPath(path), cause: error })
   }
 }
@@ -87,7 +87,11 @@ export abstract class IncomingFile extends Transfer {
     const found = overwrite === 'rename' ? undefined : await stat(target).catch(() => undefined)
     // A folder is never replaced.
     if (found !== undefined && (overwrite === 'fail' || found.isDirectory())) {
-      throw placeError('ERR_IOCP_TRANSFER_EXISTS', plainPath(target), found.isDirectory() ? ', a folder' : '')
+      throw placeError(
+        'ERR_IOCP_TRANSFER_EXISTS',
+        plainPath(target),
+        found.isDirectory() ? ', a folder' : "; pass 'overwrite'"
+      )
     }
     const { partMaxAge } = this.settings
     if (partMaxAge > 0) pruneNowAndThen(dirname(target), partMaxAge)

@@ -108,9 +108,18 @@ export function transfersOf(connection: Connection): TransferTable {
   return made
 }
 
-/** Whether another transfer may start. */
-export function hasRoom(connection: Connection, settings: TransferSettings): boolean {
-  return transfersOf(connection).size < settings.maxPerConnection && filesOf(connection).active < settings.maxTotal
+/** Why no other transfer may start now; undefined if one may. */
+export function limitProblem(
+  connection: Connection,
+  { maxPerConnection, maxTotal }: TransferSettings
+): IocpError | undefined {
+  const most =
+    transfersOf(connection).size >= maxPerConnection
+      ? `${maxPerConnection} on this connection ('transfer.maxPerConnection'), offers without an answer included`
+      : filesOf(connection).active >= maxTotal
+        ? `${maxTotal} on all connections ('transfer.maxTotal'), offers without an answer included`
+        : undefined
+  return most === undefined ? undefined : transferError('ERR_IOCP_TRANSFER_LIMIT', `the limit is ${most}`)
 }
 
 /** One transfer. The first failure counts; it ends when native code has released the file. */
@@ -361,6 +370,12 @@ export abstract class Transfer {
 
 /** Whether a file can be started. @throws IocpError ERR_IOCP_TRANSFER_CLOSED */
 export function requireWritable(connection: Connection): void {
-  if ((connection._flags & NOT_WRITABLE) !== 0 || connection._engine.isStopping)
-    throw transferError('ERR_IOCP_TRANSFER_CLOSED')
+  const isOver = (connection._flags & NOT_WRITABLE) !== 0
+  if (!isOver && !connection._engine.isStopping) return
+  const why = !isOver
+    ? 'the server or client is closing'
+    : connection.state === 'ending'
+      ? 'this side has ended the connection'
+      : 'the connection is closed'
+  throw new IocpError('ERR_IOCP_TRANSFER_CLOSED', `No transfer can start: ${why}`)
 }

@@ -26,7 +26,6 @@ namespace iocp {
   X(zero_reads, "zeroReads")     /* zero-byte reads posted */                      \
   X(direct_reads, "directReads") /* reads posted with a buffer */                  \
   X(skip_success, "skipSuccess") /* completions taken at once, without a packet */ \
-  X(short_writes, "shortWrites")                                                   \
   X(enobufs, "enobufs")                                                            \
   X(drops, "drops") /* packets dropped, for any reason */                          \
   X(dropped_bytes, "droppedBytes")                                                 \

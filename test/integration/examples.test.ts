@@ -112,15 +112,19 @@ function start(id: string, code: string, port: number) {
   const folder = `.cache/examples/${id.replaceAll(/\W+/g, '-')}`
   rmSync(at(folder), { recursive: true, force: true })
   mkdirSync(at(`${folder}/inbox`), { recursive: true })
-  for (const [other, jobs] of blocks) {
-    if (other.split(' ')[0] === id.split(' ')[0] && jobs.startsWith('// jobs.js\n'))
-      writeFileSync(at(`${folder}/jobs.js`), jobs)
+  // Modules of workers: blocks that begin with their name.
+  for (const [other, module] of blocks) {
+    const name = /^\/\/ (\w+\.js)\n/.exec(module)?.[1]
+    if (other.split(' ')[0] === id.split(' ')[0] && name !== undefined) writeFileSync(at(`${folder}/${name}`), module)
   }
   const path = at(`${folder}/program.mjs`)
   writeFileSync(path, code.replaceAll(/port: \d+/g, `port: ${port}`))
   const child = startNode(path, [], at(folder))
   let errors = ''
-  child.stdout.resume()
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out = (out + text).slice(-4000)
+  })
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     errors = (errors + text).slice(-4000)
   })
@@ -128,7 +132,7 @@ function start(id: string, code: string, port: number) {
   onTestFinished(() => {
     child.kill()
   })
-  return { child, ended, errors: () => errors }
+  return { child, ended, errors: () => errors, out: () => out }
 }
 
 type Program = ReturnType<typeof start>
@@ -282,4 +286,11 @@ test.each(Object.entries(clients))(`%s survives ${INPUTS} inputs`, { timeout: LI
   expect(ends, program.errors()).toContain(exitCode)
   // A program that ends by an error says which.
   if (exitCode !== 0) expect(program.errors()).toMatch(/code: '(ERR_IOCP_\w+|E[A-Z]+)'/)
+})
+
+test('the job of docs/workers.md tells its progress', async () => {
+  const [id = '', code = ''] = [...blocks].find(([, block]) => block.startsWith('// main.js\n')) ?? []
+  const program = start(id, code, 0)
+  expect(await program.ended, program.errors()).toEqual([0, null])
+  expect(program.out()).toBe('25 %\n50 %\n75 %\n100 %\n4 steps\n')
 })

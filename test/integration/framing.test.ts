@@ -111,6 +111,7 @@ describe('what cannot be accepted', () => {
     expect(error.header.length).toBeGreaterThan(0)
     expect(info.cause).toBe('protocol-error')
     expect(info.error).toBe(error)
+    expect(server.stats()?.counters.protocolErrors).toBe(1)
     await client.readToEnd()
   })
 

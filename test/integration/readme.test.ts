@@ -93,7 +93,7 @@ test('the programs about files work as printed', async () => {
   const folder = file('.cache/readme')
   rmSync(`${folder}/inbox`, { recursive: true, force: true })
   const server = start('files.mjs', receiver, folder)
-  await server.says('Listening on port 9998')
+  await server.says('Listening on port 9997')
   const program = start('send.mjs', sender, folder)
   expect(await program.ended).toEqual([0, null])
   const sha256 = createHash('sha256').update(sender).digest('hex')

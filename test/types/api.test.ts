@@ -188,6 +188,10 @@ test('clients', async () => {
   const onRetry = (info: RetryInfo, of: ReconnectingConnection): unknown => [info.failures, of.destroy()]
   exact<ReconnectingConnection>()(await connect({ port: '80', reconnect: { onRetry } }))
   const link = await connect({ port: 80, reconnect: { maxAttempts: 3 } })
+  // As in docs/api.md: a login for each connection.
+  const login = (connection: Connection): unknown => connection.send('token')
+  link.on('connect', login)
+  if (link.connection !== undefined) login(link.connection)
   exact<ReconnectingConnection>()(link)
   link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
   link.on('packet', (packet) => packet.length)

@@ -2,12 +2,14 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { readServerOptions, readTarget } from '../../lib/endpoint/read_options.js'
 import * as library from '../../lib/index.js'
+import { counterNames } from '../../lib/native/stats.js'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const api = read('docs/api.md')
 
-test.each(Object.keys(library))('docs/api.md has %s', (name) => {
-  expect(api).toContain(name)
+test.each(Object.keys(library))('docs/api.md begins with the import of %s', (name) => {
+  const [, imported = ''] = /^```ts\n(import .*?)^```$/ms.exec(api) ?? []
+  expect(imported).toMatch(new RegExp(`\\b${name}\\b`))
 })
 
 /** Names of options as the readers themselves list them. */
@@ -58,6 +60,46 @@ test('the options of public types are found', () => {
 
 test.each(optionTypes)('$page has the option $name of $type', ({ name, page }) => {
   expect(read(page)).toMatch(new RegExp(`\\b${name}\\b`))
+})
+
+/** A section of a page, up to the next title of any level. */
+function section(page: string, title: string): string {
+  const text = read(page)
+  const from = text.indexOf(`\n${title}\n`)
+  if (from === -1) throw new Error(`${page} has no section ${title}`)
+  return text.slice(from + 1).split('\n#')[0] ?? ''
+}
+
+/** Every field of statistics, those of fields too, and where it is described. */
+const statistics = [
+  ['EndpointStats', section('docs/api.md', '### .stats()')],
+  ['PoolStats', section('docs/api.md', '### .stats()')],
+  ['Distribution', section('docs/api.md', '### .stats()')],
+  ['ConnectionStats', section('docs/api.md', '### Properties')],
+  ['JobStats', section('docs/workers.md', '## server.workers')]
+].flatMap(([type = '', text = '']) => {
+  const [, body = ''] =
+    new RegExp(`^export interface ${type} \\{(.*?)^\\}`, 'ms').exec(read('lib/native/stats.ts')) ?? []
+  const names = [...body.replaceAll(/\/\*\*.*?\*\//gs, '').matchAll(/readonly (\w+):|'(\w+)'/g)].map(
+    ([, name, key]) => name ?? key ?? ''
+  )
+  return names.map((name) => ({ type, name, text }))
+})
+
+test('the fields of statistics are found', () => {
+  const of = (wanted: string): string[] => statistics.filter(({ type }) => type === wanted).map(({ name }) => name)
+  expect(of('EndpointStats')).toEqual(
+    expect.arrayContaining(['now', 'batchRecords', 'readBuffers', 'pendingObjects', 'counters'])
+  )
+  expect(of('JobStats').length).toBeGreaterThan(10)
+})
+
+test.each(statistics)('the page has the field $name of $type', ({ name, text }) => {
+  expect(text).toContain(`\`${name}\``)
+})
+
+test.each(counterNames)('docs/api.md has the counter %s', (name) => {
+  expect(section('docs/api.md', '### .stats()')).toContain(`\`${name}\``)
 })
 
 /** The package's page does not know the folders of the repository, so the links of the README have its address. */

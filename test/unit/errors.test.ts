@@ -56,6 +56,13 @@ test('a frame error shows what was wrong', () => {
   )
 })
 
+test('a frame error names the limit, if it is known', () => {
+  const error = new IocpFrameError('ERR_IOCP_FRAME_TOO_LARGE', Buffer.of(9), false, 20, 10)
+  expect(error.message).toBe(
+    "The peer sent a packet larger than the limit of 10 bytes ('maxPacket'); the frame has 20 bytes; it began with 09"
+  )
+})
+
 test('wrong options and arguments', () => {
   expect(invalidOption('a.b', 7, 'text').message).toBe("Option 'a.b' must be text; it is 7")
   expect(invalidArgument('data', null, 'a Buffer')).toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' })
@@ -68,6 +75,23 @@ test.each([
   [() => 1, 'a function'],
   [Symbol('x'), 'a symbol'],
   [[1, 2], 'an array of 2'],
+  ['a\r\n\0\t\u001b\u202e', String.raw`'a\r\n\0\t\u{1b}\u{202e}'`],
+  ['C:\\folder', String.raw`'C:\folder'`],
+  [new ArrayBuffer(3), 'an ArrayBuffer'],
+  [new Uint16Array(3), 'a Uint16Array'],
+  [Promise.resolve(), 'a Promise'],
+  [Object.create(null), 'an object'],
+  [
+    new Proxy(
+      {},
+      {
+        getPrototypeOf: () => {
+          throw new Error('never called')
+        }
+      }
+    ),
+    'an object'
+  ],
   [
     {
       toString: () => {
@@ -92,6 +116,19 @@ describe('system errors', () => {
     expect(error.message).toBe('bind EADDRINUSE [::1]:80: In use')
     expect(error).toMatchObject({ code: 'EADDRINUSE', winCode: 10_048, syscall: 'bind', address: '::1', port: 80 })
     expect(error.errno).toBeLessThan(0)
+  })
+
+  test('name a file on one line', () => {
+    const error = systemError(native, { winCode: 10_048, syscall: 'open', path: 'a\nb', dest: 'c' })
+    expect(error.message).toBe(String.raw`open EADDRINUSE 'a\nb' -> 'c': In use`)
+    expect(error.path).toBe('a\nb')
+  })
+
+  test('a port that may not be bound is held by a socket, not always one of another process', () => {
+    const forbidden = { errorInfo: () => ({ code: 'EACCES', message: 'Not allowed' }) }
+    const message = (syscall: string): string => systemError(forbidden, { winCode: 10_013, syscall }).message
+    expect(message('bind')).toBe('bind EACCES: Another socket holds the port exclusively, or the port is reserved')
+    expect(message('open')).toBe('open EACCES: Not allowed')
   })
 
   test('come from what native code throws', () => {

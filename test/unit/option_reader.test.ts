@@ -104,7 +104,7 @@ describe('OptionReader', () => {
 
   test.each([null, 5, 'x', []])('options that are %j are refused', (given) => {
     expect(() => new OptionReader(given, 'backpressure')).toThrow("Option 'backpressure' must be an object")
-    expect(() => new OptionReader(given, '')).toThrow("Option 'options' must be an object")
+    expect(() => new OptionReader(given, '')).toThrow("Argument 'options' must be an object")
   })
 })
 
@@ -138,6 +138,9 @@ describe('a name that does not exist', () => {
 
   test.each([
     ['highwater', 'highWater'],
+    ['ihghWater', 'highWater'],
+    ['high', 'highWater'],
+    ['water', 'highWater'],
     ['highWatr', 'highWater'],
     ['hardCaps', 'hardCap']
   ])('%s: the message asks whether %s was meant', (name, meant) => {

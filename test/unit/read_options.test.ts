@@ -109,7 +109,10 @@ test('a misspelt option is not silently left out', () => {
 
 test.each([
   [{ transfer: 'on' }, "Option 'transfer' must be true, false or an object of limits; it is 'on'"],
-  [{ keepAlive: 'yes' }, "Option 'keepAlive' must be true, false, a delay from 1 second (such as '10s'), or an object"],
+  [
+    { keepAlive: 'yes' },
+    "Option 'keepAlive' must be true, false, a delay from 1 second to 24 days (such as '10s'), or an object"
+  ],
   [{ keepAlive: null }, "Option 'keepAlive' must be true, false, a delay"],
   [
     { workers: { module: new URL('file:///C:/jobs.js'), route: [1, 256] } },

@@ -90,6 +90,7 @@ void Receiver::consumed(uint32_t bytes) {
 void Receiver::protocol_error(FrameError error) {
   size_t size = 0;
   const uint8_t* header = frame_.header(&size);
+  connection_->engine()->count(Counter::protocol_errors, 1);
   connection_->engine()->deliver(
       record_of(RecordKind::protocol_error, connection_->id(), 0, 0, static_cast<uint32_t>(error)), header, size,
       &decode_.credit);
