@@ -310,9 +310,8 @@ describe('a peer that breaks the rules', () => {
     })
     const { port } = await server.listen({ host: '127.0.0.1' })
     for (let count = 0; count < 150; count++) {
-      netConnect(port, '127.0.0.1', function () {
-        this.end()
-      }).on('error', () => undefined)
+      const socket = netConnect(port, '127.0.0.1', () => socket.end())
+      socket.on('error', () => undefined)
     }
     await until('all have come', () => codes.length === 150)
     expect(new Set(await Promise.all(codes))).toEqual(new Set(['ERR_IOCP_TRANSFER_CLOSED']))
