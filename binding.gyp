@@ -9,6 +9,9 @@
     'iocp_fault%': 0,
     # Kept in order by `node tools/sources.mjs --write`.
     'iocp_sources': [
+      'native/core/access/access_table.cc',
+      'native/core/access/ban_list.cc',
+      'native/core/access/prefix_set.cc',
       'native/core/error_table.cc',
       'native/core/framing/delimiter.cc',
       'native/core/framing/fixed.cc',
@@ -29,6 +32,7 @@
       'native/napi/args.cc',
       'native/napi/delivery_bridge.cc',
       'native/napi/detached_call.cc',
+      'native/napi/engine_access.cc',
       'native/napi/engine_jobs.cc',
       'native/napi/engine_wrap.cc',
       'native/napi/errors.cc',
@@ -48,6 +52,7 @@
       'native/win/connection/receiver_mode.cc',
       'native/win/connection/sender.cc',
       'native/win/connection/socket_options.cc',
+      'native/win/engine/access_control.cc',
       'native/win/engine/connect_attempt.cc',
       'native/win/engine/engine.cc',
       'native/win/engine/engine_loop.cc',

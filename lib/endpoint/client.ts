@@ -154,6 +154,9 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
   _acceptFailed(error: Error): void {
     throw error
   }
+
+  /** @internal A client listens to nobody. */
+  _refused(): void {}
 }
 
 function closingError(): IocpError {

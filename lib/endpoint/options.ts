@@ -7,6 +7,7 @@ import type { Duration, Size } from '../common/option_reader.js'
 import type { ConnectionOptions } from '../connection/options.js'
 import type { Lookup } from '../engine/connect_target.js'
 import type { WorkersOptions } from '../jobs/options.js'
+import type { AccessOptions } from './access_options.js'
 import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 
 /** The completion port of a server or client, and its resources. */
@@ -49,6 +50,8 @@ export interface ServerOptions extends ConnectionOptions, EngineOptions {
   maxConnections?: number
   /** AcceptEx calls that are pending initially. 1 to 1024; default 64. */
   pendingAccepts?: number
+  /** Who may connect. Default everybody. */
+  access?: AccessOptions
   /** Threads that do heavy work, beside the main thread. Default none. */
   workers?: WorkersOptions
 }

@@ -19,6 +19,7 @@ import type { NativeEngineOptions } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
+import { type AccessOptions, readAccess } from './access_options.js'
 import type {
   ClientOptions,
   ConnectTarget,
@@ -104,10 +105,18 @@ const clientTable = {
   workers: (reader, name) => readWorkers(reader.raw(name))
 } satisfies OptionTable<Omit<ClientOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
+/** Checked now, and read again with each change of them. */
+function readRules(reader: OptionReader, name: string): AccessOptions | undefined {
+  const rules = reader.raw(name)
+  readAccess(rules, name)
+  return rules as AccessOptions | undefined
+}
+
 /** What a server has beside its port and its connections. */
 const serverTable = {
   maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
+  access: readRules,
   workers: clientTable.workers
 } satisfies OptionTable<Omit<ServerOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
@@ -263,6 +272,7 @@ export interface ServerSettings {
   readonly profile: Profile
   readonly maxConnections: number
   readonly pendingAccepts: number
+  readonly access: AccessOptions | undefined
   readonly workers: WorkersSettings | undefined
 }
 

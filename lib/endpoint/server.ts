@@ -13,6 +13,7 @@ import { resolveHost } from '../engine/resolve.js'
 import type { SocketAddress } from '../native/addresses.js'
 import { capture, type Context, within } from '../native/async_context.js'
 import { requireWindows } from '../native/binding.js'
+import { type RefusedInfo, refusedInfo, ServerAccess } from './access.js'
 import { type CloseOptions, Endpoint, type EndpointEvents, readDeadline } from './endpoint.js'
 import type { ListenOptions, ServerOptions } from './options.js'
 import { readListen, readServerOptions, type ServerSettings } from './read_options.js'
@@ -25,6 +26,8 @@ export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
   error: [error: Error]
   /** A connection could not be accepted; the server continues. */
   acceptError: [error: Error]
+  /** Peers were refused by `access` or `maxConnections`, at most once a second, all since the last time. */
+  refused: [info: RefusedInfo]
 }
 
 /** The errors by which Windows reports that there is no IPv6. */
@@ -37,10 +40,14 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   #starting: Promise<SocketAddress> | undefined
   #closing: Promise<CloseReport> | undefined
 
+  /** Who may connect; can be changed at any time. */
+  readonly access: ServerAccess
+
   /** @internal */
   constructor(settings: ServerSettings) {
     super(settings.workers)
     this.#settings = settings
+    this.access = new ServerAccess(settings.access)
   }
 
   /** Whether the server accepts connections. */
@@ -93,6 +100,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     } catch (error) {
       const engine = this._engine
       this._engine = undefined
+      this.access._stop()
       if (engine !== undefined) await this._stop(engine, 0)
       this.#failed(error as Error)
       throw error
@@ -129,6 +137,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     const opened = new Engine(this, engine, true, context)
     this._engine = opened
     opened.keepAlive(this._isReferenced)
+    this.access._start(opened.access)
     this._startWorkers(opened, profile)
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
@@ -160,6 +169,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     let report: CloseReport = { drained: 0, cut: 0 }
     this.#address = undefined
     try {
+      this.access._stop()
       if (engine !== undefined) report = await this._stop(engine, deadline)
     } finally {
       // Before 'close' is emitted: a listener may call listen again.
@@ -194,6 +204,11 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   /** @internal */
   _acceptFailed(error: Error): void {
     this.emit('acceptError', error)
+  }
+
+  /** @internal */
+  _refused(counts: Uint8Array): void {
+    this.emit('refused', refusedInfo(counts))
   }
 }
 

@@ -23,6 +23,7 @@ import type { ConnectionStats, EndpointStats } from '../native/stats.js'
 import { Submission } from '../native/submission.js'
 import { fromNative, systemError } from '../native/system_error.js'
 import type {
+  NativeAccess,
   NativeBinding,
   NativeConnect,
   NativeEngine,
@@ -52,6 +53,8 @@ export interface EngineOwner {
   _opened(connection: Connection): void
   /** Accepting failed for the moment. */
   _acceptFailed(error: Error): void
+  /** Peers were refused: how many for each reason. */
+  _refused(counts: Uint8Array): void
   stats(): unknown
 }
 
@@ -122,6 +125,11 @@ export class Engine implements ConnectionEngine, EngineSink {
 
   /** The native side of the jobs. */
   get jobs(): NativeJobs {
+    return this.#native
+  }
+
+  /** The native side of who may connect. */
+  get access(): NativeAccess {
     return this.#native
   }
 
@@ -293,6 +301,12 @@ export class Engine implements ConnectionEngine, EngineSink {
   acceptFailed(winCode: number): void {
     within(this.context, () => {
       this.#owner._acceptFailed(this.error(winCode, 'accept'))
+    })
+  }
+
+  refused(counts: Uint8Array): void {
+    within(this.context, () => {
+      this.#owner._refused(counts)
     })
   }
 

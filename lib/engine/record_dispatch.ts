@@ -31,6 +31,7 @@ export interface EngineSink extends Pick<BatchSink, 'connections' | 'beginBatch'
   connected(slot: number, generation: number, token: number, addresses: Uint8Array | undefined): void
   connectFailed(token: number, winCode: number): void
   acceptFailed(winCode: number): void
+  refused(counts: Uint8Array): void
   /** What became of a packet whose sender wants to know. */
   sent(token: number, outcome: number): void
   /** A connection gives its slot back. */
@@ -101,6 +102,9 @@ function dispatch(engine: EngineSink, view: RecordView): void {
       return
     case record.listenerError:
       engine.acceptFailed(a)
+      return
+    case record.refused:
+      if (view.payload !== undefined) engine.refused(view.bytes() as Uint8Array)
       return
     case record.sent:
       engine.sent(a, b)

@@ -1,6 +1,7 @@
 /** Socket addresses as native code writes them: stored in binary form, converted to text on access. */
 
 import { networkInterfaces } from 'node:os'
+import { formatIPv6 } from './ip_prefix.js'
 
 /** One end of a connection. */
 export interface SocketAddress {
@@ -29,19 +30,6 @@ function parse(bytes: Uint8Array, at: number): (SocketAddress & { size: number }
   const groups = Array.from({ length: 8 }, (_, i) => (byte(3 + 2 * i) << 8) | byte(4 + 2 * i))
   const scope = ((byte(19) << 24) | (byte(20) << 16) | (byte(21) << 8) | byte(22)) >>> 0
   return { address: formatIPv6(groups) + (scope === 0 ? '' : `%${scope}`), family: 'IPv6', port, size: 23 }
-}
-
-/** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups shortened. */
-function formatIPv6(groups: readonly number[]): string {
-  let best = { start: -1, length: 1 }
-  for (let start = 0; start < 8; start++) {
-    let length = 0
-    while (start + length < 8 && groups[start + length] === 0) length++
-    if (length > best.length) best = { start, length }
-  }
-  const hex = groups.map((group) => group.toString(16))
-  if (best.start === -1) return hex.join(':')
-  return `${hex.slice(0, best.start).join(':')}::${hex.slice(best.start + best.length).join(':')}`
 }
 
 /** The peer's end in an address block. */

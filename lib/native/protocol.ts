@@ -37,6 +37,7 @@ export const record = {
   sendFileEnd: 20,
   receiveProgress: 21,
   receiveFileEnd: 22,
+  refused: 23,
   job: 40,
   jobAbort: 41,
   retire: 42,
@@ -57,6 +58,7 @@ export const CARRIES_BYTES: ReadonlySet<number> = new Set([
   record.transfer,
   record.sendFileEnd,
   record.receiveFileEnd,
+  record.refused,
   record.job,
   record.jobDone,
   record.jobFailed
@@ -128,6 +130,19 @@ export const frameError = {
 /** How the native part of a file transfer ended. */
 export const fileOutcome = { complete: 0, cancelled: 1, failed: 2, excess: 3 } as const
 
+/** Why a peer may not connect, in the sequence in which native code looks. */
+export const refusal = {
+  denied: 0,
+  banned: 1,
+  maxConnections: 2,
+  maxPerAddress: 3,
+  maxPerSubnet: 4,
+  connectRate: 5
+} as const
+
+/** What a peer can be banned for. */
+export const offence = { protocolError: 0, connectRate: 1 } as const
+
 /** The first byte of each frame of file transfer (native/core/transfer_protocol.h). */
 export const transferKind = {
   offer: 0xf0,
@@ -141,7 +156,18 @@ export const transferKind = {
 } as const
 
 /** Every list of numbers that both sides have. */
-export const sharedNumbers = { record, op, cause, outcome, jobOutcome, frameError, fileOutcome, transferKind } as const
+export const sharedNumbers = {
+  record,
+  op,
+  cause,
+  outcome,
+  jobOutcome,
+  frameError,
+  fileOutcome,
+  transferKind,
+  refusal,
+  offence
+} as const
 
 /** Lists of numbers as native code has them, by their names. */
 export type NativeNumbers = Readonly<Record<keyof typeof sharedNumbers, Readonly<Record<string, number>>>>

@@ -1,5 +1,7 @@
 /** Statistics of native code. */
 
+import type { refusal } from './protocol.js'
+
 /** Counters since the start of a completion port. */
 export const counterNames = [
   /** Connections accepted. */
@@ -102,6 +104,21 @@ export interface EndpointStats {
   readonly profiles: number
   /** Whether operations that succeed immediately are processed without a completion packet. */
   readonly skipOnSuccess: boolean
+  /** Of a server with rules of access, or bans: what was refused, by the reason, and what is remembered. */
+  readonly access?: {
+    readonly refused: Readonly<Record<keyof typeof refusal, number>>
+    /** Open connections that count. */
+    readonly connections: number
+    /** Addresses with a connection, or with a rate that has to be remembered; and subnets. */
+    readonly addresses: number
+    readonly subnets: number
+    /** Bans, those that are over and not yet forgotten included. */
+    readonly bans: number
+    /** Memory of all that. */
+    readonly bytes: number
+    /** What was forgotten too early, because there was too much of it: raise `tableSize`. */
+    readonly evictions: number
+  }
   /** By name, see {@link counterNames}; native code may count more than that. */
   readonly counters: Readonly<Record<CounterName, number>> & Readonly<Record<string, number>>
 }

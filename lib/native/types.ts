@@ -143,6 +143,40 @@ export interface NativeTransferFrame {
   rest?: Uint8Array
 }
 
+/** Who may connect. Prefixes: see ip_prefix.ts. */
+export interface NativeAccessRules {
+  allow: Uint8Array
+  deny: Uint8Array
+  maxPerAddress: number
+  maxPerSubnet: number
+  v4SubnetBits: number
+  v6SubnetBits: number
+  /** 0 for no limit. */
+  rateCount: number
+  ratePer: number
+  rateBurst: number
+  /** A count, 0 for never, and a time for each number of `offence`. */
+  banOn: Uint32Array
+  banTime: number
+  banFactorThousandths: number
+  banMax: number
+  tableSize: number
+  resetRefused: boolean
+}
+
+/** Who may connect to the listeners of an engine. */
+export interface NativeAccess {
+  /** Rules from now on; without any, everybody may connect, and the following four have no effect. */
+  setAccess(rules: NativeAccessRules): void
+  /** @param time in milliseconds, 0 as the rules say, below 0 for ever. Returns how long it holds, below 0 for ever. */
+  ban(prefix: Uint8Array, time: number, reason: number): number
+  lift(prefix: Uint8Array): boolean
+  /** `[prefix, 17 bytes][times, 1][reason, 2][milliseconds left, a double; below 0 for ever]`, one behind the other. */
+  bans(): Uint8Array
+  /** The number of the `refusal`, above all of them for none. */
+  testAccess(address: Uint8Array): number
+}
+
 /** A listener to be opened. */
 export interface NativeListen {
   address: string
@@ -230,7 +264,7 @@ export interface NativeWorkerPort {
 }
 
 /** One completion port and its I/O threads. */
-export interface NativeEngine extends NativeJobs {
+export interface NativeEngine extends NativeJobs, NativeAccess {
   /** Records of a batch; written by native code just before it calls onBatch. */
   readonly batchControl: Uint32Array
   /** Operations for the next submit(). */

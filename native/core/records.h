@@ -37,6 +37,7 @@ constexpr size_t kOperationWords = 6;
   X(send_file_end, 20)       \
   X(receive_progress, 21)    \
   X(receive_file_end, 22)    \
+  X(refused, 23)             \
   X(job, 40)                 \
   X(job_abort, 41)           \
   X(retire, 42)              \

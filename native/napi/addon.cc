@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include "core/access/access_rules.h"
 #include "core/error_table.h"
 #include "core/framing/frame_state.h"
 #include "core/records.h"
@@ -64,6 +65,10 @@ Napi::Object describe_constants(Napi::Env env) {
   IOCP_JOB_OUTCOMES(IOCP_ADD)
   begin("fileOutcome");
   IOCP_FILE_OUTCOMES(IOCP_ADD)
+  begin("refusal");
+  IOCP_REFUSALS(IOCP_ADD)
+  begin("offence");
+  IOCP_OFFENCES(IOCP_ADD)
   begin("transferKind");
   IOCP_TRANSFER_KINDS(IOCP_ADD)
 #undef IOCP_ADD

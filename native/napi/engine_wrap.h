@@ -67,6 +67,12 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void drain_jobs(const Napi::CallbackInfo& info);
   void close_jobs(const Napi::CallbackInfo& info);
   Napi::Value job_stats(const Napi::CallbackInfo& info);
+  void set_access(const Napi::CallbackInfo& info);
+  Napi::Value ban(const Napi::CallbackInfo& info);
+  Napi::Value lift(const Napi::CallbackInfo& info);
+  Napi::Value bans(const Napi::CallbackInfo& info);
+  Napi::Value test_access(const Napi::CallbackInfo& info);
+  AccessControl* access() const;  // null: there are no rules
   JobHub* hub() const { return hub_.get(); }
   template <Napi::Value (*begin)(const Napi::CallbackInfo&, Engine*, FileJobs*)>
   Napi::Value file_job(const Napi::CallbackInfo& info) {

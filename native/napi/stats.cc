@@ -35,6 +35,24 @@ Napi::Object describe_counters(Napi::Env env, const Counters& counters) {
   return result;
 }
 
+Napi::Object describe_access(Napi::Env env, AccessControl& access) {
+  Napi::Object result = Napi::Object::New(env);
+  const AccessTable::Totals totals = access.totals();
+  constexpr const char* kNames[] = {"denied",        "banned",       "maxConnections",
+                                    "maxPerAddress", "maxPerSubnet", "connectRate"};
+  static_assert(sizeof(kNames) / sizeof(kNames[0]) == kRefusalCount, "a name for each Refusal");
+  Napi::Object refused = Napi::Object::New(env);
+  for (size_t i = 0; i < kRefusalCount; ++i) refused.Set(kNames[i], number(env, totals.refused[i]));
+  result.Set("refused", refused);
+  result.Set("connections", number(env, totals.connections));
+  result.Set("addresses", number(env, totals.addresses));
+  result.Set("subnets", number(env, totals.subnets));
+  result.Set("bans", number(env, totals.bans));
+  result.Set("bytes", number(env, totals.bytes));
+  result.Set("evictions", number(env, totals.evictions));
+  return result;
+}
+
 }  // namespace
 
 Napi::Object describe_engine(Napi::Env env, Engine& engine) {
@@ -89,6 +107,7 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
   result.Set("profiles", number(env, totals.profiles));
   result.Set("skipOnSuccess", Napi::Boolean::New(env, engine.skips_on_success()));
   result.Set("counters", describe_counters(env, engine.counters()));
+  if (AccessControl* access = engine.access()) result.Set("access", describe_access(env, *access));
   return result;
 }
 

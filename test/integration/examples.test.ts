@@ -189,6 +189,8 @@ const servers: Record<
   'README.md 0': { wire: big, works: echoes },
   'README.md 3': { wire: { ...big, avoid: 0x10 }, works: echoes },
   'README.md 4': { wire: big, works: takesFile },
+  'docs/access.md 0': { wire: big, works: echoes },
+  'docs/access.md 1': { wire: big, works: echoes },
   'docs/api.md 4': { wire: big, works: (port) => answers(port, frame('{"text":"hello"}'), frame('HELLO')) },
   'docs/file-transfer.md 0': {
     wire: big,

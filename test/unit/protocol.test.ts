@@ -16,6 +16,7 @@ function list(source: string, macro: string): Record<string, number> {
 }
 
 const records = native('core/records.h')
+const access = native('core/access/access_rules.h')
 const frameError = /enum class FrameError[^{]*\{([^}]*)\}/.exec(native('core/framing/frame_state.h'))?.[1] ?? ''
 
 /** Every list that native code has, read from its sources. */
@@ -26,6 +27,8 @@ const lists: Record<string, Record<string, number>> = {
   outcome: list(records, 'IOCP_SEND_OUTCOMES'),
   jobOutcome: list(records, 'IOCP_JOB_OUTCOMES'),
   fileOutcome: list(records, 'IOCP_FILE_OUTCOMES'),
+  refusal: list(access, 'IOCP_REFUSALS'),
+  offence: list(access, 'IOCP_OFFENCES'),
   transferKind: list(native('core/transfer_protocol.h'), 'IOCP_TRANSFER_KINDS'),
   frameError: Object.fromEntries(
     [...frameError.matchAll(/(\w+) = (\d+)/g)].map(([, name = '', number]) => [camel(name), Number(number)])

@@ -107,6 +107,10 @@ class Connection final {
   void service();
   void unpark() { receiver_.unpark(); }
   Listener* listener() const { return listener_; }  // null: this side connected
+  // How the access table counts it (AccessControl::enter).
+  uint8_t subnet_bits() const { return subnet_bits_; }
+  void set_subnet_bits(uint8_t bits) { subnet_bits_ = bits; }
+  bool broke_protocol() const { return cause_ == CloseCause::protocol_error; }
   bool was_cut() const { return cause_ == CloseCause::server_closing && detail_ != 0; }
 
   // -- its receiver, its sender and its files ---------------------------------------------------
@@ -205,8 +209,9 @@ class Connection final {
   CloseCause requested_cause_ = CloseCause::local;  // of kDestroy and kReset
   uint32_t detail_ = 0;
   bool abortive_ = false;
-  bool scheduled_ = false;  // in the engine's list of connections to serve
-  uint8_t held_back_ = 0;   // strands, until rare_timers_->retry
+  bool scheduled_ = false;           // in the engine's list of connections to serve
+  uint8_t held_back_ = 0;            // strands, until rare_timers_->retry
+  uint8_t subnet_bits_ = UINT8_MAX;  // set before anybody can find it
   End end_;
   std::unique_ptr<ChangedFramings> changed_framings_;
   std::unique_ptr<ConnectionFiles> files_;   // made with the first one

@@ -10,6 +10,12 @@
 #include "win/sys/socket_calls.h"
 
 namespace iocp {
+namespace {
+
+// Peers that are refused are told of together, so that a flood of them costs the program next to nothing.
+constexpr uint32_t kRefusedMs = 1000;
+
+}  // namespace
 
 Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
     : ConnectionEngine(options, wake, wake_context),
@@ -121,10 +127,35 @@ void Engine::remove_attempt(ConnectAttempt* attempt) {
   if (found != attempts_.end() && found->second == attempt) attempts_.erase(found);
 }
 
+// -- who may connect ------------------------------------------------------------------------------
+
+void Engine::set_access(std::shared_ptr<const AccessRules> rules) {
+  if (access_control_ != nullptr) return access_control_->update(std::move(rules));
+  access_control_ = std::make_unique<AccessControl>(std::move(rules));
+  access_.store(access_control_.get(), std::memory_order_release);
+}
+
+void Engine::note_refused() {
+  count(Counter::refused, 1);
+  if (access() != nullptr && !refused_timer_armed_.exchange(true)) arm(refused_timer_, kRefusedMs);
+}
+
+// The timer, on an I/O thread. What is refused before it is said to be armed no more is seen here; what is refused
+// afterwards arms it.
+void Engine::report_refused() {
+  refused_timer_armed_.store(false);
+  // STOPPED is the last record: it is not delivered while this has its count.
+  if (!try_active_add()) return;
+  uint32_t counts[kRefusalCount];
+  access()->take_refused(counts);
+  deliver(record_of(RecordKind::refused, {}), counts, sizeof(counts), nullptr);
+  active_release();
+}
+
 // -- connections ----------------------------------------------------------------------------------
 
 bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                            Listener* listener, const Record& announcement) {
+                            Listener* listener, const Record& announcement, uint8_t subnet_bits) {
   const bool inherits = profile->no_delay && listener != nullptr && listener->inherits_no_delay(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
@@ -132,6 +163,7 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
   if (skips_on_success() && !skip_port_on_success(socket.handle())) return false;
   Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote, listener);
   if (connection == nullptr) return false;
+  connection->set_subnet_bits(subnet_bits);
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
   Ref<Connection> held(connection);
@@ -163,6 +195,12 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
 void Engine::remove_connection(Connection* connection) {
   count(Counter::closes, 1);
   if (Listener* listener = connection->listener()) listener->connection_closed();
+  if (AccessControl* control = access()) {
+    control->leave(connection->remote(), connection->subnet_bits());
+    if (connection->broke_protocol() && connection->listener() != nullptr) {
+      control->offend(connection->remote(), Offence::protocol_error);
+    }
+  }
   connections_.erase(connection->id());
   if (stopping()) {
     const bool cut = connection->was_cut();

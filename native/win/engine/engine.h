@@ -18,6 +18,7 @@
 #include "core/slot_map.h"
 #include "win/connection/connection.h"
 #include "win/connection/connection_engine.h"
+#include "win/engine/access_control.h"
 #include "win/engine/connect_attempt.h"
 #include "win/engine/deferred_reads.h"
 #include "win/engine/io_thread.h"
@@ -48,6 +49,8 @@ class Engine final : public ConnectionEngine {
   Listener* listener(uint32_t index) const;
   // LISTENER_CLOSED follows.
   void close_listener(uint32_t index);
+  // Who may connect from now on. Those who are in stay in; they count only if there were rules when they came.
+  void set_access(std::shared_ptr<const AccessRules> rules);
   // CONNECTED or CONNECT_FAILED follows, exactly one, with the token. False when the engine has ended and
   // nothing can follow.
   bool connect(const ConnectOptions& options);
@@ -82,6 +85,8 @@ class Engine final : public ConnectionEngine {
   // record of another kind, by publish_gathered(), or by a timer, should neither come.
   void deliver_gathered(const Record& record, const void* data, size_t size);
   void publish_gathered();
+  // Null: everybody may connect.
+  AccessControl* access() const { return access_.load(std::memory_order_acquire); }
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
   // Parked connections may read again.
   void resume_parked();
@@ -104,7 +109,9 @@ class Engine final : public ConnectionEngine {
   // -- I/O threads ------------------------------------------------------------------------------
   // Makes a connected socket a connection, announces it and lets it read. False when that failed.
   bool add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                      Listener* listener, const Record& announcement);
+                      Listener* listener, const Record& announcement, uint8_t subnet_bits = AccessControl::kNotCounted);
+  // One more peer has been refused: the program is told of all of them, by their reasons, at most once a second.
+  void note_refused();
   void remove_connection(Connection* connection) override;
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) override;
   void remove_attempt(ConnectAttempt* attempt);
@@ -140,6 +147,7 @@ class Engine final : public ConnectionEngine {
 
  private:
   void end_gathering();
+  void report_refused();
   void begin_shutdown();  // I/O thread
   void reset_all();
   void cancel_all_attempts();
@@ -150,6 +158,10 @@ class Engine final : public ConnectionEngine {
   void end_threads();
 
   const EngineOptions options_;
+  std::unique_ptr<AccessControl> access_control_;  // JavaScript thread; freed with the engine
+  std::atomic<AccessControl*> access_{nullptr};
+  std::atomic<bool> refused_timer_armed_{false};
+  MemberTimer<Engine, &Engine::report_refused, NoTimerHold> refused_timer_{this};
   Histogram batch_records_;
   Histogram delivery_latency_us_;  // from a batch's first record to its call
   FreeList<Connection, SrwLock> contexts_;

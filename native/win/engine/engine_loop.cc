@@ -157,6 +157,7 @@ void Engine::run_timers() {
   if (!fire_timers()) return;
   trim();
   contexts_.decay();
+  if (AccessControl* control = access()) control->sweep();
   drop_late_operations();
 }
 

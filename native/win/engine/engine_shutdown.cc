@@ -32,6 +32,7 @@ void Engine::begin_shutdown() {
   } else {
     disk().break_off();
   }
+  if (refused_timer_armed_.load()) report_refused();
   active_release();  // the engine's own
 }
 

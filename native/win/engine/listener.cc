@@ -305,20 +305,27 @@ void Listener::admit(AcceptOperation* operation) {
   extension_functions().get_accept_ex_sockaddrs(operation->addresses, 0, AcceptOperation::kAddressBytes,
                                                 AcceptOperation::kAddressBytes, &local, &local_size, &remote,
                                                 &remote_size);
-  // Over the limit: reset before it costs anything more.
+  const Address peer = Address::from(remote, remote_size).unmapped();
+  // Refused before it costs anything more.
   const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
-  if (open >= options_.max_connections || engine_->stopping()) {
+  const bool has_room = open < options_.max_connections && !engine_->stopping();
+  AccessControl* const access = engine_->access();
+  uint8_t subnet_bits = AccessControl::kNotCounted;
+  const Refusal refusal = access != nullptr ? access->enter(peer, has_room, &subnet_bits)
+                          : has_room        ? Refusal::none
+                                            : Refusal::max_connections;
+  if (refusal != Refusal::none) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
-    engine_->count(Counter::refused, 1);
-    calls::make_close_abortive(operation->socket.get());
+    engine_->note_refused();
+    if (access == nullptr || access->resets()) calls::make_close_abortive(operation->socket.get());
     return;
   }
   engine_->count(Counter::accepts, 1);
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
   if (!engine_->add_connection(std::move(operation->socket), options_.profile,
-                               Address::from(local, local_size).unmapped(),
-                               Address::from(remote, remote_size).unmapped(), this, announcement)) {
+                               Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits)) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
+    if (access != nullptr) access->leave(peer, subnet_bits);
     engine_->count(Counter::accept_failures, 1);
   }
 }

@@ -1,0 +1,186 @@
+/** Options of who may connect: their meaning, ranges and defaults, and how they are read. */
+
+import { BlockList } from 'node:net'
+import { invalidOption } from '../common/errors.js'
+import { type Duration, type EachOption, MAX_DURATION, OptionReader } from '../common/option_reader.js'
+import { blockListPrefixes, PREFIX_BYTES, prefixBytes } from '../native/ip_prefix.js'
+import { offence } from '../native/protocol.js'
+import type { NativeAccessRules } from '../native/types.js'
+
+/** Addresses and prefixes (`'192.0.2.7'`, `'10.0.0.0/8'`, `'2001:db8::/32'`), or a `net.BlockList`. */
+export type AddressList = readonly string[] | BlockList
+
+/** So many within that time. */
+export interface RateOptions {
+  /** 1 to 2^32 - 1. */
+  count: number
+  /** 1 ms to 24 days; default 1 s. */
+  per?: Duration
+  /** How many may come at once. 1 to 2^32 - 1; default `count`. */
+  burst?: number
+}
+
+/** So many of the same kind, within that time, are a ban. */
+export interface OffenceOptions {
+  /** 1 to 1,000,000; default 1. */
+  count?: number
+  /** 1 ms to 24 days; default 10 minutes. */
+  within?: Duration
+}
+
+/**
+ * Who may connect to a server. Native code decides for each accepted connection, in this sequence: `allow`, `deny` and
+ * bans, `maxConnections`, `maxPerAddress` and `maxPerSubnet`, `connectRate`. A mapped address of IPv6 (`::ffff:…`) is the
+ * one of IPv4.
+ */
+export interface AccessOptions {
+  /** These are neither denied nor banned, nor limited by address, subnet or rate. Default none. */
+  allow?: AddressList
+  /** These may not connect. To admit only those of `allow`: `['0.0.0.0/0', '::/0']`. Default none. */
+  deny?: AddressList
+  /** Open connections of one address. 0 to 2^32 - 1; default no limit. */
+  maxPerAddress?: number
+  /** Open connections of one subnet: its prefix of IPv4 (0 to 32 bits, default 24) and of IPv6 (0 to 128, default 64). */
+  maxPerSubnet?: { count: number; v4?: number; v6?: number }
+  /** New connections of one address. Default no limit. */
+  connectRate?: RateOptions
+  /**
+   * How long a ban holds (`time`, 1 ms to 24 days; default 10 minutes), how many times as long the next one of the same
+   * peer does (`factor`, 1 to 1000; default 2), and the longest (`max`, default a day).
+   */
+  ban?: { time?: Duration; factor?: number; max?: Duration }
+  /**
+   * What bans a peer: bytes that the framing cannot decode (`protocolError`), connections above `connectRate`. Of IPv6 the
+   * subnet is banned. Default nothing.
+   */
+  banOn?: { readonly [K in keyof typeof offence]?: boolean | OffenceOptions }
+  /**
+   * Addresses without a connection of which something is remembered, and bans: at most so many of each. Above that the
+   * oldest are forgotten, which `stats().access.evictions` counts. 1000 to 10,000,000; default 100,000.
+   */
+  tableSize?: number
+  /** A refused peer sees a reset (default), or a normal end. */
+  onRefuse?: 'reset' | 'close'
+}
+
+const MAX_UINT32 = 2 ** 32 - 1
+const DAY = 86_400_000
+
+/**
+ * The option `access`, or rules for `server.access.update`.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readAccess(value: unknown, option = 'access'): NativeAccessRules {
+  const reader = new OptionReader(value, option)
+  const given = {
+    allow: readAddresses(reader, 'allow'),
+    deny: readAddresses(reader, 'deny'),
+    maxPerAddress: reader.integer('maxPerAddress', { min: 0, max: MAX_UINT32 }, MAX_UINT32),
+    maxPerSubnet: readSubnet(reader, 'maxPerSubnet'),
+    connectRate: readRate(reader, 'connectRate'),
+    ban: readBan(reader, 'ban'),
+    banOn: readBanOn(reader, 'banOn'),
+    tableSize: reader.integer('tableSize', { min: 1000, max: 10_000_000 }, 100_000),
+    onRefuse: reader.oneOf('onRefuse', ['reset', 'close'], 'reset')
+  } satisfies EachOption<AccessOptions>
+  reader.rejectUnknown()
+  const { allow, deny, maxPerAddress, tableSize, banOn } = given
+  return {
+    ...{ allow, deny, maxPerAddress, tableSize, banOn, resetRefused: given.onRefuse === 'reset' },
+    ...given.maxPerSubnet,
+    ...given.connectRate,
+    ...given.ban
+  }
+}
+
+/** All prefixes one behind the other. */
+function readAddresses(reader: OptionReader, name: string): Uint8Array {
+  const value = reader.raw(name)
+  const allowed = 'an array of addresses and prefixes, or a net.BlockList'
+  if (value === undefined) return new Uint8Array(0)
+  if (value instanceof BlockList) return joined(blockListPrefixes(value))
+  if (!Array.isArray(value)) throw invalidOption(reader.name(name), value, allowed)
+  return joined(value.map((one: unknown, at) => toPrefix(one, `${reader.name(name)}[${at}]`)))
+}
+
+/** @throws IocpError ERR_IOCP_INVALID_OPTION */
+export function toPrefix(value: unknown, option: string): Uint8Array {
+  const prefix = typeof value === 'string' ? prefixBytes(value) : undefined
+  if (prefix === undefined) throw invalidOption(option, value, "an address, or a prefix such as '10.0.0.0/8'")
+  return prefix
+}
+
+function joined(prefixes: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(prefixes.length * PREFIX_BYTES)
+  prefixes.forEach((prefix, at) => {
+    all.set(prefix, at * PREFIX_BYTES)
+  })
+  return all
+}
+
+function readSubnet(outer: OptionReader, name: string) {
+  const value = outer.raw(name)
+  const reader = new OptionReader(value, outer.name(name))
+  const { count, v4, v6 } = {
+    count: reader.integer('count', { min: 0, max: MAX_UINT32 }, MAX_UINT32),
+    v4: reader.integer('v4', { min: 0, max: 32 }, 24),
+    v6: reader.integer('v6', { min: 0, max: 128 }, 64)
+  } satisfies EachOption<NonNullable<AccessOptions['maxPerSubnet']>>
+  reader.rejectUnknown()
+  if (value !== undefined && reader.raw('count') === undefined) {
+    throw invalidOption(reader.name('count'), undefined, `a whole number from 0 to ${MAX_UINT32}`)
+  }
+  return { maxPerSubnet: count, v4SubnetBits: v4, v6SubnetBits: v6 }
+}
+
+function readRate(outer: OptionReader, name: string) {
+  const value = outer.raw(name)
+  if (value === undefined) return { rateCount: 0, ratePer: 1000, rateBurst: 1 }
+  const reader = new OptionReader(value, outer.name(name))
+  const range = { min: 1, max: MAX_UINT32 }
+  const least = reader.integer('count', range, 0)
+  const { count, per, burst } = {
+    count: least,
+    per: reader.duration('per', { min: 1, max: MAX_DURATION }, 1000),
+    burst: reader.integer('burst', range, Math.max(least, 1))
+  } satisfies EachOption<RateOptions>
+  reader.rejectUnknown()
+  if (count === 0) throw invalidOption(reader.name('count'), undefined, `a whole number from 1 to ${MAX_UINT32}`)
+  return { rateCount: count, ratePer: per, rateBurst: burst }
+}
+
+function readBan(outer: OptionReader, name: string) {
+  const reader = new OptionReader(outer.raw(name), outer.name(name))
+  const range = { min: 1, max: MAX_DURATION }
+  const given = reader.raw('factor')
+  const { time, factor, max } = {
+    time: reader.duration('time', range, 600_000),
+    factor: given === undefined ? 2 : given,
+    max: reader.duration('max', range, DAY)
+  } satisfies EachOption<NonNullable<AccessOptions['ban']>>
+  reader.rejectUnknown()
+  if (typeof factor !== 'number' || !(factor >= 1 && factor <= 1000)) {
+    throw invalidOption(reader.name('factor'), factor, 'a number from 1 to 1000')
+  }
+  if (max < time) throw invalidOption(reader.name('max'), max, `at least 'time', ${time} milliseconds`)
+  return { banTime: time, banFactorThousandths: Math.round(factor * 1000), banMax: max }
+}
+
+/** A count and a time for each offence of native code; 0 where it is none. */
+function readBanOn(outer: OptionReader, name: string): Uint32Array {
+  const reader = new OptionReader(outer.raw(name), outer.name(name))
+  const numbers = new Uint32Array(2 * Object.keys(offence).length)
+  for (const [kind, number] of Object.entries(offence)) {
+    const value = reader.raw(kind)
+    if (value === undefined || value === false) continue
+    const limit = new OptionReader(value === true ? undefined : value, reader.name(kind), 'true, false or an object')
+    const { count, within } = {
+      count: limit.integer('count', { min: 1, max: 1_000_000 }, 1),
+      within: limit.duration('within', { min: 1, max: MAX_DURATION }, 600_000)
+    } satisfies EachOption<OffenceOptions>
+    limit.rejectUnknown()
+    numbers.set([count, within], 2 * number)
+  }
+  reader.rejectUnknown()
+  return numbers
+}

@@ -1,0 +1,99 @@
+/** Addresses and prefixes as the access table has them: 16 bytes, IPv4 as mapped IPv6, and the number of bits. */
+
+import { type BlockList, isIPv4, isIPv6 } from 'node:net'
+
+/** Bytes of a prefix: those of its address, and its length in bits. */
+export const PREFIX_BYTES = 17
+const V4_BITS = 96
+
+/** The 128 bits of an address; undefined for what is no address. A scope is ignored: it says nothing about a peer. */
+function bitsOf(text: string): bigint | undefined {
+  if (isIPv4(text)) {
+    return 0xffff_0000_0000n | text.split('.').reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
+  }
+  if (!isIPv6(text)) return undefined
+  const address = (text.split('%')[0] ?? '').replace(/\d+\.\d+\.\d+\.\d+$/, (tail) => {
+    const bytes = tail.split('.').map(Number)
+    const group = (at: number): string => (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)).toString(16)
+    return `${group(0)}:${group(2)}`
+  })
+  const [front = '', back] = address.split('::')
+  const groups = (part: string): string[] => (part === '' ? [] : part.split(':'))
+  const before = groups(front)
+  const after = groups(back ?? '')
+  const all = [...before, ...Array<string>(8 - before.length - after.length).fill('0'), ...after]
+  return all.reduce((bits, group) => (bits << 16n) | BigInt(`0x${group}`), 0n)
+}
+
+function encode(address: bigint, bits: number): Uint8Array {
+  const bytes = new Uint8Array(PREFIX_BYTES)
+  for (let at = 0; at < 16; at++) bytes[at] = Number((address >> BigInt(120 - 8 * at)) & 0xffn)
+  bytes[16] = bits
+  return bytes
+}
+
+/** An address as the access table has it; undefined for what is none. */
+export function addressBytes(text: string): Uint8Array | undefined {
+  const bits = bitsOf(text)
+  return bits === undefined ? undefined : encode(bits, 128).subarray(0, 16)
+}
+
+/** An address, or a prefix such as `'10.0.0.0/8'`; undefined for what is neither. */
+export function prefixBytes(text: string): Uint8Array | undefined {
+  const [address = '', length, ...more] = text.split('/')
+  const bits = bitsOf(address)
+  if (bits === undefined || more.length > 0) return undefined
+  if (length === undefined) return encode(bits, 128)
+  const most = isIPv4(address) ? 32 : 128
+  if (!/^\d{1,3}$/.test(length) || Number(length) > most) return undefined
+  return encode(bits, Number(length) + 128 - most)
+}
+
+/** A prefix as text: an address if it is one, IPv4 in its own form. */
+export function prefixText(bytes: Uint8Array): string {
+  const bits = bytes[16] ?? 128
+  if (bits >= V4_BITS && bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255) {
+    const address = bytes.subarray(12, 16).join('.')
+    return bits === 128 ? address : `${address}/${bits - V4_BITS}`
+  }
+  const groups = Array.from({ length: 8 }, (_, at) => ((bytes[2 * at] ?? 0) << 8) | (bytes[2 * at + 1] ?? 0))
+  const address = formatIPv6(groups)
+  return bits === 128 ? address : `${address}/${bits}`
+}
+
+/** The rules of a `net.BlockList` as prefixes. */
+export function blockListPrefixes(list: BlockList): Uint8Array[] {
+  return list.rules.flatMap((rule) => {
+    const [, kind, text = ''] = /^(Address|Subnet|Range): IPv[46] (.*)$/.exec(rule) ?? []
+    if (kind !== 'Range') return prefixBytes(text) ?? []
+    const [first, last] = text.split('-').map(bitsOf)
+    return first === undefined || last === undefined ? [] : rangePrefixes(first, last)
+  })
+}
+
+/** The fewest prefixes that are a range of addresses. */
+function rangePrefixes(from: bigint, last: bigint): Uint8Array[] {
+  const prefixes: Uint8Array[] = []
+  for (let first = from; first <= last;) {
+    // As many addresses as the alignment of the first one and the end of the range allow.
+    let size = 0
+    while (size < 128 && (first & ((2n << BigInt(size)) - 1n)) === 0n && first + (2n << BigInt(size)) - 1n <= last)
+      size++
+    prefixes.push(encode(first, 128 - size))
+    first += 1n << BigInt(size)
+  }
+  return prefixes
+}
+
+/** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups shortened. */
+export function formatIPv6(groups: readonly number[]): string {
+  let best = { start: -1, length: 1 }
+  for (let start = 0; start < 8; start++) {
+    let length = 0
+    while (start + length < 8 && groups[start + length] === 0) length++
+    if (length > best.length) best = { start, length }
+  }
+  const hex = groups.map((group) => group.toString(16))
+  if (best.start === -1) return hex.join(':')
+  return `${hex.slice(0, best.start).join(':')}::${hex.slice(best.start + best.length).join(':')}`
+}

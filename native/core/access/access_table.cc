@@ -1,0 +1,167 @@
+#include "core/access/access_table.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace iocp {
+namespace {
+
+constexpr size_t kPlacesPerSweep = 4096;
+constexpr size_t kPlacesToSearch = 64;
+
+}  // namespace
+
+AccessTable::AccessTable(std::shared_ptr<const AccessRules> rules) { update(std::move(rules)); }
+
+void AccessTable::update(std::shared_ptr<const AccessRules> rules) {
+  rules_ = std::move(rules);
+  bans_.set_policy(rules_->ban, rules_->table_size);
+}
+
+IpPrefix AccessTable::subnet_of(IpAddress address) const {
+  return address.is_v4() ? IpPrefix::of(address, IpPrefix::kV4Bits + rules_->v4_subnet_bits)
+                         : IpPrefix::of(address, rules_->v6_subnet_bits);
+}
+
+IpPrefix AccessTable::prefix_to_ban(IpAddress address) const {
+  return address.is_v4() ? IpPrefix::of(address) : subnet_of(address);
+}
+
+uint64_t AccessTable::interval_us() const {
+  return (std::max)(uint64_t{1}, uint64_t{rules_->rate_per_ms} * 1000 / rules_->rate_count);
+}
+
+// The generic cell rate algorithm (ITU-T I.371): each connection is paid for by the time that the rate gives it, and
+// whoever has paid less than a burst ahead may enter.
+bool AccessTable::within_rate(const Peer* peer, uint64_t now_us) const {
+  if (rules_->rate_count == 0 || peer == nullptr) return true;
+  const uint64_t burst = (std::max)(1u, rules_->rate_burst);
+  return (std::max)(peer->next_us, now_us) + interval_us() <= now_us + burst * interval_us();
+}
+
+Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
+  if (rules_->allow.contains(address)) return has_room ? Refusal::none : Refusal::max_connections;
+  if (rules_->deny.contains(address)) return Refusal::denied;
+  if (bans_.find(address, now_ms) != nullptr) return Refusal::banned;
+  if (!has_room) return Refusal::max_connections;
+  const Peer* peer = peers_.find(IpPrefix::of(address));
+  if (peer != nullptr && peer->connections >= rules_->max_per_address) return Refusal::max_per_address;
+  if (peer == nullptr && rules_->max_per_address == 0) return Refusal::max_per_address;
+  if (rules_->max_per_subnet != AccessRules::kNoLimit) {
+    const Subnet* subnet = subnets_.find(subnet_of(address));
+    if ((subnet == nullptr ? 0 : subnet->connections) >= rules_->max_per_subnet) return Refusal::max_per_subnet;
+  }
+  return within_rate(peer, now_ms * 1000) ? Refusal::none : Refusal::connect_rate;
+}
+
+Refusal AccessTable::test(IpAddress address, uint64_t now_ms, bool has_room) {
+  return judge(address, now_ms, has_room);
+}
+
+Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry) {
+  const Refusal refusal = judge(address, now_ms, has_room);
+  if (refusal != Refusal::none) {
+    ++refused_[static_cast<size_t>(refusal)];
+    if (refusal == Refusal::connect_rate) offend(address, Offence::connect_rate, now_ms);
+    return refusal;
+  }
+  const IpPrefix subnet = subnet_of(address);
+  *entry = {address, subnet.bits};
+  Peer& peer = peers_.insert(IpPrefix::of(address));
+  // next_us is 0 in a new one: a peer that had a place without a connection has had one.
+  if (peer.connections == 0 && peer.next_us != 0) --idle_;
+  ++peer.connections;
+  peer.next_us = rules_->rate_count == 0 ? 0 : (std::max)(peer.next_us, now_ms * 1000) + interval_us();
+  ++subnets_.insert(subnet).connections;
+  ++connections_;
+  return Refusal::none;
+}
+
+void AccessTable::leave(const AccessEntry& entry, uint64_t now_ms) {
+  --connections_;
+  const IpPrefix subnet = IpPrefix::of(entry.address, entry.subnet_bits);
+  if (--subnets_.find(subnet)->connections == 0) subnets_.erase(subnet);
+  const IpPrefix host = IpPrefix::of(entry.address);
+  Peer* peer = peers_.find(host);
+  if (--peer->connections != 0) return;
+  // What the rate has to remember stays.
+  if (peer->next_us <= now_ms * 1000) {
+    peers_.erase(host);
+    return;
+  }
+  ++idle_;
+  if (idle_ > rules_->table_size) make_room_for_idle(now_ms * 1000);
+}
+
+// One whose time is over goes first, else the next one.
+void AccessTable::make_room_for_idle(uint64_t now_us) {
+  const size_t before = idle_;
+  peers_.sweep((std::min)(kPlacesToSearch, peers_.capacity()), [&](const Peers::Entry& entry) {
+    if (entry.value.connections != 0 || entry.value.next_us > now_us) return false;
+    --idle_;
+    return true;
+  });
+  while (idle_ == before) {
+    peers_.sweep(1, [&](const Peers::Entry& entry) {
+      if (entry.value.connections != 0) return false;
+      --idle_;
+      ++evictions_;
+      return true;
+    });
+  }
+}
+
+bool AccessTable::offend(IpAddress address, Offence offence, uint64_t now_ms) {
+  const OffenceLimit& limit = rules_->ban_on[static_cast<size_t>(offence)];
+  if (limit.count == 0 || rules_->allow.contains(address)) return false;
+  const IpPrefix who = prefix_to_ban(address);
+  OffenceMap& map = offences_[static_cast<size_t>(offence)];
+  if (map.find(who) == nullptr && map.size() >= rules_->table_size) {
+    bool found = false;
+    while (!found) {
+      map.sweep(1, [&](const OffenceMap::Entry&) {
+        found = true;
+        ++evictions_;
+        return true;
+      });
+    }
+  }
+  Offences& offences = map.insert(who);
+  if (offences.count == 0 || now_ms - offences.since_ms > limit.within_ms) {
+    offences.since_ms = now_ms;
+    offences.count = 0;
+  }
+  if (++offences.count < limit.count) return false;
+  map.erase(who);
+  bans_.ban(who, now_ms, 0, static_cast<uint16_t>(offence));
+  return true;
+}
+
+void AccessTable::sweep(uint64_t now_ms) {
+  bans_.sweep(now_ms, kPlacesPerSweep);
+  peers_.sweep(kPlacesPerSweep, [&](const Peers::Entry& entry) {
+    if (entry.value.connections != 0 || entry.value.next_us > now_ms * 1000) return false;
+    --idle_;
+    return true;
+  });
+  for (size_t i = 0; i < kOffenceCount; ++i) {
+    const uint32_t within = rules_->ban_on[i].within_ms;
+    offences_[i].sweep(kPlacesPerSweep,
+                       [&](const OffenceMap::Entry& entry) { return now_ms - entry.value.since_ms > within; });
+  }
+}
+
+AccessTable::Totals AccessTable::totals() const {
+  Totals totals{};
+  std::copy(std::begin(refused_), std::end(refused_), std::begin(totals.refused));
+  totals.connections = connections_;
+  totals.addresses = peers_.size();
+  totals.subnets = subnets_.size();
+  totals.bans = bans_.size();
+  totals.bytes = peers_.bytes() + subnets_.bytes() + bans_.bytes();
+  for (const OffenceMap& map : offences_) totals.bytes += map.bytes();
+  totals.evictions = evictions_ + bans_.evictions();
+  return totals;
+}
+
+}  // namespace iocp

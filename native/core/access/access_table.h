@@ -1,0 +1,91 @@
+#pragma once
+// Decides who is let in: rules, bans, and what is known of each address that has connections or has had some lately.
+// Nothing that an address does costs more than its own entry; what is remembered without a connection is bounded.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "core/access/access_rules.h"
+#include "core/access/ban_list.h"
+#include "core/access/prefix_map.h"
+
+namespace iocp {
+
+// One connection that has been let in; leave() takes it back, whatever the rules have become.
+struct AccessEntry {
+  IpAddress address;
+  uint32_t subnet_bits = 0;
+};
+
+// Externally synchronised. Milliseconds of any clock that never goes back.
+class AccessTable {
+ public:
+  explicit AccessTable(std::shared_ptr<const AccessRules> rules);
+
+  // In force at once; those who are in stay in.
+  void update(std::shared_ptr<const AccessRules> rules);
+  const std::shared_ptr<const AccessRules>& rules_in_force() const { return rules_; }
+
+  // Refusal::none: it is in, until leave(). `has_room`: the limit for all together leaves room.
+  Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry);
+  void leave(const AccessEntry& entry, uint64_t now_ms);
+  // What enter() would say; nothing is counted.
+  Refusal test(IpAddress address, uint64_t now_ms, bool has_room);
+
+  // True when that was one too many: it is banned now.
+  bool offend(IpAddress address, Offence offence, uint64_t now_ms);
+  // The prefix that is banned for what an address does: its own, of IPv6 the subnet's, all of which is one customer's.
+  IpPrefix prefix_to_ban(IpAddress address) const;
+
+  BanList& bans() { return bans_; }
+  // Forgets some of what is over. The table is gone through within some calls, however big it is.
+  void sweep(uint64_t now_ms);
+
+  struct Totals {
+    uint64_t refused[kRefusalCount];
+    uint64_t connections;
+    size_t addresses;  // with a connection, or remembered
+    size_t subnets;
+    size_t bans;
+    size_t bytes;
+    uint64_t evictions;  // entries and bans that were forgotten too early
+  };
+  Totals totals() const;
+
+ private:
+  struct Peer {
+    uint64_t next_us = 0;  // of the rate (GCRA): up to here the connections so far are paid for
+    uint32_t connections = 0;
+    uint8_t used_bits = 0;  // the map's
+  };
+  struct Subnet {
+    uint32_t connections = 0;
+    uint8_t used_bits = 0;  // the map's
+  };
+  struct Offences {
+    uint64_t since_ms = 0;
+    uint32_t count = 0;
+    uint8_t used_bits = 0;  // the map's
+  };
+  using Peers = PrefixMap<Peer>;
+  using Subnets = PrefixMap<Subnet>;
+  using OffenceMap = PrefixMap<Offences>;
+
+  Refusal judge(IpAddress address, uint64_t now_ms, bool has_room);
+  bool within_rate(const Peer* peer, uint64_t now_us) const;
+  uint64_t interval_us() const;
+  IpPrefix subnet_of(IpAddress address) const;
+  void make_room_for_idle(uint64_t now_us);
+
+  std::shared_ptr<const AccessRules> rules_;
+  BanList bans_;
+  Peers peers_;
+  size_t idle_ = 0;  // peers without a connection
+  Subnets subnets_;
+  OffenceMap offences_[kOffenceCount];
+  uint64_t connections_ = 0;
+  uint64_t refused_[kRefusalCount] = {};
+  uint64_t evictions_ = 0;
+};
+
+}  // namespace iocp

@@ -1,0 +1,62 @@
+#pragma once
+// Who is banned, for how long, and how often it has been: bounded, and forgotten in time.
+#include <cstddef>
+#include <cstdint>
+
+#include "core/access/access_rules.h"
+#include "core/access/prefix_map.h"
+
+namespace iocp {
+
+// Externally synchronised. Milliseconds of any clock that never goes back.
+class BanList {
+ public:
+  static constexpr uint64_t kForEver = UINT64_MAX;
+
+  struct Ban {
+    uint64_t until_ms = 0;
+    uint16_t reason = 0;    // a number of whoever bans
+    uint8_t times = 0;      // so far, without a break that is longer than the longest ban
+    uint8_t used_bits = 0;  // the map's
+  };
+
+  void set_policy(const BanPolicy& policy, size_t most);
+
+  // For so long; `time_ms` 0: as the policy says. A ban that is longer already stays. Returns when it ends.
+  uint64_t ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason);
+  // False when there is none. Its history is forgotten too.
+  bool lift(const IpPrefix& prefix, uint64_t now_ms);
+  // The ban with the longest prefix that holds for an address.
+  const Ban* find(IpAddress address, uint64_t now_ms);
+
+  // Calls f(prefix, ban) for those that hold.
+  template <class F>
+  void for_each(uint64_t now_ms, F&& f) const {
+    map_.for_each([&](const Map::Entry& entry) {
+      if (entry.value.until_ms > now_ms) f(entry.prefix(), entry.value);
+    });
+  }
+  // Forgets some of those that are over; as many places are looked at.
+  void sweep(uint64_t now_ms, size_t places);
+
+  size_t size() const { return map_.size(); }
+  size_t bytes() const { return map_.bytes(); }
+  // Bans that made way for others before they were over.
+  uint64_t evictions() const { return evictions_; }
+
+ private:
+  using Map = PrefixMap<Ban>;
+
+  bool is_forgotten(const Ban& ban, uint64_t now_ms) const;
+  void make_room(uint64_t now_ms);
+  void erased(uint32_t bits);
+
+  BanPolicy policy_;
+  size_t most_ = 100'000;
+  Map map_;
+  // Of each length of a prefix: an address is looked for with those lengths only that occur.
+  uint32_t lengths_[IpPrefix::kMaxBits + 1] = {};
+  uint64_t evictions_ = 0;
+};
+
+}  // namespace iocp

@@ -1,0 +1,91 @@
+#include "win/engine/access_control.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace iocp {
+
+IpAddress ip_of(const Address& address) {
+  if (address.family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(address.get());
+    return IpAddress::v4(ntohl(v4->sin_addr.s_addr));
+  }
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address.get());
+  return IpAddress::v6(v6->sin6_addr.s6_addr);
+}
+
+Refusal AccessControl::enter(const Address& remote, bool has_room, uint8_t* subnet_bits) {
+  AccessEntry entry;
+  std::lock_guard<SrwLock> guard(lock_);
+  const Refusal refusal = table_.enter(ip_of(remote), now_ms(), has_room, &entry);
+  *subnet_bits = refusal == Refusal::none ? static_cast<uint8_t>(entry.subnet_bits) : kNotCounted;
+  return refusal;
+}
+
+void AccessControl::leave(const Address& remote, uint8_t subnet_bits) {
+  if (subnet_bits == kNotCounted) return;
+  std::lock_guard<SrwLock> guard(lock_);
+  table_.leave({ip_of(remote), subnet_bits}, now_ms());
+}
+
+Refusal AccessControl::test(IpAddress address) {
+  std::lock_guard<SrwLock> guard(lock_);
+  return table_.test(address, now_ms(), true);
+}
+
+bool AccessControl::offend(const Address& remote, Offence offence) {
+  std::lock_guard<SrwLock> guard(lock_);
+  return table_.offend(ip_of(remote), offence, now_ms());
+}
+
+void AccessControl::update(std::shared_ptr<const AccessRules> rules) {
+  resets_.store(rules->reset_refused, std::memory_order_relaxed);
+  std::shared_ptr<const AccessRules> old;  // may be big, and is freed without the lock
+  std::lock_guard<SrwLock> guard(lock_);
+  old = table_.rules_in_force();
+  table_.update(std::move(rules));
+}
+
+uint64_t AccessControl::ban(const IpPrefix& prefix, uint64_t time_ms, uint16_t reason) {
+  std::lock_guard<SrwLock> guard(lock_);
+  const uint64_t now = now_ms();
+  const uint64_t until = table_.bans().ban(prefix, now, time_ms, reason);
+  return until == BanList::kForEver ? until : until - now;
+}
+
+bool AccessControl::lift(const IpPrefix& prefix) {
+  std::lock_guard<SrwLock> guard(lock_);
+  return table_.bans().lift(prefix, now_ms());
+}
+
+std::vector<AccessControl::BanInForce> AccessControl::bans() {
+  std::vector<BanInForce> all;
+  std::lock_guard<SrwLock> guard(lock_);
+  const uint64_t now = now_ms();
+  table_.bans().for_each(now, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
+    const uint64_t left = ban.until_ms == BanList::kForEver ? BanList::kForEver : ban.until_ms - now;
+    all.push_back({prefix, left, ban.reason, ban.times});
+  });
+  return all;
+}
+
+AccessTable::Totals AccessControl::totals() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return table_.totals();
+}
+
+void AccessControl::take_refused(uint32_t* counts) {
+  std::lock_guard<SrwLock> guard(lock_);
+  const AccessTable::Totals totals = table_.totals();
+  for (size_t i = 0; i < kRefusalCount; ++i) {
+    const uint64_t more = totals.refused[i] - std::exchange(taken_[i], totals.refused[i]);
+    counts[i] = static_cast<uint32_t>((std::min)(more, uint64_t{UINT32_MAX}));
+  }
+}
+
+void AccessControl::sweep() {
+  std::lock_guard<SrwLock> guard(lock_);
+  table_.sweep(now_ms());
+}
+
+}  // namespace iocp

@@ -1,0 +1,67 @@
+#pragma once
+// Who may connect to the listeners of one engine: the access table with its lock and clock, and what the program is
+// told of those who were refused.
+//
+// Any thread. Made by the JavaScript thread, freed with the engine, after every connection.
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/access/access_table.h"
+#include "win/sys/address.h"
+#include "win/sys/srw_lock.h"
+#include "win/sys/win.h"
+
+namespace iocp {
+
+class AccessControl final {
+ public:
+  // For a connection that nobody has counted: it came before there were rules.
+  static constexpr uint8_t kNotCounted = UINT8_MAX;
+
+  explicit AccessControl(std::shared_ptr<const AccessRules> rules)
+      : resets_(rules->reset_refused), table_(std::move(rules)) {}
+  AccessControl(const AccessControl&) = delete;
+  AccessControl& operator=(const AccessControl&) = delete;
+
+  // Refusal::none: `remote` is in until leave() with the same *subnet_bits.
+  Refusal enter(const Address& remote, bool has_room, uint8_t* subnet_bits);
+  void leave(const Address& remote, uint8_t subnet_bits);
+  Refusal test(IpAddress address);
+  // How the sockets of those who are refused are closed.
+  bool resets() const { return resets_.load(std::memory_order_relaxed); }
+  // True when it is banned now.
+  bool offend(const Address& remote, Offence offence);
+
+  void update(std::shared_ptr<const AccessRules> rules);
+  // For so long, 0 as the rules say, BanList::kForEver; returns how long it holds from now on.
+  uint64_t ban(const IpPrefix& prefix, uint64_t time_ms, uint16_t reason);
+  bool lift(const IpPrefix& prefix);
+  struct BanInForce {
+    IpPrefix prefix;
+    uint64_t left_ms;  // BanList::kForEver
+    uint16_t reason;
+    uint8_t times;
+  };
+  std::vector<BanInForce> bans();
+  AccessTable::Totals totals();
+  // How many have been refused for each reason since the last call.
+  void take_refused(uint32_t* counts);
+  // With the engine's housekeeping.
+  void sweep();
+
+ private:
+  static uint64_t now_ms() { return GetTickCount64(); }
+
+  std::atomic<bool> resets_;
+  SrwLock lock_;
+  AccessTable table_;                   // under lock_
+  uint64_t taken_[kRefusalCount] = {};  // under lock_
+};
+
+// The number that stands for an address in the table.
+IpAddress ip_of(const Address& address);
+
+}  // namespace iocp

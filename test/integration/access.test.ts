@@ -1,0 +1,268 @@
+/** Who may connect: decided natively, changed while the server listens, counted to the end. */
+
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { type AccessOptions, createServer, type RefusedInfo, type Server } from 'iocp'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { isLong } from '../helpers/load.js'
+import { HOST } from '../helpers/ports.js'
+import { closeAfterTest, startEcho } from '../helpers/servers.js'
+import { pause, until } from '../helpers/time.js'
+
+interface Peer {
+  readonly socket: Socket
+  readonly isIn: boolean
+}
+
+/** A peer of another address of the loopback, and whether it was let in: then its packet comes back. */
+async function come(port: number, from = HOST, host = HOST): Promise<Peer> {
+  const socket = connect({ host, port, localAddress: from })
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  socket.on('error', () => undefined)
+  const isIn = new Promise<boolean>((resolve) => {
+    socket.once('data', () => {
+      resolve(true)
+    })
+    for (const event of ['end', 'close']) {
+      socket.once(event, () => {
+        resolve(false)
+      })
+    }
+  })
+  socket.write(Buffer.of(0, 0, 0, 1, 120))
+  return { socket, isIn: await isIn }
+}
+
+/** Its end, whichever. */
+const gone = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    socket.once('close', () => {
+      resolve()
+    })
+  })
+
+const comes = async (port: number, from?: string, host?: string): Promise<boolean> =>
+  (await come(port, from, host)).isIn
+
+const start = (access?: AccessOptions, host?: string) => startEcho(access === undefined ? {} : { access }, host)
+
+describe('rules', () => {
+  test('who is denied does not come in, who is allowed does all the same', async () => {
+    const { port, server } = await start({ deny: ['127.0.0.0/28', '127.0.0.20'], allow: ['127.0.0.3'] })
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(await comes(port, '127.0.0.3')).toBe(true)
+    expect(await comes(port, '127.0.0.15')).toBe(false)
+    expect(await comes(port, '127.0.0.16')).toBe(true)
+    expect(await comes(port, '127.0.0.20')).toBe(false)
+    expect(server.access.test('127.0.0.20')).toBe('denied')
+    expect(server.access.test('::ffff:127.0.0.20')).toBe('denied')
+    expect(server.access.test('127.0.0.3')).toBeUndefined()
+  })
+
+  test('a mapped address of IPv6 is the one of IPv4, and IPv6 has its own', async () => {
+    const { port } = await start({ deny: ['127.0.0.2'], maxPerAddress: 1 }, '::')
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(await comes(port, '127.0.0.3')).toBe(true)
+    expect(await comes(port, '127.0.0.3')).toBe(false)
+    expect(await comes(port, '::1', '::1')).toBe(true)
+    expect(await comes(port, '::1', '::1')).toBe(false)
+  })
+
+  test('so many of an address, and of its subnet; a place is free when one has closed', async () => {
+    const { port, server } = await start({ maxPerAddress: 2, maxPerSubnet: { count: 3, v4: 30 } })
+    const [one] = [await come(port, '127.0.1.1'), await come(port, '127.0.1.1')]
+    expect(await comes(port, '127.0.1.1')).toBe(false)
+    expect(await comes(port, '127.0.1.2')).toBe(true)
+    expect(await comes(port, '127.0.1.2')).toBe(false)
+    expect(await comes(port, '127.0.1.5')).toBe(true)
+    expect(server.stats()?.access?.refused).toMatchObject({ maxPerAddress: 1, maxPerSubnet: 1 })
+    one.socket.destroy()
+    await until('it has gone', () => server.stats()?.access?.connections === 3)
+    expect(await comes(port, '127.0.1.2')).toBe(true)
+  })
+
+  test('so many of an address in a time', async () => {
+    const { port, server } = await start({ connectRate: { count: 2, per: '1h' } })
+    expect([await comes(port), await comes(port), await comes(port)]).toEqual([true, true, false])
+    expect(await comes(port, '127.0.0.2')).toBe(true)
+    expect(server.access.test(HOST)).toBe('connectRate')
+  })
+
+  test('maxConnections comes behind deny and before the limit of an address', async () => {
+    const { port, server } = await startEcho({ maxConnections: 1, access: { deny: ['127.0.0.2'], maxPerAddress: 1 } })
+    expect(await comes(port)).toBe(true)
+    expect(await comes(port)).toBe(false)
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(server.stats()?.access?.refused).toMatchObject({ maxConnections: 1, denied: 1, maxPerAddress: 0 })
+  })
+
+  test('without rules nobody is refused, and nothing is counted', async () => {
+    const { port, server } = await start()
+    expect(await comes(port)).toBe(true)
+    expect(server.stats()?.access).toBeUndefined()
+    expect(server.access.bans()).toEqual([])
+    expect(server.access.test(HOST)).toBeUndefined()
+  })
+
+  test('update changes all that is given in one step, or nothing', async () => {
+    const { port, server } = await start({ deny: ['127.0.0.2'], maxPerAddress: 1 })
+    const first = await come(port)
+    expect(() => {
+      server.access.update({ maxPerAddress: 5, deny: ['nonsense'] })
+    }).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }))
+    expect(await comes(port)).toBe(false)
+    server.access.update({ maxPerAddress: 2 })
+    expect(await comes(port)).toBe(true)
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    server.access.update({ deny: [HOST] })
+    expect(await comes(port)).toBe(false)
+    expect(await comes(port, '127.0.0.2')).toBe(true)
+    // Who is in stays in.
+    const answer = once(first.socket, 'data')
+    first.socket.write(Buffer.of(0, 0, 0, 1, 121))
+    await answer
+  })
+})
+
+describe('bans', () => {
+  test('hold for an address or a prefix, until they are lifted or over', async () => {
+    const { port, server } = await start()
+    const before = Date.now()
+    const end = server.access.ban('127.0.0.2', { time: '300ms', reason: 'too loud' })
+    expect(end).toBeGreaterThanOrEqual(before + 200)
+    expect(server.access.ban('127.0.1.0/24', { time: 0 })).toBe(Infinity)
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(await comes(port, '127.0.1.77')).toBe(false)
+    expect(await comes(port)).toBe(true)
+    expect(server.access.bans().toSorted((a, b) => a.until - b.until)).toMatchObject([
+      { prefix: '127.0.0.2', reason: 'too loud', times: 1 },
+      { prefix: '127.0.1.0/24', reason: 'manual', until: Infinity }
+    ])
+    expect(server.access.lift('127.0.1.77')).toBe(false)
+    expect(server.access.lift('127.0.1.0/24')).toBe(true)
+    expect(await comes(port, '127.0.1.77')).toBe(true)
+    await until('the other one is over', () => server.access.bans().length === 0)
+    expect(await comes(port, '127.0.0.2')).toBe(true)
+  })
+
+  test('grow from one to the next', async () => {
+    const { server } = await start({ ban: { time: '1m', factor: 3, max: '10m' } })
+    const minutes = [1, 2, 3, 4].map(() => Math.round((server.access.ban('192.0.2.1') - Date.now()) / 60_000))
+    expect(minutes).toEqual([1, 3, 9, 10])
+  })
+
+  test('come by themselves for what a peer does', async () => {
+    const { port, server } = await start({
+      connectRate: { count: 5, per: '1h' },
+      banOn: { protocolError: { count: 2 }, connectRate: true }
+    })
+    for (let count = 0; count < 2; count++) {
+      const peer = await come(port, '127.0.0.2')
+      const closing = gone(peer.socket)
+      peer.socket.write(Buffer.of(0xff, 0, 0, 0))
+      await closing
+    }
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(server.access.bans()).toMatchObject([{ prefix: '127.0.0.2', reason: 'protocolError' }])
+    for (let count = 0; count < 6; count++) await come(port, '127.0.0.3')
+    expect(server.access.test('127.0.0.3')).toBe('banned')
+    expect(await comes(port)).toBe(true)
+  })
+
+  test('stay for the next listen, and can be kept as JSON', async () => {
+    const { port, server } = await start({ deny: ['127.0.0.9'] })
+    server.access.ban('127.0.0.2', { reason: 'again' })
+    server.access.ban('127.0.0.3', { time: 0 })
+    const state = JSON.stringify(server.access)
+    await server.close({ deadline: 0 })
+    server.access.lift('127.0.0.3')
+    await server.listen({ port, host: HOST })
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    expect(await comes(port, '127.0.0.3')).toBe(true)
+    expect(await comes(port, '127.0.0.9')).toBe(false)
+
+    const other = createServer()
+    closeAfterTest(other)
+    other.on('packet', (packet, connection) => connection.send(packet))
+    other.access.load(JSON.parse(state) as ReturnType<Server['access']['toJSON']>)
+    const { port: otherPort } = await other.listen({ host: HOST })
+    for (const [last, isIn] of [
+      [2, false],
+      [3, false],
+      [4, true],
+      [9, false]
+    ] as const) {
+      expect(await comes(otherPort, `127.0.0.${last}`)).toBe(isIn)
+    }
+    expect(JSON.parse(JSON.stringify(other.access))).toMatchObject({
+      rules: { deny: ['127.0.0.9'] },
+      bans: expect.arrayContaining([
+        expect.objectContaining({ prefix: '127.0.0.2', reason: 'again' }),
+        expect.objectContaining({ prefix: '127.0.0.3', until: null })
+      ]) as unknown
+    })
+  })
+})
+
+describe("'refused'", () => {
+  test('comes at most once a second, with all that were refused by their reasons', async () => {
+    const { port, server } = await start({ deny: ['127.0.0.2'], maxPerAddress: 1 })
+    const seen: { at: number; info: RefusedInfo }[] = []
+    server.on('refused', (info) => seen.push({ at: performance.now(), info }))
+    await come(port)
+    for (let count = 0; count < 40; count++) {
+      await come(port, '127.0.0.2')
+      await come(port)
+    }
+    await until('all are told', () => seen.reduce((sum, { info }) => sum + info.total, 0) === 80)
+    const reasons = (name: 'denied' | 'maxPerAddress') =>
+      seen.reduce((sum, { info }) => sum + (info.reasons[name] ?? 0), 0)
+    expect([reasons('denied'), reasons('maxPerAddress')]).toEqual([40, 40])
+    for (const [index, { at }] of seen.entries()) {
+      const before = seen[index - 1]
+      if (before !== undefined) expect(at - before.at).toBeGreaterThan(800)
+    }
+  })
+
+  test('comes before the close of the server, and never after', async () => {
+    const { port, server } = await start({ deny: [HOST] })
+    const seen: string[] = []
+    server.on('refused', ({ total }) => seen.push(`refused ${total}`))
+    server.on('close', () => seen.push('close'))
+    await come(port)
+    await server.close()
+    await pause(1200)
+    expect(seen).toEqual(['refused 1', 'close'])
+  })
+})
+
+test('connections that come, are refused, reset and closed leave every count at 0', { timeout: 120_000 }, async () => {
+  const { port, server } = await start({ maxPerAddress: 3, maxPerSubnet: { count: 10, v4: 29 } })
+  const rounds = isLong ? 20_000 : 600
+  const open: Socket[] = []
+  let came = 0
+  for (let round = 0; round < rounds; round++) {
+    const socket = connect({ host: HOST, port, localAddress: `127.0.2.${1 + (round % 40)}` })
+    socket.on('error', () => undefined)
+    await once(socket, 'connect')
+    came++
+    open.push(socket)
+    if (round % 100 === 99) server.access.update({ maxPerAddress: 1 + (round % 5) })
+    while (open.length > 60) {
+      const [gone] = open.splice((round * 7) % open.length, 1)
+      if (round % 2 === 0) gone?.resetAndDestroy()
+      else gone?.destroy()
+    }
+  }
+  for (const socket of open) socket.destroy()
+  await until('all have gone', () => server.stats()?.access?.connections === 0 && server.connections.size === 0, 60_000)
+  const { refused, addresses, subnets } = server.stats()?.access ?? {}
+  expect({ addresses, subnets }).toEqual({ addresses: 0, subnets: 0 })
+  const { counters } = server.stats() ?? {}
+  expect(Object.values(refused ?? {}).reduce((sum, count) => sum + count, 0)).toBe(counters?.refused)
+  expect((counters?.accepts ?? 0) + (counters?.refused ?? 0) + (counters?.acceptFailures ?? 0)).toBeGreaterThanOrEqual(
+    came
+  )
+})

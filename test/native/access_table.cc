@@ -1,0 +1,253 @@
+#include "core/access/access_table.h"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <map>
+#include <vector>
+
+#include "random_numbers.h"
+
+using namespace iocp;
+
+namespace {
+
+constexpr uint64_t kStart = 1'000'000;
+
+IpAddress host(uint32_t number) { return IpAddress::v4(0x0A000000u + number); }
+IpAddress host6(uint64_t subnet, uint64_t number) { return {0x20010DB800000000ull + subnet, number}; }
+
+std::shared_ptr<const AccessRules> shared(AccessRules rules) {
+  return std::make_shared<const AccessRules>(std::move(rules));
+}
+
+size_t in(const Refusal refusal) { return static_cast<size_t>(refusal); }
+
+}  // namespace
+
+TEST_CASE("access: allow comes first, then deny, bans, the total, the address, its subnet, the rate") {
+  AccessRules rules;
+  rules.allow = PrefixSet({IpPrefix::of(host(1))});
+  rules.deny = PrefixSet({IpPrefix::of(host(0), 120)});
+  rules.max_per_address = 1;
+  rules.max_per_subnet = 2;
+  rules.rate_count = 1;
+  rules.rate_per_ms = 1000;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, false, &entry) == Refusal::max_connections);
+  CHECK(table.enter(host(2), kStart, true, &entry) == Refusal::denied);
+  table.bans().ban(IpPrefix::of(host(256)), kStart, 5000, 9);
+  CHECK(table.enter(host(256), kStart, false, &entry) == Refusal::banned);
+  CHECK(table.enter(host(257), kStart, false, &entry) == Refusal::max_connections);
+  CHECK(table.enter(host(257), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(257), kStart, true, &entry) == Refusal::max_per_address);
+  CHECK(table.enter(host(258), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(259), kStart, true, &entry) == Refusal::max_per_subnet);
+  table.leave({host(257), 120}, kStart);
+  CHECK(table.enter(host(257), kStart, true, &entry) == Refusal::connect_rate);
+  CHECK(table.enter(host(257), kStart + 1000, true, &entry) == Refusal::none);
+  CHECK(table.totals().refused[in(Refusal::max_connections)] == 2);
+  CHECK(table.totals().refused[in(Refusal::connect_rate)] == 1);
+}
+
+TEST_CASE("access: test() says what enter() would, and counts nothing") {
+  AccessRules rules;
+  rules.max_per_address = 1;
+  rules.rate_count = 1;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (int i = 0; i < 5; ++i) CHECK(table.test(host(1), kStart, true) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::none);
+  CHECK(table.test(host(1), kStart, true) == Refusal::max_per_address);
+  CHECK(table.totals().refused[in(Refusal::max_per_address)] == 0);
+}
+
+TEST_CASE("access: a rate lets a burst in, and then as many as time pays for") {
+  AccessRules rules;
+  rules.rate_count = 10;
+  rules.rate_per_ms = 1000;
+  rules.rate_burst = 5;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  uint32_t let_in = 0;
+  for (int i = 0; i < 20; ++i) let_in += table.enter(host(1), kStart, true, &entry) == Refusal::none;
+  CHECK(let_in == 5);
+  // Ten seconds with a try each ten milliseconds.
+  let_in = 0;
+  for (uint64_t now = kStart + 1; now <= kStart + 10'000; now += 10) {
+    let_in += table.enter(host(1), now, true, &entry) == Refusal::none;
+  }
+  CHECK(let_in >= 98);
+  CHECK(let_in <= 101);
+  // Another one is not concerned.
+  CHECK(table.enter(host(2), kStart, true, &entry) == Refusal::none);
+}
+
+TEST_CASE("access: a subnet of IPv6 counts all its addresses, and is banned as a whole; IPv4 by the address") {
+  AccessRules rules;
+  rules.max_per_subnet = 3;
+  rules.ban_on[static_cast<size_t>(Offence::protocol_error)] = {2, 1000};
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (uint64_t i = 0; i < 3; ++i) CHECK(table.enter(host6(1, i << 40), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host6(1, 77), kStart, true, &entry) == Refusal::max_per_subnet);
+  CHECK(table.enter(host6(2, 77), kStart, true, &entry) == Refusal::none);
+  CHECK_FALSE(table.offend(host6(3, 1), Offence::protocol_error, kStart));
+  CHECK(table.offend(host6(3, 2), Offence::protocol_error, kStart));
+  CHECK(table.test(host6(3, 3), kStart, true) == Refusal::banned);
+  CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart));
+  CHECK(table.offend(host(1), Offence::protocol_error, kStart));
+  CHECK(table.test(host(1), kStart, true) == Refusal::banned);
+  CHECK(table.test(host(2), kStart, true) == Refusal::none);
+}
+
+TEST_CASE("access: offences count within their time, each kind for itself, and never of those who are allowed") {
+  AccessRules rules;
+  rules.allow = PrefixSet({IpPrefix::of(host(9))});
+  rules.ban_on[static_cast<size_t>(Offence::protocol_error)] = {3, 1000};
+  rules.ban_on[static_cast<size_t>(Offence::connect_rate)] = {3, 1000};
+  AccessTable table(shared(rules));
+  CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart));
+  CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart + 900));
+  CHECK_FALSE(table.offend(host(1), Offence::connect_rate, kStart + 900));
+  CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart + 1001));  // the first two are too old
+  CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart + 1002));
+  CHECK(table.offend(host(1), Offence::protocol_error, kStart + 1003));
+  for (int i = 0; i < 10; ++i) CHECK_FALSE(table.offend(host(9), Offence::protocol_error, kStart));
+  rules.ban_on[static_cast<size_t>(Offence::connect_rate)] = {};
+  table.update(shared(rules));
+  for (int i = 0; i < 10; ++i) CHECK_FALSE(table.offend(host(2), Offence::connect_rate, kStart));
+}
+
+TEST_CASE("access: bans grow, end, are forgotten and can be lifted") {
+  BanList bans;
+  bans.set_policy({1000, 2, 10'000}, 100);
+  const IpPrefix peer = IpPrefix::of(host(1));
+  CHECK(bans.ban(peer, kStart, 0, 1) == kStart + 1000);
+  CHECK(bans.find(host(1), kStart + 999) != nullptr);
+  CHECK(bans.find(host(1), kStart + 1000) == nullptr);
+  CHECK(bans.ban(peer, kStart + 2000, 0, 2) == kStart + 4000);
+  CHECK(bans.ban(peer, kStart + 5000, 0, 3) == kStart + 9000);
+  for (int i = 0; i < 300; ++i) CHECK(bans.ban(peer, kStart + 10'000, 0, 4) <= kStart + 20'000);
+  CHECK(bans.find(host(1), kStart + 19'999)->times == 255);
+  // A shorter one does not shorten it.
+  CHECK(bans.ban(peer, kStart + 10'000, 1, 5) == kStart + 20'000);
+  CHECK(bans.find(host(1), kStart + 10'000)->reason == 4);
+  CHECK(bans.ban(peer, kStart + 30'000, 0, 6) == kStart + 31'000);  // long enough ago
+  CHECK(bans.lift(peer, kStart + 30'000));
+  CHECK_FALSE(bans.lift(peer, kStart + 30'000));
+  CHECK(bans.find(host(1), kStart + 30'000) == nullptr);
+  CHECK(bans.ban(peer, kStart, BanList::kForEver, 7) == BanList::kForEver);
+  CHECK(bans.find(host(1), UINT64_MAX - 1) != nullptr);
+  bans.sweep(UINT64_MAX - 1, 1000);
+  CHECK(bans.size() == 1);
+}
+
+TEST_CASE("access: the longest banned prefix counts, and each length is looked for") {
+  BanList bans;
+  bans.set_policy({}, 100);
+  bans.ban(IpPrefix::of(host(0), 96 + 8), kStart, 5000, 8);
+  bans.ban(IpPrefix::of(host(0), 96 + 24), kStart, 1000, 24);
+  CHECK(bans.find(host(5), kStart)->reason == 24);
+  CHECK(bans.find(host(300), kStart)->reason == 8);
+  CHECK(bans.find(host(5), kStart + 1000)->reason == 8);
+  CHECK(bans.find(IpAddress::v4(0x0B000000), kStart) == nullptr);
+  size_t seen = 0;
+  bans.for_each(kStart + 1000, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
+    ++seen;
+    CHECK(prefix.bits == 104);
+    CHECK(ban.reason == 8);
+  });
+  CHECK(seen == 1);
+}
+
+TEST_CASE("access: a full table of bans lets those go that are over, then others, and counts these") {
+  BanList bans;
+  bans.set_policy({1000, 1, 0}, 100);
+  for (uint32_t i = 0; i < 100; ++i) bans.ban(IpPrefix::of(host(i)), kStart, i < 50 ? 10 : 100'000, 1);
+  for (uint32_t i = 0; i < 50; ++i) bans.ban(IpPrefix::of(host(1000 + i)), kStart + 20, 100'000, 1);
+  CHECK(bans.size() == 100);
+  CHECK(bans.evictions() <= 25);  // only where none that is over stands near
+  for (uint32_t i = 0; i < 500; ++i) bans.ban(IpPrefix::of(host(2000 + i)), kStart + 30, 100'000, 1);
+  CHECK(bans.size() == 100);
+  CHECK(bans.evictions() >= 475);
+  size_t hold = 0;
+  for (uint32_t i = 0; i < 3000; ++i) hold += bans.find(host(i), kStart + 30) != nullptr ? 1 : 0;
+  CHECK(hold == 100);
+}
+
+TEST_CASE("access: 100,000 random rounds of entering, refusing, leaving, new rules and bans leave every count at 0") {
+  RandomNumbers random(3);
+  AccessRules rules;
+  rules.table_size = 1000;
+  AccessTable table(shared(rules));
+  std::vector<AccessEntry> open;
+  std::map<uint64_t, uint32_t> per_host;
+  uint64_t now = kStart;
+  for (uint32_t round = 0; round < 100'000; ++round) {
+    now += random() % 20;
+    const uint32_t what = random() % 100;
+    if (what == 0) {
+      AccessRules next;
+      next.table_size = 1000;
+      next.max_per_address = 1 + random() % 4;
+      next.max_per_subnet = 5 + random() % 40;
+      next.v4_subnet_bits = 20 + random() % 12;
+      next.rate_count = random() % 3;
+      next.ban_on[static_cast<size_t>(Offence::connect_rate)] = {random() % 4, 1000};
+      next.ban = {1 + random() % 500, 2, 1000};
+      if (random() % 2 == 0) next.allow = PrefixSet({IpPrefix::of(host(random() % 4000), 118)});
+      if (random() % 2 == 0) next.deny = PrefixSet({IpPrefix::of(host(random() % 4000), 120)});
+      rules = next;
+      table.update(shared(next));
+    } else if (what < 5) {
+      table.sweep(now);
+    } else if (what < 8) {
+      table.bans().ban(IpPrefix::of(host(random() % 4000), 120 + random() % 9), now, 1 + random() % 500, 1);
+    } else if (what < 60 || open.empty()) {
+      const IpAddress address = host(random() % 4000);
+      const bool has_room = open.size() < 800;
+      const Refusal expected = table.test(address, now, has_room);
+      AccessEntry entry;
+      const Refusal refusal = table.enter(address, now, has_room, &entry);
+      REQUIRE(refusal == expected);
+      if (refusal == Refusal::none) {
+        open.push_back(entry);
+        ++per_host[address.low];
+        const bool allowed = rules.allow.contains(address);
+        REQUIRE((allowed || per_host[address.low] <= rules.max_per_address));
+      } else if (refusal == Refusal::max_per_address) {
+        REQUIRE(per_host[address.low] >= rules.max_per_address);
+      }
+    } else {
+      const size_t at = random() % open.size();
+      table.leave(open[at], now);
+      --per_host[open[at].address.low];
+      open[at] = open.back();
+      open.pop_back();
+    }
+    REQUIRE(table.totals().connections == open.size());
+  }
+  for (const AccessEntry& entry : open) table.leave(entry, now);
+  CHECK(table.totals().connections == 0);
+  CHECK(table.totals().subnets == 0);
+  now += 1'000'000;
+  for (int i = 0; i < 20; ++i) table.sweep(now);
+  CHECK(table.totals().addresses == 0);
+  CHECK(table.totals().bans == 0);
+}
+
+TEST_CASE("access: a million banned addresses take at most 64 bytes each, while the table grows, too") {
+  BanList bans;
+  bans.set_policy({}, 1'000'000);
+  RandomNumbers random(5);
+  for (uint32_t i = 0; i < 1'000'000; ++i) {
+    bans.ban(IpPrefix::of({random.wide(), random.wide()}), kStart, 0, 1);
+    if (i > 1000 && i % 1000 == 0) REQUIRE(bans.bytes() <= 64 * bans.size());
+  }
+  CHECK(bans.size() == 1'000'000);
+  CHECK(bans.bytes() <= 64 * bans.size());
+}
