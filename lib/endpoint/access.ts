@@ -4,8 +4,8 @@ import { invalidOption } from '../common/errors.js'
 import { type Duration, OptionReader } from '../common/option_reader.js'
 import { addressBytes, PREFIX_BYTES, prefixText } from '../native/ip_prefix.js'
 import { offence, refusal } from '../native/protocol.js'
-import type { NativeAccess } from '../native/types.js'
-import { type AccessOptions, type AddressList, readAccess, toPrefix } from './access_options.js'
+import type { NativeAccess, NativeAccessRules } from '../native/types.js'
+import { type AccessOptions, readAccess, toPrefix } from './access_options.js'
 
 /** Why a peer was refused. */
 export type RefusalReason = keyof typeof refusal
@@ -57,18 +57,20 @@ const refusalNames = Object.keys(refusal) as RefusalReason[]
 
 /** Rules and bans of a server. They also hold for the next `listen`. Native code decides, before any JavaScript. */
 export class ServerAccess {
+  /** As JSON can hold them: nothing that the program may change later. */
   #rules: AccessOptions
+  #read: NativeAccessRules
   /** Whether anything was asked for: without, every peer may connect, and native code counts nothing. */
   #isUsed: boolean
   #native: NativeAccess | undefined
-  /** Bans while the server does not listen. */
-  #bans: Ban[] = []
+  /** Bans while the server does not listen, by their prefixes. */
+  #bans = new Map<string, Ban>()
   readonly #reasons: string[] = []
 
   /** @internal */
   constructor(rules: AccessOptions | undefined) {
-    readAccess(rules)
-    this.#rules = { ...rules }
+    this.#rules = plainRules(rules ?? {}, 'access')
+    this.#read = readAccess(this.#rules)
     this.#isUsed = rules !== undefined
   }
 
@@ -81,17 +83,27 @@ export class ServerAccess {
   ban(peer: string, options?: BanOptions): number {
     const prefix = toPrefix(peer, 'peer')
     const reader = new OptionReader(options, '')
-    const time = reader.raw('time') === undefined ? undefined : reader.duration('time', { min: 0, max: MAX_TIME }, 0)
+    const time = readTime(reader)
     const reason = reader.text('reason') ?? MANUAL
     reader.rejectUnknown()
-    if (reason.length > MAX_REASON) throw invalidOption('reason', reason, `text of at most ${MAX_REASON} characters`)
+    checkReason(reason, 'reason')
     this.#use()
-    if (this.#native === undefined) {
-      const until = time === 0 ? Infinity : Date.now() + (time ?? readAccess(this.#rules).banTime)
-      this.#bans.push({ prefix: prefixText(prefix), until, reason, times: 1 })
-      return until
+    return this.#ban(prefix, time, reason)
+  }
+
+  /** @param time in milliseconds; undefined as the rules say, Infinity for ever */
+  #ban(prefix: Uint8Array, time: number | undefined, reason: string): number {
+    if (this.#native !== undefined) {
+      return untilOf(this.#native.ban(prefix, time === Infinity ? FOREVER : (time ?? 0), this.#number(reason)))
     }
-    return untilOf(this.#native.ban(prefix, time === undefined ? 0 : time === 0 ? FOREVER : time, this.#number(reason)))
+    const text = prefixText(prefix)
+    const before = this.#bans.get(text)
+    const until = Date.now() + (time ?? this.#read.banTime)
+    const times = Math.min((before?.times ?? 0) + 1, 255)
+    const ban =
+      before !== undefined && before.until > until ? { ...before, times } : { prefix: text, until, reason, times }
+    this.#bans.set(text, ban)
+    return ban.until
   }
 
   /**
@@ -104,14 +116,14 @@ export class ServerAccess {
     const prefix = toPrefix(peer, 'peer')
     if (this.#native !== undefined) return this.#native.lift(prefix)
     const text = prefixText(prefix)
-    const before = this.#bans.length
-    this.#bans = this.#bans.filter((ban) => ban.prefix !== text)
-    return this.#bans.length < before
+    const held = (this.#bans.get(text)?.until ?? 0) > Date.now()
+    this.#bans.delete(text)
+    return held
   }
 
   /** The bans that hold. */
   bans(): Ban[] {
-    if (this.#native === undefined) return this.#bans.filter(({ until }) => until > Date.now())
+    if (this.#native === undefined) return [...this.#bans.values()].filter(({ until }) => until > Date.now())
     const bytes = this.#native.bans()
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     return Array.from({ length: bytes.length / BAN_BYTES }, (_, index) => {
@@ -138,23 +150,17 @@ export class ServerAccess {
   }
 
   /**
-   * Changes rules, all in one step: those that are not given stay. Open connections stay.
+   * Changes rules, all in one step: those that are not given, or undefined, stay. Open connections stay.
    * @throws IocpError ERR_IOCP_INVALID_OPTION, and nothing has changed
    */
   update(rules: AccessOptions): void {
-    const next = { ...this.#rules, ...rules }
-    const native = readAccess(next, '')
-    this.#rules = next
-    this.#isUsed = true
-    this.#native?.setAccess(native)
+    if ((rules as unknown) === undefined) throw invalidOption('rules', rules, 'an object of rules')
+    this.#change({ ...this.#rules, ...plainRules(rules, 'rules') })
   }
 
   /** Rules and bans, for {@link load}. */
   toJSON(): AccessState {
-    const { allow, deny, ...others } = this.#rules
-    const list = (name: 'allow' | 'deny', given: AddressList | undefined) =>
-      given === undefined ? {} : { [name]: textsOf(readAccess({ [name]: given })[name]) }
-    return { rules: { ...others, ...list('allow', allow), ...list('deny', deny) }, bans: this.bans() }
+    return { rules: structuredClone(this.#rules), bans: this.bans() }
   }
 
   /**
@@ -163,47 +169,51 @@ export class ServerAccess {
    * @throws IocpError ERR_IOCP_INVALID_OPTION, and nothing has changed
    */
   load(state: AccessState): void {
+    if ((state as unknown) === undefined) throw invalidOption('state', state, 'an object { rules, bans }')
     const reader = new OptionReader(state, '')
-    const rules = (reader.raw('rules') ?? {}) as AccessOptions
-    const bans = reader.raw('bans') ?? []
+    const rules = reader.raw('rules')
+    const given = reader.raw('bans') ?? []
     reader.rejectUnknown()
-    if (!Array.isArray(bans)) throw invalidOption('bans', bans, 'an array of bans')
-    const known = bans.map((ban: unknown, at) => readBan(ban, `bans[${at}]`))
-    const native = readAccess(rules, 'rules')
-    this.#rules = { ...rules }
-    this.#isUsed = true
-    this.#native?.setAccess(native)
-    this.#restore(known)
+    if (!Array.isArray(given)) throw invalidOption('bans', given, 'an array of bans')
+    const bans = Array.from(given, (ban: unknown, at) => readBan(ban, `bans[${at}]`))
+    this.#change(rules === undefined ? this.#rules : plainRules(rules, 'rules'))
+    this.#restore(bans)
   }
 
   /** @internal The completion port is there. */
   _start(native: NativeAccess): void {
     this.#native = native
+    if (this.#isUsed) native.setAccess(this.#read)
     const bans = this.#bans
-    this.#bans = []
-    if (this.#isUsed) native.setAccess(readAccess(this.#rules))
-    this.#restore(bans)
+    this.#restore([...bans.values()])
+    bans.clear()
   }
 
   /** @internal The completion port is about to go. */
   _stop(): void {
-    this.#bans = this.bans()
+    for (const ban of this.bans()) this.#bans.set(ban.prefix, ban)
     this.#native = undefined
+  }
+
+  #change(rules: AccessOptions): void {
+    const read = readAccess(rules, 'rules')
+    this.#rules = rules
+    this.#read = read
+    this.#isUsed = true
+    this.#native?.setAccess(read)
   }
 
   #restore(bans: readonly Ban[]): void {
     const now = Date.now()
     for (const { prefix, until, reason } of bans) {
-      // In JSON, Infinity is null.
-      const left = until === Infinity || (until as number | null) === null ? 0 : Math.min(until - now, MAX_TIME)
-      if (left >= 0 && (until > now || left === 0)) this.ban(prefix, { time: Math.ceil(left), reason })
+      if (until > now) this.#ban(toPrefix(prefix, 'prefix'), Math.ceil(until - now), reason)
     }
   }
 
   #use(): void {
     if (this.#isUsed) return
     this.#isUsed = true
-    this.#native?.setAccess(readAccess(this.#rules))
+    this.#native?.setAccess(this.#read)
   }
 
   #number(reason: string): number {
@@ -221,24 +231,72 @@ function untilOf(left: number): number {
   return left < 0 ? Infinity : Date.now() + left
 }
 
+const ruleNames = Object.keys({
+  allow: 0,
+  deny: 0,
+  maxPerAddress: 0,
+  maxPerSubnet: 0,
+  connectRate: 0,
+  ban: 0,
+  banOn: 0,
+  tableSize: 0,
+  onRefuse: 0
+} satisfies Record<keyof AccessOptions, number>) as (keyof AccessOptions)[]
+const partNames = ['count', 'v4', 'v6', 'per', 'burst', 'time', 'factor', 'max', 'within', ...offenceNames]
+
+/**
+ * A copy that no change of what was given reaches, with lists as texts.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+function plainRules(given: unknown, option: string): AccessOptions {
+  const read = readAccess(given, option)
+  const rules = given as Readonly<Record<string, unknown>>
+  const named = ruleNames.filter((name) => rules[name] !== undefined)
+  return Object.fromEntries(
+    named.map((name) => [name, name === 'allow' || name === 'deny' ? textsOf(read[name]) : plain(rules[name])])
+  )
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const parts = value as Readonly<Record<string, unknown>>
+  return Object.fromEntries(
+    partNames.filter((name) => parts[name] !== undefined).map((name) => [name, plain(parts[name])])
+  )
+}
+
 function textsOf(prefixes: Uint8Array): string[] {
   return Array.from({ length: prefixes.length / PREFIX_BYTES }, (_, at) =>
     prefixText(prefixes.subarray(at * PREFIX_BYTES, (at + 1) * PREFIX_BYTES))
   )
 }
 
+/** Infinity for ever; a time that is too short to be one is an error, not 0. */
+function readTime(reader: OptionReader): number | undefined {
+  const given = reader.raw('time')
+  if (given === undefined) return undefined
+  if (given === 0 || (typeof given === 'string' && /^\s*0+\s*[a-z]*\s*$/i.test(given))) return Infinity
+  return reader.duration('time', { min: 1, max: MAX_TIME }, 0)
+}
+
+function checkReason(reason: string, option: string): void {
+  if (reason.length > MAX_REASON) throw invalidOption(option, reason, `text of at most ${MAX_REASON} characters`)
+}
+
 function readBan(value: unknown, option: string): Ban {
+  if (value === undefined) throw invalidOption(option, value, 'a ban')
   const reader = new OptionReader(value, option)
   const prefix = prefixText(toPrefix(reader.raw('prefix'), reader.name('prefix')))
+  // In JSON, Infinity is null.
   const until = reader.raw('until')
   if (until !== null && (typeof until !== 'number' || Number.isNaN(until))) {
     throw invalidOption(reader.name('until'), until, 'a time as of Date.now(), Infinity or null')
   }
   const reason = reader.text('reason') ?? MANUAL
-  if (reason.length > MAX_REASON) {
-    throw invalidOption(reader.name('reason'), reason, `text of at most ${MAX_REASON} characters`)
-  }
-  return { prefix, until: until ?? Infinity, reason, times: reader.integer('times', { min: 0, max: 255 }, 1) }
+  checkReason(reason, reader.name('reason'))
+  const times = reader.integer('times', { min: 0, max: 255 }, 1)
+  reader.rejectUnknown()
+  return { prefix, until: until ?? Infinity, reason, times }
 }
 
 /** What a record says of peers that were refused. */

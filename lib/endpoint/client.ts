@@ -155,6 +155,9 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     throw error
   }
 
+  /** @internal */
+  _ending(): void {}
+
   /** @internal A client listens to nobody. */
   _refused(): void {}
 }

@@ -100,7 +100,6 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     } catch (error) {
       const engine = this._engine
       this._engine = undefined
-      this.access._stop()
       if (engine !== undefined) await this._stop(engine, 0)
       this.#failed(error as Error)
       throw error
@@ -169,7 +168,6 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     let report: CloseReport = { drained: 0, cut: 0 }
     this.#address = undefined
     try {
-      this.access._stop()
       if (engine !== undefined) report = await this._stop(engine, deadline)
     } finally {
       // Before 'close' is emitted: a listener may call listen again.
@@ -204,6 +202,11 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   /** @internal */
   _acceptFailed(error: Error): void {
     this.emit('acceptError', error)
+  }
+
+  /** @internal */
+  _ending(): void {
+    this.access._stop()
   }
 
   /** @internal */

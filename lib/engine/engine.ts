@@ -53,6 +53,8 @@ export interface EngineOwner {
   _opened(connection: Connection): void
   /** Accepting failed for the moment. */
   _acceptFailed(error: Error): void
+  /** Native code is about to go: the last moment to ask it. */
+  _ending(): void
   /** Peers were refused: how many for each reason. */
   _refused(counts: Uint8Array): void
   stats(): unknown
@@ -356,6 +358,7 @@ export class Engine implements ConnectionEngine, EngineSink {
   #leave(report: CloseReport): void {
     // Not in the batch that told: join() gives back the memory that the batch lies in.
     nativeSetImmediate(() => {
+      this.#owner._ending()
       this.#native.join()
       this.submission.end()
       this.#tellEnds(report)

@@ -38,7 +38,7 @@ export function addressBytes(text: string): Uint8Array | undefined {
   return bits === undefined ? undefined : encode(bits, 128).subarray(0, 16)
 }
 
-/** An address, or a prefix such as `'10.0.0.0/8'`; undefined for what is neither. */
+/** An address, or a prefix such as `'10.0.0.0/8'`; what is behind its bits does not count. Undefined for what is neither. */
 export function prefixBytes(text: string): Uint8Array | undefined {
   const [address = '', length, ...more] = text.split('/')
   const bits = bitsOf(address)
@@ -46,7 +46,11 @@ export function prefixBytes(text: string): Uint8Array | undefined {
   if (length === undefined) return encode(bits, 128)
   const most = isIPv4(address) ? 32 : 128
   if (!/^\d{1,3}$/.test(length) || Number(length) > most) return undefined
-  return encode(bits, Number(length) + 128 - most)
+  const all = Number(length) + 128 - most
+  // A mapped address with so few bits would be a prefix of IPv6, which has no address of IPv4 in it.
+  if (all < V4_BITS && bits >> 32n === 0xffffn) return undefined
+  const rest = BigInt(128 - all)
+  return encode((bits >> rest) << rest, all)
 }
 
 /** A prefix as text: an address if it is one, IPv4 in its own form. */

@@ -100,7 +100,8 @@ Napi::Value EngineWrap::ban(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), 0);
   }
   const double wanted = info[1].As<Napi::Number>().DoubleValue();
-  const uint64_t time_ms = wanted < 0 ? BanList::kForEver : static_cast<uint64_t>(wanted);
+  const bool ends = wanted >= 0 && wanted < 1e15;
+  const uint64_t time_ms = ends ? static_cast<uint64_t>(wanted) : BanList::kForEver;
   const uint64_t left = access()->ban(prefix_from(prefix), time_ms, static_cast<uint16_t>(uint32_of(info[2])));
   return Napi::Number::New(info.Env(), left == BanList::kForEver ? -1 : static_cast<double>(left));
 }

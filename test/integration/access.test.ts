@@ -206,6 +206,18 @@ describe('bans', () => {
   })
 })
 
+test('what is banned while the server closes is banned afterwards', async () => {
+  const { port, server } = await start({ banOn: { protocolError: true } })
+  const peer = await come(port, '127.0.0.2')
+  const other = await come(port)
+  const closing = server.close({ deadline: '2s' })
+  server.access.ban('127.0.0.7')
+  peer.socket.write(Buffer.of(0xff, 0, 0, 0))
+  other.socket.end()
+  await closing
+  expect(server.access.bans().map(({ prefix }) => prefix)).toContain('127.0.0.7')
+})
+
 describe("'refused'", () => {
   test('comes at most once a second, with all that were refused by their reasons', async () => {
     const { port, server } = await start({ deny: ['127.0.0.2'], maxPerAddress: 1 })

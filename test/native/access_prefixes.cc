@@ -77,7 +77,9 @@ TEST_CASE("access: a set contains what one of its prefixes contains") {
 TEST_CASE("access: prefixes that touch are one range, up to the last address there is") {
   CHECK(PrefixSet({v4(ip(10, 0, 0, 0), 9), v4(ip(10, 128, 0, 0), 9)}).ranges() == 1);
   CHECK(PrefixSet({v4(ip(10, 0, 0, 0), 9), v4(ip(10, 128, 0, 0), 9), v4(ip(10, 3, 0, 0), 16)}).ranges() == 1);
-  CHECK(PrefixSet({IpPrefix::of({}, 1), IpPrefix::of({UINT64_MAX, 0}, 1)}).ranges() == 1);
+  // All of IPv6, with IPv4 in the middle.
+  CHECK(PrefixSet({IpPrefix::of({}, 1), IpPrefix::of({UINT64_MAX, 0}, 1)}).ranges() == 2);
+  CHECK(PrefixSet({IpPrefix::of({}, 0), v4(0, 0)}).ranges() == 1);
   const PrefixSet last({IpPrefix::of({UINT64_MAX, UINT64_MAX}), IpPrefix::of({UINT64_MAX, UINT64_MAX})});
   CHECK(last.ranges() == 1);
   CHECK(last.contains({UINT64_MAX, UINT64_MAX}));

@@ -216,16 +216,16 @@ TEST_CASE("access: 100,000 random rounds of entering, refusing, leaving, new rul
       REQUIRE(refusal == expected);
       if (refusal == Refusal::none) {
         open.push_back(entry);
+        if (entry.subnet_bits == AccessEntry::kAllowed) continue;
         ++per_host[address.low];
-        const bool allowed = rules.allow.contains(address);
-        REQUIRE((allowed || per_host[address.low] <= rules.max_per_address));
+        REQUIRE(per_host[address.low] <= rules.max_per_address);
       } else if (refusal == Refusal::max_per_address) {
         REQUIRE(per_host[address.low] >= rules.max_per_address);
       }
     } else {
       const size_t at = random() % open.size();
       table.leave(open[at], now);
-      --per_host[open[at].address.low];
+      if (open[at].subnet_bits != AccessEntry::kAllowed) --per_host[open[at].address.low];
       open[at] = open.back();
       open.pop_back();
     }
@@ -250,4 +250,80 @@ TEST_CASE("access: a million banned addresses take at most 64 bytes each, while 
   }
   CHECK(bans.size() == 1'000'000);
   CHECK(bans.bytes() <= 64 * bans.size());
+}
+
+TEST_CASE("access: a prefix of IPv6 has no address of IPv4 in it, whatever is written down for both") {
+  const IpAddress loopback{0, 1};
+  CHECK_FALSE(PrefixSet({IpPrefix::of({}, 0)}).contains(host(1)));
+  CHECK(PrefixSet({IpPrefix::of({}, 0)}).contains(loopback));
+  CHECK(PrefixSet({IpPrefix::of({}, 0)}).contains({0, 0x1000000000000}));
+  CHECK(PrefixSet({IpPrefix::of(host(0), 96)}).contains(host(77)));
+  AccessRules rules;
+  rules.ban_on[static_cast<size_t>(Offence::protocol_error)] = {1, 1000};
+  AccessTable table(shared(rules));
+  CHECK(table.offend(loopback, Offence::protocol_error, kStart));
+  CHECK(table.test(loopback, kStart, true) == Refusal::banned);
+  CHECK(table.test(host(1), kStart, true) == Refusal::none);
+  CHECK(table.test({0, 2}, kStart, true) == Refusal::none);
+  CHECK(table.offend({0xFE80ull << 48, 5}, Offence::protocol_error, kStart));
+  CHECK(table.test({0xFE80ull << 48, 6}, kStart, true) == Refusal::none);
+}
+
+TEST_CASE("access: what was open when a peer was banned does not make its ban longer") {
+  AccessRules rules;
+  rules.ban_on[static_cast<size_t>(Offence::protocol_error)] = {1, 1000};
+  rules.ban = {1000, 2, 100'000};
+  AccessTable table(shared(rules));
+  CHECK(table.offend(host(1), Offence::protocol_error, kStart));
+  for (int i = 0; i < 20; ++i) CHECK_FALSE(table.offend(host(1), Offence::protocol_error, kStart));
+  CHECK(table.test(host(1), kStart + 1000, true) == Refusal::none);
+  CHECK(table.offend(host(1), Offence::protocol_error, kStart + 1000));
+  CHECK(table.test(host(1), kStart + 2999, true) == Refusal::banned);
+}
+
+TEST_CASE("access: another rate does not have the debts of the one before, and who is allowed has none") {
+  AccessRules rules;
+  rules.rate_count = 1;
+  rules.rate_per_ms = 86'400'000;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart + 1000, true, &entry) == Refusal::connect_rate);
+  rules.rate_count = 100;
+  rules.rate_per_ms = 1000;
+  rules.rate_burst = 100;
+  table.update(shared(rules));
+  CHECK(table.enter(host(1), kStart + 1000, true, &entry) == Refusal::none);
+
+  rules.allow = PrefixSet({IpPrefix::of(host(2))});
+  rules.max_per_subnet = 2;
+  table.update(shared(rules));
+  for (int i = 0; i < 1000; ++i) CHECK(table.enter(host(2), kStart + 1000, true, &entry) == Refusal::none);
+  rules.allow = PrefixSet();
+  table.update(shared(rules));
+  CHECK(table.enter(host(2), kStart + 1000, true, &entry) == Refusal::max_per_subnet);
+  rules.max_per_subnet = AccessRules::kNoLimit;
+  table.update(shared(rules));
+  CHECK(table.enter(host(2), kStart + 1000, true, &entry) == Refusal::none);
+}
+
+TEST_CASE("access: automatic bans never take the place of those that were wanted") {
+  BanList bans;
+  bans.set_policy({1000, 1, 0}, 100);
+  for (uint32_t i = 0; i < 50; ++i) bans.ban(IpPrefix::of(host(i)), kStart, BanList::kForEver, 300);
+  for (uint32_t i = 0; i < 10'000; ++i) bans.ban(IpPrefix::of(host(1000 + i)), kStart, 100'000, 0, true);
+  CHECK(bans.size() <= 100);
+  for (uint32_t i = 0; i < 50; ++i) CHECK(bans.find(host(i), kStart) != nullptr);
+  for (uint32_t i = 50; i < 100; ++i) bans.ban(IpPrefix::of(host(i)), kStart, BanList::kForEver, 300);
+  CHECK(bans.size() <= 100);
+  CHECK(bans.ban(IpPrefix::of(host(5000)), kStart, 1000, 0, true) == kStart);
+}
+
+TEST_CASE("access: a table that may be smaller from now on gets there") {
+  BanList bans;
+  bans.set_policy({}, 10'000);
+  for (uint32_t i = 0; i < 10'000; ++i) bans.ban(IpPrefix::of(host(i)), kStart, 100'000, 0, true);
+  bans.set_policy({}, 1000);
+  for (uint32_t i = 0; i < 10'000; ++i) bans.ban(IpPrefix::of(host(20'000 + i)), kStart, 100'000, 0, true);
+  CHECK(bans.size() <= 1000);
 }

@@ -24,19 +24,27 @@ IpPrefix AccessTable::subnet_of(IpAddress address) const {
 }
 
 IpPrefix AccessTable::prefix_to_ban(IpAddress address) const {
-  return address.is_v4() ? IpPrefix::of(address) : subnet_of(address);
+  // ::1 and link-local addresses have their prefix in common with everybody else's.
+  const bool is_shared = address.high == 0 || address.high >> 54 == 0xFE80 >> 6;
+  return is_shared ? IpPrefix::of(address) : subnet_of(address);
 }
 
 uint64_t AccessTable::interval_us() const {
   return (std::max)(uint64_t{1}, uint64_t{rules_->rate_per_ms} * 1000 / rules_->rate_count);
 }
 
+// How far ahead of time its connections are paid for. More than a burst was left by other rules, and is forgotten.
+uint64_t AccessTable::ahead_us(const Peer& peer, uint64_t now_us) const {
+  const uint64_t ahead = peer.next_us > now_us ? peer.next_us - now_us : 0;
+  return ahead / interval_us() > rules_->rate_burst ? 0 : ahead;
+}
+
 // The generic cell rate algorithm (ITU-T I.371): each connection is paid for by the time that the rate gives it, and
 // whoever has paid less than a burst ahead may enter.
 bool AccessTable::within_rate(const Peer* peer, uint64_t now_us) const {
   if (rules_->rate_count == 0 || peer == nullptr) return true;
-  const uint64_t burst = (std::max)(1u, rules_->rate_burst);
-  return (std::max)(peer->next_us, now_us) + interval_us() <= now_us + burst * interval_us();
+  const uint64_t paid = (ahead_us(*peer, now_us) + interval_us() - 1) / interval_us();
+  return paid < (std::max)(1u, rules_->rate_burst);
 }
 
 Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
@@ -65,20 +73,26 @@ Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, bool has_room, Ac
     if (refusal == Refusal::connect_rate) offend(address, Offence::connect_rate, now_ms);
     return refusal;
   }
+  ++connections_;
+  if (rules_->allow.contains(address)) {
+    *entry = {address, AccessEntry::kAllowed};
+    return Refusal::none;
+  }
   const IpPrefix subnet = subnet_of(address);
   *entry = {address, subnet.bits};
   Peer& peer = peers_.insert(IpPrefix::of(address));
   // next_us is 0 in a new one: a peer that had a place without a connection has had one.
   if (peer.connections == 0 && peer.next_us != 0) --idle_;
   ++peer.connections;
-  peer.next_us = rules_->rate_count == 0 ? 0 : (std::max)(peer.next_us, now_ms * 1000) + interval_us();
+  const uint64_t now_us = now_ms * 1000;
+  peer.next_us = rules_->rate_count == 0 ? 0 : now_us + ahead_us(peer, now_us) + interval_us();
   ++subnets_.insert(subnet).connections;
-  ++connections_;
   return Refusal::none;
 }
 
 void AccessTable::leave(const AccessEntry& entry, uint64_t now_ms) {
   --connections_;
+  if (entry.subnet_bits == AccessEntry::kAllowed) return;
   const IpPrefix subnet = IpPrefix::of(entry.address, entry.subnet_bits);
   if (--subnets_.find(subnet)->connections == 0) subnets_.erase(subnet);
   const IpPrefix host = IpPrefix::of(entry.address);
@@ -101,7 +115,8 @@ void AccessTable::make_room_for_idle(uint64_t now_us) {
     --idle_;
     return true;
   });
-  while (idle_ == before) {
+  const size_t wanted = idle_ > size_t{rules_->table_size} + 1 ? 2 : 1;
+  while (idle_ + wanted > before) {
     peers_.sweep(1, [&](const Peers::Entry& entry) {
       if (entry.value.connections != 0) return false;
       --idle_;
@@ -114,14 +129,16 @@ void AccessTable::make_room_for_idle(uint64_t now_us) {
 bool AccessTable::offend(IpAddress address, Offence offence, uint64_t now_ms) {
   const OffenceLimit& limit = rules_->ban_on[static_cast<size_t>(offence)];
   if (limit.count == 0 || rules_->allow.contains(address)) return false;
+  // What it had open when it was banned does not make the ban longer.
+  if (bans_.find(address, now_ms) != nullptr) return false;
   const IpPrefix who = prefix_to_ban(address);
   OffenceMap& map = offences_[static_cast<size_t>(offence)];
   if (map.find(who) == nullptr && map.size() >= rules_->table_size) {
     bool found = false;
     while (!found) {
-      map.sweep(1, [&](const OffenceMap::Entry&) {
+      map.sweep(1, [&](const OffenceMap::Entry& entry) {
         found = true;
-        ++evictions_;
+        if (now_ms - entry.value.since_ms <= limit.within_ms) ++evictions_;
         return true;
       });
     }
@@ -133,8 +150,7 @@ bool AccessTable::offend(IpAddress address, Offence offence, uint64_t now_ms) {
   }
   if (++offences.count < limit.count) return false;
   map.erase(who);
-  bans_.ban(who, now_ms, 0, static_cast<uint16_t>(offence));
-  return true;
+  return bans_.ban(who, now_ms, 0, static_cast<uint16_t>(offence), true) > now_ms;
 }
 
 void AccessTable::sweep(uint64_t now_ms) {

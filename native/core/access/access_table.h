@@ -13,6 +13,8 @@ namespace iocp {
 
 // One connection that has been let in; leave() takes it back, whatever the rules have become.
 struct AccessEntry {
+  // Of a peer that nothing limits: neither its address nor its subnet count it.
+  static constexpr uint32_t kAllowed = 254;
   IpAddress address;
   uint32_t subnet_bits = 0;
 };
@@ -34,7 +36,8 @@ class AccessTable {
 
   // True when that was one too many: it is banned now.
   bool offend(IpAddress address, Offence offence, uint64_t now_ms);
-  // The prefix that is banned for what an address does: its own, of IPv6 the subnet's, all of which is one customer's.
+  // The prefix that is banned for what an address does: its own, of a global one of IPv6 the subnet's, which is all one
+  // customer's.
   IpPrefix prefix_to_ban(IpAddress address) const;
 
   BanList& bans() { return bans_; }
@@ -72,6 +75,7 @@ class AccessTable {
   using OffenceMap = PrefixMap<Offences>;
 
   Refusal judge(IpAddress address, uint64_t now_ms, bool has_room);
+  uint64_t ahead_us(const Peer& peer, uint64_t now_us) const;
   bool within_rate(const Peer* peer, uint64_t now_us) const;
   uint64_t interval_us() const;
   IpPrefix subnet_of(IpAddress address) const;

@@ -20,10 +20,10 @@ bool BanList::is_forgotten(const Ban& ban, uint64_t now_ms) const {
   return ban.until_ms <= now_ms && now_ms - ban.until_ms >= policy_.max_ms;
 }
 
-uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason) {
+uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason, bool automatic) {
   Ban* ban = map_.find(prefix);
   if (ban == nullptr) {
-    if (map_.size() >= most_) make_room(now_ms);
+    if (map_.size() >= most_ && !make_room(now_ms, automatic)) return now_ms;
     ban = &map_.insert(prefix);
     ++lengths_[prefix.bits];
   } else if (is_forgotten(*ban, now_ms)) {
@@ -40,6 +40,7 @@ uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms,
   if (until > ban->until_ms) {
     ban->until_ms = until;
     ban->reason = reason;
+    ban->automatic = automatic;
   }
   return ban->until_ms;
 }
@@ -55,7 +56,8 @@ bool BanList::lift(const IpPrefix& prefix, uint64_t now_ms) {
 
 const BanList::Ban* BanList::find(IpAddress address, uint64_t now_ms) {
   if (map_.size() == 0) return nullptr;
-  for (uint32_t bits = IpPrefix::kMaxBits + 1; bits-- != 0;) {
+  const uint32_t least = address.is_v4() ? IpPrefix::kV4Bits : 0;
+  for (uint32_t bits = IpPrefix::kMaxBits + 1; bits-- != least;) {
     if (lengths_[bits] == 0) continue;
     const Ban* ban = map_.find(IpPrefix::of(address, bits));
     if (ban != nullptr && ban->until_ms > now_ms) return ban;
@@ -71,22 +73,27 @@ void BanList::sweep(uint64_t now_ms, size_t places) {
   });
 }
 
-// One that is over goes first. Among those that hold there is no better choice than the next: whoever fills the table
-// chooses the order of its own bans.
-void BanList::make_room(uint64_t now_ms) {
-  bool found = false;
-  const auto let_go = [&](bool may_hold) {
-    return [this, &found, now_ms, may_hold](const Map::Entry& entry) {
-      const bool holds = entry.value.until_ms > now_ms;
-      if (found || (holds && !may_hold)) return false;
-      found = true;
-      if (holds) ++evictions_;
+// Those that are over go first, then automatic ones; two at a time, so that a table that has become smaller gets there.
+// False when only bans that were wanted have been found, and the new one is automatic.
+bool BanList::make_room(uint64_t now_ms, bool automatic) {
+  size_t wanted = map_.size() > most_ ? 2 : 1;
+  size_t gone = 0;
+  const auto sweep = [&](auto&& may_go) {
+    map_.sweep((std::min)(kPlacesToSearch, map_.capacity()), [&](const Map::Entry& entry) {
+      if (gone == wanted || !may_go(entry.value)) return false;
+      ++gone;
+      if (entry.value.until_ms > now_ms) ++evictions_;
       erased(entry.prefix().bits);
       return true;
-    };
+    });
   };
-  map_.sweep((std::min)(kPlacesToSearch, map_.capacity()), let_go(false));
-  while (!found) map_.sweep(1, let_go(true));
+  sweep([&](const Ban& ban) { return ban.until_ms <= now_ms; });
+  // Peers must not make it look at more; the program may.
+  const size_t rounds = automatic ? 1 : map_.capacity() / kPlacesToSearch + 1;
+  for (size_t i = 0; i < rounds && gone == 0; ++i) sweep([](const Ban& ban) { return ban.automatic; });
+  if (gone == 0 && automatic) return false;
+  while (gone == 0) sweep([](const Ban&) { return true; });
+  return true;
 }
 
 void BanList::erased(uint32_t bits) { --lengths_[bits]; }

@@ -18,12 +18,14 @@ class BanList {
     uint16_t reason = 0;    // a number of whoever bans
     uint8_t times = 0;      // so far, without a break that is longer than the longest ban
     uint8_t used_bits = 0;  // the map's
+    bool automatic = false;
   };
 
   void set_policy(const BanPolicy& policy, size_t most);
 
-  // For so long; `time_ms` 0: as the policy says. A ban that is longer already stays. Returns when it ends.
-  uint64_t ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason);
+  // For so long; `time_ms` 0: as the policy says. A ban that is longer already stays. Returns when it ends; now_ms when
+  // there is no room. An automatic one, for what a peer has done, never takes the place of one that was wanted.
+  uint64_t ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason, bool automatic = false);
   // False when there is none. Its history is forgotten too.
   bool lift(const IpPrefix& prefix, uint64_t now_ms);
   // The ban with the longest prefix that holds for an address.
@@ -48,7 +50,7 @@ class BanList {
   using Map = PrefixMap<Ban>;
 
   bool is_forgotten(const Ban& ban, uint64_t now_ms) const;
-  void make_room(uint64_t now_ms);
+  bool make_room(uint64_t now_ms, bool automatic);
   void erased(uint32_t bits);
 
   BanPolicy policy_;

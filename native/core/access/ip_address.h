@@ -17,6 +17,8 @@ struct IpAddress {
     return address;
   }
   constexpr bool is_v4() const { return high == 0 && low >> 32 == 0xFFFF; }
+  static constexpr IpAddress first_v4() { return v4(0); }
+  static constexpr IpAddress last_v4() { return v4(UINT32_MAX); }
 };
 
 constexpr bool operator==(const IpAddress& one, const IpAddress& other) {
@@ -27,7 +29,9 @@ constexpr bool operator<(const IpAddress& one, const IpAddress& other) {
   return one.high != other.high ? one.high < other.high : one.low < other.low;
 }
 
-// The addresses that begin with the same bits (RFC 4632). What is behind these bits is 0.
+// The addresses that begin with the same bits (RFC 4632). What is behind these bits is 0. A prefix of IPv6 has no
+// address of IPv4 in it, although ::/0 to ::/80 have the mapped ones: the two families are two spaces, as for
+// firewalls.
 struct IpPrefix {
   // Before the 32 bits of an IPv4 address.
   static constexpr uint32_t kV4Bits = 96;
@@ -41,7 +45,9 @@ struct IpPrefix {
     const uint32_t bits = of_bits < kMaxBits ? of_bits : kMaxBits;
     return {{address.high & high_mask(bits), address.low & low_mask(bits)}, bits};
   }
-  constexpr bool contains(IpAddress other) const { return of(other, bits).address == address; }
+  constexpr bool contains(IpAddress other) const {
+    return of(other, bits).address == address && (bits >= kV4Bits || !other.is_v4());
+  }
   constexpr IpAddress last() const { return {address.high | ~high_mask(bits), address.low | ~low_mask(bits)}; }
 
  private:

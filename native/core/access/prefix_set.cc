@@ -16,7 +16,16 @@ bool follows(IpAddress last, IpAddress next) {
 PrefixSet::PrefixSet(const std::vector<IpPrefix>& prefixes) {
   std::vector<Range> all;
   all.reserve(prefixes.size());
-  for (const IpPrefix& prefix : prefixes) all.push_back({prefix.address, prefix.last()});
+  for (const IpPrefix& prefix : prefixes) {
+    const IpAddress last = prefix.last();
+    if (prefix.bits >= IpPrefix::kV4Bits || IpAddress::first_v4() < prefix.address || last < IpAddress::last_v4()) {
+      all.push_back({prefix.address, last});
+      continue;
+    }
+    // The addresses of IPv4 lie in the middle of it.
+    all.push_back({prefix.address, {0, IpAddress::first_v4().low - 1}});
+    all.push_back({{0, IpAddress::last_v4().low + 1}, last});
+  }
   std::sort(all.begin(), all.end(), [](const Range& one, const Range& other) { return one.first < other.first; });
   for (const Range& range : all) {
     if (!ranges_.empty() && (!(ranges_.back().last < range.first) || follows(ranges_.back().last, range.first))) {

@@ -50,7 +50,7 @@ uint64_t AccessControl::ban(const IpPrefix& prefix, uint64_t time_ms, uint16_t r
   std::lock_guard<SrwLock> guard(lock_);
   const uint64_t now = now_ms();
   const uint64_t until = table_.bans().ban(prefix, now, time_ms, reason);
-  return until == BanList::kForEver ? until : until - now;
+  return until == BanList::kForEver ? until : (std::max)(until, now) - now;
 }
 
 bool AccessControl::lift(const IpPrefix& prefix) {
@@ -60,6 +60,7 @@ bool AccessControl::lift(const IpPrefix& prefix) {
 
 std::vector<AccessControl::BanInForce> AccessControl::bans() {
   std::vector<BanInForce> all;
+  all.reserve(totals().bans);  // without the lock: peers wait for it
   std::lock_guard<SrwLock> guard(lock_);
   const uint64_t now = now_ms();
   table_.bans().for_each(now, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
@@ -74,13 +75,16 @@ AccessTable::Totals AccessControl::totals() {
   return table_.totals();
 }
 
-void AccessControl::take_refused(uint32_t* counts) {
+bool AccessControl::take_refused(uint32_t* counts) {
   std::lock_guard<SrwLock> guard(lock_);
   const AccessTable::Totals totals = table_.totals();
+  bool any = false;
   for (size_t i = 0; i < kRefusalCount; ++i) {
     const uint64_t more = totals.refused[i] - std::exchange(taken_[i], totals.refused[i]);
     counts[i] = static_cast<uint32_t>((std::min)(more, uint64_t{UINT32_MAX}));
+    any = any || more != 0;
   }
+  return any;
 }
 
 void AccessControl::sweep() {

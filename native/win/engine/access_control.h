@@ -47,8 +47,8 @@ class AccessControl final {
   };
   std::vector<BanInForce> bans();
   AccessTable::Totals totals();
-  // How many have been refused for each reason since the last call.
-  void take_refused(uint32_t* counts);
+  // How many have been refused for each reason since the last call; false when nobody has.
+  bool take_refused(uint32_t* counts);
   // With the engine's housekeeping.
   void sweep();
 

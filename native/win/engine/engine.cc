@@ -141,15 +141,18 @@ void Engine::note_refused() {
 }
 
 // The timer, on an I/O thread. What is refused before it is said to be armed no more is seen here; what is refused
-// afterwards arms it.
+// afterwards arms it. At the end of the engine active_release() does the same.
 void Engine::report_refused() {
   refused_timer_armed_.store(false);
-  // STOPPED is the last record: it is not delivered while this has its count.
-  if (!try_active_add()) return;
-  uint32_t counts[kRefusalCount];
-  access()->take_refused(counts);
-  deliver(record_of(RecordKind::refused, {}), counts, sizeof(counts), nullptr);
+  if (!try_active_add()) return;  // STOPPED is the last record
+  deliver_refused();
   active_release();
+}
+
+void Engine::deliver_refused() {
+  if (access() == nullptr) return;
+  uint32_t counts[kRefusalCount];
+  if (access()->take_refused(counts)) deliver(record_of(RecordKind::refused, {}), counts, sizeof(counts), nullptr);
 }
 
 // -- connections ----------------------------------------------------------------------------------

@@ -148,6 +148,7 @@ class Engine final : public ConnectionEngine {
  private:
   void end_gathering();
   void report_refused();
+  void deliver_refused();
   void begin_shutdown();  // I/O thread
   void reset_all();
   void cancel_all_attempts();

@@ -32,7 +32,6 @@ void Engine::begin_shutdown() {
   } else {
     disk().break_off();
   }
-  if (refused_timer_armed_.load()) report_refused();
   active_release();  // the engine's own
 }
 
@@ -46,6 +45,8 @@ void Engine::reset_all() {
 void Engine::active_release() {
   if (!active_.drop()) return;
   cancel(stop_timer_);
+  cancel(refused_timer_);
+  deliver_refused();  // nobody connects any more
   report(RecordKind::stopped, {}, drained_.load(), cut_.load());
   std::lock_guard<SrwLock> guard(stopped_lock_);
   stopped_ = true;

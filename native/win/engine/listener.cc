@@ -308,7 +308,12 @@ void Listener::admit(AcceptOperation* operation) {
   const Address peer = Address::from(remote, remote_size).unmapped();
   // Refused before it costs anything more.
   const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
-  const bool has_room = open < options_.max_connections && !engine_->stopping();
+  if (engine_->stopping()) {
+    connections_.fetch_sub(1, std::memory_order_relaxed);
+    calls::make_close_abortive(operation->socket.get());
+    return;
+  }
+  const bool has_room = open < options_.max_connections;
   AccessControl* const access = engine_->access();
   uint8_t subnet_bits = AccessControl::kNotCounted;
   const Refusal refusal = access != nullptr ? access->enter(peer, has_room, &subnet_bits)
