@@ -261,6 +261,12 @@ TEST_CASE("access: a prefix of IPv6 has no address of IPv4 in it, whatever is wr
   AccessRules rules;
   rules.ban_on[static_cast<size_t>(Offence::protocol_error)] = {1, 1000};
   AccessTable table(shared(rules));
+  for (uint32_t bits : {0u, 64u, 80u, 95u}) {
+    table.bans().ban(IpPrefix::of(host(0), bits), kStart, 1000, 9);
+    CHECK(table.test(loopback, kStart, true) == (bits <= 80 ? Refusal::banned : Refusal::none));
+    CHECK(table.test(host(1), kStart, true) == Refusal::none);
+    CHECK(table.bans().lift(IpPrefix::of(host(0), bits), kStart));
+  }
   CHECK(table.offend(loopback, Offence::protocol_error, kStart));
   CHECK(table.test(loopback, kStart, true) == Refusal::banned);
   CHECK(table.test(host(1), kStart, true) == Refusal::none);
