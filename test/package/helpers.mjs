@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { readIfThere, writeFile } from '../../tools/lib/files.mjs'
+import { withLock } from '../../tools/lib/lock.mjs'
 import { fromRoot, inCache, isWindows, root } from '../../tools/lib/paths.mjs'
 import { npm, run, start } from '../../tools/lib/run.mjs'
 import { needWindowsNode, nodeExe } from '../../tools/wine/prefix.mjs'
@@ -82,7 +83,9 @@ export async function packageTools() {
   const folder = inCache('package-tools')
   const wanted = fs.readFileSync(fromRoot('test', 'package', 'tools.json'), 'utf8')
   const stamp = path.join(folder, 'installed.json')
-  if (readIfThere(stamp) !== wanted) {
+  // The test files run at the same time.
+  await withLock('package-tools', async () => {
+    if (readIfThere(stamp) === wanted) return
     fs.rmSync(folder, { recursive: true, force: true })
     writeFile(path.join(folder, 'package.json'), wanted)
     await npm(['install', '--ignore-scripts', '--no-package-lock'], {
@@ -90,7 +93,7 @@ export async function packageTools() {
       stdio: ['ignore', 'ignore', 'inherit']
     })
     writeFile(stamp, wanted)
-  }
+  })
   return (...parts) => path.join(folder, 'node_modules', ...parts)
 }
 
@@ -110,7 +113,13 @@ export async function nodeRelease(version) {
   const folder = inCache('node-releases', version)
   const members = ['include/node/common.gypi', 'include/node/config.gypi', ...(version === oldest ? ['bin/node'] : [])]
   const target = (member) => path.join(folder, path.basename(member))
-  if (members.every((member) => fs.existsSync(target(member)))) return folder
+  await withLock('node-releases', async () => {
+    if (!members.every((member) => fs.existsSync(target(member)))) await unpackRelease(version, members, folder)
+  })
+  return folder
+}
+
+async function unpackRelease(version, members, folder) {
   const work = temporaryFolder()
   try {
     const options = { cwd: work, stdio: ['ignore', 'ignore', 'inherit'] }
@@ -121,9 +130,9 @@ export async function nodeRelease(version) {
       options
     )
     fs.mkdirSync(folder, { recursive: true })
-    for (const member of members) fs.copyFileSync(path.join(work, 'package', member), target(member))
+    for (const member of members)
+      fs.copyFileSync(path.join(work, 'package', member), path.join(folder, path.basename(member)))
   } finally {
     fs.rmSync(work, { recursive: true, force: true })
   }
-  return folder
 }
