@@ -25,6 +25,14 @@ export type {
   TransferOptions,
   TransferProgress
 } from './connection/file_types.js'
+export type {
+  ByteRateOptions,
+  IdleInfo,
+  IdleOptions,
+  MinRateOptions,
+  PacketRateOptions,
+  TimeoutOptions
+} from './connection/limits.js'
 export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
 export type { AccessState, Ban, BanOptions, RefusalReason, RefusedInfo, ServerAccess } from './endpoint/access.js'
 export type { AccessOptions, AddressList, OffenceOptions, RateOptions } from './endpoint/access_options.js'

@@ -28,6 +28,12 @@ export const errorCodes = {
   ERR_IOCP_DETACHED:
     'The program transferred the memory of received packets, so some packets of this connection were lost',
   ERR_IOCP_OVERFLOW: 'More bytes were queued for sending than the limit allows',
+  ERR_IOCP_FIRST_PACKET_TIMEOUT: "The peer sent no packet within 'timeouts.firstPacket'",
+  ERR_IOCP_PACKET_TIMEOUT: "The peer did not complete a packet within 'timeouts.packet'",
+  ERR_IOCP_IDLE_TIMEOUT: "The connection was without activity for longer than 'timeouts.idle' allows",
+  ERR_IOCP_SEND_TIMEOUT: "The peer took none of the data that waited for it within 'timeouts.sendStall'",
+  ERR_IOCP_TOO_SLOW: "The peer sent a packet more slowly than 'timeouts.minRate' allows",
+  ERR_IOCP_RATE_EXCEEDED: "The peer sent more than 'packetRate' or 'byteRate' allows",
   ERR_IOCP_REFUSED: 'The connection was rejected',
   ERR_IOCP_HANDLER: 'A handler of the connection failed',
   ERR_IOCP_CLOSED: 'The connection is closed',

@@ -9,7 +9,8 @@ import type { PacketStream } from '../packets/stream.js'
 import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
-import { tellClosed } from './notify.js'
+import { idleInfo } from './limits.js'
+import { tell, tellClosed } from './notify.js'
 import { holdReason } from './receive_queue.js'
 import { type ConnectionEngine, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
 
@@ -78,6 +79,17 @@ export function timedOut(connection: Connection): void {
   if ((connection._flags & SILENT) !== 0) return
   extraOf(connection).cause ??= cause.timeout
   connection.reset()
+}
+
+/** Native code reports that a time limit has passed that does not simply close the connection. */
+export function timeLimitPassed(connection: Connection, event: number, times: number): void {
+  const info = idleInfo(event, times)
+  if (info !== undefined) {
+    tell(connection, 'idle', info)
+  } else if ((connection._flags & NOT_WRITABLE) === 0) {
+    extraOf(connection).cause ??= cause.maxLife
+    end(connection, connection._profile.endDeadline)
+  }
 }
 
 /**

@@ -10,7 +10,9 @@ import { systemError } from '../native/system_error.js'
  * the path reset it; `'timeout'` a time limit expired; `'protocol-error'` the peer sent data that the framing does not
  * accept; `'overflow'` too much data was queued; `'refused'` reserved, not used in this version; `'server-closing'`
  * the server or client was closed; `'detached'` this program transferred the memory of received packets; `'handler-error'`
- * a handler failed, and `onHandlerError` is `'close'`; `'io-error'` any other failure.
+ * a handler failed, and `onHandlerError` is `'close'`; `'io-error'` any other failure. Of the option `timeouts`:
+ * `'first-packet-timeout'`, `'packet-timeout'`, `'idle-timeout'`, `'send-timeout'` (`sendStall`), `'too-slow'` (`minRate`),
+ * `'max-life'` (`life`; not an error). `'rate-exceeded'` the peer was faster than `packetRate` or `byteRate` allow.
  */
 export type CloseCause =
   | 'local'
@@ -24,6 +26,13 @@ export type CloseCause =
   | 'detached'
   | 'io-error'
   | 'handler-error'
+  | 'first-packet-timeout'
+  | 'packet-timeout'
+  | 'idle-timeout'
+  | 'send-timeout'
+  | 'too-slow'
+  | 'max-life'
+  | 'rate-exceeded'
 
 const names: Readonly<Record<number, CloseCause>> = {
   [cause.local]: 'local',
@@ -36,8 +45,28 @@ const names: Readonly<Record<number, CloseCause>> = {
   [cause.serverClosing]: 'server-closing',
   [cause.detached]: 'detached',
   [cause.ioError]: 'io-error',
-  [cause.handlerError]: 'handler-error'
+  [cause.handlerError]: 'handler-error',
+  [cause.firstPacketTimeout]: 'first-packet-timeout',
+  [cause.packetTimeout]: 'packet-timeout',
+  [cause.idleTimeout]: 'idle-timeout',
+  [cause.sendTimeout]: 'send-timeout',
+  [cause.tooSlow]: 'too-slow',
+  [cause.maxLife]: 'max-life',
+  [cause.rateExceeded]: 'rate-exceeded'
 }
+
+/** The codes of causes that need no more than one. */
+const causeCodes = {
+  overflow: 'ERR_IOCP_OVERFLOW',
+  refused: 'ERR_IOCP_REFUSED',
+  detached: 'ERR_IOCP_DETACHED',
+  'first-packet-timeout': 'ERR_IOCP_FIRST_PACKET_TIMEOUT',
+  'packet-timeout': 'ERR_IOCP_PACKET_TIMEOUT',
+  'idle-timeout': 'ERR_IOCP_IDLE_TIMEOUT',
+  'send-timeout': 'ERR_IOCP_SEND_TIMEOUT',
+  'too-slow': 'ERR_IOCP_TOO_SLOW',
+  'rate-exceeded': 'ERR_IOCP_RATE_EXCEEDED'
+} as const satisfies Partial<Record<CloseCause, IocpErrorCode>>
 
 const frameCodes: Readonly<Record<number, IocpErrorCode>> = {
   [frameError.tooLarge]: 'ERR_IOCP_FRAME_TOO_LARGE',
@@ -78,7 +107,7 @@ export class CloseInfo {
   }
 
   /**
-   * The error, undefined for 'local', 'peer-end' and 'server-closing'. It is created on first access, so that many
+   * The error, undefined for 'local', 'peer-end', 'server-closing' and 'max-life'. It is created on first access, so that many
    * resets at a time do not cost stack traces that nobody reads.
    */
   get error(): IocpError | undefined {
@@ -103,6 +132,7 @@ export class CloseInfo {
       case 'local':
       case 'peer-end':
       case 'server-closing':
+      case 'max-life':
         return undefined
       case 'protocol-error': {
         const code = frameErrorCode(this.#detail)
@@ -110,20 +140,18 @@ export class CloseInfo {
       }
       case 'handler-error':
         return this.#known
-      case 'overflow':
-        return new IocpError('ERR_IOCP_OVERFLOW', errorCodes.ERR_IOCP_OVERFLOW)
-      case 'refused':
-        return new IocpError('ERR_IOCP_REFUSED', errorCodes.ERR_IOCP_REFUSED)
       case 'timeout':
         if (this.#detail !== 0) return this.#systemError()
         return new IocpError('ETIMEDOUT', 'The connection was closed because a time limit expired')
       case 'peer-reset':
         if (this.#detail !== 0) return this.#systemError()
         return new IocpError('ECONNRESET', 'The peer reset the connection')
-      case 'detached':
-        return new IocpError('ERR_IOCP_DETACHED', errorCodes.ERR_IOCP_DETACHED)
       case 'io-error':
         return this.#systemError()
+      default: {
+        const code = causeCodes[this.cause]
+        return new IocpError(code, errorCodes[code])
+      }
     }
   }
 

@@ -21,6 +21,7 @@ import { changeFraming, localEnd, remoteEnd } from './details.js'
 import type { ConnectionEvents, SendState } from './events.js'
 import type { ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
 import { iterate, type Packets } from './iterator.js'
+import { setTimeouts, type TimeoutOptions } from './limits.js'
 import { guarded } from './notify.js'
 import { type EndOptions, readEndDeadline } from './options.js'
 import type { Profile } from './profile.js'
@@ -287,6 +288,16 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
    */
   setFraming(framing: FramingOption): this {
     changeFraming(this, bothDirections(framing, 'framing'))
+    return this
+  }
+
+  /**
+   * Changes time limits; those that are not given stay. Each counts from what it always counts from; where the connection
+   * had no limit at all before, nothing before this call counts.
+   * @throws IocpError ERR_IOCP_INVALID_OPTION; nothing has changed then
+   */
+  setTimeouts(options: TimeoutOptions): this {
+    setTimeouts(this, options)
     return this
   }
 

@@ -5,8 +5,9 @@ import { localOf, remoteOf, type SocketAddress } from '../native/addresses.js'
 import { op } from '../native/protocol.js'
 import type { bothDirections } from '../packets/framing.js'
 import type { Connection } from './connection.js'
+import { checkRates } from './limits.js'
 import { withFraming } from './profile.js'
-import { DEAD } from './state.js'
+import { DEAD, flag } from './state.js'
 
 /** The peer's end. Still known when the slot belongs to somebody else. */
 export function remoteEnd({ _engine: engine, _extra: extra, _slot: slot }: Connection): SocketAddress | undefined {
@@ -20,9 +21,10 @@ export function localEnd({ _engine: engine, _extra: extra, _slot: slot }: Connec
   return block === undefined ? engine.addresses.local(slot) : localOf(block, 0)
 }
 
-/** Sends with another framing from now on, and cuts what comes with it. @throws IocpError ERR_IOCP_TRANSFER_BUSY */
+/** Sends with another framing from now on, and cuts what comes with it. @throws IocpError ERR_IOCP_TRANSFER_BUSY, ERR_IOCP_INVALID_OPTION */
 export function changeFraming(connection: Connection, framing: ReturnType<typeof bothDirections>): void {
   const profile = withFraming(connection._profile, framing)
+  checkRates(profile.native, (connection._flags & flag.accepted) !== 0)
   if ((connection._extra?.transfers?.size ?? 0) > 0) {
     throw new IocpError('ERR_IOCP_TRANSFER_BUSY', errorCodes.ERR_IOCP_TRANSFER_BUSY)
   }

@@ -5,6 +5,7 @@ import type { PacketStream } from '../packets/stream.js'
 import type { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import type { FileOffer } from './file_types.js'
+import type { IdleInfo } from './limits.js'
 
 /**
  * The result of `send`: `'sent'` the packet was accepted, continue; `'queued'` it was accepted, but more than
@@ -30,6 +31,8 @@ export interface ConnectionEvents<Data = unknown> {
   packet: [packet: Buffer]
   /** A packet larger than the framing's `streamAbove`. Later data waits until it is read to its end, or destroyed. */
   stream: [stream: PacketStream]
+  /** With `timeouts.idle.action: 'event'`: nothing has come, or gone, for so long. Repeated while that lasts. */
+  idle: [info: IdleInfo]
   /** The peer has ended its side; no packet follows. */
   end: []
   /** After `send` returned 'queued' or 'dropped': at most `lowWater` bytes are queued now. */
@@ -52,6 +55,7 @@ export interface ConnectionEvents<Data = unknown> {
 export interface ConnectionOwnerEvents<Data = unknown> {
   packet: [packet: Buffer, connection: Connection<Data>]
   stream: [stream: PacketStream, connection: Connection<Data>]
+  idle: [info: IdleInfo, connection: Connection<Data>]
   end: [connection: Connection<Data>]
   drain: [connection: Connection<Data>]
   drop: [info: DropInfo, connection: Connection<Data>]

@@ -3,6 +3,7 @@
 import { type Duration, MAX_DURATION, OptionReader, type Size } from '../common/option_reader.js'
 import type { FramingOption } from '../packets/framing.js'
 import type { TransferOptions } from './file_types.js'
+import type { ByteRateOptions, PacketRateOptions, TimeoutOptions } from './limits.js'
 
 /** Flow control for peers that read more slowly than the program sends. */
 export interface BackpressureOptions {
@@ -74,6 +75,12 @@ export interface ConnectionOptions {
    * s.
    */
   endDeadline?: Duration
+  /** How long the peer may take, and how long a connection may be idle or live. Default no limits. */
+  timeouts?: TimeoutOptions
+  /** How many packets the peer may send. Default no limit. */
+  packetRate?: PacketRateOptions
+  /** How many bytes the peer may send. Default no limit. */
+  byteRate?: ByteRateOptions
   /**
    * Payloads up to this many bytes are copied by `send()`; larger ones are sent without copying. 0 to 1 MiB; default 16
    * KiB.

@@ -4,12 +4,15 @@ import type { NativeProfile } from '../native/types.js'
 import type { Framing } from '../packets/framing.js'
 import { type SendRules, sendRules } from '../packets/send_rules.js'
 import type { TransferSettings } from './file_types.js'
+import type { TimeoutSettings } from './limits.js'
 
 /** How one kind of connection behaves: what native code is told, and what JavaScript itself decides by. */
 export interface Profile {
   readonly native: NativeProfile
   readonly rules: SendRules
   readonly allowHalfOpen: boolean
+  /** In force: native code has those of the beginning in the profile, and the later ones for itself. */
+  readonly timeouts: TimeoutSettings
   /** How long the peer may take to end its side, in milliseconds; 0 for ever. */
   readonly endDeadline: number
   readonly copyThreshold: number

@@ -37,6 +37,7 @@ export interface ConnectionEngine {
   /** Packets that it has to send, -1 when the connection is gone. */
   queuedPackets(slot: number, generation: number): number
   profileIndex(profile: Profile): number
+  setTimeLimits(slot: number, generation: number, limits: Uint32Array): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   /** Asks for a 'drop' event in a tick of its own. */
   reportDrops(connection: Connection): void

@@ -50,8 +50,9 @@ export interface AccessOptions {
    */
   ban?: { time?: Duration; factor?: number; max?: Duration }
   /**
-   * What bans a peer: bytes that the framing cannot decode (`protocolError`), connections above `connectRate`. Of IPv6 the
-   * subnet is banned. Default nothing.
+   * What bans a peer: bytes that the framing cannot decode (`protocolError`), connections above `connectRate`, no packet
+   * within `timeouts.firstPacket` (`firstPacketTimeout`), more than `packetRate` or `byteRate` allow (`rateExceeded`). Of
+   * IPv6 the subnet is banned. Default nothing.
    */
   banOn?: { readonly [K in keyof typeof offence]?: boolean | OffenceOptions }
   /**

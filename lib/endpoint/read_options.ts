@@ -10,6 +10,7 @@ import {
   toDuration,
   toInteger
 } from '../common/option_reader.js'
+import { checkRates, nativeTimeLimits, readByteRate, readPacketRate, readTimeouts } from '../connection/limits.js'
 import type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from '../connection/options.js'
 import type { Profile } from '../connection/profile.js'
 import type { Lookup, Target } from '../engine/connect_target.js'
@@ -69,6 +70,9 @@ const connectionTable = {
   sendBuffer: (reader, name) => reader.size(name, bufferRange, 0),
   typeOfService: (reader, name) => reader.integer(name, { min: 0, max: 255 }, 0),
   endDeadline: (reader, name) => reader.duration(name, { min: 0, max: MAX_DURATION }, 10_000),
+  timeouts: (reader, name) => readTimeouts(reader.raw(name), name),
+  packetRate: (reader, name) => readPacketRate(reader.raw(name), name),
+  byteRate: (reader, name) => readByteRate(reader.raw(name), name),
   copyThreshold: (reader, name) => reader.size(name, { min: 0, max: MIB }, 16 * KIB),
   onHandlerError: (reader, name) => reader.oneOf(name, ['throw', 'close'], 'throw')
 } satisfies OptionTable<ConnectionOptions>
@@ -204,9 +208,10 @@ function readReceive(reader: OptionReader, name: string): number {
 
 /**
  * The connection options among some options, checked and completed.
+ * @param isServer whether they are for connections that are accepted
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
-export function readProfile(options: unknown): Profile {
+export function readProfile(options: unknown, isServer = false): Profile {
   const {
     framing: { receive, send },
     receive: demand,
@@ -215,11 +220,13 @@ export function readProfile(options: unknown): Profile {
     allowHalfOpen,
     keepAlive,
     endDeadline,
+    timeouts,
     copyThreshold,
     onHandlerError,
     ...direct
   } = readAll(connectionTable, new OptionReader(options, ''))
   const rules = sendRules(send, transfer !== undefined)
+  checkRates({ receive, ...direct }, isServer)
   const { marks, hasDefaultCap } = readBackpressure(backpressure, largestWhole(send, rules))
   return {
     native: {
@@ -228,12 +235,14 @@ export function readProfile(options: unknown): Profile {
       ...direct,
       ...marks,
       ...keepAlive,
+      timeLimits: nativeTimeLimits(timeouts),
       demand: demand !== -1,
       transfers: transfer !== undefined
     },
     rules,
     allowHalfOpen,
     endDeadline,
+    timeouts,
     copyThreshold,
     receive: demand,
     transfer,
@@ -282,7 +291,7 @@ export interface ServerSettings {
  */
 export function readServerOptions(options: unknown): ServerSettings {
   const reader = readerFor(options, 'connection', 'engine', 'server')
-  const settings = { engine: readEngine(options), profile: readProfile(options), ...readAll(serverTable, reader) }
+  const settings = { engine: readEngine(options), profile: readProfile(options, true), ...readAll(serverTable, reader) }
   reader.rejectUnknown()
   return settings
 }

@@ -47,7 +47,10 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   constructor(settings: ServerSettings) {
     super(settings.workers)
     this.#settings = settings
-    this.access = new ServerAccess(settings.access)
+    const { byteRate, packetRate } = settings.profile.native
+    // Native code bans only where there are rules.
+    const bans = [byteRate, packetRate].some((rate) => rate?.onExceed === 'ban')
+    this.access = new ServerAccess(settings.access ?? (bans ? {} : undefined))
   }
 
   /** Whether the server accepts connections. */

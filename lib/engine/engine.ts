@@ -164,6 +164,10 @@ export class Engine implements ConnectionEngine, EngineSink {
     return this.#profiles.indexOf(profile)
   }
 
+  setTimeLimits(slot: number, generation: number, limits: Uint32Array): void {
+    this.#native.setTimeLimits(slot, generation, limits)
+  }
+
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined {
     return this.#native.connectionInfo(slot, generation)
   }

@@ -3,7 +3,7 @@
  * with it stands there. Packets go straight from the batch to their connections (`batch_reader.ts`).
  */
 
-import { closed, loseMemory } from '../connection/close.js'
+import { closed, loseMemory, timeLimitPassed } from '../connection/close.js'
 import type { Connection } from '../connection/connection.js'
 import { withinConnection } from '../connection/context.js'
 import {
@@ -137,6 +137,9 @@ function dispatch(engine: EngineSink, view: RecordView): void {
       return
     case record.drain:
       withinConnection(connection, drained, connection)
+      return
+    case record.timeLimit:
+      withinConnection(connection, timeLimitPassed, connection, a, b)
       return
     case record.dropped:
       withinConnection(connection, dropped, connection, a, b, c)

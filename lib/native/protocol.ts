@@ -38,6 +38,7 @@ export const record = {
   receiveProgress: 21,
   receiveFileEnd: 22,
   refused: 23,
+  timeLimit: 24,
   job: 40,
   jobAbort: 41,
   retire: 42,
@@ -95,8 +96,18 @@ export const cause = {
   serverClosing: 8,
   ioError: 9,
   handlerError: 10,
-  detached: 11
+  detached: 11,
+  firstPacketTimeout: 12,
+  packetTimeout: 13,
+  idleTimeout: 14,
+  sendTimeout: 15,
+  tooSlow: 16,
+  maxLife: 17,
+  rateExceeded: 18
 } as const
+
+/** Time limits that native code reports, and JavaScript acts on. */
+export const timeEvent = { idleRead: 0, idleWrite: 1, idleBoth: 2, life: 3 } as const
 
 /** The outcome of a send with a callback. */
 export const outcome = { sent: 0, dropped: 1, closed: 2, detached: 3, unframeable: 4 } as const
@@ -141,7 +152,7 @@ export const refusal = {
 } as const
 
 /** What a peer can be banned for. */
-export const offence = { protocolError: 0, connectRate: 1 } as const
+export const offence = { protocolError: 0, connectRate: 1, firstPacketTimeout: 2, rateExceeded: 3 } as const
 
 /** The first byte of each frame of file transfer (native/core/transfer_protocol.h). */
 export const transferKind = {
@@ -166,7 +177,8 @@ export const sharedNumbers = {
   fileOutcome,
   transferKind,
   refusal,
-  offence
+  offence,
+  timeEvent
 } as const
 
 /** Lists of numbers as native code has them, by their names. */

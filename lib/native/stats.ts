@@ -34,6 +34,10 @@ export const counterNames = [
   'droppedBytes',
   /** Connections closed because the framing could not decode what they sent. */
   'protocolErrors',
+  /** Received packets dropped because of `packetRate` or `byteRate`. */
+  'rateDrops',
+  /** Connections closed because of a time limit of `timeouts`, except `life`. */
+  'timeouts',
   /** Times that reading stopped because JavaScript did not keep up. */
   'parks',
   /** Calls that took completions from the port, and completions taken. */

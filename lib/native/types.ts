@@ -69,6 +69,14 @@ export type NativeFraming =
       readonly streamAbove: number
     }
 
+/** How fast a peer may send; `count` is of packets or of bytes, times in milliseconds. */
+export interface NativeRateLimit {
+  readonly count: number
+  readonly per: number
+  readonly burst: number
+  readonly onExceed: 'pause' | 'drop' | 'close' | 'ban'
+}
+
 /** How connections behave. Sizes in bytes, times in milliseconds, 0 for "as the system has it" or "off". */
 export interface NativeProfile {
   receive: NativeFraming
@@ -87,6 +95,10 @@ export interface NativeProfile {
   receiveBuffer: number
   sendBuffer: number
   typeOfService: number
+  packetRate: NativeRateLimit | undefined
+  byteRate: NativeRateLimit | undefined
+  /** See `nativeTimeLimits`. */
+  timeLimits: readonly number[]
   demand: boolean
   /** Packets of the reserved types are about files. */
   transfers: boolean
@@ -282,6 +294,8 @@ export interface NativeEngine extends NativeJobs, NativeAccess {
   closeListener(listener: number): void
   connect(options: NativeConnect): void
   cancelConnect(token: number): void
+  /** See `nativeTimeLimits`. */
+  setTimeLimits(slot: number, generation: number, limits: Uint32Array): void
   connectionInfo(slot: number, generation: number): ConnectionStats | undefined
   stats(): EndpointStats
   openSource(path: string, hash: boolean, shareWrite: boolean): Promise<NativeFile>

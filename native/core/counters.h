@@ -9,32 +9,34 @@
 namespace iocp {
 
 // X(enumerator, name in stats())
-#define IOCP_COUNTERS(X)                                                           \
-  X(accepts, "accepts")                                                            \
-  X(accept_dry, "acceptDry") /* times no AcceptEx was outstanding */               \
-  X(accept_failures, "acceptFailures")                                             \
-  X(refused, "refused") /* accepted and reset: over the limit */                   \
-  X(connects, "connects")                                                          \
-  X(connect_failures, "connectFailures")                                           \
-  X(closes, "closes")                                                              \
-  X(bytes_in, "bytesIn")                                                           \
-  X(bytes_out, "bytesOut")                                                         \
-  X(packets_in, "packetsIn")                                                       \
-  X(packets_out, "packetsOut")                                                     \
-  X(recv_calls, "recvCalls")                                                       \
-  X(send_calls, "sendCalls")                                                       \
-  X(zero_reads, "zeroReads")     /* zero-byte reads posted */                      \
-  X(direct_reads, "directReads") /* reads posted with a buffer */                  \
-  X(skip_success, "skipSuccess") /* completions taken at once, without a packet */ \
-  X(enobufs, "enobufs")                                                            \
-  X(drops, "drops") /* packets dropped, for any reason */                          \
-  X(dropped_bytes, "droppedBytes")                                                 \
-  X(protocol_errors, "protocolErrors")                                             \
-  X(parks, "parks") /* reads stopped because JavaScript did not keep up */         \
-  X(dequeues, "dequeues")                                                          \
-  X(completions, "completions")                                                    \
-  X(wakes, "wakes")                                                                \
-  X(batches, "batches")                                                            \
+#define IOCP_COUNTERS(X)                                                                      \
+  X(accepts, "accepts")                                                                       \
+  X(accept_dry, "acceptDry") /* times no AcceptEx was outstanding */                          \
+  X(accept_failures, "acceptFailures")                                                        \
+  X(refused, "refused") /* accepted and reset: over the limit */                              \
+  X(connects, "connects")                                                                     \
+  X(connect_failures, "connectFailures")                                                      \
+  X(closes, "closes")                                                                         \
+  X(bytes_in, "bytesIn")                                                                      \
+  X(bytes_out, "bytesOut")                                                                    \
+  X(packets_in, "packetsIn")                                                                  \
+  X(packets_out, "packetsOut")                                                                \
+  X(recv_calls, "recvCalls")                                                                  \
+  X(send_calls, "sendCalls")                                                                  \
+  X(zero_reads, "zeroReads")     /* zero-byte reads posted */                                 \
+  X(direct_reads, "directReads") /* reads posted with a buffer */                             \
+  X(skip_success, "skipSuccess") /* completions taken at once, without a packet */            \
+  X(enobufs, "enobufs")                                                                       \
+  X(drops, "drops") /* packets dropped, for any reason */                                     \
+  X(dropped_bytes, "droppedBytes")                                                            \
+  X(protocol_errors, "protocolErrors")                                                        \
+  X(rate_drops, "rateDrops") /* received packets dropped because of packetRate or byteRate */ \
+  X(timeouts, "timeouts")    /* connections closed because of a time limit */                 \
+  X(parks, "parks")          /* reads stopped because JavaScript did not keep up */           \
+  X(dequeues, "dequeues")                                                                     \
+  X(completions, "completions")                                                               \
+  X(wakes, "wakes")                                                                           \
+  X(batches, "batches")                                                                       \
   X(records, "records")
 
 #define IOCP_COUNTER_ENUMERATOR(name, text) name,

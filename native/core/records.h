@@ -38,6 +38,7 @@ constexpr size_t kOperationWords = 6;
   X(receive_progress, 21)    \
   X(receive_file_end, 22)    \
   X(refused, 23)             \
+  X(time_limit, 24)          \
   X(job, 40)                 \
   X(job_abort, 41)           \
   X(retire, 42)              \
@@ -64,18 +65,32 @@ constexpr size_t kOperationWords = 6;
   X(job_done_pinned, 43)
 
 // Why a connection closed; one per connection, fixed by whoever closes it first.
-#define IOCP_CLOSE_CAUSES(X) \
-  X(local, 1)                \
-  X(peer_end, 2)             \
-  X(peer_reset, 3)           \
-  X(timeout, 4)              \
-  X(protocol_error, 5)       \
-  X(overflow, 6)             \
-  X(refused, 7)              \
-  X(server_closing, 8)       \
-  X(io_error, 9)             \
-  X(handler_error, 10)       \
-  X(detached, 11)
+#define IOCP_CLOSE_CAUSES(X)  \
+  X(local, 1)                 \
+  X(peer_end, 2)              \
+  X(peer_reset, 3)            \
+  X(timeout, 4)               \
+  X(protocol_error, 5)        \
+  X(overflow, 6)              \
+  X(refused, 7)               \
+  X(server_closing, 8)        \
+  X(io_error, 9)              \
+  X(handler_error, 10)        \
+  X(detached, 11)             \
+  X(first_packet_timeout, 12) \
+  X(packet_timeout, 13)       \
+  X(idle_timeout, 14)         \
+  X(send_timeout, 15)         \
+  X(too_slow, 16)             \
+  X(max_life, 17)             \
+  X(rate_exceeded, 18)
+
+// Time limits of which JavaScript is told, which decides.
+#define IOCP_TIME_EVENTS(X) \
+  X(idle_read, 0)           \
+  X(idle_write, 1)          \
+  X(idle_both, 2)           \
+  X(life, 3)
 
 // What became of a packet whose sender asked to be told.
 #define IOCP_SEND_OUTCOMES(X) \
@@ -108,6 +123,7 @@ enum class RecordKind : uint32_t { IOCP_RECORD_KINDS(IOCP_ENUMERATOR) };
 enum class OperationKind : uint32_t { IOCP_OPERATION_KINDS(IOCP_ENUMERATOR) };
 enum class SendOutcome : uint32_t { IOCP_SEND_OUTCOMES(IOCP_ENUMERATOR) };
 enum class CloseCause : uint32_t { none = 0, IOCP_CLOSE_CAUSES(IOCP_ENUMERATOR) };
+enum class TimeEvent : uint32_t { IOCP_TIME_EVENTS(IOCP_ENUMERATOR) };
 enum class JobOutcome : uint32_t { IOCP_JOB_OUTCOMES(IOCP_ENUMERATOR) };
 enum class FileOutcome : uint32_t { IOCP_FILE_OUTCOMES(IOCP_ENUMERATOR) };
 #undef IOCP_ENUMERATOR

@@ -33,14 +33,23 @@ TimerWheel::TimerWheel(uint64_t now_ms, uint32_t granularity_ms)
   }
 }
 
-void TimerWheel::arm(Timer& timer, uint64_t now_ms, uint64_t delay_ms) {
-  cancel(timer);
+// Rounded up, so that a timer is never early; behind what was collected, so that it is not missed.
+uint64_t TimerWheel::tick_after(uint64_t now_ms, uint64_t delay_ms) const {
   uint64_t deadline = now_ms + delay_ms;
   const uint64_t latest = ~0ull - granularity_;  // no overflow when it is rounded up
   if (deadline < now_ms || deadline > latest) deadline = latest;
-  // Rounded up, so that it is never early; behind what was collected, so that it is not missed.
-  uint64_t tick = deadline / granularity_ + (deadline % granularity_ != 0 ? 1 : 0);
-  if (tick <= tick_) tick = tick_ + 1;
+  const uint64_t tick = deadline / granularity_ + (deadline % granularity_ != 0 ? 1 : 0);
+  return tick <= tick_ ? tick_ + 1 : tick;
+}
+
+void TimerWheel::arm_sooner(Timer& timer, uint64_t now_ms, uint64_t delay_ms) {
+  if (timer.armed() && timer.tick_ <= tick_after(now_ms, delay_ms)) return;
+  arm(timer, now_ms, delay_ms);
+}
+
+void TimerWheel::arm(Timer& timer, uint64_t now_ms, uint64_t delay_ms) {
+  cancel(timer);
+  const uint64_t tick = tick_after(now_ms, delay_ms);
   timer.tick_ = tick;
   Bucket& bucket = bucket_of(tick);
   append(bucket.head, timer);

@@ -51,6 +51,8 @@ class TimerWheel {
   // Due after `delay_ms`, and in a later advance() than one that is going on. A timer that is armed
   // already is armed anew.
   void arm(Timer& timer, uint64_t now_ms, uint64_t delay_ms);
+  // The same, unless it is due by then anyway.
+  void arm_sooner(Timer& timer, uint64_t now_ms, uint64_t delay_ms);
   // After it the timer does not fire any more, even if it is due in the advance() that is going on.
   void cancel(Timer& timer);
 
@@ -77,6 +79,7 @@ class TimerWheel {
     uint64_t first_tick;  // no timer in here is due before; may be too low after a cancel
   };
 
+  uint64_t tick_after(uint64_t now_ms, uint64_t delay_ms) const;
   Bucket& bucket_of(uint64_t tick) { return buckets_[tick % kBuckets]; }
   void collect_due(uint64_t now_ms);
   void collect_bucket(Bucket& bucket);

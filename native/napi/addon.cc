@@ -69,6 +69,8 @@ Napi::Object describe_constants(Napi::Env env) {
   IOCP_REFUSALS(IOCP_ADD)
   begin("offence");
   IOCP_OFFENCES(IOCP_ADD)
+  begin("timeEvent");
+  IOCP_TIME_EVENTS(IOCP_ADD)
   begin("transferKind");
   IOCP_TRANSFER_KINDS(IOCP_ADD)
 #undef IOCP_ADD

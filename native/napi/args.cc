@@ -86,7 +86,43 @@ std::shared_ptr<const Framing> read_framing(Napi::Env env, Napi::Value value, Ar
   return framing;
 }
 
+void read_rate(Napi::Env env, ArgumentReader& parent, const char* name, RateLimit* out) {
+  if (!parent.has(name)) return;
+  ArgumentReader reader(env, parent.get(name));
+  out->count = static_cast<uint32_t>(reader.number("count", 1, UINT32_MAX));
+  out->per_ms = static_cast<uint32_t>(reader.number("per", 1, TokenBucket::kMostPerMs));
+  out->burst = static_cast<uint32_t>(reader.number("burst", 1, UINT32_MAX));
+  const std::string action = reader.text("onExceed");
+  out->on_exceed = action == "drop"    ? OnExceed::drop
+                   : action == "close" ? OnExceed::close
+                   : action == "ban"   ? OnExceed::ban
+                                       : OnExceed::pause;
+  parent.adopt_error(reader);
+}
+
 }  // namespace
+
+// Numbers in the sequence of lib/connection/limits.ts.
+bool read_time_limits(const Napi::Value& value, TimeLimits* out) {
+  uint32_t* const fields[] = {&out->first_packet,   &out->packet,     &out->idle_read,      &out->idle_write,
+                              &out->idle_both,      &out->send_stall, &out->min_rate_bytes, &out->min_rate_per,
+                              &out->min_rate_grace, &out->life};
+  constexpr size_t kCount = sizeof(fields) / sizeof(fields[0]);
+  if (!value.IsObject()) return false;
+  const Napi::Object list = value.As<Napi::Object>();
+  for (uint32_t i = 0; i <= kCount; ++i) {
+    const Napi::Value number = list.Get(i);
+    const uint64_t most = i < kCount && fields[i] == &out->min_rate_bytes ? UINT32_MAX : TimeLimits::kLongest;
+    const uint64_t given = whole_number(number);
+    if (!number.IsNumber() || given > most) return false;
+    if (i < kCount) {
+      *fields[i] = static_cast<uint32_t>(given);
+    } else {
+      out->idle_closes = given != 0;
+    }
+  }
+  return true;
+}
 
 ArgumentReader::ArgumentReader(Napi::Env env, Napi::Value value) : env_(env) {
   if (value.IsObject()) {
@@ -204,6 +240,9 @@ bool read_profile(Napi::Env env, Napi::Value value, Profile* out) {
                      : overflow == "drop-oldest" ? OverflowPolicy::drop_oldest
                      : overflow == "close"       ? OverflowPolicy::close
                                                  : OverflowPolicy::queue;
+  read_rate(env, reader, "packetRate", &out->packet_rate);
+  read_rate(env, reader, "byteRate", &out->byte_rate);
+  if (!read_time_limits(reader.get("timeLimits"), &out->time_limits)) reader.fail("timeLimits");
   out->no_delay = reader.boolean("noDelay");
   out->demand = reader.boolean("demand");
   out->transfers = reader.has("transfers") && reader.boolean("transfers");

@@ -46,6 +46,7 @@ std::string text_of(const Napi::Value& value);
 
 // `external_memory`: see DeliveryBridge::open.
 bool read_engine_options(Napi::Env env, Napi::Value value, EngineOptions* out, bool* external_memory);
+bool read_time_limits(const Napi::Value& value, TimeLimits* out);
 bool read_profile(Napi::Env env, Napi::Value value, Profile* out);
 bool read_job_options(Napi::Env env, Napi::Value value, JobHubOptions* out);
 // 'high', 'normal' or 'low' as 0, 1, 2; anything else is taken for normal.

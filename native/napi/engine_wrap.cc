@@ -28,6 +28,7 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::queued>("queued"),
                          InstanceMethod<&EngineWrap::queued_packets>("queuedPackets"),
                          InstanceMethod<&EngineWrap::connection_info>("connectionInfo"),
+                         InstanceMethod<&EngineWrap::set_time_limits>("setTimeLimits"),
                          InstanceMethod<&EngineWrap::open_source>("openSource"),
                          InstanceMethod<&EngineWrap::open_target>("openTarget"),
                          InstanceMethod<&EngineWrap::hash_some>("hashSome"),
@@ -214,6 +215,12 @@ Napi::Value EngineWrap::connection_info(const Napi::CallbackInfo& info) {
   Napi::Value result = env.Undefined();
   engine_->with_connection(id_of(info), [&](Connection& connection) { result = describe_connection(env, connection); });
   return result;
+}
+
+void EngineWrap::set_time_limits(const Napi::CallbackInfo& info) {
+  TimeLimits limits;
+  if (engine_ == nullptr || !read_time_limits(info[2], &limits)) return;
+  engine_->with_connection(id_of(info), [&](Connection& connection) { connection.set_time_limits(limits); });
 }
 
 Napi::Value EngineWrap::open_source(const Napi::CallbackInfo& info) { return file_job<&iocp::open_source>(info); }

@@ -35,6 +35,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void cancel_connect(const Napi::CallbackInfo& info);
   Napi::Value queued(const Napi::CallbackInfo& info);
   Napi::Value queued_packets(const Napi::CallbackInfo& info);
+  void set_time_limits(const Napi::CallbackInfo& info);
   Napi::Value connection_info(const Napi::CallbackInfo& info);
   Napi::Value open_source(const Napi::CallbackInfo& info);
   Napi::Value open_target(const Napi::CallbackInfo& info);

@@ -73,6 +73,8 @@ export class FakeEngine implements ConnectionEngine {
   readonly native: FakeNativeEngine
   readonly transfers = new FileTransfers({ active: 0 } as unknown as NativeFiles)
   readonly isStopping = false
+  /** What connections have asked for. */
+  readonly timeLimits: number[][] = []
   readonly context = undefined
   readonly submission: Submission
   readonly addresses = new AddressTable()
@@ -103,6 +105,10 @@ export class FakeEngine implements ConnectionEngine {
 
   profileIndex(profile: Profile): number {
     return this.profiles.push(profile) - 1
+  }
+
+  setTimeLimits(_slot: number, _generation: number, limits: Uint32Array): void {
+    this.timeLimits.push([...limits])
   }
 
   connectionInfo(): ConnectionStats | undefined {

@@ -17,6 +17,15 @@ export async function openSocket(port: number, options: Partial<TcpNetConnectOpt
   return socket
 }
 
+/** When it is over, however. */
+export function isGone(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => {
+      resolve()
+    })
+  })
+}
+
 export class RawClient {
   readonly socket: Socket
   /** Set once the connection is over: 'end' in order, otherwise the code of the error. */

@@ -191,6 +191,7 @@ const servers: Record<
   'README.md 4': { wire: big, works: takesFile },
   'docs/access.md 0': { wire: big, works: echoes },
   'docs/access.md 1': { wire: big, works: echoes },
+  'docs/limits.md 0': { wire: big, works: echoes },
   'docs/api.md 4': { wire: big, works: (port) => answers(port, frame('{"text":"hello"}'), frame('HELLO')) },
   'docs/file-transfer.md 0': {
     wire: big,
@@ -209,7 +210,8 @@ const servers: Record<
 const clients: Record<string, { ends: readonly number[] | undefined }> = {
   'README.md 1': { ends: [0] },
   'README.md 5': { ends: [0, 1] },
-  'docs/api.md 1': { ends: undefined }
+  'docs/api.md 1': { ends: undefined },
+  'docs/limits.md 1': { ends: [0] }
 }
 
 /** Parts of programs that neither serve nor connect. */

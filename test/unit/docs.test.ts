@@ -41,6 +41,7 @@ describe('docs/api.md has the option', () => {
 /** The options of each public type, as its interface has them, and the page that tells of them. */
 const optionTypes = [
   ['lib/connection/options.ts', 'docs/api.md'],
+  ['lib/connection/limits.ts', 'docs/limits.md'],
   ['lib/endpoint/options.ts', 'docs/api.md'],
   ['lib/endpoint/endpoint.ts', 'docs/api.md'],
   ['lib/jobs/options.ts', 'docs/workers.md'],

@@ -27,6 +27,7 @@ const lists: Record<string, Record<string, number>> = {
   outcome: list(records, 'IOCP_SEND_OUTCOMES'),
   jobOutcome: list(records, 'IOCP_JOB_OUTCOMES'),
   fileOutcome: list(records, 'IOCP_FILE_OUTCOMES'),
+  timeEvent: list(records, 'IOCP_TIME_EVENTS'),
   refusal: list(access, 'IOCP_REFUSALS'),
   offence: list(access, 'IOCP_OFFENCES'),
   transferKind: list(native('core/transfer_protocol.h'), 'IOCP_TRANSFER_KINDS'),
@@ -37,7 +38,7 @@ const lists: Record<string, Record<string, number>> = {
 
 test('every list that both sides have is compared', () => {
   expect(Object.keys(protocol.sharedNumbers).toSorted()).toEqual(Object.keys(lists).toSorted())
-  expect(records.match(/#define IOCP_\w+\(X\)/g)).toHaveLength(6)
+  expect(records.match(/#define IOCP_\w+\(X\)/g)).toHaveLength(7)
   // What is exported besides them is no list of numbers.
   const numbers = Object.entries(protocol).filter(
     ([, value]) => typeof value === 'object' && Object.values(value).every((one) => typeof one === 'number')

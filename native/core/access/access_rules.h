@@ -17,9 +17,11 @@ namespace iocp {
   X(connect_rate, 5)
 
 // What a peer can be banned for.
-#define IOCP_OFFENCES(X) \
-  X(protocol_error, 0)   \
-  X(connect_rate, 1)
+#define IOCP_OFFENCES(X)     \
+  X(protocol_error, 0)       \
+  X(connect_rate, 1)         \
+  X(first_packet_timeout, 2) \
+  X(rate_exceeded, 3)
 
 #define IOCP_ENUMERATOR(name, number) name = number,
 enum class Refusal : uint8_t { IOCP_REFUSALS(IOCP_ENUMERATOR) none };

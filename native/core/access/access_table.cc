@@ -153,6 +153,11 @@ bool AccessTable::offend(IpAddress address, Offence offence, uint64_t now_ms) {
   return bans_.ban(who, now_ms, 0, static_cast<uint16_t>(offence), true) > now_ms;
 }
 
+bool AccessTable::ban_for(IpAddress address, Offence offence, uint64_t now_ms) {
+  if (rules_->allow.contains(address) || bans_.find(address, now_ms) != nullptr) return false;
+  return bans_.ban(prefix_to_ban(address), now_ms, 0, static_cast<uint16_t>(offence), true) > now_ms;
+}
+
 void AccessTable::sweep(uint64_t now_ms) {
   bans_.sweep(now_ms, kPlacesPerSweep);
   peers_.sweep(kPlacesPerSweep, [&](const Peers::Entry& entry) {

@@ -36,6 +36,8 @@ class AccessTable {
 
   // True when that was one too many: it is banned now.
   bool offend(IpAddress address, Offence offence, uint64_t now_ms);
+  // The same for one that is to be banned at once, whatever the rules count.
+  bool ban_for(IpAddress address, Offence offence, uint64_t now_ms);
   // The prefix that is banned for what an address does: its own, of a global one of IPv6 the subnet's, which is all one
   // customer's.
   IpPrefix prefix_to_ban(IpAddress address) const;

@@ -25,11 +25,13 @@ Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, Uniq
       socket_(std::move(socket)),
       receiver_(this, *profile),
       sender_(this, *profile),
-      mode_check_timer_(this),
+      upkeep_timer_(this),
       local_(local),
-      remote_(remote) {}
+      remote_(remote) {
+  if (profile_->time_limits.any()) start_watch();
+}
 
-Connection::~Connection() = default;
+Connection::~Connection() { delete watch(); }
 
 void Connection::release() {
   if (refs_.drop()) finalize();
@@ -45,7 +47,7 @@ void Connection::finalize() {
     engine_->cancel(rare_timers_->late_close);
     engine_->cancel(rare_timers_->abandon_files);
   }
-  engine_->cancel(mode_check_timer_);
+  engine_->cancel(upkeep_timer_);
   socket_.take().reset();
   sender_.finish();
   const size_t discarded = receiver_.finish();
@@ -240,8 +242,11 @@ void Connection::service() {
   if (closing) return;
   if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);
   if ((bits & (kSend | kEnd)) != 0) sender_.run();
-  if ((bits & kCheckMode) != 0) receiver_.check_mode();
-  if ((bits & (kReceive | kCheckMode)) != 0) receiver_.run();
+  if ((bits & kUpkeep) != 0) {
+    check_times();
+    receiver_.check_mode();
+  }
+  if ((bits & (kReceive | kUpkeep)) != 0) receiver_.run();
 }
 
 // Those that are replaced are let go without the lock: the last count frees them.

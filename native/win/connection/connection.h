@@ -8,6 +8,7 @@
 // Receiving is a strand: at most one thread at a time posts reads, takes their results in order and
 // decodes. Sending is a strand likewise. Both call the socket without the lock, as its users
 // (GuardedSocket).
+#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -49,7 +50,7 @@ class Connection final {
     kDestroy = 8,
     kReset = 16,
     kCut = 32,             // a deadline has passed: reset with the cause that end() left
-    kCheckMode = 64,       // has been quiet: back to zero-byte reads
+    kUpkeep = 64,          // look at the time limits, and whether it is still busy
     kDropped = 128,        // packets were dropped: say so
     kRetry = 256,          // the wait after a shortage is over
     kCloseLate = 512,      // cancelled operations have not come back: close the socket all the same
@@ -73,6 +74,7 @@ class Connection final {
   const Address& local() const { return local_; }
   const Address& remote() const { return remote_; }
   Receiver& receiver() { return receiver_; }
+  const Receiver& receiver() const { return receiver_; }
   Sender& sender() { return sender_; }
   // Made with the first file.
   ConnectionFiles& files();
@@ -94,6 +96,8 @@ class Connection final {
 
   // -- the engine's JavaScript thread -----------------------------------------------------------
   void set_framing(ProfileRef profile);
+  // In force at once. What they count from does not change; where there were none, it is now.
+  void set_time_limits(const TimeLimits& limits);
   // While files are under way the FIN waits, though not beyond the deadline of the end.
   void hold_end(bool on);
 
@@ -110,7 +114,7 @@ class Connection final {
   // How the access table counts it (AccessControl::enter).
   uint8_t subnet_bits() const { return subnet_bits_; }
   void set_subnet_bits(uint8_t bits) { subnet_bits_ = bits; }
-  bool broke_protocol() const { return cause_ == CloseCause::protocol_error; }
+  CloseCause cause() const { return cause_; }  // with the last count
   bool was_cut() const { return cause_ == CloseCause::server_closing && detail_ != 0; }
 
   // -- its receiver, its sender and its files ---------------------------------------------------
@@ -143,7 +147,12 @@ class Connection final {
   bool hold_back_locked(Strand strand);
   bool is_held_back_locked(Strand strand) const { return (held_back_ & static_cast<uint8_t>(strand)) != 0; }
   void arm_retry(uint32_t delay_ms);
-  void arm_mode_check(uint32_t delay_ms) { engine_->arm(mode_check_timer_, delay_ms); }
+  void arm_upkeep(uint32_t delay_ms) { engine_->arm_sooner(upkeep_timer_, delay_ms); }
+  // Null: it has no time limits.
+  TimeWatch* watch() const { return watch_.load(std::memory_order_acquire); }
+  TimeLimits time_limits();
+  // The strands: a limit has begun, and is over after so long.
+  void check_times_in(uint32_t delay_ms);
   void arm_abandon_files(uint32_t delay_ms);
 
   // The first file, or the one with a number, that keeps a place in the send queue and may not go yet.
@@ -191,6 +200,10 @@ class Connection final {
 
   void take_socket_locked(ToClose* to_close);
   void close_late();
+  // connection_times.cc
+  void start_watch();
+  void check_times();
+  bool has_unread_bytes();
   void abandon_files(bool also_complete);
   bool begin_end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   RareTimers& rare_timers();
@@ -219,7 +232,9 @@ class Connection final {
 
   Receiver receiver_;
   Sender sender_;
-  RequestTimer<kCheckMode> mode_check_timer_;
+  std::atomic<TimeWatch*> watch_{nullptr};      // made when there are limits, freed with the connection
+  std::unique_ptr<TimeLimits> changed_limits_;  // under lock_: in the place of those of profile_
+  RequestTimer<kUpkeep> upkeep_timer_;
   Address local_;
   Address remote_;
 };

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <utility>
 
 #include "core/framing/framing.h"
 #include "win/connection/connection.h"
 #include "win/connection/receive_flow.h"
+#include "win/connection/receive_rates.h"
 
 namespace iocp {
 
@@ -16,16 +18,19 @@ namespace iocp {
 // the bytes that have been read stays there until flush(); any other is valid during its call only.
 class PacketSink final : public FrameSink {
  public:
-  PacketSink(Connection* connection, ReceiveFlow* flow, DecodeState* state, const uint8_t* begin, const uint8_t* end)
+  PacketSink(Connection* connection, ReceiveFlow* flow, DecodeState* state, ReceiveRates* rates, const uint8_t* begin,
+             const uint8_t* end)
       : connection_(connection),
         flow_(flow),
         state_(state),
+        rates_(rates),
         router_(connection->engine()->router()),
         begin_(begin),
         end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
     if (is_transfer(data, size)) return on_transfer(data, size);
+    if (!admits(size)) return drop_packet();
     ++packets_;
     if (is_routed(data, size)) {
       route(data, size);
@@ -46,6 +51,7 @@ class PacketSink final : public FrameSink {
         is_routed(data, size) || may_be_iocps_file(data, size)) {
       return on_packet(data, size);
     }
+    if (!admits(size)) return drop_packet();
     ++packets_;
     flush();  // what came before it
     const size_t whole = held->size();
@@ -55,14 +61,20 @@ class PacketSink final : public FrameSink {
     return allow_next();
   }
   bool on_stream_begin(uint64_t length) override {
+    if (!admits(length)) {
+      rates_->drops_stream = true;
+      return goes_on();
+    }
     add(RecordKind::stream_begin, nullptr, 0, static_cast<uint32_t>(length), static_cast<uint32_t>(length >> 32));
     return goes_on();
   }
   bool on_stream_data(const uint8_t* data, size_t size) override {
+    if (rates_ != nullptr && rates_->drops_stream) return goes_on();
     add(RecordKind::stream_data, data, size);
     return goes_on();
   }
   bool on_stream_end() override {
+    if (rates_ != nullptr && std::exchange(rates_->drops_stream, false)) return drop_packet();
     ++packets_;
     add(RecordKind::stream_end, nullptr, 0);
     return allow_next();
@@ -141,17 +153,24 @@ class PacketSink final : public FrameSink {
     }
     return goes_on();
   }
+  bool admits(uint64_t size) { return rates_ == nullptr || rates_->admit(size); }
+  // One that its peer has sent too fast. It was not asked for.
+  bool drop_packet() {
+    if (!rates_->exceeded()) connection_->engine()->count(Counter::rate_drops, 1);
+    return goes_on();
+  }
   bool allow_next() {
     if (connection_->profile().demand && flow_->demand.fetch_sub(1, std::memory_order_acq_rel) <= 1) {
       return false;
     }
     return goes_on();
   }
-  bool goes_on() const { return flow_->goes_on(); }
+  bool goes_on() const { return flow_->goes_on() && (rates_ == nullptr || (!rates_->waits() && !rates_->exceeded())); }
 
   Connection* const connection_;
   ReceiveFlow* const flow_;
   DecodeState* const state_;
+  ReceiveRates* const rates_;
   PacketRouter* const router_;
   const uint8_t* const begin_;
   const uint8_t* const end_;

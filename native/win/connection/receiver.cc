@@ -26,6 +26,8 @@ namespace {
 constexpr uint32_t kMaxInlineRounds = 16;
 constexpr uint64_t kMaxInlineBytes = 1024 * 1024;
 constexpr uint8_t kMaxRetries = 6;
+// Nothing has come yet: what comes first is not one of a quick succession.
+constexpr uint32_t kLongAgoMs = 60'000;
 // Of a packet that is gathered, by one call.
 constexpr size_t kMaxRead = 1024 * 1024;
 
@@ -35,6 +37,11 @@ ReadOperation::ReadOperation(Connection* owner) : Operation(&Receiver::on_read_c
 
 Receiver::Receiver(Connection* connection, const SharedProfile& profile)
     : connection_(connection), sequencer_(profile.pending_reads), framing_(profile.receive.get()), read_(connection) {
+  const uint32_t now = connection->engine()->watch_ms();
+  last_arrival_ms_.store(now - kLongAgoMs, std::memory_order_relaxed);
+  if (profile.packet_rate.count != 0 || profile.byte_rate.count != 0) {
+    rates_ = std::make_unique<ReceiveRates>(profile, now);
+  }
   use(*framing_, profile);
 }
 
@@ -83,7 +90,11 @@ void Receiver::strand() {
     bool stop = false;
     if (mode_check_.load(std::memory_order_relaxed) && mode_check_.exchange(false)) leave_direct_mode();
     if (eof_) cut_raw_off();
-    if (has_undecoded()) {
+    if (rates_ != nullptr && close_if_exceeded()) {
+      stop = true;
+    } else if (rates_ != nullptr && waits_for_rate()) {
+      stop = true;
+    } else if (has_undecoded()) {
       stop = !may_deliver() || !decode_current();
     } else {
       ReadItem item;
@@ -110,6 +121,7 @@ void Receiver::strand() {
     }
     if (!stop) continue;
     shrink_rest();
+    if (connection_->watch() != nullptr) note_reading();
     if (leave_strand()) return;
   }
 }
@@ -181,7 +193,9 @@ void Receiver::note_received(uint32_t bytes, bool full) {
   readable_ = full;
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   connection_->engine()->count(Counter::bytes_in, bytes);
-  note_arrival();
+  const uint32_t now = connection_->engine()->watch_ms();
+  if (rates_ != nullptr) rates_->received(bytes, now);
+  note_arrival(now);
 }
 
 // The system has said that something is there; or it is a guess: for a connection that waits without a buffer, the last

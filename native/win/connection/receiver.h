@@ -15,6 +15,7 @@
 #include "core/ref.h"
 #include "core/sequencer.h"
 #include "win/connection/receive_flow.h"
+#include "win/connection/receive_rates.h"
 #include "win/files/receive_file.h"
 #include "win/io/profile.h"
 #include "win/sys/operation.h"
@@ -81,6 +82,10 @@ class Receiver final {
   // With the last count. Returns the bytes of an unfinished packet.
   size_t finish();
 
+  // When something came last, on the clock of IoContext::watch_ms(); before that some earlier time.
+  std::atomic<uint32_t>* last_read_ms() { return &last_arrival_ms_; }
+  // With the last count: the peer was too fast, and that is to be a ban.
+  bool bans_peer() const { return rates_ != nullptr && rates_->bans(); }
   uint64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
   uint64_t packets_read() const { return packets_read_.load(std::memory_order_relaxed); }
 
@@ -119,12 +124,18 @@ class Receiver final {
 
   // receiver_mode.cc
   bool is_direct() const { return wait_ == Wait::first_bytes || wait_ == Wait::busy; }
-  void note_arrival();
+  void note_arrival(uint32_t now);
   void choose_first_wait();
   void leave_direct_mode();
   void forget_reads();
   template <class F>
   void for_each_direct_read(F&& f);
+
+  // receiver_limits.cc
+  bool waits_for_rate();
+  bool close_if_exceeded();
+  void note_decoded(bool whole);
+  void note_reading();
 
   // receiver_decode.cc
   void take_raw();
@@ -158,9 +169,10 @@ class Receiver final {
   std::unique_ptr<uint8_t[]> rest_;
   uint32_t current_offset_ = 0;
   uint32_t current_size_ = 0;
-  uint32_t outstanding_ = 0;  // reads posted and not yet taken
-  uint32_t last_arrival_ms_ = 0;
-  uint8_t quick_arrivals_ = 0;  // in a row
+  uint32_t outstanding_ = 0;               // reads posted and not yet taken
+  std::unique_ptr<ReceiveRates> rates_;    // made when there are limits
+  std::atomic<uint32_t> last_arrival_ms_;  // written by the strand
+  uint8_t quick_arrivals_ = 0;             // in a row
   uint8_t retries_ = 0;
   Wait wait_ = Wait::undecided;
   bool readable_ = false;              // there may be something to read without waiting

@@ -42,7 +42,8 @@ bool Receiver::decode_current() {
   }
   const uint8_t* const begin = current_data_ + current_offset_;
   const size_t size = current_size_ - current_offset_;
-  PacketSink sink(connection_, &flow_, &decode_, begin, begin + size);
+  if (rates_ != nullptr) rates_->refill(connection_->engine()->watch_ms());
+  PacketSink sink(connection_, &flow_, &decode_, rates_.get(), begin, begin + size);
   const DecodeResult result = framing_->decode(frame_, begin, size, sink);
   sink.flush();
   const uint32_t packets = sink.packets();
@@ -57,6 +58,7 @@ bool Receiver::decode_current() {
     return false;
   }
   consumed(static_cast<uint32_t>(result.consumed));
+  if (connection_->watch() != nullptr) note_decoded(packets != 0);
   return true;
 }
 

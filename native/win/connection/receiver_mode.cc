@@ -16,14 +16,14 @@ constexpr uint32_t kModeCheckMs = 2000;   // a busy connection without arrivals 
 }  // namespace
 
 // Quick successions make a connection busy; a pause makes it idle again (leave_direct_mode()).
-void Receiver::note_arrival() {
+void Receiver::note_arrival(uint32_t now) {
   retries_ = 0;
+  const uint32_t last = last_arrival_ms_.load(std::memory_order_relaxed);
+  last_arrival_ms_.store(now, std::memory_order_relaxed);
   if (connection_->profile().read_mode != ReadMode::adaptive) return;
   if (wait_ == Wait::first_bytes) wait_ = Wait::idle;  // whether it is busy remains to be seen
-  const uint32_t now = IoContext::coarse_ms();
   const uint32_t limit = connection_->engine()->below_direct_read_soft_limit() ? kQuickMs : kQuickMsOfMany;
-  const bool quick = now - last_arrival_ms_ <= limit;
-  last_arrival_ms_ = now;
+  const bool quick = now - last <= limit;
   if (!quick) {
     quick_arrivals_ = 0;
     wait_ = Wait::idle;
@@ -31,7 +31,7 @@ void Receiver::note_arrival() {
   }
   if (wait_ == Wait::busy || ++quick_arrivals_ < kBusyArrivals) return;
   wait_ = Wait::busy;
-  connection_->arm_mode_check(kModeCheckMs);
+  connection_->arm_upkeep(kModeCheckMs);
 }
 
 // Most peers speak as soon as they are connected. So a new connection waits for their first words with a
@@ -41,8 +41,8 @@ void Receiver::choose_first_wait() {
   if (connection_->profile().read_mode != ReadMode::adaptive || !connection_->engine()->below_first_read_limit())
     return;
   wait_ = Wait::first_bytes;
-  last_arrival_ms_ = IoContext::coarse_ms();
-  connection_->arm_mode_check(kModeCheckMs);
+  last_arrival_ms_.store(connection_->engine()->watch_ms(), std::memory_order_relaxed);
+  connection_->arm_upkeep(kModeCheckMs);
 }
 
 // Is a connection that waits with a buffer still busy? If not, those reads are taken back. Cancelling is
@@ -51,7 +51,10 @@ void Receiver::leave_direct_mode() {
   bool direct = is_direct();
   for_each_direct_read([&](ReadOperation&) { direct = true; });
   if (!direct) return;
-  if (IoContext::coarse_ms() - last_arrival_ms_ < kModeCheckMs / 2) return connection_->arm_mode_check(kModeCheckMs);
+  const uint32_t now = connection_->engine()->watch_ms();
+  if (TimeWatch::elapsed(last_arrival_ms_.load(std::memory_order_relaxed), now) < kModeCheckMs / 2) {
+    return connection_->arm_upkeep(kModeCheckMs);
+  }
   wait_ = Wait::idle;
   quick_arrivals_ = 0;
   for_each_direct_read([&](ReadOperation& operation) {

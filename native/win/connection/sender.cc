@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMaxSpans = 64;
 constexpr size_t kMaxWrite = 256 * 1024;
+constexpr size_t kMaxWatchedWrite = 64 * 1024;
 // Writes that succeed at once and skip the port: after so many the thread turns to other connections.
 constexpr uint32_t kMaxInlineWrites = 16;
 constexpr uint8_t kMaxRetries = 6;
@@ -156,9 +157,11 @@ Sender::PushResult Sender::make_room_locked(uint64_t size, SendQueue::Finished* 
 
 // With drop-oldest a write takes only a part of what may wait, so that there are older packets to drop.
 size_t Sender::max_write() const {
-  if (connection_->profile().on_overflow != OverflowPolicy::drop_oldest) return kMaxWrite;
+  // That a peer takes something is seen when a write has been taken whole.
+  const size_t most = connection_->watch() == nullptr ? kMaxWrite : kMaxWatchedWrite;
+  if (connection_->profile().on_overflow != OverflowPolicy::drop_oldest) return most;
   return static_cast<size_t>(
-      (std::max)(uint64_t{1}, (std::min)(uint64_t{kMaxWrite}, connection_->profile().high_water / 2)));
+      (std::max)(uint64_t{1}, (std::min)(uint64_t{most}, connection_->profile().high_water / 2)));
 }
 
 SendQueue::Totals Sender::queued() {
@@ -221,6 +224,7 @@ void Sender::strand() {
       return connection_->leave();
     }
 
+    if (connection_->watch() != nullptr) note_write_begins();
     Ref<Connection> of_write(connection_);  // its packet, which gives it back, may be handled before the call returns
     DWORD bytes = 0;
     connection_->engine()->count(Counter::send_calls, 1);
@@ -245,6 +249,13 @@ void Sender::strand() {
   }
 }
 
+// Before the call: its packet may be handled before it returns.
+void Sender::note_write_begins() {
+  connection_->watch()->write_begins(connection_->engine()->watch_ms());
+  const uint32_t limit = connection_->time_limits().send_stall;
+  if (limit != 0) connection_->check_times_in(limit);
+}
+
 // `count` spans from memory, or else a piece of a file.
 uint32_t Sender::issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes) {
   if (piece.file_size != 0) return connection_->files_if_any()->transmit(piece, bytes);
@@ -265,6 +276,7 @@ uint32_t Sender::issue_write(const ByteSpan* spans, size_t count, const SendFile
 
 // The file that has been written from, if it was one; the caller has to advance it when the lock is no longer held.
 Ref<SendFile> Sender::complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished) {
+  if (TimeWatch* watch = connection_->watch()) watch->write_ended(connection_->engine()->watch_ms(), written);
   Ref<SendFile> file(std::exchange(written_file_, nullptr));
   if (!file) {
     if (written) {

@@ -94,6 +94,7 @@ class Sender final {
   bool push_packet(const Framing* framing, ByteSpan packet, const uint32_t* before);
   void strand();
   size_t max_write() const;
+  void note_write_begins();
   uint32_t issue_write(const ByteSpan* spans, size_t count, const SendFile::Piece& piece, DWORD* bytes);
   Ref<SendFile> complete_write_locked(uint32_t bytes, bool written, SendQueue::Finished* finished);
   void after_write(uint32_t bytes, const SendQueue::Finished& finished);

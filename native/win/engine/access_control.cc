@@ -38,6 +38,11 @@ bool AccessControl::offend(const Address& remote, Offence offence) {
   return table_.offend(ip_of(remote), offence, now_ms());
 }
 
+bool AccessControl::ban_for(const Address& remote, Offence offence) {
+  std::lock_guard<SrwLock> guard(lock_);
+  return table_.ban_for(ip_of(remote), offence, now_ms());
+}
+
 void AccessControl::update(std::shared_ptr<const AccessRules> rules) {
   resets_.store(rules->reset_refused, std::memory_order_relaxed);
   std::shared_ptr<const AccessRules> old;  // may be big, and is freed without the lock

@@ -34,6 +34,8 @@ class AccessControl final {
   bool resets() const { return resets_.load(std::memory_order_relaxed); }
   // True when it is banned now.
   bool offend(const Address& remote, Offence offence);
+  // The same, at the first time.
+  bool ban_for(const Address& remote, Offence offence);
 
   void update(std::shared_ptr<const AccessRules> rules);
   // For so long, 0 as the rules say, BanList::kForEver; returns how long it holds from now on.

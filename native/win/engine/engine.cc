@@ -191,7 +191,9 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
   deliver(record, blob, size, nullptr);
   // Too late for the walk over all connections that ends them.
   if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
-  connection->request(Connection::kReceive);  // served at the end of the turn: the next accept first
+  // Its time limits begin, if it has any. Served at the end of the turn: the next accept first.
+  const bool watched = connection->watch() != nullptr;
+  connection->request(watched ? Connection::kReceive | Connection::kUpkeep : Connection::kReceive);
   return true;
 }
 
@@ -200,9 +202,7 @@ void Engine::remove_connection(Connection* connection) {
   if (Listener* listener = connection->listener()) listener->connection_closed();
   if (AccessControl* control = access()) {
     control->leave(connection->remote(), connection->subnet_bits());
-    if (connection->broke_protocol() && connection->listener() != nullptr) {
-      control->offend(connection->remote(), Offence::protocol_error);
-    }
+    if (connection->listener() != nullptr) judge(*control, *connection);
   }
   connections_.erase(connection->id());
   if (stopping()) {
@@ -212,6 +212,27 @@ void Engine::remove_connection(Connection* connection) {
   contexts_.destroy(connection);
   open_connections_.fetch_sub(1, std::memory_order_relaxed);
   active_release();
+}
+
+// What an accepted connection has done may be a reason to ban its peer.
+void Engine::judge(AccessControl& control, const Connection& connection) {
+  switch (connection.cause()) {
+    case CloseCause::protocol_error:
+      control.offend(connection.remote(), Offence::protocol_error);
+      return;
+    case CloseCause::first_packet_timeout:
+      control.offend(connection.remote(), Offence::first_packet_timeout);
+      return;
+    case CloseCause::rate_exceeded:
+      if (connection.receiver().bans_peer()) {
+        control.ban_for(connection.remote(), Offence::rate_exceeded);
+      } else {
+        control.offend(connection.remote(), Offence::rate_exceeded);
+      }
+      return;
+    default:
+      return;
+  }
 }
 
 SendQueue::Totals Engine::queued() {

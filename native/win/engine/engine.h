@@ -149,6 +149,7 @@ class Engine final : public ConnectionEngine {
   void end_gathering();
   void report_refused();
   void deliver_refused();
+  static void judge(AccessControl& control, const Connection& connection);
   void begin_shutdown();  // I/O thread
   void reset_all();
   void cancel_all_attempts();

@@ -14,6 +14,8 @@ constexpr size_t kReadBuffer = 64 * 1024;  // for what is there already
 constexpr size_t kWaitBuffer = 8 * 1024;   // for what is to come
 constexpr uint32_t kTimerGranularityMs = 16;
 constexpr uint32_t kHousekeepingMs = 1000;
+// Somebody looks at the timers once a second. Where nobody has for so long, nothing of this process ran.
+constexpr uint32_t kSleptMs = 3 * kHousekeepingMs;
 
 }  // namespace
 
@@ -27,6 +29,7 @@ IoContext::IoContext(const IoOptions& options, Wake wake, void* wake_context)
       payload_memory_(options.max_free_buffers >= 0),
       disk_(this, options.disk_threads),
       timers_(now_ms(), kTimerGranularityMs),
+      last_look_ms_(now_ms()),
       direct_limit_(kDirectReadLimit) {}
 
 uint32_t IoContext::open_port(bool skip_on_success) {
@@ -79,16 +82,25 @@ void IoContext::post_quit() {
 
 // -- timers ---------------------------------------------------------------------------------------
 
-void IoContext::arm(EngineTimer& timer, uint32_t delay_ms) {
+template <class F>
+void IoContext::arm_by(uint32_t delay_ms, F&& arm) {
   bool sooner = false;
   {
     std::lock_guard<SrwLock> guard(timers_lock_);
     const uint64_t now = now_ms();
     sooner = timers_.size() == 0 || delay_ms < timers_.next_due(now);
-    timers_.arm(timer, now, delay_ms);
+    arm(now);
   }
   // A sleeper knows nothing of it. An I/O thread looks at the wheel before it sleeps itself.
   if (sooner && thread_index() == 0 && !poke_posted_.exchange(true)) post(&poke_operation_);
+}
+
+void IoContext::arm(EngineTimer& timer, uint32_t delay_ms) {
+  arm_by(delay_ms, [&](uint64_t now) { timers_.arm(timer, now, delay_ms); });
+}
+
+void IoContext::arm_sooner(EngineTimer& timer, uint32_t delay_ms) {
+  arm_by(delay_ms, [&](uint64_t now) { timers_.arm_sooner(timer, now, delay_ms); });
 }
 
 void IoContext::cancel(EngineTimer& timer) {
@@ -126,6 +138,12 @@ bool IoContext::fire_timers() {
   if (!timers_lock_.try_lock()) return false;  // another thread is at it
   {
     std::lock_guard<SrwLock> guard(timers_lock_, std::adopt_lock);
+    const uint64_t passed = now > last_look_ms_ ? now - last_look_ms_ : 0;
+    if (passed >= kSleptMs) {
+      const auto slept = static_cast<uint32_t>(passed - kHousekeepingMs);
+      slept_ms_.store(slept_ms_.load(std::memory_order_relaxed) + slept, std::memory_order_relaxed);
+    }
+    last_look_ms_ = now;
     timers_.advance(now, [&](Timer& timer) {
       EngineTimer& engine_timer = static_cast<EngineTimer&>(timer);
       if (engine_timer.hold()) due.push_back(&engine_timer);

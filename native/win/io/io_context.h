@@ -60,11 +60,16 @@ class IoContext {
   void wake_via_port();
   void post(Operation* operation);
   void arm(EngineTimer& timer, uint32_t delay_ms);
+  // The same, unless it is due by then anyway.
+  void arm_sooner(EngineTimer& timer, uint32_t delay_ms);
   void cancel(EngineTimer& timer);
   void count(Counter counter, uint64_t n) { counters_.add(thread_index(), counter, n); }
   Counters& counters() { return counters_; }
   static uint64_t now_ms() { return GetTickCount64(); }
   static uint32_t coarse_ms() { return static_cast<uint32_t>(GetTickCount64()); }
+  // The clock by which peers are judged: it stands still while the machine sleeps or the process is stopped, so that
+  // nobody is late because of that. It is put back when a thread notices that it was so.
+  uint32_t watch_ms() const { return coarse_ms() - slept_ms_.load(std::memory_order_relaxed); }
   DiskPool& disk() { return disk_; }
   bool skips_on_success() const { return skip_on_success_; }
   const CompletionPort& port() const { return port_; }
@@ -113,6 +118,8 @@ class IoContext {
   void on_timer_poke() { poke_posted_.store(false); }  // what it is for happens when the turn ends
   void on_wakeup_posted();
   void complete_unposted();
+  template <class F>
+  void arm_by(uint32_t delay_ms, F&& arm);
 
   const Wake wake_;
   void* const wake_context_;
@@ -129,6 +136,8 @@ class IoContext {
   SrwLock timers_lock_;
   TimerWheel timers_;
   uint64_t next_housekeeping_ms_ = 0;               // under timers_lock_
+  uint64_t last_look_ms_;                           // under timers_lock_: at the wheel
+  std::atomic<uint32_t> slept_ms_{0};               // written under timers_lock_
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> poke_posted_{false};
   PostedOperation<IoContext, &IoContext::on_timer_poke> poke_operation_{this};

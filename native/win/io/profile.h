@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "core/framing/framing.h"
+#include "core/rate_limit.h"
 #include "core/ref.h"
+#include "core/time_limits.h"
 
 namespace iocp {
 
@@ -25,6 +27,10 @@ struct Profile {
   uint64_t hard_cap = 64u * 1024 * 1024;  // bytes queued, never exceeded
   uint32_t hard_cap_packets = UINT32_MAX;
   OverflowPolicy on_overflow = OverflowPolicy::queue;
+
+  RateLimit packet_rate;  // of what the peer sends
+  RateLimit byte_rate;
+  TimeLimits time_limits;
 
   bool no_delay = true;
   bool demand = false;

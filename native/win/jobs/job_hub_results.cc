@@ -22,7 +22,7 @@ constexpr uint64_t kMaxPendingFailureBytes = 4u * 1024 * 1024;
 constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
 constexpr uint32_t kMostGathered = 64;
 constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
-constexpr uint64_t kLeastGatheredUs = 16;
+constexpr uint64_t kLeastGatheredUs = 4;
 constexpr uint64_t kMostGatheredUs = 1000;
 constexpr size_t kMostGatheredBytes = 16 * 1024;
 

@@ -151,6 +151,12 @@ inline uint32_t make_non_blocking(SOCKET socket) {
   return ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) == 0 ? 0 : last_error();
 }
 
+// How many bytes can be read without waiting; 0 where the system does not say.
+inline uint32_t unread_bytes(SOCKET socket) {
+  u_long bytes = 0;
+  return ioctlsocket(socket, static_cast<long>(FIONREAD), &bytes) == 0 ? bytes : 0;
+}
+
 // The socket is non-blocking: WSAEWOULDBLOCK when nothing is there.
 inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes) {
   IOCP_FAULT_POINT(receive_now);

@@ -1,0 +1,120 @@
+#pragma once
+// How long a peer may take, and what a connection has to remember to judge it.
+//
+// Nothing is done per packet but to keep the time: one timer per connection is armed for the nearest limit, and check()
+// says what is over and when to look again. All times are milliseconds of one clock, which may wrap around and stands
+// still while the whole program does (IoContext::watch_ms).
+#include <atomic>
+#include <cstdint>
+
+namespace iocp {
+
+// 0: no limit. No limit is longer than kLongest, so that a difference of two times says which is later.
+struct TimeLimits {
+  static constexpr uint32_t kLongest = 0x7FFFFFFFu - 60'000;
+
+  uint32_t first_packet = 0;    // from the beginning of the connection to the end of its first packet
+  uint32_t packet = 0;          // from the first byte of a packet to its last; not of one that is streamed
+  uint32_t idle_read = 0;       // without a byte of the peer
+  uint32_t idle_write = 0;      // without a byte that the peer has taken
+  uint32_t idle_both = 0;       // without either
+  uint32_t send_stall = 0;      // a write waits, and the peer takes nothing
+  uint32_t min_rate_bytes = 0;  // within a packet, in each min_rate_per, the first of which is longer by min_rate_grace
+  uint32_t min_rate_per = 0;
+  uint32_t min_rate_grace = 0;
+  uint32_t life = 0;
+  bool idle_closes = true;  // else an idle connection is told of, and stays
+
+  bool any() const {
+    return (first_packet | packet | idle_read | idle_write | idle_both | send_stall | min_rate_bytes | life) != 0;
+  }
+};
+
+// Which limit is over.
+enum class Expiry : uint8_t {
+  none,
+  first_packet,
+  packet,
+  min_rate,
+  idle_read,
+  idle_write,
+  idle_both,
+  send_stall,
+  life
+};
+
+// Each direction of the connection has one thread at a time that tells it what happens; anybody may check, one at a
+// time. What they share is atomic, and each value is valid by itself. Order matters in one place: whoever begins what
+// has a limit says so first and then looks whether a check is due in time; a check first forgets when it was due
+// (begin_check) and then looks at what has begun. So one of the two sees the other.
+class TimeWatch {
+ public:
+  static constexpr uint32_t kNever = 0xFFFFFFFFu;
+
+  explicit TimeWatch(uint32_t now) : opened_(now), last_write_(now), last_check_(now) {}
+  TimeWatch(const TimeWatch&) = delete;
+  TimeWatch& operator=(const TimeWatch&) = delete;
+
+  // -- the receiving direction ------------------------------------------------------------------
+  // After some bytes have been decoded. `whole`: the end of a packet was among them. `open`: a packet has begun and is
+  // not complete. Returns how soon a check is due because of that, kNever when nothing has begun.
+  enum class Open : uint8_t { none, gathered, streamed };
+  uint32_t decoded(const TimeLimits& limits, uint32_t now, bool whole, Open open, uint64_t bytes_read);
+  // Whether it reads. While it does not, for reasons of this side, no time counts against the peer. True when it has
+  // just begun to read again, and a check is due.
+  bool set_reading(bool on, uint32_t now);
+
+  // -- the sending direction --------------------------------------------------------------------
+  void write_begins(uint32_t now) { write_since_.store(now | 1); }
+  void write_ended(uint32_t now, bool taken) {
+    write_since_.store(0, std::memory_order_relaxed);
+    if (taken) last_write_.store(now, std::memory_order_relaxed);
+  }
+
+  // -- any thread -------------------------------------------------------------------------------
+  struct Check {
+    Expiry expired = Expiry::none;
+    uint32_t idle_times = 0;  // how often an idle limit has passed in a row
+    uint32_t next = kNever;   // when to look again
+  };
+  // Before check().
+  void begin_check() { next_check_.store(0); }
+  // `last_read`: when the last byte of the peer came; before anything came any time that is not later than the
+  // connection's beginning. A time that is ahead of the clock, because the clock has been put back, is put back too.
+  Check check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read, uint64_t bytes_read);
+  // Notes that a check is due in `delay`. False when one is due by then anyway.
+  bool need_check(uint32_t now, uint32_t delay);
+
+  // Milliseconds from one time to a later one; 0 when it is not later.
+  static uint32_t elapsed(uint32_t since, uint32_t now) {
+    const uint32_t passed = now - since;
+    return passed > 0x7FFFFFFFu ? 0 : passed;
+  }
+
+ private:
+  static uint32_t later_of(uint32_t a, uint32_t b) { return elapsed(a, b) != 0 ? b : a; }
+  static uint64_t rate_of(uint32_t since, uint32_t bytes) { return uint64_t{since} << 32 | bytes; }
+  void shift(std::atomic<uint32_t>& time, uint32_t by) {
+    if (const uint32_t at = time.load(std::memory_order_relaxed)) time.store((at + by) | 1, std::memory_order_relaxed);
+  }
+  static uint32_t put_back(std::atomic<uint32_t>* time, uint32_t now);
+  Expiry check_rate(const TimeLimits& limits, uint32_t now, uint64_t bytes_read, uint32_t* next);
+
+  std::atomic<uint64_t> rate_{0};           // when the window began, and the low half of bytes_read then
+  std::atomic<uint32_t> opened_;            // later by what this side did not read before the first packet
+  std::atomic<uint32_t> last_write_;        // when the peer has last taken bytes
+  std::atomic<uint32_t> packet_since_{0};   // 0: between two packets
+  std::atomic<uint32_t> write_since_{0};    // 0: no write is under way
+  std::atomic<uint32_t> stopped_since_{0};  // 0: it reads
+  std::atomic<uint32_t> read_from_{0};      // not 0: nothing before that time counts as silence of the peer
+  std::atomic<uint32_t> next_check_{0};     // 0: none
+  std::atomic<uint32_t> last_check_;
+  std::atomic<bool> had_packet_{false};
+  std::atomic<bool> first_window_{false};  // of the rate in a packet
+  std::atomic<bool> streamed_{false};      // the packet is
+};
+
+// Each connection with limits has one.
+static_assert(sizeof(TimeWatch) <= 48, "with its limits in the profile and its timer shared, that is all it costs");
+
+}  // namespace iocp

@@ -1,0 +1,128 @@
+// Time limits of a connection: one timer for the nearest of them, which it shares with the upkeep of its receiver.
+#include <algorithm>
+#include <memory>
+#include <mutex>
+
+#include "core/error_table.h"
+#include "win/connection/connection.h"
+#include "win/sys/socket_calls.h"
+
+namespace iocp {
+namespace {
+
+// Bytes of the peer are there and have not been read: it is not late, this side is.
+constexpr uint32_t kReadFirstMs = 50;
+// While so much waits for JavaScript, which is behind, it is not told of silence on top of that.
+constexpr uint64_t kMaxPendingBytes = 1024 * 1024;
+constexpr uint32_t kRetryEventMs = 1000;
+// A life is up to so much longer or shorter, so that connections that began together do not end together.
+constexpr uint32_t kLifeSpreadPerMille = 100;
+
+uint32_t with_spread(uint32_t life, ConnectionId id) {
+  const uint64_t hash = (uint64_t{id.generation} << 32 | id.slot) * 0x9E3779B97F4A7C15u;
+  const auto permille = static_cast<uint32_t>((hash >> 32) % (2 * kLifeSpreadPerMille + 1));
+  return static_cast<uint32_t>(uint64_t{life} * (1000 - kLifeSpreadPerMille + permille) / 1000);
+}
+
+bool judges_what_is_read(Expiry expired) {
+  return expired == Expiry::first_packet || expired == Expiry::packet || expired == Expiry::min_rate ||
+         expired == Expiry::idle_read || expired == Expiry::idle_both;
+}
+
+CloseCause cause_of(Expiry expired) {
+  switch (expired) {
+    case Expiry::first_packet:
+      return CloseCause::first_packet_timeout;
+    case Expiry::packet:
+      return CloseCause::packet_timeout;
+    case Expiry::min_rate:
+      return CloseCause::too_slow;
+    case Expiry::send_stall:
+      return CloseCause::send_timeout;
+    default:
+      return CloseCause::idle_timeout;
+  }
+}
+
+TimeEvent event_of(Expiry expired) {
+  switch (expired) {
+    case Expiry::idle_read:
+      return TimeEvent::idle_read;
+    case Expiry::idle_write:
+      return TimeEvent::idle_write;
+    case Expiry::idle_both:
+      return TimeEvent::idle_both;
+    default:
+      return TimeEvent::life;
+  }
+}
+
+}  // namespace
+
+// Before others know of the connection, or on the JavaScript thread.
+void Connection::start_watch() { watch_.store(new TimeWatch(engine_->watch_ms()), std::memory_order_release); }
+
+TimeLimits Connection::time_limits() {
+  TimeLimits limits = profile_->time_limits;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (changed_limits_ != nullptr) limits = *changed_limits_;
+    if (end_.requested) limits.life = 0;
+  }
+  if (limits.life != 0) limits.life = with_spread(limits.life, id_);
+  return limits;
+}
+
+void Connection::set_time_limits(const TimeLimits& limits) {
+  {
+    auto changed = std::make_unique<TimeLimits>(limits);
+    std::lock_guard<SrwLock> guard(lock_);
+    changed_limits_.swap(changed);
+  }
+  if (watch() == nullptr) {
+    if (!limits.any()) return;
+    start_watch();
+  }
+  request(kUpkeep);
+}
+
+void Connection::check_times_in(uint32_t delay_ms) {
+  if (watch()->need_check(engine_->watch_ms(), delay_ms)) arm_upkeep(delay_ms);
+}
+
+bool Connection::has_unread_bytes() {
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (!socket_.enter()) return false;
+  }
+  const bool has = calls::unread_bytes(socket_.get()) != 0;
+  leave();
+  return has;
+}
+
+void Connection::check_times() {
+  TimeWatch* const watched = watch();
+  if (watched == nullptr) return;
+  const TimeLimits limits = time_limits();
+  watched->begin_check();
+  const uint32_t now = engine_->watch_ms();
+  const TimeWatch::Check check = watched->check(limits, now, receiver_.last_read_ms(), receiver_.bytes_read());
+  uint32_t next = check.next;
+  const bool idle =
+      check.expired == Expiry::idle_read || check.expired == Expiry::idle_write || check.expired == Expiry::idle_both;
+  if (check.expired == Expiry::life || (idle && !limits.idle_closes)) {
+    if (engine_->delivery().pending_bytes() <= kMaxPendingBytes) {
+      engine_->report(RecordKind::time_limit, id_, static_cast<uint32_t>(event_of(check.expired)), check.idle_times);
+    }
+    if (check.expired == Expiry::life) next = (std::min)(next, kRetryEventMs);
+  } else if (check.expired != Expiry::none) {
+    if (!judges_what_is_read(check.expired) || !has_unread_bytes()) {
+      engine_->count(Counter::timeouts, 1);
+      return close(cause_of(check.expired), kWsaEtimedout, !idle);
+    }
+    next = kReadFirstMs;
+  }
+  if (next != TimeWatch::kNever) check_times_in(next);
+}
+
+}  // namespace iocp

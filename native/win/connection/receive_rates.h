@@ -1,0 +1,93 @@
+#pragma once
+// How fast the peer of one connection may send, and what follows when it is faster. The receiving strand's.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/rate_limit.h"
+#include "win/io/profile.h"
+
+namespace iocp {
+
+class ReceiveRates final {
+ public:
+  ReceiveRates(const Profile& profile, uint32_t now)
+      : packet_limit_(profile.packet_rate),
+        byte_limit_(profile.byte_rate),
+        packets_(packet_limit_, now),
+        bytes_(byte_limit_, now) {}
+  ReceiveRates(const ReceiveRates&) = delete;
+  ReceiveRates& operator=(const ReceiveRates&) = delete;
+
+  // Before packets are decoded.
+  void refill(uint32_t now) {
+    if (packet_limit_.count != 0) packets_.refill(packet_limit_, now);
+    if (byte_limit_.count != 0) bytes_.refill(byte_limit_, now);
+  }
+  // Some bytes have been read.
+  void received(uint32_t bytes, uint32_t now) {
+    if (byte_limit_.count == 0 || byte_limit_.on_exceed == OnExceed::drop) return;
+    bytes_.refill(byte_limit_, now);
+    bytes_.take(byte_limit_, bytes);
+    if (!bytes_.is_overdrawn()) return;
+    if (byte_limit_.on_exceed == OnExceed::pause) {
+      waits_ = true;
+    } else {
+      exceed(byte_limit_.on_exceed);
+    }
+  }
+  // A packet has come. False: it is dropped, or the connection closes (exceeded()).
+  bool admit(uint64_t size) {
+    if (exceeded_) return false;
+    if (packet_limit_.count != 0) {
+      const bool has = packets_.has(packet_limit_, 1);
+      if (!has && packet_limit_.on_exceed != OnExceed::pause) return exceed(packet_limit_.on_exceed);
+      packets_.take(packet_limit_, 1);
+      if (packet_limit_.on_exceed == OnExceed::pause && !packets_.has(packet_limit_, 1)) waits_ = true;
+    }
+    if (byte_limit_.count == 0 || byte_limit_.on_exceed != OnExceed::drop) return true;
+    // One that is larger than the bucket needs it full, and is paid back.
+    const auto whole = static_cast<uint32_t>((std::min)(size, uint64_t{UINT32_MAX}));
+    if (!bytes_.has(byte_limit_, (std::min)(whole, byte_limit_.burst))) return false;
+    bytes_.take(byte_limit_, whole);
+    return true;
+  }
+
+  // Nothing is read or decoded until there are tokens again.
+  bool waits() const { return waits_; }
+  // Looks whether it still has to wait: 0, or milliseconds.
+  uint32_t wait_ms(uint32_t now) {
+    refill(now);
+    uint32_t wait = 0;
+    if (packet_limit_.count != 0 && packet_limit_.on_exceed == OnExceed::pause && !packets_.has(packet_limit_, 1)) {
+      wait = packets_.wait_ms(packet_limit_, 1);
+    }
+    if (byte_limit_.count != 0 && byte_limit_.on_exceed == OnExceed::pause && bytes_.is_overdrawn()) {
+      wait = (std::max)(wait, bytes_.wait_ms(byte_limit_, 0));
+    }
+    waits_ = wait != 0;
+    return wait;
+  }
+  // The connection has to close, and its peer is perhaps to be banned.
+  bool exceeded() const { return exceeded_; }
+  bool bans() const { return bans_; }
+
+  bool drops_stream = false;  // of the packet that is being streamed
+
+ private:
+  bool exceed(OnExceed how) {
+    exceeded_ = how != OnExceed::drop;
+    bans_ = how == OnExceed::ban;
+    return false;
+  }
+
+  const RateLimit packet_limit_;
+  const RateLimit byte_limit_;
+  TokenBucket packets_;
+  TokenBucket bytes_;
+  bool waits_ = false;
+  bool exceeded_ = false;
+  bool bans_ = false;
+};
+
+}  // namespace iocp

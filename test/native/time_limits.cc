@@ -1,0 +1,315 @@
+#include "core/time_limits.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "random_numbers.h"
+
+using namespace iocp;
+
+namespace {
+
+// A connection whose one timer does what it is told, on a clock with ticks of a millisecond.
+struct Watched {
+  explicit Watched(TimeLimits given, uint32_t start = 1000) : limits(given), now(start), watch(start), read(start - 5) {
+    look();
+  }
+
+  // The first expiry within `ms`, which is passed.
+  Expiry wait(uint32_t ms) {
+    for (uint32_t i = 0; i < ms; ++i) {
+      ++now;
+      if (now != due) continue;
+      const Expiry expired = look();
+      if (expired != Expiry::none) return expired;
+    }
+    return Expiry::none;
+  }
+  Expiry look() {
+    watch.begin_check();
+    const TimeWatch::Check check = watch.check(limits, now, &read, bytes);
+    times = check.idle_times;
+    due = 0;
+    need(check.next);
+    return check.expired;
+  }
+  void receive(uint32_t count, bool whole, TimeWatch::Open open) {
+    read.store(now);
+    bytes += count;
+    need(watch.decoded(limits, now, whole, open, bytes));
+  }
+  void packet() { receive(10, true, TimeWatch::Open::none); }
+  void piece(uint32_t count = 1) { receive(count, false, TimeWatch::Open::gathered); }
+  void need(uint32_t delay) {
+    if (delay != TimeWatch::kNever && watch.need_check(now, delay)) due = now + (std::max)(delay, 1u);
+  }
+  void begin_write() {
+    watch.write_begins(now);
+    if (limits.send_stall != 0) need(limits.send_stall);
+  }
+
+  TimeLimits limits;
+  uint32_t now;
+  TimeWatch watch;
+  std::atomic<uint32_t> read;
+  uint64_t bytes = 0;
+  uint32_t due = 0;
+  uint32_t times = 0;
+};
+
+TimeLimits only(uint32_t TimeLimits::* field, uint32_t value) {
+  TimeLimits limits;
+  limits.*field = value;
+  return limits;
+}
+
+}  // namespace
+
+TEST_CASE("time_limits: a watch takes 48 bytes") { CHECK(sizeof(TimeWatch) <= 48); }
+
+TEST_CASE("time_limits: the first packet") {
+  Watched silent(only(&TimeLimits::first_packet, 100));
+  CHECK(silent.wait(99) == Expiry::none);
+  CHECK(silent.wait(2) == Expiry::first_packet);
+
+  Watched trickling(only(&TimeLimits::first_packet, 100));
+  for (int i = 0; i < 9; ++i) {
+    CHECK(trickling.wait(10) == Expiry::none);
+    trickling.piece();
+  }
+  CHECK(trickling.wait(11) == Expiry::first_packet);
+
+  Watched good(only(&TimeLimits::first_packet, 100));
+  good.wait(90);
+  good.packet();
+  CHECK(good.wait(10'000) == Expiry::none);
+
+  // A large one that is streamed has begun, which is enough.
+  Watched streamed(only(&TimeLimits::first_packet, 100));
+  streamed.receive(10, false, TimeWatch::Open::streamed);
+  CHECK(streamed.wait(10'000) == Expiry::none);
+}
+
+TEST_CASE("time_limits: a packet, from its first byte to its last") {
+  Watched one(only(&TimeLimits::packet, 100));
+  CHECK(one.wait(5000) == Expiry::none);
+  one.piece();
+  one.wait(60);
+  one.piece();
+  CHECK(one.wait(39) == Expiry::none);
+  CHECK(one.wait(2) == Expiry::packet);
+
+  // The next one has its own time.
+  Watched next(only(&TimeLimits::packet, 100));
+  for (int i = 0; i < 20; ++i) {
+    next.receive(10, i != 0, TimeWatch::Open::gathered);
+    CHECK(next.wait(90) == Expiry::none);
+  }
+  CHECK(next.wait(20) == Expiry::packet);
+
+  Watched streamed(only(&TimeLimits::packet, 100));
+  streamed.receive(10, false, TimeWatch::Open::streamed);
+  CHECK(streamed.wait(10'000) == Expiry::none);
+}
+
+TEST_CASE("time_limits: idle is silence of the peer, whatever this side sends") {
+  Watched one(only(&TimeLimits::idle_read, 100));
+  for (int i = 0; i < 10; ++i) {
+    one.wait(50);
+    one.piece();
+  }
+  for (int i = 0; i < 9; ++i) {
+    CHECK(one.wait(10) == Expiry::none);
+    one.begin_write();
+    one.watch.write_ended(one.now, true);
+  }
+  CHECK(one.wait(11) == Expiry::idle_read);
+
+  Watched both(only(&TimeLimits::idle_both, 100));
+  for (int i = 0; i < 20; ++i) {
+    CHECK(both.wait(90) == Expiry::none);
+    if (i % 2 == 0) {
+      both.piece();
+    } else {
+      both.begin_write();
+      both.watch.write_ended(both.now, true);
+    }
+  }
+  CHECK(both.wait(101) == Expiry::idle_both);
+
+  Watched write(only(&TimeLimits::idle_write, 100));
+  write.wait(50);
+  write.piece();
+  CHECK(write.wait(51) == Expiry::idle_write);
+}
+
+TEST_CASE("time_limits: an idle event comes once for each time that the limit has passed") {
+  TimeLimits limits = only(&TimeLimits::idle_read, 100);
+  limits.idle_closes = false;
+  Watched one(limits);
+  for (uint32_t i = 1; i <= 5; ++i) {
+    CHECK(one.wait(101) == Expiry::idle_read);
+    CHECK(one.times == i);
+  }
+  one.packet();
+  CHECK(one.wait(99) == Expiry::none);
+  CHECK(one.wait(2) == Expiry::idle_read);
+  CHECK(one.times == 1);
+}
+
+TEST_CASE("time_limits: a write that the peer does not take") {
+  Watched one(only(&TimeLimits::send_stall, 100));
+  CHECK(one.wait(5000) == Expiry::none);
+  for (int i = 0; i < 10; ++i) {
+    one.begin_write();
+    CHECK(one.wait(90) == Expiry::none);
+    one.watch.write_ended(one.now, true);
+  }
+  CHECK(one.wait(1000) == Expiry::none);
+  one.begin_write();
+  CHECK(one.wait(99) == Expiry::none);
+  CHECK(one.wait(2) == Expiry::send_stall);
+}
+
+TEST_CASE("time_limits: a peer within a packet has to send so much in each period") {
+  TimeLimits limits;
+  limits.min_rate_bytes = 10;
+  limits.min_rate_per = 100;
+  limits.min_rate_grace = 500;
+  Watched one(limits);
+  CHECK(one.wait(5000) == Expiry::none);
+  one.piece();
+  CHECK(one.wait(590) == Expiry::none);
+  one.piece(10);
+  CHECK(one.wait(60) == Expiry::none);
+  for (int i = 0; i < 10; ++i) {
+    one.piece(10);
+    CHECK(one.wait(100) == Expiry::none);
+  }
+  one.piece(9);
+  CHECK(one.wait(200) == Expiry::min_rate);
+  // Between two packets it may be silent.
+  Watched two(limits);
+  two.piece();
+  two.packet();
+  CHECK(two.wait(10'000) == Expiry::none);
+  // A packet that is streamed has it too.
+  Watched three(limits);
+  three.receive(5, false, TimeWatch::Open::streamed);
+  CHECK(three.wait(601) == Expiry::min_rate);
+}
+
+TEST_CASE("time_limits: no time counts while this side does not read") {
+  TimeLimits limits;
+  limits.first_packet = limits.packet = limits.idle_read = limits.idle_both = 100;
+  limits.min_rate_bytes = limits.min_rate_per = 100;
+  Watched one(limits);
+  one.piece();
+  one.wait(90);
+  one.watch.set_reading(false, one.now);
+  CHECK(one.wait(100'000) == Expiry::none);
+  CHECK(one.watch.set_reading(true, one.now));
+  CHECK(one.look() == Expiry::none);
+  // What was left is left. The silence begins anew.
+  CHECK(one.wait(8) == Expiry::none);
+  CHECK(one.wait(4) != Expiry::none);
+
+  Watched idle(only(&TimeLimits::idle_read, 100));
+  idle.watch.set_reading(false, idle.now);
+  idle.wait(5000);
+  idle.watch.set_reading(true, idle.now);
+  CHECK(idle.look() == Expiry::none);
+  CHECK(idle.wait(98) == Expiry::none);
+  CHECK(idle.wait(4) == Expiry::idle_read);
+  // Only the peer is not judged.
+  Watched life(only(&TimeLimits::life, 100));
+  life.packet();
+  life.watch.set_reading(false, life.now);
+  CHECK(life.wait(101) == Expiry::life);
+}
+
+TEST_CASE("time_limits: times that are ahead of the clock are put back with it") {
+  Watched one(only(&TimeLimits::idle_read, 100));
+  one.now += 1'000'000;
+  one.packet();
+  one.now -= 1'000'000;
+  CHECK(one.look() == Expiry::none);
+  CHECK(one.wait(98) == Expiry::none);
+  CHECK(one.wait(4) == Expiry::idle_read);
+  Watched stall(only(&TimeLimits::send_stall, 100));
+  stall.now += 1'000'000;
+  stall.watch.write_begins(stall.now);
+  stall.now -= 1'000'000;
+  CHECK(stall.look() == Expiry::none);
+  CHECK(stall.wait(103) == Expiry::send_stall);
+}
+
+TEST_CASE("time_limits: the clock wraps round") {
+  TimeLimits limits;
+  limits.idle_read = 1000;
+  limits.packet = 300;
+  Watched one(limits, 0xFFFFFF00u);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(one.wait(900) == Expiry::none);
+    one.packet();
+  }
+  one.piece();
+  CHECK(one.wait(301) == Expiry::packet);
+}
+
+// Against a second opinion that looks every millisecond.
+TEST_CASE("time_limits: random peers are cut when they have to be, not before and not later") {
+  RandomNumbers random(7);
+  for (int round = 0; round < 2000; ++round) {
+    TimeLimits limits;
+    if (random() % 2 != 0) limits.first_packet = 20 + random() % 200;
+    if (random() % 2 != 0) limits.packet = 20 + random() % 200;
+    if (random() % 2 != 0) limits.idle_read = 20 + random() % 200;
+    if (random() % 2 != 0) limits.send_stall = 20 + random() % 200;
+    Watched one(limits, random());
+    uint32_t opened = one.now, heard = one.now, began = 0, wrote = 0;
+    bool had = false, in_packet = false, writing = false;
+    for (int step = 0; step < 1000; ++step) {
+      const Expiry expired = one.wait(1);
+      const bool late = (limits.first_packet != 0 && !had && one.now - opened >= limits.first_packet) ||
+                        (limits.packet != 0 && in_packet && one.now - began >= limits.packet) ||
+                        (limits.idle_read != 0 && one.now - heard >= limits.idle_read) ||
+                        (limits.send_stall != 0 && writing && one.now - wrote >= limits.send_stall);
+      if (expired != Expiry::none) {
+        // Times are rounded up to odd ones.
+        REQUIRE(late);
+        break;
+      }
+      if (late) {
+        for (int more = 0; more < 2 && one.wait(1) == Expiry::none; ++more) REQUIRE(more == 0);
+        break;
+      }
+      switch (random() % 40) {
+        case 0:
+          one.packet();
+          had = true;
+          in_packet = false;
+          heard = one.now;
+          break;
+        case 1:
+          one.piece();
+          heard = one.now;
+          if (!in_packet) began = one.now | 1;
+          in_packet = true;
+          break;
+        case 2:
+          if (!writing) one.begin_write();
+          if (!writing) wrote = one.now | 1;
+          writing = true;
+          break;
+        case 3:
+          if (writing) one.watch.write_ended(one.now, true);
+          writing = false;
+          break;
+        default:
+          break;
+      }
+    }
+  }
+}
