@@ -192,6 +192,7 @@ const servers: Record<
   'docs/access.md 0': { wire: big, works: echoes },
   'docs/access.md 1': { wire: big, works: echoes },
   'docs/limits.md 0': { wire: big, works: echoes },
+  'docs/security.md 0': { wire: big, works: echoes },
   'docs/api.md 4': { wire: big, works: (port) => answers(port, frame('{"text":"hello"}'), frame('HELLO')) },
   'docs/file-transfer.md 0': {
     wire: big,

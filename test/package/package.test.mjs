@@ -46,7 +46,7 @@ describe('the packed files', () => {
   })
 
   test('have nothing else', () => {
-    const allowed = /^(dist|native|docs|prebuilds)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+    const allowed = /^(dist|native|docs|prebuilds)\/|^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/
     assert.deepEqual(
       packed.filter((file) => !allowed.test(file)),
       []
