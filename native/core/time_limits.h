@@ -51,7 +51,9 @@ class TimeWatch {
  public:
   static constexpr uint32_t kNever = 0xFFFFFFFFu;
 
-  explicit TimeWatch(uint32_t now) : opened_(now), last_write_(now), last_check_(now) {}
+  // `had_packet`: the first one has come already.
+  TimeWatch(uint32_t now, bool had_packet)
+      : opened_(now), last_write_(now), last_check_(now), had_packet_(had_packet) {}
   TimeWatch(const TimeWatch&) = delete;
   TimeWatch& operator=(const TimeWatch&) = delete;
 
@@ -63,6 +65,10 @@ class TimeWatch {
   // Whether it reads. While it does not, for reasons of this side, no time counts against the peer. True when it has
   // just begun to read again, and a check is due.
   bool set_reading(bool on, uint32_t now);
+
+  // Whether a write that waits has a limit.
+  void set_limits_writes(bool on) { limits_writes_.store(on, std::memory_order_relaxed); }
+  bool limits_writes() const { return limits_writes_.load(std::memory_order_relaxed); }
 
   // -- the sending direction --------------------------------------------------------------------
   void write_begins(uint32_t now) { write_since_.store(now | 1); }
@@ -109,9 +115,10 @@ class TimeWatch {
   std::atomic<uint32_t> read_from_{0};      // not 0: nothing before that time counts as silence of the peer
   std::atomic<uint32_t> next_check_{0};     // 0: none
   std::atomic<uint32_t> last_check_;
-  std::atomic<bool> had_packet_{false};
+  std::atomic<bool> had_packet_;
   std::atomic<bool> first_window_{false};  // of the rate in a packet
   std::atomic<bool> streamed_{false};      // the packet is
+  std::atomic<bool> limits_writes_{false};
 };
 
 // Each connection with limits has one.

@@ -12,7 +12,8 @@ namespace {
 
 // A connection whose one timer does what it is told, on a clock with ticks of a millisecond.
 struct Watched {
-  explicit Watched(TimeLimits given, uint32_t start = 1000) : limits(given), now(start), watch(start), read(start - 5) {
+  explicit Watched(TimeLimits given, uint32_t start = 1000)
+      : limits(given), now(start), watch(start, false), read(start - 5) {
     look();
   }
 

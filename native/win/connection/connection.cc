@@ -28,7 +28,7 @@ Connection::Connection(ConnectionEngine* engine, const ProfileRef& profile, Uniq
       upkeep_timer_(this),
       local_(local),
       remote_(remote) {
-  if (profile_->time_limits.any()) start_watch();
+  if (profile_->time_limits.any()) start_watch(profile_->time_limits);
 }
 
 Connection::~Connection() { delete watch(); }

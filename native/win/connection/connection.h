@@ -201,7 +201,7 @@ class Connection final {
   void take_socket_locked(ToClose* to_close);
   void close_late();
   // connection_times.cc
-  void start_watch();
+  void start_watch(const TimeLimits& limits);
   void check_times();
   bool has_unread_bytes();
   void abandon_files(bool also_complete);

@@ -60,7 +60,14 @@ TimeEvent event_of(Expiry expired) {
 }  // namespace
 
 // Before others know of the connection, or on the JavaScript thread.
-void Connection::start_watch() { watch_.store(new TimeWatch(engine_->watch_ms()), std::memory_order_release); }
+void Connection::start_watch(const TimeLimits& limits) {
+  auto watch = std::make_unique<TimeWatch>(engine_->watch_ms(), receiver_.packets_read() != 0);
+  watch->set_limits_writes(limits.send_stall != 0);
+  // A write that has begun before is seen to end from here on: both happen under the lock.
+  std::lock_guard<SrwLock> guard(lock_);
+  if (sender_.writes_locked()) watch->write_begins(engine_->watch_ms());
+  watch_.store(watch.release(), std::memory_order_release);
+}
 
 TimeLimits Connection::time_limits() {
   TimeLimits limits = profile_->time_limits;
@@ -79,9 +86,12 @@ void Connection::set_time_limits(const TimeLimits& limits) {
     std::lock_guard<SrwLock> guard(lock_);
     changed_limits_.swap(changed);
   }
-  if (watch() == nullptr) {
-    if (!limits.any()) return;
-    start_watch();
+  if (TimeWatch* watched = watch()) {
+    watched->set_limits_writes(limits.send_stall != 0);
+  } else if (limits.any()) {
+    start_watch(limits);
+  } else {
+    return;
   }
   request(kUpkeep);
 }

@@ -158,7 +158,8 @@ Sender::PushResult Sender::make_room_locked(uint64_t size, SendQueue::Finished* 
 // With drop-oldest a write takes only a part of what may wait, so that there are older packets to drop.
 size_t Sender::max_write() const {
   // That a peer takes something is seen when a write has been taken whole.
-  const size_t most = connection_->watch() == nullptr ? kMaxWrite : kMaxWatchedWrite;
+  const TimeWatch* const watch = connection_->watch();
+  const size_t most = watch != nullptr && watch->limits_writes() ? kMaxWatchedWrite : kMaxWrite;
   if (connection_->profile().on_overflow != OverflowPolicy::drop_oldest) return most;
   return static_cast<size_t>(
       (std::max)(uint64_t{1}, (std::min)(uint64_t{most}, connection_->profile().high_water / 2)));
@@ -251,7 +252,9 @@ void Sender::strand() {
 
 // Before the call: its packet may be handled before it returns.
 void Sender::note_write_begins() {
-  connection_->watch()->write_begins(connection_->engine()->watch_ms());
+  TimeWatch* const watch = connection_->watch();
+  watch->write_begins(connection_->engine()->watch_ms());
+  if (!watch->limits_writes()) return;
   const uint32_t limit = connection_->time_limits().send_stall;
   if (limit != 0) connection_->check_times_in(limit);
 }

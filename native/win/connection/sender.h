@@ -71,6 +71,8 @@ class Sender final {
   void write_complete(uint32_t error, uint32_t bytes);
   // Under the lock: a thread is in the strand, or a write in the kernel.
   bool is_sending_locked() const { return sending_; }
+  // Bytes are in the hands of the system, or about to be.
+  bool writes_locked() const { return queue_.in_flight(); }
   // With the last count.
   void finish();
 
