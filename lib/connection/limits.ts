@@ -158,7 +158,7 @@ export interface PacketRateOptions {
   count: number
   /** In each period of this length. 1 ms to 1 day; default 1 s. */
   per?: Duration
-  /** How many may come at once. 1 to 2^32 - 1; default `count`. */
+  /** How many may come at once. What comes in 32 ms at the rate to 2^32 - 1; default `count`, or that if it is more. */
   burst?: number
   /**
    * What happens to a peer that is faster: `'pause'` (default) it is read no faster, so that TCP throttles it; `'drop'`
@@ -174,7 +174,7 @@ export interface ByteRateOptions {
   bytes: Size
   /** In each period of this length. 1 ms to 1 day; default 1 s. */
   per?: Duration
-  /** How many may come at once. 1 to 2^32 - 1; default `bytes`. */
+  /** How many may come at once. What comes in 32 ms at the rate to 2^32 - 1; default `bytes`, or that if it is more. */
   burst?: Size
   /** As in {@link PacketRateOptions.onExceed}. `'drop'` drops whole packets. */
   onExceed?: PacketRateOptions['onExceed']
@@ -184,6 +184,21 @@ const ON_EXCEED = ['pause', 'drop', 'close', 'ban'] as const
 const count = { min: 1, max: MAX_UINT32 }
 const ratePeriod = { min: 1, max: DAY }
 
+/**
+ * Two ticks of the clock by which rates are judged, GetTickCount64, in milliseconds: what comes within them seems to come
+ * at once, so a smaller burst would hold up, or punish, who keeps to the rate.
+ */
+const TICKS = 32
+
+function withBurst(reader: OptionReader, rate: NativeRateLimit): NativeRateLimit {
+  const least = Math.min(Math.ceil((rate.count * TICKS) / rate.per), MAX_UINT32)
+  if (rate.burst === 0) return { ...rate, burst: Math.max(rate.count, least) }
+  if (rate.burst < least) {
+    throw invalidOption(reader.name('burst'), rate.burst, `at least ${least}, what may come within 32 milliseconds`)
+  }
+  return rate
+}
+
 /** The option `packetRate`; undefined for no limit. @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function readPacketRate(value: unknown, name: string): NativeRateLimit | undefined {
   if (value === undefined) return undefined
@@ -192,12 +207,12 @@ export function readPacketRate(value: unknown, name: string): NativeRateLimit | 
   const rate = {
     count: units,
     per: reader.duration('per', ratePeriod, 1000),
-    burst: reader.integer('burst', count, Math.max(units, 1)),
+    burst: reader.integer('burst', count, 0),
     onExceed: reader.oneOf('onExceed', ON_EXCEED, 'pause')
   } satisfies EachOption<PacketRateOptions>
   reader.rejectUnknown()
   if (units === 0) throw invalidOption(reader.name('count'), undefined, `a whole number from 1 to ${MAX_UINT32}`)
-  return rate
+  return withBurst(reader, rate)
 }
 
 /** The option `byteRate`; undefined for no limit. @throws IocpError ERR_IOCP_INVALID_OPTION */
@@ -208,12 +223,12 @@ export function readByteRate(value: unknown, name: string): NativeRateLimit | un
   const { bytes, ...rate } = {
     bytes: units,
     per: reader.duration('per', ratePeriod, 1000),
-    burst: reader.size('burst', count, Math.max(units, 1)),
+    burst: reader.size('burst', count, 0),
     onExceed: reader.oneOf('onExceed', ON_EXCEED, 'pause')
   } satisfies EachOption<ByteRateOptions>
   reader.rejectUnknown()
   if (bytes === 0) throw invalidOption(reader.name('bytes'), undefined, `a number of bytes from 1 to ${MAX_UINT32}`)
-  return { count: bytes, ...rate }
+  return withBurst(reader, { count: bytes, ...rate })
 }
 
 /**

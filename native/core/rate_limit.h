@@ -26,8 +26,8 @@ class TokenBucket {
 
   void refill(const RateLimit& limit, uint32_t now) {
     const uint32_t passed = now - last_ms_;
-    if (passed == 0 || passed > 0x7FFFFFFFu) return;  // the clock has been put back
     last_ms_ = now;
+    if (passed == 0 || passed > 0x7FFFFFFFu) return;  // the clock has been put back
     const int64_t missing = full(limit) - level_;
     // So many milliseconds fill it.
     if (missing <= 0 || static_cast<uint64_t>(missing) / limit.count < passed) {

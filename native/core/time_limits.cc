@@ -4,27 +4,28 @@
 
 namespace iocp {
 
-uint32_t TimeWatch::decoded(const TimeLimits& limits, uint32_t now, bool whole, Open open, uint64_t bytes_read) {
-  if ((whole || open == Open::streamed) && !had_packet_.load(std::memory_order_relaxed)) {
-    had_packet_.store(true, std::memory_order_relaxed);
-  }
+bool TimeWatch::decoded(uint32_t now, bool ended, Open open, uint64_t bytes_read) {
   if (open == Open::none) {
     if (packet_since_.load(std::memory_order_relaxed) != 0) packet_since_.store(0, std::memory_order_relaxed);
-    return kNever;
+    return false;
   }
   const bool streamed = open == Open::streamed;
   if (streamed_.load(std::memory_order_relaxed) != streamed) streamed_.store(streamed, std::memory_order_relaxed);
-  if (!whole && packet_since_.load(std::memory_order_relaxed) != 0) return kNever;
+  if (!ended && packet_since_.load(std::memory_order_relaxed) != 0) return false;
   first_window_.store(true, std::memory_order_relaxed);
   rate_.store(rate_of(now, static_cast<uint32_t>(bytes_read)), std::memory_order_relaxed);
   packet_since_.store(now | 1);
-  uint32_t soon = kNever;
-  if (limits.packet != 0 && !streamed) soon = limits.packet;
-  if (limits.min_rate_bytes != 0) soon = (std::min)(soon, limits.min_rate_grace + limits.min_rate_per);
-  return soon;
+  return true;
 }
 
-bool TimeWatch::set_reading(bool on, uint32_t now) {
+// By the time that it did not read. One that stopped when the clock was ahead has stopped just now.
+void TimeWatch::shift(std::atomic<uint32_t>* time, uint32_t stopped, uint32_t now) {
+  const uint32_t at = time->load(std::memory_order_relaxed);
+  if (at == 0) return;
+  time->store((is_ahead(stopped, now) ? now : at + elapsed(stopped, now)) | 1, std::memory_order_relaxed);
+}
+
+bool TimeWatch::set_reading(bool on, uint32_t now, bool had_packet) {
   const uint32_t stopped = stopped_since_.load(std::memory_order_relaxed);
   if (!on) {
     if (stopped == 0) stopped_since_.store(now | 1, std::memory_order_release);
@@ -32,13 +33,13 @@ bool TimeWatch::set_reading(bool on, uint32_t now) {
   }
   if (stopped == 0) return false;
   // Before it counts as reading again: a check that finds it reading has to find these.
-  const uint32_t gap = elapsed(stopped, now);
-  shift(packet_since_, gap);
-  if (!had_packet_.load(std::memory_order_relaxed)) shift(opened_, gap);
+  shift(&packet_since_, stopped, now);
+  if (!had_packet) shift(&opened_, stopped, now);
   // A check may move the window at the same time; then it has begun just now anyway.
   uint64_t rate = rate_.load(std::memory_order_relaxed);
-  const uint64_t moved = rate_of(static_cast<uint32_t>(rate >> 32) + gap, static_cast<uint32_t>(rate));
-  rate_.compare_exchange_strong(rate, moved, std::memory_order_relaxed);
+  const auto since = static_cast<uint32_t>(rate >> 32);
+  const uint32_t moved = is_ahead(stopped, now) ? now : since + elapsed(stopped, now);
+  rate_.compare_exchange_strong(rate, rate_of(moved, static_cast<uint32_t>(rate)), std::memory_order_relaxed);
   read_from_.store(now | 1, std::memory_order_relaxed);
   stopped_since_.store(0);
   return true;
@@ -55,7 +56,7 @@ bool TimeWatch::need_check(uint32_t now, uint32_t delay) {
 // Not where somebody has written a new time meanwhile.
 uint32_t TimeWatch::put_back(std::atomic<uint32_t>* time, uint32_t now) {
   uint32_t at = time->load();
-  if (at == 0 || now - at <= 0x7FFFFFFFu) return at;
+  if (at == 0 || !is_ahead(at, now)) return at;
   return time->compare_exchange_strong(at, now | 1) ? now | 1 : at;
 }
 
@@ -64,15 +65,13 @@ Expiry TimeWatch::check_rate(const TimeLimits& limits, uint32_t now, uint64_t by
   const uint32_t length =
       limits.min_rate_per + (first_window_.load(std::memory_order_relaxed) ? limits.min_rate_grace : 0);
   const auto since = static_cast<uint32_t>(rate >> 32);
-  const uint32_t passed = now - since > 0x7FFFFFFFu ? length : elapsed(since, now);
-  if (passed < length) {
-    *next = (std::min)(*next, length - passed);
+  const bool ahead = is_ahead(since, now);
+  if (!ahead && elapsed(since, now) < length) {
+    *next = (std::min)(*next, length - elapsed(since, now));
     return Expiry::none;
   }
   const auto bytes = static_cast<uint32_t>(bytes_read);
-  if (elapsed(since, now) >= length && bytes - static_cast<uint32_t>(rate) < limits.min_rate_bytes) {
-    return Expiry::min_rate;
-  }
+  if (!ahead && bytes - static_cast<uint32_t>(rate) < limits.min_rate_bytes) return Expiry::min_rate;
   // Unless another packet has begun meanwhile, with a window of its own.
   if (rate_.compare_exchange_strong(rate, rate_of(now, bytes), std::memory_order_relaxed)) {
     first_window_.store(false, std::memory_order_relaxed);
@@ -81,51 +80,71 @@ Expiry TimeWatch::check_rate(const TimeLimits& limits, uint32_t now, uint64_t by
   return Expiry::none;
 }
 
+Expiry TimeWatch::confirm(Expiry expired, uint32_t now, uint32_t* next) {
+  const auto low = static_cast<uint16_t>(now);
+  if (expired == Expiry::none || suspected_.load(std::memory_order_relaxed) != expired) {
+    suspected_ms_.store(low, std::memory_order_relaxed);
+    suspected_.store(expired, std::memory_order_relaxed);
+  } else if (static_cast<uint16_t>(low - suspected_ms_.load(std::memory_order_relaxed)) >= kConfirmMs) {
+    return expired;
+  }
+  if (expired != Expiry::none) *next = (std::min)(*next, kConfirmMs);
+  return Expiry::none;
+}
+
 TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read,
-                                  uint64_t bytes_read) {
+                                  uint64_t bytes_read, bool had_packet) {
   Check result;
+  Expiry expired = Expiry::none;
   const auto look = [&](uint32_t limit, uint32_t since, Expiry what) {
-    if (limit == 0 || result.expired != Expiry::none) return;
+    if (limit == 0) return;
     const uint32_t passed = elapsed(since, now);
-    if (passed >= limit) {
-      result.expired = what;
-    } else {
+    if (passed < limit) {
       result.next = (std::min)(result.next, limit - passed);
+    } else if (expired == Expiry::none) {
+      expired = what;
     }
   };
   const uint32_t previous = last_check_.exchange(now, std::memory_order_relaxed);
   // An idle limit passes again and again while the silence lasts: has it since the last check?
-  const auto look_idle = [&](uint32_t limit, uint32_t since, Expiry what) {
-    if (limit == 0 || result.expired != Expiry::none) return;
-    const uint32_t times = elapsed(since, now) / limit;
-    if (times > (limits.idle_closes ? 0 : elapsed(since, previous) / limit)) {
-      result.expired = what;
-      result.idle_times = times;
-    }
-    result.next = (std::min)(result.next, limit - elapsed(since, now) % limit);
+  const auto look_idle = [&](uint32_t limit, uint32_t since, Expiry what, uint32_t* times) {
+    if (limit == 0) return;
+    if (limits.idle_closes) return look(limit, since, what);
+    const uint32_t passed = elapsed(since, now);
+    if (passed / limit > elapsed(since, previous) / limit) *times = passed / limit;
+    result.next = (std::min)(result.next, limit - passed % limit);
   };
 
   const bool reads = stopped_since_.load(std::memory_order_acquire) == 0;
   const uint32_t opened = put_back(&opened_, now);
-  look(limits.life, opened, Expiry::life);
+  if (limits.life != 0) {
+    const uint32_t passed = elapsed(opened, now);
+    if (passed < limits.life) {
+      result.next = limits.life - passed;
+    } else {
+      result.life = !life_told_.exchange(true, std::memory_order_relaxed);
+    }
+  }
   if (const uint32_t since = put_back(&write_since_, now)) look(limits.send_stall, since, Expiry::send_stall);
   if (reads) {
-    if (!had_packet_.load(std::memory_order_relaxed)) look(limits.first_packet, opened, Expiry::first_packet);
+    if (!had_packet) look(limits.first_packet, opened, Expiry::first_packet);
     if (const uint32_t since = put_back(&packet_since_, now)) {
       if (!streamed_.load(std::memory_order_relaxed)) look(limits.packet, since, Expiry::packet);
-      if (limits.min_rate_bytes != 0 && result.expired == Expiry::none) {
-        result.expired = check_rate(limits, now, bytes_read, &result.next);
+      if (limits.min_rate_bytes != 0 && expired == Expiry::none) {
+        expired = check_rate(limits, now, bytes_read, &result.next);
       }
     }
   }
+  const bool ended = peer_ended_.load(std::memory_order_relaxed);
   const uint32_t written = later_of(opened, put_back(&last_write_, now));
   if (reads) {
     uint32_t heard = later_of(opened, put_back(last_read, now));
     if (const uint32_t from = put_back(&read_from_, now)) heard = later_of(heard, from);
-    look_idle(limits.idle_read, heard, Expiry::idle_read);
-    look_idle(limits.idle_both, later_of(heard, written), Expiry::idle_both);
+    if (!ended) look_idle(limits.idle_read, heard, Expiry::idle_read, &result.idle_read);
+    look_idle(limits.idle_both, ended ? written : later_of(heard, written), Expiry::idle_both, &result.idle_both);
   }
-  look_idle(limits.idle_write, written, Expiry::idle_write);
+  look_idle(limits.idle_write, written, Expiry::idle_write, &result.idle_write);
+  result.expired = confirm(expired, now, &result.next);
   return result;
 }
 

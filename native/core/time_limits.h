@@ -30,45 +30,38 @@ struct TimeLimits {
   }
 };
 
-// Which limit is over.
-enum class Expiry : uint8_t {
-  none,
-  first_packet,
-  packet,
-  min_rate,
-  idle_read,
-  idle_write,
-  idle_both,
-  send_stall,
-  life
-};
+// Which limit is over that ends a connection.
+enum class Expiry : uint8_t { none, first_packet, packet, min_rate, idle_read, idle_write, idle_both, send_stall };
 
-// Each direction of the connection has one thread at a time that tells it what happens; anybody may check, one at a
-// time. What they share is atomic, and each value is valid by itself. Order matters in one place: whoever begins what
-// has a limit says so first and then looks whether a check is due in time; a check first forgets when it was due
-// (begin_check) and then looks at what has begun. So one of the two sees the other.
+// Each direction of the connection has one thread at a time that tells it what happens; anybody may check, several
+// threads at once too. What they share is atomic, and each value is valid by itself; that two of them do not belong
+// together is seen once at most, which is why nobody is cut at the first look. Order matters in one place: whoever
+// begins what has a limit says so first and then looks whether a check is due in time; a check first forgets when it
+// was due (begin_check) and then looks at what has begun. So one of the two sees the other.
 class TimeWatch {
  public:
   static constexpr uint32_t kNever = 0xFFFFFFFFu;
+  // A limit that is over is looked at again after this time, and is over only if it still is: what has come, or has
+  // been taken, may be on its way to whoever notes it.
+  static constexpr uint32_t kConfirmMs = 30;
 
-  // `had_packet`: the first one has come already.
-  TimeWatch(uint32_t now, bool had_packet)
-      : opened_(now), last_write_(now), last_check_(now), had_packet_(had_packet) {}
+  explicit TimeWatch(uint32_t now) : opened_(now), last_write_(now), last_check_(now) {}
   TimeWatch(const TimeWatch&) = delete;
   TimeWatch& operator=(const TimeWatch&) = delete;
 
   // -- the receiving direction ------------------------------------------------------------------
-  // After some bytes have been decoded. `whole`: the end of a packet was among them. `open`: a packet has begun and is
-  // not complete. Returns how soon a check is due because of that, kNever when nothing has begun.
+  // After some bytes have been decoded. `ended`: the end of a packet was among them, whatever became of it. `open`: a
+  // packet has begun and is not complete. True when its limits begin now.
   enum class Open : uint8_t { none, gathered, streamed };
-  uint32_t decoded(const TimeLimits& limits, uint32_t now, bool whole, Open open, uint64_t bytes_read);
+  bool decoded(uint32_t now, bool ended, Open open, uint64_t bytes_read);
   // Whether it reads. While it does not, for reasons of this side, no time counts against the peer. True when it has
-  // just begun to read again, and a check is due.
-  bool set_reading(bool on, uint32_t now);
-
+  // just begun to read again. `had_packet`: see check().
+  bool set_reading(bool on, uint32_t now, bool had_packet);
+  // The peer has ended its side: it is not silent, but it has to complete what it has begun.
+  void peer_ended() { peer_ended_.store(true, std::memory_order_relaxed); }
   // Whether a write that waits has a limit.
-  void set_limits_writes(bool on) { limits_writes_.store(on, std::memory_order_relaxed); }
-  bool limits_writes() const { return limits_writes_.load(std::memory_order_relaxed); }
+  void set_limits_writes(bool on) { limits_writes_.store(on); }
+  bool limits_writes() const { return limits_writes_.load(); }
 
   // -- the sending direction --------------------------------------------------------------------
   void write_begins(uint32_t now) { write_since_.store(now | 1); }
@@ -80,31 +73,36 @@ class TimeWatch {
   // -- any thread -------------------------------------------------------------------------------
   struct Check {
     Expiry expired = Expiry::none;
-    uint32_t idle_times = 0;  // how often an idle limit has passed in a row
-    uint32_t next = kNever;   // when to look again
+    bool life = false;  // it is over; told once
+    // With idle events: how often in a row a limit has passed, 0 when it has not passed again.
+    uint32_t idle_read = 0;
+    uint32_t idle_write = 0;
+    uint32_t idle_both = 0;
+    uint32_t next = kNever;  // when to look again
   };
   // Before check().
   void begin_check() { next_check_.store(0); }
   // `last_read`: when the last byte of the peer came; before anything came any time that is not later than the
   // connection's beginning. A time that is ahead of the clock, because the clock has been put back, is put back too.
-  Check check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read, uint64_t bytes_read);
+  // `had_packet`: the first one has come.
+  Check check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read, uint64_t bytes_read,
+              bool had_packet);
+  // The program is to be told of the life's end again: it has not been, or the limits have changed.
+  void forget_life() { life_told_.store(false, std::memory_order_relaxed); }
   // Notes that a check is due in `delay`. False when one is due by then anyway.
   bool need_check(uint32_t now, uint32_t delay);
 
   // Milliseconds from one time to a later one; 0 when it is not later.
-  static uint32_t elapsed(uint32_t since, uint32_t now) {
-    const uint32_t passed = now - since;
-    return passed > 0x7FFFFFFFu ? 0 : passed;
-  }
+  static uint32_t elapsed(uint32_t since, uint32_t now) { return is_ahead(since, now) ? 0 : now - since; }
+  static bool is_ahead(uint32_t time, uint32_t now) { return now - time > 0x7FFFFFFFu; }
 
  private:
   static uint32_t later_of(uint32_t a, uint32_t b) { return elapsed(a, b) != 0 ? b : a; }
   static uint64_t rate_of(uint32_t since, uint32_t bytes) { return uint64_t{since} << 32 | bytes; }
-  void shift(std::atomic<uint32_t>& time, uint32_t by) {
-    if (const uint32_t at = time.load(std::memory_order_relaxed)) time.store((at + by) | 1, std::memory_order_relaxed);
-  }
+  static void shift(std::atomic<uint32_t>* time, uint32_t stopped, uint32_t now);
   static uint32_t put_back(std::atomic<uint32_t>* time, uint32_t now);
   Expiry check_rate(const TimeLimits& limits, uint32_t now, uint64_t bytes_read, uint32_t* next);
+  Expiry confirm(Expiry expired, uint32_t now, uint32_t* next);
 
   std::atomic<uint64_t> rate_{0};           // when the window began, and the low half of bytes_read then
   std::atomic<uint32_t> opened_;            // later by what this side did not read before the first packet
@@ -115,10 +113,13 @@ class TimeWatch {
   std::atomic<uint32_t> read_from_{0};      // not 0: nothing before that time counts as silence of the peer
   std::atomic<uint32_t> next_check_{0};     // 0: none
   std::atomic<uint32_t> last_check_;
-  std::atomic<bool> had_packet_;
+  std::atomic<uint16_t> suspected_ms_{0};  // the low half of the time of the first look that found `suspected_`
+  std::atomic<Expiry> suspected_{Expiry::none};
   std::atomic<bool> first_window_{false};  // of the rate in a packet
   std::atomic<bool> streamed_{false};      // the packet is
+  std::atomic<bool> peer_ended_{false};
   std::atomic<bool> limits_writes_{false};
+  std::atomic<bool> life_told_{false};
 };
 
 // Each connection with limits has one.

@@ -94,7 +94,11 @@ bool SubmissionBridge::carry_out(Napi::Env env, Engine* engine, const Operation&
       });
     // What is left is of the engine's own environment: reading belongs to whoever listens there.
     case OperationKind::pause:
-      return !is_worker && with([](Connection& c) { c.receiver().pause(); });
+      return !is_worker && with([](Connection& c) {
+        c.receiver().pause();
+        // Its strand notes that no time counts from now on.
+        if (c.watch() != nullptr) c.request(Connection::kReceive);
+      });
     case OperationKind::resume:
       return !is_worker && with([](Connection& c) { c.receiver().resume(); });
     case OperationKind::demand:

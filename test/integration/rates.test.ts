@@ -34,6 +34,28 @@ describe('pause', () => {
     expect(got).toEqual(Array.from({ length: 200 }, (_, i) => i))
   })
 
+  test('with several reads pending nothing spins while a peer waits for its rate', async () => {
+    const { server, port } = await startServer({
+      packetRate: { count: 5, per: '1s', burst: 5 },
+      pendingReads: 4,
+      readMode: 'direct'
+    })
+    let packets = 0
+    server.on('packet', () => packets++)
+    const socket = await openSocket(port)
+    // Each in a read of its own.
+    for (let i = 0; i < 20; i++) {
+      socket.write(numbered(1, i))
+      await pause(10)
+    }
+    const before = process.cpuUsage()
+    await pause(2000)
+    const { user, system } = process.cpuUsage(before)
+    // One that spins takes all of a processor.
+    expect((user + system) / 1000).toBeLessThan(1000)
+    await until(() => packets === 20)
+  })
+
   test('bytes likewise, and a peer is throttled by TCP, not by memory', async () => {
     const { server, port } = await startServer({
       byteRate: { bytes: '256KiB', burst: '64KiB' },
@@ -205,6 +227,9 @@ test('options that cannot be are refused', () => {
     /packetRate\.onExceed/
   )
   expect(() => createServer({ packetRate: {} as never })).toThrow(/packetRate\.count/)
+  // A conforming peer would seem too fast: the clock has ticks.
+  expect(() => createServer({ packetRate: { count: 1000, burst: 10 } })).toThrow(/at least 32/)
+  expect(() => createServer({ packetRate: { count: 10, per: 10, burst: 32 } })).not.toThrow()
   expect(() => createServer({ byteRate: { bytes: 0 } })).toThrow(/byteRate\.bytes/)
   expect(() => startClient({ packetRate: { count: 1, onExceed: 'ban' } })).toThrow(/only servers ban/)
 })

@@ -1,7 +1,10 @@
 /** Time limits of connections, over real sockets: each has its cause and code, and harms nobody else. */
 
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type CloseInfo, framing, type IdleInfo, type TimeoutOptions } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -141,6 +144,45 @@ describe('packet', () => {
   })
 })
 
+describe('files', () => {
+  test('a file is many packets: neither firstPacket nor packet cut it off', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'iocp-limits-'))
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true, force: true })
+    })
+    const source = join(folder, 'source')
+    writeFileSync(source, Buffer.alloc(3_000_000, 7))
+    const typed = framing.lengthField({ typeByte: true })
+    const { server, port } = await startServer({ framing: typed, timeouts: { firstPacket: 400, packet: 400 } })
+    server.on('file', (offer) => void offer.accept({ path: join(folder, 'target') }).catch(() => undefined))
+    const client = startClient({ framing: typed })
+    const connection = await client.connect({ port, host: '127.0.0.1' })
+    const sent = await connection.sendFile(source, { bytesPerSecond: 1_500_000 })
+    expect(sent.bytes).toBe(3_000_000)
+    expect(connection.state).toBe('open')
+  })
+
+  test('the first bytes of a raw file are the first that a peer says', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'iocp-limits-'))
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true, force: true })
+    })
+    const { server, port } = await startServer({ framing: framing.raw(), timeouts: { firstPacket: 900 } })
+    const received = new Promise<unknown>((resolve) => {
+      server.on('connection', (connection) => {
+        resolve(connection.receiveFile({ path: join(folder, 'raw'), bytes: 30 }))
+      })
+    })
+    const socket = await openSocket(port)
+    await pause(400) // until the file is there
+    for (let i = 0; i < 30; i++) {
+      socket.write('x')
+      await pause(40)
+    }
+    expect(await received).toMatchObject({ bytes: 30 })
+  })
+})
+
 describe('minRate', () => {
   test('a peer that sends a packet too slowly is cut, also one that is streamed', async () => {
     for (const streamAbove of [undefined, 100]) {
@@ -257,6 +299,19 @@ describe('idle', () => {
     while (performance.now() < end);
     await until(() => packets > before + 5)
     expect(connection.state).toBe('open')
+  })
+
+  test('a peer that is silent because this side does not read is not idle', async () => {
+    const { server, port } = await startServer({ timeouts: { idle: 300 } })
+    const accepted = nextConnection(server)
+    await openSocket(port)
+    const connection = await accepted
+    connection.on('packet', () => undefined)
+    connection.pause()
+    await pause(1000)
+    expect(connection.state).toBe('open')
+    connection.resume()
+    expect((await connection.closed).cause).toBe('idle-timeout')
   })
 
   test('a peer that has ended its side and reads on is not idle', async () => {

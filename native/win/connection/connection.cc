@@ -102,11 +102,11 @@ void Connection::close_late() {
   calls::cancel_and_close(std::move(socket));
 }
 
-void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
+bool Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
   ToClose to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    if (socket_.is_closing()) return;
+    if (socket_.is_closing()) return false;
     cause_ = cause;
     detail_ = detail;
     abortive_ = abortive;
@@ -115,6 +115,7 @@ void Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
   close_socket(std::move(to_close));
   abandon_files(false);
   release();  // the count of being open
+  return true;
 }
 
 void Connection::close_now(CloseCause cause, uint32_t detail, bool abortive) {

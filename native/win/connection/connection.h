@@ -86,7 +86,8 @@ class Connection final {
   void request_end(CloseCause cause, uint32_t deadline_ms);
   // Leaves `how` (kDestroy or kReset) as a request; `cause` is what 'close' will say.
   void request_close(CloseCause cause, uint32_t how);
-  void close(CloseCause cause, uint32_t detail, bool abortive);
+  // False when something else has closed it.
+  bool close(CloseCause cause, uint32_t detail, bool abortive);
   // The same for who does not want to wait for anything: not for a disk either, when all bytes of a file
   // have come and only have to be written.
   void close_now(CloseCause cause, uint32_t detail, bool abortive);
@@ -203,6 +204,7 @@ class Connection final {
   // connection_times.cc
   void start_watch(const TimeLimits& limits);
   void check_times();
+  void tell_time_event(TimeEvent event, uint32_t times);
   bool has_unread_bytes();
   void abandon_files(bool also_complete);
   bool begin_end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already

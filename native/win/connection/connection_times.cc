@@ -21,7 +21,8 @@ constexpr uint32_t kLifeSpreadPerMille = 100;
 uint32_t with_spread(uint32_t life, ConnectionId id) {
   const uint64_t hash = (uint64_t{id.generation} << 32 | id.slot) * 0x9E3779B97F4A7C15u;
   const auto permille = static_cast<uint32_t>((hash >> 32) % (2 * kLifeSpreadPerMille + 1));
-  return static_cast<uint32_t>(uint64_t{life} * (1000 - kLifeSpreadPerMille + permille) / 1000);
+  const uint64_t spread = uint64_t{life} * (1000 - kLifeSpreadPerMille + permille) / 1000;
+  return static_cast<uint32_t>((std::min)(spread, uint64_t{TimeLimits::kLongest}));
 }
 
 bool judges_what_is_read(Expiry expired) {
@@ -44,24 +45,11 @@ CloseCause cause_of(Expiry expired) {
   }
 }
 
-TimeEvent event_of(Expiry expired) {
-  switch (expired) {
-    case Expiry::idle_read:
-      return TimeEvent::idle_read;
-    case Expiry::idle_write:
-      return TimeEvent::idle_write;
-    case Expiry::idle_both:
-      return TimeEvent::idle_both;
-    default:
-      return TimeEvent::life;
-  }
-}
-
 }  // namespace
 
 // Before others know of the connection, or on the JavaScript thread.
 void Connection::start_watch(const TimeLimits& limits) {
-  auto watch = std::make_unique<TimeWatch>(engine_->watch_ms(), receiver_.packets_read() != 0);
+  auto watch = std::make_unique<TimeWatch>(engine_->watch_ms());
   watch->set_limits_writes(limits.send_stall != 0);
   // A write that has begun before is seen to end from here on: both happen under the lock.
   std::lock_guard<SrwLock> guard(lock_);
@@ -88,6 +76,7 @@ void Connection::set_time_limits(const TimeLimits& limits) {
   }
   if (TimeWatch* watched = watch()) {
     watched->set_limits_writes(limits.send_stall != 0);
+    watched->forget_life();
   } else if (limits.any()) {
     start_watch(limits);
   } else {
@@ -110,27 +99,36 @@ bool Connection::has_unread_bytes() {
   return has;
 }
 
+void Connection::tell_time_event(TimeEvent event, uint32_t times) {
+  engine_->report(RecordKind::time_limit, id_, static_cast<uint32_t>(event), times);
+}
+
 void Connection::check_times() {
   TimeWatch* const watched = watch();
   if (watched == nullptr) return;
-  const TimeLimits limits = time_limits();
   watched->begin_check();
+  const TimeLimits limits = time_limits();
   const uint32_t now = engine_->watch_ms();
-  const TimeWatch::Check check = watched->check(limits, now, receiver_.last_read_ms(), receiver_.bytes_read());
+  const TimeWatch::Check check =
+      watched->check(limits, now, receiver_.last_read_ms(), receiver_.bytes_read(), receiver_.had_packet());
   uint32_t next = check.next;
-  const bool idle =
-      check.expired == Expiry::idle_read || check.expired == Expiry::idle_write || check.expired == Expiry::idle_both;
-  if (check.expired == Expiry::life || (idle && !limits.idle_closes)) {
-    if (engine_->delivery().pending_bytes() <= kMaxPendingBytes) {
-      engine_->report(RecordKind::time_limit, id_, static_cast<uint32_t>(event_of(check.expired)), check.idle_times);
-    }
-    if (check.expired == Expiry::life) next = (std::min)(next, kRetryEventMs);
-  } else if (check.expired != Expiry::none) {
+  const bool behind = engine_->delivery().pending_bytes() > kMaxPendingBytes;
+  if (!behind) {
+    if (check.idle_read != 0) tell_time_event(TimeEvent::idle_read, check.idle_read);
+    if (check.idle_write != 0) tell_time_event(TimeEvent::idle_write, check.idle_write);
+    if (check.idle_both != 0) tell_time_event(TimeEvent::idle_both, check.idle_both);
+    if (check.life) tell_time_event(TimeEvent::life, 0);
+  } else if (check.life) {
+    watched->forget_life();
+    next = (std::min)(next, kRetryEventMs);
+  }
+  if (check.expired != Expiry::none) {
     if (!judges_what_is_read(check.expired) || !has_unread_bytes()) {
-      engine_->count(Counter::timeouts, 1);
-      return close(cause_of(check.expired), kWsaEtimedout, !idle);
+      const bool idle = cause_of(check.expired) == CloseCause::idle_timeout;
+      if (close(cause_of(check.expired), kWsaEtimedout, !idle)) engine_->count(Counter::timeouts, 1);
+      return;
     }
-    next = kReadFirstMs;
+    next = (std::min)(next, kReadFirstMs);
   }
   if (next != TimeWatch::kNever) check_times_in(next);
 }

@@ -29,6 +29,7 @@ class PacketSink final : public FrameSink {
         end_(end) {}
 
   bool on_packet(const uint8_t* data, size_t size) override {
+    ended_packet_ = true;
     if (is_transfer(data, size)) return on_transfer(data, size);
     if (!admits(size)) return drop_packet();
     ++packets_;
@@ -51,6 +52,7 @@ class PacketSink final : public FrameSink {
         is_routed(data, size) || may_be_iocps_file(data, size)) {
       return on_packet(data, size);
     }
+    ended_packet_ = true;
     if (!admits(size)) return drop_packet();
     ++packets_;
     flush();  // what came before it
@@ -74,12 +76,14 @@ class PacketSink final : public FrameSink {
     return goes_on();
   }
   bool on_stream_end() override {
+    ended_packet_ = true;
     if (rates_ != nullptr && std::exchange(rates_->drops_stream, false)) return drop_packet();
     ++packets_;
     add(RecordKind::stream_end, nullptr, 0);
     return allow_next();
   }
   void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
+    ended_packet_ = true;
     uint8_t blob[8 + FramingOptions::max_delimiter];
     for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
     if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;
@@ -97,6 +101,8 @@ class PacketSink final : public FrameSink {
     count_ = 0;
   }
   uint32_t packets() const { return packets_; }
+  // A packet has come to its end, whatever became of it, or has begun to be discarded.
+  bool has_ended_packet() const { return ended_packet_; }
 
  private:
   struct Staged {
@@ -175,6 +181,7 @@ class PacketSink final : public FrameSink {
   const uint8_t* const begin_;
   const uint8_t* const end_;
   uint32_t packets_ = 0;
+  bool ended_packet_ = false;
   size_t count_ = 0;
   Staged staged_[kStaged];
   size_t routed_count_ = 0;

@@ -142,7 +142,8 @@ bool Receiver::leave_strand() {
   {
     std::lock_guard<SrwLock> guard(connection_->lock());
     if (!connection_->is_closing_locked() && std::exchange(run_again_, false)) return false;
-    if (!connection_->is_closing_locked() && sequencer_.has_next() && !has_undecoded() &&
+    const bool waits = rates_ != nullptr && rates_->waits();  // its timer is armed
+    if (!connection_->is_closing_locked() && sequencer_.has_next() && !has_undecoded() && !waits &&
         (eof_ || (may_deliver() && !parked_.load(std::memory_order_acquire)))) {
       return false;
     }

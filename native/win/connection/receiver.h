@@ -86,6 +86,8 @@ class Receiver final {
   std::atomic<uint32_t>* last_read_ms() { return &last_arrival_ms_; }
   // With the last count: the peer was too fast, and that is to be a ban.
   bool bans_peer() const { return rates_ != nullptr && rates_->bans(); }
+  // Something whole has come: a packet, whatever became of it, the head of one that is streamed, bytes of a file.
+  bool had_packet() const { return had_packet_.load(std::memory_order_relaxed); }
   uint64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
   uint64_t packets_read() const { return packets_read_.load(std::memory_order_relaxed); }
 
@@ -134,7 +136,8 @@ class Receiver final {
   // receiver_limits.cc
   bool waits_for_rate();
   bool close_if_exceeded();
-  void note_decoded(bool whole);
+  void note_ended_packet();
+  void note_decoded(bool ended);
   void note_reading();
 
   // receiver_decode.cc
@@ -188,6 +191,7 @@ class Receiver final {
   std::atomic<bool> parked_{false};      // named in the delivery queue's list of those that wait
   std::atomic<bool> mode_check_{false};  // the strand shall see whether it is still busy
   std::atomic<bool> deferred_{false};    // in the list of a thread's deferred reads
+  std::atomic<bool> had_packet_{false};  // written by the strand
   std::atomic<uint64_t> bytes_read_{0};
   std::atomic<uint64_t> packets_read_{0};
 };

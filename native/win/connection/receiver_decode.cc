@@ -58,7 +58,8 @@ bool Receiver::decode_current() {
     return false;
   }
   consumed(static_cast<uint32_t>(result.consumed));
-  if (connection_->watch() != nullptr) note_decoded(packets != 0);
+  if (sink.has_ended_packet()) note_ended_packet();
+  if (connection_->watch() != nullptr) note_decoded(sink.has_ended_packet());
   return true;
 }
 
@@ -67,6 +68,7 @@ void Receiver::take_raw() {
   ReceiveFile* file = flow_.raw_file.load(std::memory_order_acquire);
   const size_t taken = file->take(current_data_ + current_offset_, current_size_ - current_offset_);
   consumed(static_cast<uint32_t>(taken));
+  note_ended_packet();
   if (!file->all_taken()) return;
   const Ref<ReceiveFile> over = Ref<ReceiveFile>::adopt(file);
   flow_.raw_file.store(nullptr, std::memory_order_release);

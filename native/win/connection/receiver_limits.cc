@@ -1,9 +1,18 @@
 // What the receiving strand does for the limits of its connection: how fast the peer may send, and how long it may
 // take.
+#include <algorithm>
+
 #include "win/connection/connection.h"
 #include "win/connection/receiver.h"
 
 namespace iocp {
+namespace {
+
+// After this side has not read for a while, it is seen what is due; not at once, for that may be so many times a
+// second.
+constexpr uint32_t kResumedMs = 50;
+
+}  // namespace
 
 // The peer has sent more than it may for now: the strand goes on when the timer says so. The timer may be armed for an
 // earlier time; then this is asked again.
@@ -21,23 +30,38 @@ bool Receiver::close_if_exceeded() {
   return true;
 }
 
-void Receiver::note_decoded(bool whole) {
-  TimeWatch* const watch = connection_->watch();
-  const TimeWatch::Open open = frame_.at_rest()                              ? TimeWatch::Open::none
-                               : frame_.phase() == FrameState::Phase::stream ? TimeWatch::Open::streamed
-                                                                             : TimeWatch::Open::gathered;
-  // Most packets come whole: nothing begins, and no limit has to be looked up.
-  const TimeLimits limits = open == TimeWatch::Open::none ? TimeLimits() : connection_->time_limits();
-  const uint32_t soon = watch->decoded(limits, connection_->engine()->watch_ms(), whole, open, bytes_read());
+void Receiver::note_ended_packet() {
+  if (!had_packet()) had_packet_.store(true, std::memory_order_relaxed);
+}
+
+// What is discarded or streamed may take as long as it takes; a least rate holds for it all the same.
+void Receiver::note_decoded(bool ended) {
+  const TimeWatch::Open open = frame_.at_rest()                               ? TimeWatch::Open::none
+                               : frame_.phase() == FrameState::Phase::stream  ? TimeWatch::Open::streamed
+                               : frame_.phase() == FrameState::Phase::discard ? TimeWatch::Open::streamed
+                                                                              : TimeWatch::Open::gathered;
+  if (open == TimeWatch::Open::streamed) note_ended_packet();
+  if (!connection_->watch()->decoded(connection_->engine()->watch_ms(), ended, open, bytes_read())) return;
+  // Looked up behind it: limits that change now are checked, and find what has begun.
+  const TimeLimits limits = connection_->time_limits();
+  uint32_t soon = TimeWatch::kNever;
+  if (limits.packet != 0 && open == TimeWatch::Open::gathered) soon = limits.packet;
+  if (limits.min_rate_bytes != 0) soon = (std::min)(soon, limits.min_rate_grace + limits.min_rate_per);
   if (soon != TimeWatch::kNever) connection_->check_times_in(soon);
 }
 
-// The strand is about to leave. What keeps it from reading is this side's affair, or the peer has ended.
+// The strand is about to leave. What keeps it from reading is this side's affair.
 void Receiver::note_reading() {
-  const bool reads = !eof_ && !has_undecoded() && may_deliver() && !parked_.load(std::memory_order_acquire) &&
-                     (rates_ == nullptr || !rates_->waits());
+  TimeWatch* const watch = connection_->watch();
+  // One that had begun before there were any limits.
+  note_decoded(false);
+  if (eof_) watch->peer_ended();
+  const bool reads = eof_ || (!has_undecoded() && may_deliver() && !parked_.load(std::memory_order_acquire) &&
+                              (rates_ == nullptr || !rates_->waits()));
   // A check finds out what is due and when.
-  if (connection_->watch()->set_reading(reads, connection_->engine()->watch_ms())) connection_->check_times_in(0);
+  if (watch->set_reading(reads, connection_->engine()->watch_ms(), had_packet())) {
+    connection_->check_times_in(kResumedMs);
+  }
 }
 
 }  // namespace iocp

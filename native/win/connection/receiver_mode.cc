@@ -52,6 +52,8 @@ void Receiver::leave_direct_mode() {
   for_each_direct_read([&](ReadOperation&) { direct = true; });
   if (!direct) return;
   const uint32_t now = connection_->engine()->watch_ms();
+  // One that is ahead of a clock that has been put back.
+  if (TimeWatch::is_ahead(last_arrival_ms_.load(std::memory_order_relaxed), now)) last_arrival_ms_.store(now);
   if (TimeWatch::elapsed(last_arrival_ms_.load(std::memory_order_relaxed), now) < kModeCheckMs / 2) {
     return connection_->arm_upkeep(kModeCheckMs);
   }

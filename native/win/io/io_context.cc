@@ -141,7 +141,7 @@ bool IoContext::fire_timers() {
     const uint64_t passed = now > last_look_ms_ ? now - last_look_ms_ : 0;
     if (passed >= kSleptMs) {
       const auto slept = static_cast<uint32_t>(passed - kHousekeepingMs);
-      slept_ms_.store(slept_ms_.load(std::memory_order_relaxed) + slept, std::memory_order_relaxed);
+      slept_ms_.store(slept_ms_.load(std::memory_order_relaxed) + slept, std::memory_order_release);
     }
     last_look_ms_ = now;
     timers_.advance(now, [&](Timer& timer) {

@@ -69,7 +69,10 @@ class IoContext {
   static uint32_t coarse_ms() { return static_cast<uint32_t>(GetTickCount64()); }
   // The clock by which peers are judged: it stands still while the machine sleeps or the process is stopped, so that
   // nobody is late because of that. It is put back when a thread notices that it was so.
-  uint32_t watch_ms() const { return coarse_ms() - slept_ms_.load(std::memory_order_relaxed); }
+  uint32_t watch_ms() const {
+    const uint32_t slept = slept_ms_.load(std::memory_order_acquire);  // first: a thread may be stopped in between
+    return coarse_ms() - slept;
+  }
   DiskPool& disk() { return disk_; }
   bool skips_on_success() const { return skip_on_success_; }
   const CompletionPort& port() const { return port_; }
