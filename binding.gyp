@@ -53,6 +53,8 @@
       'native/win/connection/connection_files.cc',
       'native/win/connection/connection_files_end.cc',
       'native/win/connection/connection_times.cc',
+      'native/win/connection/preamble.cc',
+      'native/win/connection/proxy_preamble.cc',
       'native/win/connection/receiver.cc',
       'native/win/connection/receiver_decode.cc',
       'native/win/connection/receiver_limits.cc',

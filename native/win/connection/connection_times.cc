@@ -59,7 +59,7 @@ TimeEvent event_of(Expiry expired) {
 
 }  // namespace
 
-// Before others know of the connection, or on the JavaScript thread.
+// Before others know of the connection, when it is announced, or on the JavaScript thread.
 void Connection::start_watch(const TimeLimits& limits) {
   auto watch = std::make_unique<TimeWatch>(engine_->watch_ms(), receiver_.packets_read() != 0);
   watch->set_limits_writes(limits.send_stall != 0);
