@@ -34,6 +34,7 @@ export type {
   TimeoutOptions
 } from './connection/limits.js'
 export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
+export type { ProxyInfo, ProxySslInfo, ReceivedProxyTlv } from './connection/proxy_info.js'
 export type { AccessState, Ban, BanOptions, RefusalReason, RefusedInfo, ServerAccess } from './endpoint/access.js'
 export type { AccessOptions, AddressList, OffenceOptions, RateOptions } from './endpoint/access_options.js'
 export type { BroadcastResult } from './endpoint/broadcast.js'
@@ -55,6 +56,7 @@ export type {
   ReconnectOptions,
   ServerOptions
 } from './endpoint/options.js'
+export type { ProxyEndpoint, ProxyHeaderOptions, ProxyProtocolOptions, ProxyTlv } from './endpoint/proxy_options.js'
 export type { ReconnectingConnection, ReconnectingEvents, RetryInfo } from './endpoint/reconnecting.js'
 export { createServer, type Server, type ServerEvents } from './endpoint/server.js'
 export type { Lookup } from './engine/connect_target.js'
@@ -64,6 +66,7 @@ export type { WorkerExitInfo } from './jobs/worker_pool.js'
 export type { Workers } from './jobs/workers.js'
 export { setAddonPath } from './native/addon.js'
 export { type HostAddress, hostAddresses, type SocketAddress } from './native/addresses.js'
+export type { ProxyErrorName } from './native/protocol.js'
 export type { ConnectionStats, CounterName, Distribution, EndpointStats, JobStats, PoolStats } from './native/stats.js'
 export type { SendCallback, SendOutcome } from './native/submission.js'
 export {

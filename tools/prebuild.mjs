@@ -10,6 +10,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { buildNative } from './build-native.mjs'
 import { digest, filesBelow, readIfThere, sha256, writeFile } from './lib/files.mjs'
 import { needDebian, needNodeModules } from './lib/install.mjs'
 import { fromRoot, isWindows, prebuiltAddon, targetArch } from './lib/paths.mjs'
@@ -34,6 +35,17 @@ export function prebuildRecord() {
 }
 
 export const prebuildIsFresh = () => prebuildRecord()?.sources === sourcesDigest()
+
+/**
+ * The environment in which the addon of these sources is loaded: the prebuilt one, which needs no compiler, or else one that
+ * is built now.
+ */
+export async function chooseAddon() {
+  if (prebuildIsFresh()) return { PREBUILDS_ONLY: '1' }
+  say('the prebuilt addon is missing or older than native/')
+  await buildNative()
+  return {}
+}
 
 /** GCC, binutils and the Windows headers and libraries: each of them decides about bytes. */
 export function compilerName() {

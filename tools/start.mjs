@@ -2,11 +2,10 @@
 // Windows Node.js: this one on Windows, one under Wine elsewhere.
 import { spawn } from 'node:child_process'
 import { buildDist } from './build-dist.mjs'
-import { buildNative } from './build-native.mjs'
 import { needNodeModules } from './lib/install.mjs'
 import { isWindows, root } from './lib/paths.mjs'
-import { main, say } from './lib/run.mjs'
-import { prebuildIsFresh } from './prebuild.mjs'
+import { main } from './lib/run.mjs'
+import { chooseAddon } from './prebuild.mjs'
 import { needWindowsNode } from './wine/prefix.mjs'
 import { closeWine, openWine, runWindowsNode } from './wine/session.mjs'
 
@@ -23,14 +22,6 @@ await main(async () => {
   closeWine()
   return status
 })
-
-/** The prebuilt addon needs no compiler, but it must be that of these sources. */
-async function chooseAddon() {
-  if (prebuildIsFresh()) return { PREBUILDS_ONLY: '1' }
-  say('the prebuilt addon is missing or older than native/')
-  await buildNative()
-  return {}
-}
 
 /** An npm that was killed cannot pass on anything; the demo must not stay behind. */
 function endWithNpm() {

@@ -39,7 +39,20 @@ await main(async () => {
   await needNodeModules()
   if (!isWindows) {
     // All at once, so that somebody who has to install them by hand does it once.
-    await needDebian('wine', 'mingw', 'ccache', 'make', 'python', 'gxx', 'doctest', 'erlang', 'netcat', 'curl')
+    await needDebian(
+      'wine',
+      'mingw',
+      'ccache',
+      'make',
+      'python',
+      'gxx',
+      'doctest',
+      'erlang',
+      'netcat',
+      'curl',
+      'haproxy',
+      'openssl'
+    )
   }
   await buildDist()
   const results = {}

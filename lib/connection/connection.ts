@@ -17,7 +17,7 @@ import type { PacketStream } from '../packets/stream.js'
 import { abort, closeIfUnread, end, sendReported, whenClosed } from './close.js'
 import type { CloseInfo } from './close_info.js'
 import { withinConnection } from './context.js'
-import { changeFraming, localEnd, remoteEnd } from './details.js'
+import { changeFraming, localEnd, proxyOf, remoteEnd } from './details.js'
 import type { ConnectionEvents, SendState } from './events.js'
 import type { ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
 import { iterate, type Packets } from './iterator.js'
@@ -25,6 +25,7 @@ import { setTimeouts, type TimeoutOptions } from './limits.js'
 import { guarded } from './notify.js'
 import { type EndOptions, readEndDeadline } from './options.js'
 import type { Profile } from './profile.js'
+import type { ProxyInfo } from './proxy_info.js'
 import { handOver, reading, receiveQueueOf } from './receive.js'
 import { holdReason, type Item, type ReceiveQueue } from './receive_queue.js'
 import { ACCEPTED, admit, CLOSED, DROPPED, tokenFor, waitingBytes, wantDrain } from './send.js'
@@ -77,7 +78,10 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
     return this._generation * SLOTS + this._slot
   }
 
-  /** The peer's address. Still available after 'close'. */
+  /**
+   * The peer's address; of a connection by way of a load balancer (option `proxyProtocol`) the client's. Still available
+   * after 'close'.
+   */
   get remoteAddress(): string | undefined {
     return remoteEnd(this)?.address
   }
@@ -101,6 +105,24 @@ export class Connection<Data = unknown> extends LazyEmitter<ConnectionEvents<Dat
 
   get localFamily(): 'IPv4' | 'IPv6' | undefined {
     return localEnd(this)?.family
+  }
+
+  /** The load balancer's address; undefined if the connection did not come by way of one. */
+  get proxyAddress(): string | undefined {
+    return proxyOf(this)?.peer.address
+  }
+
+  get proxyPort(): number | undefined {
+    return proxyOf(this)?.peer.port
+  }
+
+  get proxyFamily(): 'IPv4' | 'IPv6' | undefined {
+    return proxyOf(this)?.peer.family
+  }
+
+  /** What the load balancer has said of the connection; undefined if it did not come by way of one. */
+  get proxy(): ProxyInfo | undefined {
+    return proxyOf(this)
   }
 
   /** `'open'`; `'ending'` after `end()`; `'closing'` after `destroy()` or `reset()`; `'closed'` since 'close'. */

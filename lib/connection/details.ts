@@ -7,6 +7,7 @@ import type { bothDirections } from '../packets/framing.js'
 import type { Connection } from './connection.js'
 import { checkRates } from './limits.js'
 import { withFraming } from './profile.js'
+import { ProxyInfo } from './proxy_info.js'
 import { DEAD, flag } from './state.js'
 
 /** The peer's end. Still known when the slot belongs to somebody else. */
@@ -19,6 +20,12 @@ export function remoteEnd({ _engine: engine, _extra: extra, _slot: slot }: Conne
 export function localEnd({ _engine: engine, _extra: extra, _slot: slot }: Connection): SocketAddress | undefined {
   const block = extra?.addresses
   return block === undefined ? engine.addresses.local(slot) : localOf(block, 0)
+}
+
+/** What the balancer has said of the connection; undefined when it did not come by way of one. */
+export function proxyOf({ _extra: extra }: Connection): ProxyInfo | undefined {
+  if (extra?.proxyHeader === undefined) return undefined
+  return (extra.proxy ??= new ProxyInfo(extra.proxyHeader))
 }
 
 /** Sends with another framing from now on, and cuts what comes with it. @throws IocpError ERR_IOCP_TRANSFER_BUSY, ERR_IOCP_INVALID_OPTION */

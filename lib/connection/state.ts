@@ -15,6 +15,7 @@ import type { ConnectionOwnerEvents } from './events.js'
 import type { ReceivedFile, ReceiveFileOptions, SendFileOptions, SentFile } from './file_types.js'
 import type { GroupTable } from './groups.js'
 import type { Profile } from './profile.js'
+import type { ProxyInfo } from './proxy_info.js'
 import type { ReceiveQueue } from './receive_queue.js'
 
 /** The interface of the engine for connections. */
@@ -108,6 +109,9 @@ export const SILENT = flag.destroyed | flag.closed
 export interface Extra {
   /** The address block, once the slot is given back. */
   addresses?: Uint8Array | undefined
+  /** What the balancer's header has said, as native code tells it, and when somebody has asked. */
+  proxyHeader?: Uint8Array
+  proxy?: ProxyInfo
   /** The packet that is being received as a stream. */
   stream?: PacketStream | undefined
   /** The error that interrupted the packet being received as a stream. */

@@ -67,11 +67,14 @@ export class ServerAccess {
   #bans = new Map<string, Ban>()
   readonly #reasons: string[] = []
 
-  /** @internal */
-  constructor(rules: AccessOptions | undefined) {
+  /**
+   * @internal
+   * @param isCounted whether refusals are told although there are no rules
+   */
+  constructor(rules: AccessOptions | undefined, isCounted = false) {
     this.#rules = plainRules(rules ?? {}, 'access')
     this.#read = readAccess(this.#rules)
-    this.#isUsed = rules !== undefined
+    this.#isUsed = rules !== undefined || isCounted
   }
 
   /**

@@ -95,7 +95,7 @@ export function readAccess(value: unknown, option = 'access'): NativeAccessRules
 }
 
 /** All prefixes one behind the other. */
-function readAddresses(reader: OptionReader, name: string): Uint8Array {
+export function readAddresses(reader: OptionReader, name: string): Uint8Array {
   const value = reader.raw(name)
   const allowed = 'an array of addresses and prefixes, or a net.BlockList'
   if (value === undefined) return new Uint8Array(0)

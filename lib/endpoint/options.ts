@@ -8,6 +8,7 @@ import type { ConnectionOptions } from '../connection/options.js'
 import type { Lookup } from '../engine/connect_target.js'
 import type { WorkersOptions } from '../jobs/options.js'
 import type { AccessOptions } from './access_options.js'
+import type { ProxyHeaderOptions, ProxyProtocolOptions } from './proxy_options.js'
 import type { ReconnectingConnection, RetryInfo } from './reconnecting.js'
 
 /** The completion port of a server or client, and its resources. */
@@ -52,6 +53,8 @@ export interface ServerOptions extends ConnectionOptions, EngineOptions {
   pendingAccepts?: number
   /** Who may connect. Default everybody. */
   access?: AccessOptions
+  /** Load balancers in front of the server, which tell whose connections they pass on. Default none. */
+  proxyProtocol?: ProxyProtocolOptions
   /** Threads that do heavy work, beside the main thread. Default none. */
   workers?: WorkersOptions
 }
@@ -122,6 +125,8 @@ export interface ConnectTarget {
   signal?: AbortSignal
   /** Resolves names instead of the system. */
   lookup?: Lookup
+  /** Begins each connection with a header of the PROXY protocol. Default none. */
+  proxyProtocol?: ProxyHeaderOptions
 }
 
 /** Options of `connect`: where to, and how the connection behaves. */

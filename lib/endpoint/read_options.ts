@@ -16,7 +16,7 @@ import type { Profile } from '../connection/profile.js'
 import type { Lookup, Target } from '../engine/connect_target.js'
 import { type HostTarget, toAddress, toHost, toLocalAddress } from '../engine/resolve.js'
 import { readWorkers, type WorkersSettings } from '../jobs/options.js'
-import type { NativeEngineOptions } from '../native/types.js'
+import type { NativeEngineOptions, NativeProxyRules } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
@@ -29,6 +29,7 @@ import type {
   ReconnectOptions,
   ServerOptions
 } from './options.js'
+import { readProxyHeader, readProxyProtocol } from './proxy_options.js'
 
 const MAX_BYTES = 2 ** 40
 const MAX_SLOTS = 2 ** 21 - 1
@@ -101,7 +102,8 @@ const targetTable = {
   timeout: (reader, name) => reader.duration(name, { min: 0, max: MAX_DURATION }, 30_000),
   attemptDelay: (reader, name) => reader.duration(name, { min: 10, max: MAX_DURATION }, 250),
   signal: (reader, name) => reader.signal(name),
-  lookup: (reader, name) => reader.callback<Lookup>(name)
+  lookup: (reader, name) => reader.callback<Lookup>(name),
+  proxyProtocol: readProxyHeader
 } satisfies OptionTable<ConnectTarget>
 
 /** What a client has beside its port and its connections. */
@@ -121,6 +123,7 @@ const serverTable = {
   maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
   access: readRules,
+  proxyProtocol: readProxyProtocol,
   workers: clientTable.workers
 } satisfies OptionTable<Omit<ServerOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
@@ -282,6 +285,7 @@ export interface ServerSettings {
   readonly maxConnections: number
   readonly pendingAccepts: number
   readonly access: AccessOptions | undefined
+  readonly proxyProtocol: NativeProxyRules | undefined
   readonly workers: WorkersSettings | undefined
 }
 

@@ -48,9 +48,9 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     super(settings.workers)
     this.#settings = settings
     const { byteRate, packetRate } = settings.profile.native
-    // Native code bans only where there are rules.
+    // Native code bans, and tells of those who are refused, only where there are rules.
     const bans = [byteRate, packetRate].some((rate) => rate?.onExceed === 'ban')
-    this.access = new ServerAccess(settings.access ?? (bans ? {} : undefined))
+    this.access = new ServerAccess(settings.access, bans || settings.proxyProtocol !== undefined)
   }
 
   /** Whether the server accepts connections. */
@@ -130,7 +130,7 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
     context: Context | undefined
   ): Promise<SocketAddress> {
-    const { pendingAccepts, engine, maxConnections, profile } = this.#settings
+    const { pendingAccepts, engine, maxConnections, profile, proxyProtocol: proxy } = this.#settings
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
     // Never in the tick of the call, so that listeners can be added.
@@ -144,7 +144,10 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     for (const [index, address] of addresses.entries()) {
       const family = isIP(address) === 6 ? 6 : 4
       const dualStack = address === '::'
-      const options = { address, port, family, dualStack, exclusive, backlog, pendingAccepts, maxConnections } as const
+      const options = {
+        ...({ address, port, family, dualStack, exclusive, backlog, pendingAccepts, maxConnections } as const),
+        proxy
+      }
       try {
         return opened.listenerAddress(opened.listen(options, profile))
       } catch (error) {

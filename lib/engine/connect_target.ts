@@ -1,5 +1,7 @@
 /** Where to connect to. */
 
+import type { NativeProxySend } from '../native/types.js'
+
 /** What `connect` does with a name: as `dns.lookup` with `all: true`. */
 export type Lookup = (host: string) => Promise<readonly { address: string; family: number }[]>
 
@@ -14,4 +16,6 @@ export interface Target {
   readonly attemptDelay: number
   readonly signal: AbortSignal | undefined
   readonly lookup: Lookup | undefined
+  /** The header that each connection begins with. */
+  readonly proxyProtocol: NativeProxySend | undefined
 }

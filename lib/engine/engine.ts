@@ -15,7 +15,7 @@ import { GroupTable } from '../connection/groups.js'
 import type { Profile } from '../connection/profile.js'
 import { reportDrops } from '../connection/send.js'
 import { type ConnectionEngine, extraOf, flag, SILENT } from '../connection/state.js'
-import { AddressTable } from '../native/addresses.js'
+import { AddressTable, behindAddresses } from '../native/addresses.js'
 import { type Context, within, withoutContext } from '../native/async_context.js'
 import { binding } from '../native/binding.js'
 import { op, SLOTS } from '../native/protocol.js'
@@ -342,7 +342,11 @@ export class Engine implements ConnectionEngine, EngineSink {
   ): Connection {
     const connection = new Connection(this, slot, generation, profile, accepted)
     if (this.#isEnding) connection._flags |= flag.ended | flag.unwanted
-    if (addresses !== undefined) this.addresses.set(slot, addresses)
+    if (addresses !== undefined) {
+      this.addresses.set(slot, addresses)
+      const header = behindAddresses(addresses)
+      if (header !== undefined) extraOf(connection).proxyHeader = header
+    }
     this.connections[slot] = connection
     this.size++
     this.#adjustReference()

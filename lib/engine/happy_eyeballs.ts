@@ -106,7 +106,7 @@ class ConnectRace {
   }
 
   #try({ address, family }: HostTarget): void {
-    const { localAddress, localPort, port, timeout } = this.#target
+    const { localAddress, localPort, port, timeout, proxyProtocol: proxy } = this.#target
     let cancel = (): void => undefined
     const failed = (error: Error): void => {
       this.#running.delete(cancel)
@@ -129,7 +129,8 @@ class ConnectRace {
     }
     const local = {
       ...(localAddress !== undefined && { localAddress }),
-      ...(localPort !== 0 && { localPort })
+      ...(localPort !== 0 && { localPort }),
+      ...(proxy !== undefined && { proxy })
     }
     try {
       cancel = this.#engine.connect({ address, port, family, timeout, ...local }, attempt)

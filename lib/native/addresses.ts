@@ -16,31 +16,46 @@ export interface SocketAddress {
  */
 export const ADDRESSES_BYTES = 48
 
+const V4_SIZE = 1 + 2 + 4
+const V6_SIZE = 1 + 2 + 16 + 4
+
+/** An address, and the bytes that it takes in a block. */
+export type AddressBlock = SocketAddress & { readonly size: number }
+
 /**
  * An address at an offset: `[u8 family 4|6][u16 BE port][4 or 16 address bytes][u32 BE scope id only for 6]`.
  * Undefined when the family is neither.
  */
-function parse(bytes: Uint8Array, at: number): (SocketAddress & { size: number }) | undefined {
+export function addressAt(bytes: Uint8Array, at: number): AddressBlock | undefined {
   const byte = (index: number): number => bytes[at + index] ?? 0
   const port = (byte(1) << 8) | byte(2)
   if (byte(0) === 4) {
-    return { address: `${byte(3)}.${byte(4)}.${byte(5)}.${byte(6)}`, family: 'IPv4', port, size: 7 }
+    return { address: `${byte(3)}.${byte(4)}.${byte(5)}.${byte(6)}`, family: 'IPv4', port, size: V4_SIZE }
   }
   if (byte(0) !== 6) return undefined
   const groups = Array.from({ length: 8 }, (_, i) => (byte(3 + 2 * i) << 8) | byte(4 + 2 * i))
   const scope = ((byte(19) << 24) | (byte(20) << 16) | (byte(21) << 8) | byte(22)) >>> 0
-  return { address: formatIPv6(groups) + (scope === 0 ? '' : `%${scope}`), family: 'IPv6', port, size: 23 }
+  return { address: formatIPv6(groups) + (scope === 0 ? '' : `%${scope}`), family: 'IPv6', port, size: V6_SIZE }
 }
 
 /** The peer's end in an address block. */
 export function remoteOf(block: Uint8Array, at: number): SocketAddress | undefined {
-  return parse(block, at)
+  return addressAt(block, at)
 }
 
 /** This side's end in an address block. */
 export function localOf(block: Uint8Array, at: number): SocketAddress | undefined {
-  const remote = parse(block, at)
-  return remote && parse(block, at + remote.size)
+  const remote = addressAt(block, at)
+  return remote && addressAt(block, at + remote.size)
+}
+
+/** What stands behind both ends in a record: of a connection by way of a balancer, its header. Undefined when nothing does. */
+export function behindAddresses(block: Uint8Array): Uint8Array | undefined {
+  const sizeAt = (at: number): number => (block[at] === 4 ? V4_SIZE : V6_SIZE)
+  const remote = sizeAt(0)
+  const both = remote + sizeAt(remote)
+  // A copy: the batch goes.
+  return block.length > both ? new Uint8Array(block.subarray(both)) : undefined
 }
 
 const SEGMENT = 1024

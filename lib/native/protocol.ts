@@ -1,7 +1,7 @@
 /**
  * The binary interface between native code and JavaScript: the records of batches, the operations of submissions, and
- * what both say about an end. The native side has the same lists (native/core/records.h, transfer_protocol.h and
- * framing/frame_state.h); {@link mismatch} compares them when the addon is loaded.
+ * what both say about an end. The native side has the same lists (native/core/records.h, transfer_protocol.h,
+ * framing/frame_state.h, access/access_rules.h and proxy_protocol/proxy_header.h); {@link mismatch} compares them when the addon is loaded.
  */
 
 /** 32-bit words per record of a batch: `[kind, slot, generation, a, b, c]`. */
@@ -148,8 +148,32 @@ export const refusal = {
   maxConnections: 2,
   maxPerAddress: 3,
   maxPerSubnet: 4,
-  connectRate: 5
+  connectRate: 5,
+  proxyHeader: 6,
+  proxyTimeout: 7
 } as const
+
+/** What is wrong with a header of the PROXY protocol. */
+export const proxyError = {
+  none: 0,
+  noHeader: 1,
+  versionNotAllowed: 2,
+  lineTooLong: 3,
+  badLineEnd: 4,
+  badProtocol: 5,
+  badAddress: 6,
+  badPort: 7,
+  badVersion: 8,
+  badCommand: 9,
+  badFamily: 10,
+  tooLarge: 11,
+  shortAddress: 12,
+  badTlv: 13,
+  badChecksum: 14
+} as const
+
+/** Name of what can be wrong with one. */
+export type ProxyErrorName = Exclude<keyof typeof proxyError, 'none'>
 
 /** What a peer can be banned for. */
 export const offence = { protocolError: 0, connectRate: 1, firstPacketTimeout: 2, rateExceeded: 3 } as const
@@ -177,6 +201,7 @@ export const sharedNumbers = {
   fileOutcome,
   transferKind,
   refusal,
+  proxyError,
   offence,
   timeEvent
 } as const

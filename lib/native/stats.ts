@@ -1,6 +1,6 @@
 /** Statistics of native code. */
 
-import type { refusal } from './protocol.js'
+import type { ProxyErrorName, refusal } from './protocol.js'
 
 /** Counters since the start of a completion port. */
 export const counterNames = [
@@ -83,7 +83,14 @@ export interface ConnectionStats {
 /** Statistics of a server or client. They are always collected; only reading them has a cost. */
 export interface EndpointStats {
   readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
-  readonly listeners: readonly { readonly pendingAccepts: number; readonly acceptPool: number }[]
+  readonly listeners: readonly {
+    readonly pendingAccepts: number
+    readonly acceptPool: number
+    /** With `proxyProtocol`: connections whose header has not come yet. */
+    readonly unannounced?: number
+    /** With `proxyProtocol`: what was wrong with headers, and how often. */
+    readonly proxyErrors?: Readonly<Partial<Record<ProxyErrorName, number>>>
+  }[]
   /** Data waiting for JavaScript. */
   readonly delivery: {
     readonly bytes: number

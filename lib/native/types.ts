@@ -189,6 +189,25 @@ export interface NativeAccess {
   testAccess(address: Uint8Array): number
 }
 
+/** What a listener expects of its balancers. */
+export interface NativeProxyRules {
+  readonly from: Uint8Array
+  readonly version1: boolean
+  readonly version2: boolean
+  readonly timeout: number
+  readonly maxHeader: number
+}
+
+/** The header that a connection of this side begins with. Undefined ends are those of the socket. */
+export interface NativeProxySend {
+  readonly version: 1 | 2
+  readonly local: boolean
+  readonly source: { readonly address: string; readonly port: number } | undefined
+  readonly destination: { readonly address: string; readonly port: number } | undefined
+  readonly tlvs: Uint8Array
+  readonly checksum: boolean
+}
+
 /** A listener to be opened. */
 export interface NativeListen {
   address: string
@@ -199,6 +218,7 @@ export interface NativeListen {
   backlog: number
   pendingAccepts: number
   maxConnections: number
+  proxy?: NativeProxyRules | undefined
   profile: number
 }
 
@@ -211,6 +231,7 @@ export interface NativeConnect {
   localAddress?: string
   localPort?: number
   timeout: number
+  proxy?: NativeProxySend | undefined
   profile: number
 }
 

@@ -70,6 +70,16 @@ void SendQueue::push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer
   at(count_ - 1).lasts = 1;
 }
 
+void SendQueue::push_preface(ByteSpan bytes) {
+  SendBlock* block = nullptr;
+  uint8_t* at_block = reserve_copy(bytes.size, &block);
+  std::memcpy(at_block, bytes.data, bytes.size);
+  block->add_ref();
+  push_entry(at_block, bytes.size, block, 0, false);
+  at(count_ - 1).lasts = 1;
+  totals_.bytes -= bytes.size;
+}
+
 void SendQueue::push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendBuffer* owner, uint32_t token) {
   if (header.size != 0) {
     SendBlock* block = nullptr;
@@ -189,9 +199,9 @@ size_t SendQueue::gather(ByteSpan* spans, size_t max_spans, size_t max_bytes) {
 
 void SendQueue::complete(size_t bytes, Finished* finished) {
   in_flight_ = 0;
-  totals_.bytes -= bytes;
   while (count_ != 0 && at(0).is_item == 0) {
     const size_t left = at(0).size - front_offset_;
+    totals_.bytes -= at(0).counted((std::min)(bytes, left));
     if (bytes < left) {
       front_offset_ += bytes;
       return;
@@ -207,10 +217,10 @@ void SendQueue::complete(size_t bytes, Finished* finished) {
 void SendQueue::drop_oldest(uint64_t bytes, uint32_t packets, Finished* finished) {
   // The first packet that no write has touched.
   size_t first = in_flight_;
-  const bool inside = first == 0 ? (front_offset_ != 0 || front_started_)
-                                 : at(first - 1).ends_packet == 0 && at(first - 1).is_item == 0;
+  const bool inside =
+      first == 0 ? (front_offset_ != 0 || front_started_) : !at(first - 1).is_end() && at(first - 1).is_item == 0;
   if (inside) {
-    while (first < count_ && at(first).ends_packet == 0) ++first;
+    while (first < count_ && !at(first).is_end()) ++first;
     ++first;
   }
   Finished gone;
@@ -242,10 +252,10 @@ void SendQueue::remove_range(size_t first, size_t last, Finished* finished) {
   for (size_t i = first; i < last; ++i) {
     Entry& entry = at(i);
     const size_t left = i == 0 ? entry.size - front_offset_ : entry.size;
-    totals_.bytes -= left;
+    totals_.bytes -= entry.counted(left);
     totals_.packets -= entry.ends_packet;
     if (finished != nullptr) {
-      finished->bytes += left;
+      finished->bytes += entry.counted(left);
       finished->packets += entry.ends_packet;
       if (entry.token != 0) finished->tokens.push_back(entry.token);
     }
@@ -286,8 +296,8 @@ void SendQueue::pop_front(Finished* finished, bool report) {
       if (entry.token != 0) finished->tokens.push_back(entry.token);
     }
   }
-  front_started_ = entry.ends_packet == 0;
-  if (finished != nullptr) finished->bytes += entry.size;
+  front_started_ = !entry.is_end();
+  if (finished != nullptr) finished->bytes += entry.counted(entry.size);
   entry.owner->release();
   head_ = (head_ + 1) & (capacity_ - 1);
   --count_;

@@ -83,6 +83,8 @@ class SendQueue {
   void push_copy(ByteSpan header, ByteSpan payload, ByteSpan trailer, uint32_t token);
   // The same, but it stays when the oldest packets have to go.
   void push_lasting(ByteSpan header, ByteSpan payload, ByteSpan trailer);
+  // Bytes that are no packet: they stay as well, and count neither among the packets nor among the bytes.
+  void push_preface(ByteSpan bytes);
   // The payload stays where it is; the queue takes one count of `owner` over.
   void push_owned(ByteSpan header, ByteSpan payload, ByteSpan trailer, SendBuffer* owner, uint32_t token);
 
@@ -128,6 +130,11 @@ class SendQueue {
     uint32_t is_item : 1;
     uint32_t lasts : 1;  // also when the oldest packets have to go; always a whole packet, or several
     uint32_t ends_packet : 1;
+
+    bool is_preface() const { return lasts != 0 && ends_packet == 0; }
+    // Whether what is behind it begins with a packet.
+    bool is_end() const { return ends_packet != 0 || lasts != 0; }
+    uint64_t counted(uint64_t bytes) const { return is_preface() ? 0 : bytes; }
   };
   static constexpr size_t kInlineEntries = 2;
 

@@ -6,6 +6,7 @@
 #include "core/access/access_rules.h"
 #include "core/error_table.h"
 #include "core/framing/frame_state.h"
+#include "core/proxy_protocol/proxy_header.h"
 #include "core/records.h"
 #include "core/transfer_protocol.h"
 #include "napi/args.h"
@@ -25,21 +26,6 @@ void stay_loaded() {
   HMODULE self = nullptr;
   (void)GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
                            reinterpret_cast<LPCWSTR>(&stay_loaded), &self);
-}
-
-// "peer_end" as JavaScript writes it: "peerEnd".
-std::string camel_case(const char* name) {
-  std::string result;
-  bool upper = false;
-  for (; *name != '\0'; ++name) {
-    if (*name == '_') {
-      upper = true;
-      continue;
-    }
-    result += upper ? static_cast<char>(*name - 'a' + 'A') : *name;
-    upper = false;
-  }
-  return result;
 }
 
 Napi::Object describe_constants(Napi::Env env) {
@@ -73,6 +59,8 @@ Napi::Object describe_constants(Napi::Env env) {
   IOCP_TIME_EVENTS(IOCP_ADD)
   begin("transferKind");
   IOCP_TRANSFER_KINDS(IOCP_ADD)
+  begin("proxyError");
+  IOCP_PROXY_ERRORS(IOCP_ADD)
 #undef IOCP_ADD
   begin("frameError");
   for (uint8_t i = 0; std::string("unknown") != frame_error_name(static_cast<FrameError>(i)); ++i) {

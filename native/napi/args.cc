@@ -1,6 +1,7 @@
 #include "napi/args.h"
 
 #include <utility>
+#include <vector>
 
 namespace iocp {
 namespace {
@@ -100,6 +101,45 @@ void read_rate(Napi::Env env, ArgumentReader& parent, const char* name, RateLimi
   parent.adopt_error(reader);
 }
 
+std::shared_ptr<const ProxyRules> read_proxy_rules(Napi::Env env, Napi::Value value, ArgumentReader& parent) {
+  auto rules = std::make_shared<ProxyRules>();
+  ArgumentReader reader(env, value);
+  rules->from = reader.prefixes("from");
+  rules->decoder.version1 = reader.boolean("version1");
+  rules->decoder.version2 = reader.boolean("version2");
+  rules->decoder.max_size = static_cast<uint32_t>(reader.number("maxHeader", kProxyMinLimit, kProxyMaxSize));
+  rules->timeout_ms = static_cast<uint32_t>(reader.number("timeout", 1, INT32_MAX));
+  parent.adopt_error(reader);
+  return rules;
+}
+
+// Undefined: that of the socket.
+Address read_endpoint(Napi::Env env, const char* name, ArgumentReader& parent) {
+  Address address;
+  if (!parent.has(name)) return address;
+  ArgumentReader reader(env, parent.get(name));
+  const uint16_t port = static_cast<uint16_t>(reader.number("port", 0, 65535));
+  if (!Address::parse(reader.text("address"), port, &address)) reader.fail("address");
+  parent.adopt_error(reader);
+  return address;
+}
+
+std::shared_ptr<const ProxySend> read_proxy_send(Napi::Env env, Napi::Value value, ArgumentReader& parent) {
+  auto send = std::make_shared<ProxySend>();
+  ArgumentReader reader(env, value);
+  send->header.version = static_cast<uint8_t>(reader.number("version", 1, 2));
+  send->header.command = reader.boolean("local") ? ProxyCommand::local : ProxyCommand::proxy;
+  send->source = read_endpoint(env, "source", reader);
+  send->destination = read_endpoint(env, "destination", reader);
+  send->checksum = reader.boolean("checksum");
+  const uint8_t* tlvs = nullptr;
+  size_t size = 0;
+  if (!bytes_of(reader.get("tlvs"), 1, &tlvs, &size)) reader.fail("tlvs");
+  send->header.tlvs.assign(tlvs, tlvs + size);
+  parent.adopt_error(reader);
+  return send;
+}
+
 }  // namespace
 
 // Numbers in the sequence of lib/connection/limits.ts.
@@ -186,6 +226,43 @@ std::string ArgumentReader::text(const char* name) {
     return {};
   }
   return value.As<Napi::String>().Utf8Value();
+}
+
+PrefixSet ArgumentReader::prefixes(const char* name) {
+  const uint8_t* data = nullptr;
+  size_t count = 0;
+  if (!bytes_of(get(name), kPrefixBytes, &data, &count)) {
+    fail(name);
+    return {};
+  }
+  std::vector<IpPrefix> list;
+  list.reserve(count);
+  for (size_t i = 0; i < count; ++i) list.push_back(prefix_from(data + i * kPrefixBytes));
+  return PrefixSet(list);
+}
+
+std::string camel_case(const char* name) {
+  std::string result;
+  bool upper = false;
+  for (; *name != '\0'; ++name) {
+    if (*name == '_') {
+      upper = true;
+      continue;
+    }
+    result += upper ? static_cast<char>(*name - 'a' + 'A') : *name;
+    upper = false;
+  }
+  return result;
+}
+
+IpPrefix prefix_from(const uint8_t* bytes) { return IpPrefix::of(IpAddress::v6(bytes), bytes[kAddressBytes]); }
+
+bool bytes_of(const Napi::Value& value, size_t item, const uint8_t** data, size_t* count) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) return false;
+  const Napi::Uint8Array bytes = value.As<Napi::Uint8Array>();
+  *data = bytes.Data();
+  *count = bytes.ByteLength() / item;
+  return bytes.ByteLength() % item == 0;
 }
 
 uint32_t uint32_of(const Napi::Value& value) {
@@ -289,6 +366,7 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   out->max_connections = static_cast<uint32_t>(reader.number("maxConnections", 0, UINT32_MAX));
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
   if (!out->profile) reader.fail("profile");
+  if (reader.has("proxy")) out->proxy = read_proxy_rules(env, reader.get("proxy"), reader);
   return reader.finish();
 }
 
@@ -310,6 +388,7 @@ bool read_connect_options(Napi::Env env, Napi::Value value, const Engine& engine
   out->timeout_ms = static_cast<uint32_t>(reader.number("timeout", 0, UINT32_MAX));
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
   if (!out->profile) reader.fail("profile");
+  if (reader.has("proxy")) out->proxy = read_proxy_send(env, reader.get("proxy"), reader);
   return reader.finish();
 }
 

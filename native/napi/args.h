@@ -6,6 +6,7 @@
 
 #include <napi.h>
 
+#include "core/access/prefix_set.h"
 #include "win/engine/engine.h"
 #include "win/engine/listener.h"
 #include "win/io/profile.h"
@@ -26,6 +27,8 @@ class ArgumentReader {
   int64_t signed_number(const char* name, int64_t least, int64_t most);
   bool boolean(const char* name);
   std::string text(const char* name);
+  // Prefixes as bytes, kPrefixBytes each.
+  PrefixSet prefixes(const char* name);
   bool has(const char* name) const;
   Napi::Value get(const char* name) const;
   void fail(const std::string& what);
@@ -36,6 +39,17 @@ class ArgumentReader {
   Napi::Object object_;
   std::string error_;
 };
+
+// "peer_end" as JavaScript writes it: "peerEnd".
+std::string camel_case(const char* name);
+
+// Addresses and prefixes cross the boundary as bytes: 16 of the address, IPv4 as mapped IPv6, and one with the number
+// of bits.
+constexpr size_t kAddressBytes = 16;
+constexpr size_t kPrefixBytes = kAddressBytes + 1;
+IpPrefix prefix_from(const uint8_t* bytes);
+// False when it is not the bytes of whole items.
+bool bytes_of(const Napi::Value& value, size_t item, const uint8_t** data, size_t* count);
 
 // What JavaScript passed, taken as it is: 0, false or nothing when it is something else. Conversions are
 // JavaScript, and in an environment that is being torn down none can run; there Napi's end the process.

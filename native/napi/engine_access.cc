@@ -10,39 +10,13 @@
 namespace iocp {
 namespace {
 
-constexpr size_t kAddressBytes = 16;
-constexpr size_t kPrefixBytes = kAddressBytes + 1;
 // [prefix][how often, one byte][reason, two bytes][left in milliseconds, a double; below 0: for ever], little-endian as
 // every Windows is.
 constexpr size_t kBanBytes = kPrefixBytes + 1 + 2 + 8;
 
-IpPrefix prefix_from(const uint8_t* bytes) { return IpPrefix::of(IpAddress::v6(bytes), bytes[kAddressBytes]); }
-
 void write_address(const IpAddress& address, uint8_t* to) {
   for (int i = 0; i < 8; ++i) to[i] = static_cast<uint8_t>(address.high >> (56 - 8 * i));
   for (int i = 0; i < 8; ++i) to[8 + i] = static_cast<uint8_t>(address.low >> (56 - 8 * i));
-}
-
-// False when it is not the bytes of whole items.
-bool bytes_of(const Napi::Value& value, size_t item, const uint8_t** data, size_t* count) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) return false;
-  const Napi::Uint8Array bytes = value.As<Napi::Uint8Array>();
-  *data = bytes.Data();
-  *count = bytes.ByteLength() / item;
-  return bytes.ByteLength() % item == 0;
-}
-
-PrefixSet prefixes(ArgumentReader& reader, const char* name) {
-  const uint8_t* data = nullptr;
-  size_t count = 0;
-  if (!bytes_of(reader.get(name), kPrefixBytes, &data, &count)) {
-    reader.fail(name);
-    return {};
-  }
-  std::vector<IpPrefix> list;
-  list.reserve(count);
-  for (size_t i = 0; i < count; ++i) list.push_back(prefix_from(data + i * kPrefixBytes));
-  return PrefixSet(list);
 }
 
 // [count, within in milliseconds] for each offence, in the order of the enumeration.
@@ -63,8 +37,8 @@ std::shared_ptr<const AccessRules> read_rules(Napi::Env env, Napi::Value value) 
   const auto u32 = [&](const char* name, uint64_t least) {
     return static_cast<uint32_t>(reader.number(name, least, UINT32_MAX));
   };
-  rules->allow = prefixes(reader, "allow");
-  rules->deny = prefixes(reader, "deny");
+  rules->allow = reader.prefixes("allow");
+  rules->deny = reader.prefixes("deny");
   rules->max_per_address = u32("maxPerAddress", 0);
   rules->max_per_subnet = u32("maxPerSubnet", 0);
   rules->v4_subnet_bits = static_cast<uint32_t>(reader.number("v4SubnetBits", 0, 32));

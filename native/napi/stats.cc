@@ -1,5 +1,7 @@
 #include "napi/stats.h"
 
+#include "napi/args.h"
+
 namespace iocp {
 namespace {
 
@@ -38,8 +40,8 @@ Napi::Object describe_counters(Napi::Env env, const Counters& counters) {
 Napi::Object describe_access(Napi::Env env, AccessControl& access) {
   Napi::Object result = Napi::Object::New(env);
   const AccessTable::Totals totals = access.totals();
-  constexpr const char* kNames[] = {"denied",        "banned",       "maxConnections",
-                                    "maxPerAddress", "maxPerSubnet", "connectRate"};
+  constexpr const char* kNames[] = {"denied",       "banned",      "maxConnections", "maxPerAddress",
+                                    "maxPerSubnet", "connectRate", "proxyHeader",    "proxyTimeout"};
   static_assert(sizeof(kNames) / sizeof(kNames[0]) == kRefusalCount, "a name for each Refusal");
   Napi::Object refused = Napi::Object::New(env);
   for (size_t i = 0; i < kRefusalCount; ++i) refused.Set(kNames[i], number(env, totals.refused[i]));
@@ -50,6 +52,19 @@ Napi::Object describe_access(Napi::Env env, AccessControl& access) {
   result.Set("bans", number(env, totals.bans));
   result.Set("bytes", number(env, totals.bytes));
   result.Set("evictions", number(env, totals.evictions));
+  return result;
+}
+
+// Those that have occurred.
+Napi::Object describe_proxy_errors(Napi::Env env, const ProxyPreamble::ErrorCounts& errors) {
+  Napi::Object result = Napi::Object::New(env);
+  const auto add = [&](const char* name, ProxyError error) {
+    const uint64_t count = errors[static_cast<size_t>(error)].load(std::memory_order_relaxed);
+    if (count != 0) result.Set(camel_case(name), number(env, count));
+  };
+#define IOCP_ADD(name, value) add(#name, ProxyError::name);
+  IOCP_PROXY_ERRORS(IOCP_ADD)
+#undef IOCP_ADD
   return result;
 }
 
@@ -69,6 +84,10 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
     Napi::Object item = Napi::Object::New(env);
     item.Set("pendingAccepts", number(env, listener->outstanding()));
     item.Set("acceptPool", number(env, listener->pool_size()));
+    if (const ProxyPreamble::ErrorCounts* errors = listener->proxy_errors()) {
+      item.Set("unannounced", number(env, listener->preambles()));
+      item.Set("proxyErrors", describe_proxy_errors(env, *errors));
+    }
     listeners.Set(i, item);
   }
   result.Set("listeners", listeners);

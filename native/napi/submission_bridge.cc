@@ -174,7 +174,7 @@ bool SubmissionBridge::broadcast(Napi::Env env, Engine* engine, const Operation&
   const ConnectionId except{operation.slot, operation.generation};
   engine->for_each_connection([&](Connection& connection) {
     const ConnectionId id = connection.id();
-    if (id == except) return;
+    if (id == except || !connection.is_announced()) return;
     if (located == Located::found) {
       push(connection, true, 0);
     } else {

@@ -3,7 +3,8 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const file = (name) => fileURLToPath(new URL(name, import.meta.url))
+/** A file below this folder. */
+export const file = (name) => fileURLToPath(new URL(name, import.meta.url))
 
 /** Starts `npm start -- serve` on a port that the system chooses. */
 export async function startServer() {

@@ -1,6 +1,6 @@
 /** A server whose workers run test/fixtures/jobs.mjs, and packets for them. */
 
-import { type Connection, framing, type Server, type WorkersOptions } from 'iocp'
+import { type Connection, framing, type Server, type ServerOptions, type WorkersOptions } from 'iocp'
 import { HOST } from './ports.js'
 import { startClient, startServer } from './servers.js'
 
@@ -19,8 +19,12 @@ const all = Object.values(packetTypes)
 export const jobsModule = new URL('../fixtures/jobs.mjs', import.meta.url)
 export const typed = framing.lengthField({ bytes: 4, typeByte: true })
 
-export async function startWorkers(workers: Partial<WorkersOptions> = {}): Promise<{ server: Server; port: number }> {
+export async function startWorkers(
+  workers: Partial<WorkersOptions> = {},
+  options: ServerOptions = {}
+): Promise<{ server: Server; port: number }> {
   const started = await startServer({
+    ...options,
     framing: typed,
     workers: { module: jobsModule, count: 1, route: [...all, 0x20, 0x21, 0x22], ...workers }
   })

@@ -10,6 +10,7 @@ import { random } from '../helpers/load.js'
 import { frame } from '../helpers/packets.js'
 import { freePort } from '../helpers/ports.js'
 import { startNode } from '../helpers/programs.js'
+import { line } from '../helpers/proxy_headers.js'
 import { RawClient } from '../helpers/raw_client.js'
 import { pause } from '../helpers/time.js'
 
@@ -43,6 +44,8 @@ interface Wire {
   readonly avoid?: number
   /** So many times as seldom comes what breaks the connection, behind which nothing is read. */
   readonly order?: number
+  /** What each connection begins with. */
+  readonly front?: Uint8Array
 }
 
 function randomBytes(roll: Dice, size: number): Buffer {
@@ -90,6 +93,7 @@ async function fuzz(port: number, wire: Wire, roll: Dice, count: number): Promis
     })
     // What a server says to rubbish is nobody's business, a reset included.
     socket.on('error', () => undefined).resume()
+    if (wire.front !== undefined) socket.write(wire.front)
     for (let rounds = 1 + roll(10); rounds > 0 && left > 0 && !socket.destroyed; rounds--) {
       const inputs = Array.from({ length: Math.min(left, 50) }, () => input(roll, wire))
       left -= inputs.length
@@ -176,6 +180,7 @@ async function takesFile(port: number): Promise<void> {
 }
 
 const big: Wire = { endian: 'big' }
+const balanced = line('192.0.2.7', 40_000)
 const receiver = `
 import { createServer, framing } from 'iocp'
 const server = createServer({ framing: framing.lengthField({ typeByte: true }), transfer: { directory: 'inbox' } })
@@ -209,6 +214,10 @@ const servers: Record<
     wire: { endian: 'little' },
     works: (port) => answers(port, frame('\0hello\0', 4, 'little'), frame('\0received\0', 4, 'little'))
   },
+  'docs/proxy-protocol.md 0': {
+    wire: { ...big, front: balanced },
+    works: (port) => answers(port, Buffer.concat([balanced, frame('hello')]), frame('hello'))
+  },
   'docs/workers.md 0': { wire: { ...big, avoid: 0x10 }, works: echoes }
 }
 
@@ -217,7 +226,8 @@ const clients: Record<string, { ends: readonly number[] | undefined }> = {
   'README.md 1': { ends: [0] },
   'README.md 5': { ends: [0, 1] },
   'docs/api.md 1': { ends: undefined },
-  'docs/limits.md 1': { ends: [0, 1] }
+  'docs/limits.md 1': { ends: [0, 1] },
+  'docs/proxy-protocol.md 1': { ends: [0] }
 }
 
 /** Parts of programs that neither serve nor connect. */

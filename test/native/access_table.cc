@@ -333,3 +333,14 @@ TEST_CASE("access: a table that may be smaller from now on gets there") {
   for (uint32_t i = 0; i < 10'000; ++i) bans.ban(IpPrefix::of(host(20'000 + i)), kStart, 100'000, 0, true);
   CHECK(bans.size() <= 1000);
 }
+
+TEST_CASE("access: who is refused by somebody else is counted by the reason") {
+  AccessTable table(std::make_shared<AccessRules>());
+  table.count_refused(Refusal::proxy_header);
+  table.count_refused(Refusal::proxy_timeout);
+  table.count_refused(Refusal::proxy_timeout);
+  const AccessTable::Totals totals = table.totals();
+  CHECK(totals.refused[static_cast<size_t>(Refusal::proxy_header)] == 1);
+  CHECK(totals.refused[static_cast<size_t>(Refusal::proxy_timeout)] == 2);
+  CHECK(totals.connections == 0);
+}

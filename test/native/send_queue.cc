@@ -630,3 +630,48 @@ TEST_CASE("send_queue: very many words before an item, wherever it stands, are f
     CHECK(alive == 0);
   }
 }
+
+TEST_CASE("send_queue: what stands before all packets stays, and counts as none of them") {
+  SendQueue queue;
+  queue.push_preface(span_of("preface"));
+  CHECK_FALSE(queue.empty());
+  CHECK(queue.totals().packets == 0);
+  CHECK(queue.totals().bytes == 0);
+  push(queue, "one", 1);
+  push(queue, "two", 2);
+  CHECK(queue.totals().packets == 2);
+  CHECK(queue.totals().bytes == 6);
+  SendQueue::Finished finished;
+  // A part of it has gone: the packet behind it has not begun, and may go.
+  CHECK(gather(queue, 64, 3) == "pre");
+  queue.complete(3, &finished);
+  CHECK(finished.packets == 0);
+  CHECK(queue.totals().bytes == 6);
+  queue.drop_oldest(1, 0, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1});
+  CHECK(finished.bytes == 3);
+  CHECK(gather(queue) == "facetwo");
+  // All of it and a part of the next one: that has begun.
+  queue.complete(5, &finished);
+  CHECK(queue.totals().bytes == 2);
+  CHECK(queue.totals().packets == 1);
+  queue.drop_oldest(100, 100, &finished);
+  CHECK(gather(queue) == "wo");
+  queue.complete(2, &finished);
+  CHECK(finished.tokens == std::vector<uint32_t>{1, 2});
+  CHECK(queue.empty());
+  CHECK(queue.totals().bytes == 0);
+  // Whole, and nothing behind it: the next packet is at its beginning.
+  queue.push_preface(span_of("again"));
+  push(queue, "three", 3);
+  CHECK(gather(queue, 64, 5) == "again");
+  queue.complete(5, &finished);
+  queue.drop_oldest(100, 100, &finished);
+  CHECK(queue.empty());
+  queue.push_preface(span_of("never"));
+  SendQueue::Finished unsent;
+  queue.clear(&unsent);
+  CHECK(unsent.packets == 0);
+  CHECK(unsent.bytes == 0);
+  CHECK(queue.totals().bytes == 0);
+}

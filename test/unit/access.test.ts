@@ -147,8 +147,9 @@ describe('load', () => {
 })
 
 test('what a record says of refused peers', () => {
-  const bytes = new Uint8Array(24)
+  const bytes = new Uint8Array(32)
   new DataView(bytes.buffer).setUint32(4, 70_000, true)
   bytes[20] = 2
-  expect(refusedInfo(bytes)).toEqual({ total: 70_002, reasons: { banned: 70_000, connectRate: 2 } })
+  bytes[28] = 1
+  expect(refusedInfo(bytes)).toEqual({ total: 70_003, reasons: { banned: 70_000, connectRate: 2, proxyTimeout: 1 } })
 })

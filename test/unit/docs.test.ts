@@ -44,6 +44,7 @@ const optionTypes = [
   ['lib/connection/limits.ts', 'docs/limits.md'],
   ['lib/endpoint/options.ts', 'docs/api.md'],
   ['lib/endpoint/endpoint.ts', 'docs/api.md'],
+  ['lib/endpoint/proxy_options.ts', 'docs/proxy-protocol.md'],
   ['lib/jobs/options.ts', 'docs/workers.md'],
   ['lib/connection/file_types.ts', 'docs/file-transfer.md'],
   ['lib/packets/framing.ts', 'docs/framing.md']

@@ -29,6 +29,7 @@ const lists: Record<string, Record<string, number>> = {
   fileOutcome: list(records, 'IOCP_FILE_OUTCOMES'),
   timeEvent: list(records, 'IOCP_TIME_EVENTS'),
   refusal: list(access, 'IOCP_REFUSALS'),
+  proxyError: list(native('core/proxy_protocol/proxy_header.h'), 'IOCP_PROXY_ERRORS'),
   offence: list(access, 'IOCP_OFFENCES'),
   transferKind: list(native('core/transfer_protocol.h'), 'IOCP_TRANSFER_KINDS'),
   frameError: Object.fromEntries(

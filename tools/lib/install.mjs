@@ -43,6 +43,11 @@ const debian = {
   doctest: { package: 'doctest-dev', isThere: () => fs.existsSync('/usr/include/doctest/doctest.h') },
   erlang: { package: 'erlang-base', isThere: () => findProgram('escript') !== undefined },
   netcat: { package: 'netcat-openbsd', isThere: () => findProgram('nc') !== undefined },
+  haproxy: {
+    package: 'haproxy',
+    isThere: () => findProgram('haproxy') !== undefined || fs.existsSync('/usr/sbin/haproxy')
+  },
+  openssl: { package: 'openssl', isThere: () => findProgram('openssl') !== undefined },
   curl: { package: 'curl', isThere: () => findProgram('curl') !== undefined },
   clang: { package: 'clang', isThere: () => findClang() !== undefined },
   get libcxx() {

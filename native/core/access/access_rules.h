@@ -8,13 +8,15 @@
 namespace iocp {
 
 // Why a peer is not let in, in the order in which it is looked at. X(enumerator, number)
-#define IOCP_REFUSALS(X)                                     \
-  X(denied, 0)                                               \
-  X(banned, 1)                                               \
-  X(max_connections, 2) /* asked by the caller, who knows */ \
-  X(max_per_address, 3)                                      \
-  X(max_per_subnet, 4)                                       \
-  X(connect_rate, 5)
+#define IOCP_REFUSALS(X)                                                                   \
+  X(denied, 0)                                                                             \
+  X(banned, 1)                                                                             \
+  X(max_connections, 2) /* asked by the caller, who knows */                               \
+  X(max_per_address, 3)                                                                    \
+  X(max_per_subnet, 4)                                                                     \
+  X(connect_rate, 5)                                                                       \
+  X(proxy_header, 6)  /* of a balancer: what it sent is no header of the PROXY protocol */ \
+  X(proxy_timeout, 7) /* ... or did not come in time */
 
 // What a peer can be banned for.
 #define IOCP_OFFENCES(X)     \

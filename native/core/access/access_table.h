@@ -31,6 +31,8 @@ class AccessTable {
   // Refusal::none: it is in, until leave(). `has_room`: the limit for all together leaves room.
   Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry);
   void leave(const AccessEntry& entry, uint64_t now_ms);
+  // Somebody has been refused that enter() was not asked about.
+  void count_refused(Refusal refusal) { ++refused_[static_cast<size_t>(refusal)]; }
   // What enter() would say; nothing is counted.
   Refusal test(IpAddress address, uint64_t now_ms, bool has_room);
 

@@ -54,7 +54,8 @@ void Connection::finalize() {
   // Nothing of them is pending, and their handles are closed, so before the CLOSE record.
   if (files_ != nullptr) files_->cancel_timers();
   files_.reset();
-  engine_->report(RecordKind::close, id_, static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded));
+  if (is_announced())
+    engine_->report(RecordKind::close, id_, static_cast<uint32_t>(cause_), detail_, static_cast<uint32_t>(discarded));
   engine_->remove_connection(this);  // frees this
 }
 
@@ -121,6 +122,37 @@ bool Connection::close(CloseCause cause, uint32_t detail, bool abortive) {
 void Connection::close_now(CloseCause cause, uint32_t detail, bool abortive) {
   close(cause, detail, abortive);
   abandon_files(true);  // also when it was closing already, and only a disk was waited for
+}
+
+void Connection::begin_preamble(const Ref<Preamble>& preamble) {
+  stage_.store(Stage::preamble, std::memory_order_release);
+  delete watch_.exchange(nullptr);  // the preamble has a time of its own; the limits begin behind it
+  receiver_.begin_preamble(preamble);
+}
+
+// The strand that has the whole preamble and the timer that has waited for it meet here.
+bool Connection::decide() {
+  std::lock_guard<SrwLock> guard(lock_);
+  if (socket_.is_closing() || stage_.load(std::memory_order_relaxed) != Stage::preamble) return false;
+  stage_.store(Stage::decided, std::memory_order_release);
+  return true;
+}
+
+void Connection::refuse(Refusal why) {
+  if (!decide()) return;
+  engine_->note_refused(why);
+  close(CloseCause::refused, 0, true);
+}
+
+bool Connection::end_preamble(Preamble& preamble) {
+  if (!decide()) return false;
+  if (preamble.finish(this) && !engine_->admit(this)) return false;
+  stage_.store(Stage::announced, std::memory_order_release);
+  const std::vector<uint8_t>& details = preamble.details();
+  if (profile_->time_limits.any()) start_watch(profile_->time_limits);
+  engine_->announce(this, {details.data(), details.size()});
+  if (watch() != nullptr) request(kUpkeep);
+  return true;
 }
 
 ConnectionFiles& Connection::files() {

@@ -17,6 +17,7 @@
 #include "core/ref.h"
 #include "win/connection/connection_engine.h"
 #include "win/connection/connection_files.h"
+#include "win/connection/preamble.h"
 #include "win/connection/receiver.h"
 #include "win/connection/sender.h"
 #include "win/io/profile.h"
@@ -88,6 +89,10 @@ class Connection final {
   void request_close(CloseCause cause, uint32_t how);
   // False when something else has closed it.
   bool close(CloseCause cause, uint32_t detail, bool abortive);
+  // Whether JavaScript has been, or is just being, told of it.
+  bool is_announced() const { return stage_.load(std::memory_order_acquire) == Stage::announced; }
+  // Closes one whose preamble is not over.
+  void refuse(Refusal why);
   // The same for who does not want to wait for anything: not for a disk either, when all bytes of a file
   // have come and only have to be written.
   void close_now(CloseCause cause, uint32_t detail, bool abortive);
@@ -109,6 +114,12 @@ class Connection final {
   // -- the engine -------------------------------------------------------------------------------
   // Sets the id, before anybody can look the connection up.
   void set_id(ConnectionId id) { id_ = id; }
+  // Before anybody can look it up: it is not announced before that is over.
+  void begin_preamble(const Ref<Preamble>& preamble);
+  // What has become of one that was not announced: its peer has left before anybody decided.
+  bool was_undecided() const {
+    return stage_.load(std::memory_order_acquire) == Stage::preamble && cause_ != CloseCause::server_closing;
+  }
   void service();
   void unpark() { receiver_.unpark(); }
   Listener* listener() const { return listener_; }  // null: this side connected
@@ -171,6 +182,9 @@ class Connection final {
   End& end_locked() { return end_; }
   // Under the lock: nothing is sent any more, not even about files.
   bool is_over_locked() const { return socket_.is_closing() || end_.shut_down; }
+  // The receiving strand: the preamble is through. False when the connection closes.
+  bool end_preamble(Preamble& preamble);
+  void set_remote(const Address& remote) { remote_ = remote; }
   // The receiving strand: the framing that comes next takes the place of the old one.
   const Framing& take_receive_framing();
 
@@ -199,6 +213,10 @@ class Connection final {
     ProfileRef next_receive;
   };
 
+  // A connection without a preamble is announced from the beginning.
+  enum class Stage : uint8_t { preamble, decided, announced };
+  // False when another thread has decided, or it is closing.
+  bool decide();
   void take_socket_locked(ToClose* to_close);
   void close_late();
   // connection_times.cc
@@ -224,9 +242,10 @@ class Connection final {
   CloseCause requested_cause_ = CloseCause::local;  // of kDestroy and kReset
   uint32_t detail_ = 0;
   bool abortive_ = false;
-  bool scheduled_ = false;           // in the engine's list of connections to serve
-  uint8_t held_back_ = 0;            // strands, until rare_timers_->retry
-  uint8_t subnet_bits_ = UINT8_MAX;  // set before anybody can find it
+  bool scheduled_ = false;                      // in the engine's list of connections to serve
+  uint8_t held_back_ = 0;                       // strands, until rare_timers_->retry
+  uint8_t subnet_bits_ = UINT8_MAX;             // set before it is announced
+  std::atomic<Stage> stage_{Stage::announced};  // written under lock_, or before anybody can find it
   End end_;
   std::unique_ptr<ChangedFramings> changed_framings_;
   std::unique_ptr<ConnectionFiles> files_;   // made with the first one

@@ -2,7 +2,9 @@
 // What a connection needs of the engine that it belongs to, besides the port and what goes with it.
 #include <memory>
 
+#include "core/access/access_rules.h"
 #include "core/ref.h"
+#include "core/send_queue.h"
 #include "win/connection/packet_router.h"
 #include "win/io/io_context.h"
 
@@ -18,6 +20,12 @@ class ConnectionEngine : public IoContext {
   // I/O threads: has connection->receiver().run_deferred() called when this thread has done what else there is to do.
   // False when the caller is no thread that could.
   virtual bool defer_read(Connection* connection) = 0;
+  // The receiving strand: whether the peer that a preamble has told of may come in. If not, the connection closes.
+  virtual bool admit(Connection* connection) = 0;
+  // The receiving strand: reports CONNECTION, with `details` behind the addresses.
+  virtual void announce(Connection* connection, ByteSpan details) = 0;
+  // Any thread: a peer is refused because of its preamble.
+  virtual void note_refused(Refusal refusal) = 0;
   // With the last count, behind the CLOSE record: frees the connection.
   virtual void remove_connection(Connection* connection) = 0;
   // Of a call that has failed at once: no packet should come, and none that does may find freed memory.

@@ -47,7 +47,7 @@ CloseCause cause_of(Expiry expired) {
 
 }  // namespace
 
-// Before others know of the connection, or on the JavaScript thread.
+// Before others know of the connection, when it is announced, or on the JavaScript thread.
 void Connection::start_watch(const TimeLimits& limits) {
   auto watch = std::make_unique<TimeWatch>(engine_->watch_ms());
   watch->set_limits_writes(limits.send_stall != 0);

@@ -195,7 +195,7 @@ void Receiver::note_received(uint32_t bytes, bool full) {
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   connection_->engine()->count(Counter::bytes_in, bytes);
   const uint32_t now = connection_->engine()->watch_ms();
-  if (rates_ != nullptr) rates_->received(bytes, now);
+  if (rates_ != nullptr && !preamble_) rates_->received(bytes, now);
   note_arrival(now);
 }
 
@@ -352,6 +352,10 @@ void Receiver::read_failed(uint32_t error, bool zero_byte) {
 // The peer has half-closed and everything before it has been delivered. Whether this side ends too is
 // decided in JavaScript, after the packets before it have been seen there and answered.
 void Receiver::on_peer_end() {
+  if (preamble_) {
+    connection_->close(CloseCause::peer_end, 0, false);
+    return;
+  }
   bool tell = false;
   cut_raw_off();
   bool both = false;
@@ -401,6 +405,7 @@ void Receiver::demand(uint32_t packets) {
 }
 
 size_t Receiver::finish() {
+  if (preamble_) std::exchange(preamble_, nullptr)->end();
   if (outstanding_ != 0) forget_reads();
   (void)Ref<ReceiveFile>::adopt(flow_.raw_file.exchange(nullptr));
   return frame_.buffered() + (current_size_ - current_offset_);

@@ -14,6 +14,7 @@
 #include "core/framing/framing.h"
 #include "core/ref.h"
 #include "core/sequencer.h"
+#include "win/connection/preamble.h"
 #include "win/connection/receive_flow.h"
 #include "win/connection/receive_rates.h"
 #include "win/files/receive_file.h"
@@ -59,6 +60,9 @@ class Receiver final {
   void check_mode() { mode_check_.store(true); }
   // There is room in the delivery queue again.
   void unpark();
+
+  // Before the strand runs: what comes first is the preamble's.
+  void begin_preamble(const Ref<Preamble>& preamble) { preamble_ = preamble; }
 
   // -- packets that are with the workers --------------------------------------------------------
   // The strand: so many are on their way there.
@@ -141,6 +145,7 @@ class Receiver final {
   void note_reading();
 
   // receiver_decode.cc
+  bool take_preamble();
   void take_raw();
   void cut_raw_off();
   bool has_undecoded() const { return current_size_ != current_offset_ || frame_.whole(); }
@@ -165,6 +170,7 @@ class Receiver final {
   const Framing* framing_;
   FrameState frame_;
   DecodeState decode_;
+  Ref<Preamble> preamble_;  // until it is over
   // Bytes that have been read and not yet decoded: in the buffer that they were read into or, when they
   // have to wait, in a block of their size.
   const uint8_t* current_data_ = nullptr;

@@ -18,7 +18,9 @@ bool carries_transfers(const Framing& framing) {
 
 }  // namespace
 
+// What is not announced waits for no program.
 bool Receiver::may_deliver() const {
+  if (preamble_) return true;
   if (flow_.paused.load(std::memory_order_acquire)) return false;
   if (flow_.full_files.load(std::memory_order_acquire) != 0) return false;
   if (flow_.raw_file.load(std::memory_order_acquire) != nullptr && frame_.at_rest()) return true;
@@ -33,6 +35,7 @@ void Receiver::use(const Framing& framing, const SharedProfile& profile) {
 
 // Decodes what has been read. False when the strand has to stop.
 bool Receiver::decode_current() {
+  if (preamble_) return take_preamble();
   if (over_delivery_bound()) return false;
   if (flow_.next_framing.load(std::memory_order_acquire) != nullptr && frame_.at_rest())
     use(connection_->take_receive_framing(), connection_->profile());
@@ -61,6 +64,22 @@ bool Receiver::decode_current() {
   if (sink.has_ended_packet()) note_ended_packet();
   if (connection_->watch() != nullptr) note_decoded(sink.has_ended_packet());
   return true;
+}
+
+// The bytes behind it stay where they are, for the framing.
+bool Receiver::take_preamble() {
+  size_t used = 0;
+  const Preamble::Step step = preamble_->take(current_data_ + current_offset_, current_size_ - current_offset_, &used);
+  consumed(static_cast<uint32_t>(used));
+  if (step == Preamble::Step::more) return true;
+  const Ref<Preamble> over = std::move(preamble_);
+  over->end();
+  if (step == Preamble::Step::done) {
+    if (rates_ != nullptr) rates_->received(current_size_ - current_offset_, connection_->engine()->watch_ms());
+    return connection_->end_preamble(*over);
+  }
+  connection_->refuse(over->failure());
+  return false;
 }
 
 // Receiving strand, at a packet boundary: what is there belongs to the raw file, up to its end.
@@ -115,6 +134,7 @@ void Receiver::shrink_rest() {
 
 // True when this connection has to wait until JavaScript has caught up; unpark() then comes.
 bool Receiver::over_delivery_bound() {
+  if (preamble_) return false;
   if (parked_.exchange(true, std::memory_order_acq_rel)) return true;
   if (connection_->engine()->delivery().park_if_full(connection_->id(), &decode_.credit)) {
     connection_->engine()->count(Counter::parks, 1);

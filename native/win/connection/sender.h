@@ -60,6 +60,8 @@ class Sender final {
   // else before the first one that is held back: what that one keeps back is what was sent later, not what is said
   // about files.
   bool push_control(ByteSpan packet, uint32_t before);
+  // Before anybody can find the connection.
+  void push_preface(ByteSpan bytes) { queue_.push_preface(bytes); }
   // Under the lock: files are items of it.
   SendQueue& queue_locked() { return queue_; }
 

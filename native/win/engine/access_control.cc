@@ -23,9 +23,14 @@ Refusal AccessControl::enter(const Address& remote, bool has_room, uint8_t* subn
 }
 
 void AccessControl::leave(const Address& remote, uint8_t subnet_bits) {
-  if (subnet_bits == kNotCounted) return;
+  if (subnet_bits == kNotCounted || subnet_bits == kExempt) return;
   std::lock_guard<SrwLock> guard(lock_);
   table_.leave({ip_of(remote), subnet_bits}, now_ms());
+}
+
+void AccessControl::count_refused(Refusal refusal) {
+  std::lock_guard<SrwLock> guard(lock_);
+  table_.count_refused(refusal);
 }
 
 Refusal AccessControl::test(IpAddress address) {

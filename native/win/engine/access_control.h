@@ -20,6 +20,8 @@ class AccessControl final {
  public:
   // For a connection that nobody has counted: it came before there were rules.
   static constexpr uint8_t kNotCounted = UINT8_MAX;
+  // For one of a balancer itself, which is neither counted nor banned for what comes through it.
+  static constexpr uint8_t kExempt = UINT8_MAX - 2;
 
   explicit AccessControl(std::shared_ptr<const AccessRules> rules)
       : resets_(rules->reset_refused), table_(std::move(rules)) {}
@@ -29,6 +31,7 @@ class AccessControl final {
   // Refusal::none: `remote` is in until leave() with the same *subnet_bits.
   Refusal enter(const Address& remote, bool has_room, uint8_t* subnet_bits);
   void leave(const Address& remote, uint8_t subnet_bits);
+  void count_refused(Refusal refusal);
   Refusal test(IpAddress address);
   // How the sockets of those who are refused are closed.
   bool resets() const { return resets_.load(std::memory_order_relaxed); }

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "core/error_table.h"
+#include "core/proxy_protocol/proxy_encoder.h"
+#include "win/connection/proxy_preamble.h"
 #include "win/engine/engine.h"
 #include "win/sys/socket_calls.h"
 
@@ -111,12 +113,33 @@ void ConnectAttempt::connected() {
   if (engine_->stopping()) return report_failure(kErrorOperationAborted);
   engine_->count(Counter::connects, 1);
   const Record announcement = record_of(RecordKind::connected, {}, 0, 0, options_.token);
-  if (!engine_->add_connection(std::move(socket), options_.profile, local.unmapped(), options_.remote.unmapped(),
-                               nullptr, announcement)) {
+  const std::vector<uint8_t> preface = proxy_header(local.unmapped());
+  if (!engine_->add_connection({std::move(socket),
+                                options_.profile,
+                                local.unmapped(),
+                                options_.remote.unmapped(),
+                                nullptr,
+                                announcement,
+                                AccessControl::kNotCounted,
+                                nullptr,
+                                {preface.data(), preface.size()}})) {
     return report_failure(kErrorNotEnoughMemory);
   }
   engine_->remove_attempt(this);
   release();  // the count of being registered
+}
+
+std::vector<uint8_t> ConnectAttempt::proxy_header(const Address& local) const {
+  if (options_.proxy == nullptr) return {};
+  const ProxySend& proxy = *options_.proxy;
+  ProxyHeader header = proxy.header;
+  if (header.command == ProxyCommand::proxy) {
+    set_endpoints(proxy.source.known() ? proxy.source : local,
+                  proxy.destination.known() ? proxy.destination : options_.remote.unmapped(), &header);
+  } else if (header.version == 1) {
+    header.command = ProxyCommand::proxy;  // and no family: UNKNOWN
+  }
+  return encode_proxy_header(header, proxy.checksum);
 }
 
 void ConnectAttempt::finish(uint32_t error) {

@@ -2,7 +2,10 @@
 // One attempt to connect: ConnectEx with a time limit. Reports CONNECTED or CONNECT_FAILED, exactly
 // one of them, under the token of its request.
 #include <cstdint>
+#include <memory>
+#include <vector>
 
+#include "core/proxy_protocol/proxy_header.h"
 #include "core/ref.h"
 #include "win/io/profile.h"
 #include "win/io/timers.h"
@@ -15,12 +18,21 @@ namespace iocp {
 
 class Engine;
 
+// The header of the PROXY protocol that a connection of this side begins with.
+struct ProxySend {
+  ProxyHeader header;  // version, command and TLVs
+  Address source;      // not known: those of the socket
+  Address destination;
+  bool checksum = false;
+};
+
 struct ConnectOptions {
   Address remote;
   Address local;  // any of the same family when not given
   uint32_t token = 0;
   uint32_t timeout_ms = 0;  // 0: the system's
   ProfileRef profile;
+  std::shared_ptr<const ProxySend> proxy;
 };
 
 // Counted: one for being registered with the engine, one for the operation in the kernel, one for each
@@ -52,6 +64,7 @@ class ConnectAttempt final {
   void time_out() { cancel(WSAETIMEDOUT); }
   uint32_t open();
   void connected();
+  std::vector<uint8_t> proxy_header(const Address& local) const;
   void finish(uint32_t error);
   void report_failure(uint32_t error);
 

@@ -135,9 +135,14 @@ void Engine::set_access(std::shared_ptr<const AccessRules> rules) {
   access_.store(access_control_.get(), std::memory_order_release);
 }
 
-void Engine::note_refused() {
+void Engine::tell_refused() {
   count(Counter::refused, 1);
   if (access() != nullptr && !refused_timer_armed_.exchange(true)) arm(refused_timer_, kRefusedMs);
+}
+
+void Engine::note_refused(Refusal refusal) {
+  if (AccessControl* control = access()) control->count_refused(refusal);
+  tell_refused();
 }
 
 // The timer, on an I/O thread. What is refused before it is said to be armed no more is seen here; what is refused
@@ -157,16 +162,20 @@ void Engine::deliver_refused() {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                            Listener* listener, const Record& announcement, uint8_t subnet_bits) {
-  const bool inherits = profile->no_delay && listener != nullptr && listener->inherits_no_delay(socket.get());
-  apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
+bool Engine::add_connection(NewConnection added) {
+  const Profile& profile = *added.profile;
+  Listener* const listener = added.listener;
+  const bool inherits = profile.no_delay && listener != nullptr && listener->inherits_no_delay(added.socket.get());
+  apply_socket_options(added.socket.get(), profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
-  if (listener != nullptr && calls::associate(port(), socket.handle()) != 0) return false;
-  if (skips_on_success() && !skip_port_on_success(socket.handle())) return false;
-  Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote, listener);
+  if (listener != nullptr && calls::associate(port(), added.socket.handle()) != 0) return false;
+  if (skips_on_success() && !skip_port_on_success(added.socket.handle())) return false;
+  Connection* connection =
+      contexts_.create(this, added.profile, std::move(added.socket), added.local, added.remote, listener);
   if (connection == nullptr) return false;
-  connection->set_subnet_bits(subnet_bits);
+  connection->set_subnet_bits(added.subnet_bits);
+  if (added.preamble) connection->begin_preamble(added.preamble);
+  if (added.preface.size != 0) connection->sender().push_preface(added.preface);
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
   Ref<Connection> held(connection);
@@ -177,40 +186,88 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
     active_release();
     return false;
   }
+  if (added.preamble) {
+    listener->preamble_began();
+    added.preamble->begin(connection);
+  } else {
+    announce(connection, added.announcement, {});
+  }
+  // Too late for the walk over all connections that ends them.
+  if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
+  // Its time limits begin, if it has any. Served at the end of the turn: the next accept first.
+  uint32_t wanted = Connection::kReceive;
+  if (connection->watch() != nullptr) wanted |= Connection::kUpkeep;
+  if (added.preface.size != 0) wanted |= Connection::kSend;
+  connection->request(wanted);
+  return true;
+}
+
+// A balancer's own address was not asked about when it came; its client's is now.
+bool Engine::admit(Connection* connection) {
+  if (stopping()) {
+    connection->close(CloseCause::server_closing, kWsaEtimedout, true);
+    return false;
+  }
+  AccessControl* const control = access();
+  if (control == nullptr) {
+    connection->set_subnet_bits(AccessControl::kNotCounted);
+    return true;
+  }
+  uint8_t subnet_bits = AccessControl::kNotCounted;
+  // Its socket has had its place since it was accepted.
+  const Refusal refusal = control->enter(connection->remote(), true, &subnet_bits);
+  connection->set_subnet_bits(subnet_bits);
+  if (refusal == Refusal::none) return true;
+  tell_refused();
+  connection->close(CloseCause::refused, 0, control->resets());
+  return false;
+}
+
+void Engine::announce(Connection* connection, ByteSpan details) {
+  connection->listener()->preamble_ended();
+  count(Counter::accepts, 1);
+  announce(connection, record_of(RecordKind::connection, {}, 0, 0, connection->listener()->index()), details);
+}
+
+void Engine::announce(Connection* connection, Record record, ByteSpan details) {
   const uint64_t open = open_connections_.fetch_add(1, std::memory_order_relaxed) + 1;
   total_connections_.fetch_add(1, std::memory_order_relaxed);
   uint64_t peak = peak_connections_.load(std::memory_order_relaxed);
   while (open > peak && !peak_connections_.compare_exchange_weak(peak, open)) {
   }
-  Record record = announcement;
-  record.slot = id.slot;
-  record.generation = id.generation;
+  record.slot = connection->id().slot;
+  record.generation = connection->id().generation;
   uint8_t blob[2 * Address::kMaxBlob];
-  size_t size = remote.write_blob(blob);
-  size += local.write_blob(blob + size);
-  deliver(record, blob, size, nullptr);
-  // Too late for the walk over all connections that ends them.
-  if (stopping()) connection->close(CloseCause::server_closing, kWsaEtimedout, true);
-  // Its time limits begin, if it has any. Served at the end of the turn: the next accept first.
-  const bool watched = connection->watch() != nullptr;
-  connection->request(watched ? Connection::kReceive | Connection::kUpkeep : Connection::kReceive);
-  return true;
+  size_t size = connection->remote().write_blob(blob);
+  size += connection->local().write_blob(blob + size);
+  if (details.size == 0) return deliver(record, blob, size, nullptr);
+  std::vector<uint8_t> all(blob, blob + size);
+  all.insert(all.end(), details.data, details.data + details.size);
+  deliver(record, all.data(), all.size(), nullptr);
 }
 
 void Engine::remove_connection(Connection* connection) {
-  count(Counter::closes, 1);
+  const bool announced = connection->is_announced();
+  if (announced) {
+    count(Counter::closes, 1);
+  } else {
+    connection->listener()->preamble_ended();
+    count(Counter::accept_failures, connection->was_undecided() ? 1 : 0);
+  }
   if (Listener* listener = connection->listener()) listener->connection_closed();
   if (AccessControl* control = access()) {
     control->leave(connection->remote(), connection->subnet_bits());
-    if (connection->listener() != nullptr) judge(*control, *connection);
+    if (connection->listener() != nullptr && connection->subnet_bits() != AccessControl::kExempt) {
+      judge(*control, *connection);
+    }
   }
   connections_.erase(connection->id());
-  if (stopping()) {
+  if (announced && stopping()) {
     const bool cut = connection->was_cut();
     (cut ? cut_ : drained_).fetch_add(1, std::memory_order_relaxed);
   }
   contexts_.destroy(connection);
-  open_connections_.fetch_sub(1, std::memory_order_relaxed);
+  if (announced) open_connections_.fetch_sub(1, std::memory_order_relaxed);
   active_release();
 }
 

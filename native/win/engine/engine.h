@@ -27,6 +27,19 @@
 
 namespace iocp {
 
+// A socket that is to become a connection.
+struct NewConnection {
+  UniqueSocket socket;
+  const ProfileRef& profile;
+  Address local;
+  Address remote;
+  Listener* listener;  // null: this side connected
+  Record announcement;
+  uint8_t subnet_bits = AccessControl::kNotCounted;
+  Ref<Preamble> preamble{};  // it is announced, and counted, when that is over
+  ByteSpan preface{};        // leaves before anything that a program sends
+};
+
 struct EngineOptions : IoOptions {
   int64_t max_free_contexts = 0;  // 0: unlimited, -1: keep none
 };
@@ -108,10 +121,13 @@ class Engine final : public ConnectionEngine {
 
   // -- I/O threads ------------------------------------------------------------------------------
   // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                      Listener* listener, const Record& announcement, uint8_t subnet_bits = AccessControl::kNotCounted);
+  bool add_connection(NewConnection added);
+  bool admit(Connection* connection) override;
+  void announce(Connection* connection, ByteSpan details) override;
   // One more peer has been refused: the program is told of all of them, by their reasons, at most once a second.
-  void note_refused();
+  void note_refused(Refusal refusal) override;
+  // The same where the table has counted it.
+  void tell_refused();
   void remove_connection(Connection* connection) override;
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) override;
   void remove_attempt(ConnectAttempt* attempt);
@@ -146,6 +162,7 @@ class Engine final : public ConnectionEngine {
   Histogram& delivery_latency_us() { return delivery_latency_us_; }
 
  private:
+  void announce(Connection* connection, Record record, ByteSpan details);
   void end_gathering();
   void report_refused();
   void deliver_refused();

@@ -21,7 +21,8 @@ void Engine::begin_shutdown() {
   for (const auto& listener : listeners_) listener->close();
   cancel_all_attempts();
   for_each_connection([&](Connection& connection) {
-    if (stop_deadline_ms_ == 0) {
+    // Nobody has seen what is not announced.
+    if (stop_deadline_ms_ == 0 || !connection.is_announced()) {
       connection.close_now(CloseCause::server_closing, kWsaEtimedout, true);
     } else {
       connection.request_end(CloseCause::server_closing, stop_deadline_ms_);

@@ -315,20 +315,32 @@ void Listener::admit(AcceptOperation* operation) {
   }
   const bool has_room = open < options_.max_connections;
   AccessControl* const access = engine_->access();
-  uint8_t subnet_bits = AccessControl::kNotCounted;
-  const Refusal refusal = access != nullptr ? access->enter(peer, has_room, &subnet_bits)
-                          : has_room        ? Refusal::none
-                                            : Refusal::max_connections;
+  // A balancer comes in by its name; its client is asked about when its header has told who that is.
+  const bool is_balancer = options_.proxy != nullptr && options_.proxy->from.contains(ip_of(peer));
+  uint8_t subnet_bits = is_balancer ? AccessControl::kExempt : AccessControl::kNotCounted;
+  const Refusal refusal = access != nullptr && !is_balancer ? access->enter(peer, has_room, &subnet_bits)
+                          : has_room                        ? Refusal::none
+                                                            : Refusal::max_connections;
   if (refusal != Refusal::none) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
-    engine_->note_refused();
+    if (is_balancer) {
+      engine_->note_refused(refusal);
+    } else {
+      engine_->tell_refused();
+    }
     if (access == nullptr || access->resets()) calls::make_close_abortive(operation->socket.get());
     return;
   }
-  engine_->count(Counter::accepts, 1);
+  Ref<Preamble> preamble;
+  if (is_balancer) {
+    preamble = Ref<Preamble>::adopt(new ProxyPreamble(*options_.proxy, &proxy_errors_));
+  } else {
+    engine_->count(Counter::accepts, 1);
+  }
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
-  if (!engine_->add_connection(std::move(operation->socket), options_.profile,
-                               Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits)) {
+  if (!engine_->add_connection({std::move(operation->socket), options_.profile,
+                                Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits,
+                                std::move(preamble)})) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
     if (access != nullptr) access->leave(peer, subnet_bits);
     engine_->count(Counter::accept_failures, 1);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/ref.h"
+#include "win/connection/proxy_preamble.h"
 #include "win/io/profile.h"
 #include "win/io/timers.h"
 #include "win/sys/address.h"
@@ -30,6 +31,7 @@ struct ListenOptions {
   uint32_t max_connections = UINT32_MAX;
   bool exclusive = true;  // nobody else may bind the port, nor take it over
   ProfileRef profile;
+  std::shared_ptr<const ProxyRules> proxy;  // null: no balancer is known
 };
 
 struct AcceptOperation final : Operation {
@@ -65,6 +67,14 @@ class Listener final {
   // Any thread, any number of times.
   void close();
   void connection_closed() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  // Connections that are not announced yet.
+  void preamble_began() { preambles_.fetch_add(1, std::memory_order_relaxed); }
+  void preamble_ended() { preambles_.fetch_sub(1, std::memory_order_relaxed); }
+  uint32_t preambles() const { return preambles_.load(std::memory_order_relaxed); }
+  // Null when no headers of the PROXY protocol are expected.
+  const ProxyPreamble::ErrorCounts* proxy_errors() const {
+    return options_.proxy == nullptr ? nullptr : &proxy_errors_;
+  }
   uint32_t outstanding() const { return outstanding_.load(std::memory_order_relaxed); }
   uint32_t pool_size() const { return pool_size_.load(std::memory_order_relaxed); }
 
@@ -94,6 +104,8 @@ class Listener final {
   std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
   std::atomic<uint32_t> pool_size_{0};
   std::atomic<uint32_t> connections_{0};
+  std::atomic<uint32_t> preambles_{0};
+  ProxyPreamble::ErrorCounts proxy_errors_{};
   std::atomic<Inherits> no_delay_{Inherits::unknown};
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
   std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
