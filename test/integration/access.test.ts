@@ -98,6 +98,25 @@ describe('rules', () => {
     expect(server.stats()?.access?.refused).toMatchObject({ maxConnections: 1, denied: 1, maxPerAddress: 0 })
   })
 
+  test('who is refused for another reason never has the last place', async () => {
+    const { port, server } = await startEcho({ ioThreads: 4, maxConnections: 2, access: { deny: ['127.0.0.2'] } })
+    const { socket } = await come(port)
+    let isOver = false
+    const flood = Array.from({ length: 8 }, async () => {
+      while (!isOver) await comes(port, '127.0.0.2')
+    })
+    for (let count = 0; count < 60; count++) {
+      const peer = await come(port)
+      expect(peer.isIn).toBe(true)
+      peer.socket.destroy()
+      await until('it has left', () => server.stats()?.access?.connections === 1)
+    }
+    isOver = true
+    await Promise.all(flood)
+    expect(server.stats()?.access?.refused).toMatchObject({ maxConnections: 0 })
+    socket.destroy()
+  })
+
   test('without rules nobody is refused, and nothing is counted', async () => {
     const { port, server } = await start()
     expect(await comes(port)).toBe(true)

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <map>
+#include <thread>
 #include <vector>
 
 #include "random_numbers.h"
@@ -51,6 +53,54 @@ TEST_CASE("access: allow comes first, then deny, bans, the total, the address, i
   CHECK(table.enter(host(257), kStart + 1000, true, &entry) == Refusal::none);
   CHECK(table.totals().refused[in(Refusal::max_connections)] == 2);
   CHECK(table.totals().refused[in(Refusal::connect_rate)] == 1);
+}
+
+TEST_CASE("access: who is refused for something else never has one of the places, and the limit always holds") {
+  AccessRules rules;
+  rules.deny = PrefixSet({IpPrefix::of(host(9))});
+  rules.max_per_address = 2;
+  AccessTable table(shared(rules));
+  table.bans().ban(IpPrefix::of(host(8)), kStart, 5000, 9);
+  Places places(3);
+  AccessEntry entry;
+  CHECK(table.enter(host(9), kStart, places, &entry) == Refusal::denied);
+  CHECK(table.enter(host(8), kStart, places, &entry) == Refusal::banned);
+  CHECK(places.taken() == 0);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::max_per_address);
+  CHECK(places.taken() == 2);
+  CHECK(table.enter(host(2), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(3), kStart, places, &entry) == Refusal::max_connections);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::max_connections);  // as the order of reasons says
+  CHECK(table.enter(host(9), kStart, places, &entry) == Refusal::denied);
+  CHECK(places.taken() == 3);
+  CHECK(table.totals().connections == 3);
+  table.leave({host(1), 120}, kStart);
+  places.give_back();
+  CHECK(table.enter(host(3), kStart, places, &entry) == Refusal::none);
+}
+
+TEST_CASE("places stress: no more are taken at a time than there are, and none is lost") {
+  constexpr uint32_t kLimit = 3;
+  Places places(kLimit);
+  std::atomic<uint32_t> in_use{0};
+  std::atomic<bool> too_many{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20'000; ++i) {
+        if (!places.take()) continue;
+        if (in_use.fetch_add(1) + 1 > kLimit) too_many = true;
+        in_use.fetch_sub(1);
+        places.give_back();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_FALSE(too_many.load());
+  CHECK(places.taken() == 0);
+  CHECK(places.any_free());
 }
 
 TEST_CASE("access: test() says what enter() would, and counts nothing") {

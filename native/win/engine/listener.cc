@@ -30,7 +30,7 @@ int backlog_argument(uint32_t backlog) {
 AcceptOperation::AcceptOperation(Listener* owner) : Operation(&Listener::on_accept), listener(owner) {}
 
 Listener::Listener(Engine* engine, const ListenOptions& options, uint32_t index)
-    : engine_(engine), options_(options), index_(index), retry_ms_(kRetryMs) {}
+    : engine_(engine), options_(options), index_(index), places_(options.max_connections), retry_ms_(kRetryMs) {}
 
 uint32_t Listener::open(const char** syscall) {
   UniqueSocket socket;
@@ -307,20 +307,16 @@ void Listener::admit(AcceptOperation* operation) {
                                                 &remote_size);
   const Address peer = Address::from(remote, remote_size).unmapped();
   // Refused before it costs anything more.
-  const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
   if (engine_->stopping()) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
     calls::make_close_abortive(operation->socket.get());
     return;
   }
-  const bool has_room = open < options_.max_connections;
   AccessControl* const access = engine_->access();
   uint8_t subnet_bits = AccessControl::kNotCounted;
-  const Refusal refusal = access != nullptr ? access->enter(peer, has_room, &subnet_bits)
-                          : has_room        ? Refusal::none
+  const Refusal refusal = access != nullptr ? access->enter(peer, places_, &subnet_bits)
+                          : places_.take()  ? Refusal::none
                                             : Refusal::max_connections;
   if (refusal != Refusal::none) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
     engine_->note_refused();
     if (access == nullptr || access->resets()) calls::make_close_abortive(operation->socket.get());
     return;
@@ -329,7 +325,7 @@ void Listener::admit(AcceptOperation* operation) {
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
   if (!engine_->add_connection(std::move(operation->socket), options_.profile,
                                Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits)) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
+    places_.give_back();
     if (access != nullptr) access->leave(peer, subnet_bits);
     engine_->count(Counter::accept_failures, 1);
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/access/places.h"
 #include "core/ref.h"
 #include "win/io/profile.h"
 #include "win/io/timers.h"
@@ -64,7 +65,7 @@ class Listener final {
 
   // Any thread, any number of times.
   void close();
-  void connection_closed() { connections_.fetch_sub(1, std::memory_order_relaxed); }
+  void connection_closed() { places_.give_back(); }
   uint32_t outstanding() const { return outstanding_.load(std::memory_order_relaxed); }
   uint32_t pool_size() const { return pool_size_.load(std::memory_order_relaxed); }
 
@@ -93,7 +94,7 @@ class Listener final {
   RefCount refs_;
   std::atomic<uint32_t> outstanding_{0};  // accepts in the kernel
   std::atomic<uint32_t> pool_size_{0};
-  std::atomic<uint32_t> connections_{0};
+  Places places_;
   std::atomic<Inherits> no_delay_{Inherits::unknown};
   PostedOperation<Listener, &Listener::post_first> start_operation_{this};
   std::atomic<uint32_t> failures_{0};  // accepts in a row that failed after they had been pending
