@@ -83,7 +83,12 @@ export interface ConnectionStats {
 /** Statistics of a server or client. They are always collected; only reading them has a cost. */
 export interface EndpointStats {
   readonly connections: { readonly now: number; readonly peak: number; readonly total: number }
-  readonly listeners: readonly { readonly pendingAccepts: number; readonly acceptPool: number }[]
+  readonly listeners: readonly {
+    readonly pendingAccepts: number
+    readonly acceptPool: number
+    /** Whether peers are refused before the handshake, or once they have been accepted. */
+    readonly admission: 'conditional' | 'accepted'
+  }[]
   /** Data waiting for JavaScript. */
   readonly delivery: {
     readonly bytes: number

@@ -199,6 +199,9 @@ export interface NativeListen {
   backlog: number
   pendingAccepts: number
   maxConnections: number
+  onMax: 'reset' | 'close' | 'stop-accepting'
+  /** Refuse before the handshake, where the system can; stats() tells. */
+  conditional: boolean
   profile: number
 }
 

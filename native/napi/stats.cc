@@ -69,6 +69,7 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
     Napi::Object item = Napi::Object::New(env);
     item.Set("pendingAccepts", number(env, listener->outstanding()));
     item.Set("acceptPool", number(env, listener->pool_size()));
+    item.Set("admission", Napi::String::New(env, listener->is_conditional() ? "conditional" : "accepted"));
     listeners.Set(i, item);
   }
   result.Set("listeners", listeners);

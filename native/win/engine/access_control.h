@@ -26,8 +26,9 @@ class AccessControl final {
   AccessControl(const AccessControl&) = delete;
   AccessControl& operator=(const AccessControl&) = delete;
 
-  // Refusal::none: `remote` is in until leave() with the same *subnet_bits, and has taken one of the places.
-  Refusal enter(const Address& remote, Places& places, uint8_t* subnet_bits);
+  // Refusal::none: `remote` is in until leave() with the same *subnet_bits, and has taken one of the places. Null: it
+  // has one already.
+  Refusal enter(const Address& remote, Places* places, uint8_t* subnet_bits);
   void leave(const Address& remote, uint8_t subnet_bits);
   Refusal test(IpAddress address);
   // How the sockets of those who are refused are closed.
