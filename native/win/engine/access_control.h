@@ -42,13 +42,17 @@ class AccessControl final {
   // For so long, 0 as the rules say, BanList::kForEver; returns how long it holds from now on.
   uint64_t ban(const IpPrefix& prefix, uint64_t time_ms, uint16_t reason);
   bool lift(const IpPrefix& prefix);
-  struct BanInForce {
+  static constexpr int64_t kForEver = INT64_MAX;
+  struct KnownBan {
     IpPrefix prefix;
-    uint64_t left_ms;  // BanList::kForEver
+    int64_t left_ms;  // below 0: it has been over for so long; kForEver
     uint16_t reason;
     uint8_t times;
+    bool automatic;
   };
-  std::vector<BanInForce> bans();
+  void restore(const KnownBan& ban);
+  // Those of some parts, from `first` of BanList::kParts on. Peers wait for one part at a time only.
+  std::vector<KnownBan> bans(size_t first, size_t parts);
   AccessTable::Totals totals();
   // How many have been refused for each reason since the last call; false when nobody has.
   bool take_refused(uint32_t* counts);
