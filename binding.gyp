@@ -62,6 +62,7 @@
       'native/win/connection/sender.cc',
       'native/win/connection/socket_options.cc',
       'native/win/engine/access_control.cc',
+      'native/win/engine/conditional_acceptor.cc',
       'native/win/engine/connect_attempt.cc',
       'native/win/engine/engine.cc',
       'native/win/engine/engine_loop.cc',

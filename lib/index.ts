@@ -35,7 +35,15 @@ export type {
 } from './connection/limits.js'
 export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
 export type { ProxyInfo, ProxySslInfo, ReceivedProxyTlv } from './connection/proxy_info.js'
-export type { AccessState, Ban, BanOptions, RefusalReason, RefusedInfo, ServerAccess } from './endpoint/access.js'
+export type {
+  AccessState,
+  Ban,
+  BanOptions,
+  KeptBan,
+  RefusalReason,
+  RefusedInfo,
+  ServerAccess
+} from './endpoint/access.js'
 export type { AccessOptions, AddressList, OffenceOptions, RateOptions } from './endpoint/access_options.js'
 export type { BroadcastResult } from './endpoint/broadcast.js'
 export { type Client, connect, createClient } from './endpoint/client.js'

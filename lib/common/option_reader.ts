@@ -239,7 +239,7 @@ export function closest(name: string, known: Iterable<string>): string | undefin
   const begins = names.filter((one) => one.toLowerCase().startsWith(given))
   // A whole word at the end, not any letters.
   const word = `${name.slice(0, 1).toUpperCase()}${name.slice(1)}`
-  return only(begins) ?? only(names.filter((one) => one.endsWith(word)))
+  return only(begins.length > 0 ? begins : names.filter((one) => one.endsWith(word)))
 }
 
 /**

@@ -26,6 +26,8 @@ export interface Ban {
   readonly reason: string
   /** How often this peer has been banned, without a long break. */
   readonly times: number
+  /** Whether it came by `banOn`; otherwise by `ban()`. */
+  readonly automatic: boolean
 }
 
 /** Options of `server.access.ban`. */
@@ -40,15 +42,21 @@ export interface BanOptions {
 export interface AccessState {
   /** Of a `net.BlockList` its prefixes. */
   readonly rules: AccessOptions
-  readonly bans: readonly Ban[]
+  /** Also those that are over, as long as they make the next one of the same peer longer. */
+  readonly bans: readonly KeptBan[]
 }
+
+/** A ban in a state. Earlier versions did not write `automatic`; then the reason tells. */
+export type KeptBan = Omit<Ban, 'automatic'> & { readonly automatic?: boolean }
 
 const MANUAL = 'manual'
 const MAX_REASON = 200
 /** Different texts of reasons that are kept apart; bans beyond have {@link MANUAL}. */
 const MAX_REASONS = 1000
 const FIRST_REASON = 256
-const BAN_BYTES = PREFIX_BYTES + 1 + 2 + 8
+const BAN_BYTES = PREFIX_BYTES + 1 + 1 + 2 + 8
+/** The table is copied in so many parts by whoever goes through it one by one. */
+const PARTS = 64
 const MAX_TIME = 2 ** 31 - 1
 const FOREVER = -1
 
@@ -100,13 +108,24 @@ export class ServerAccess {
       return untilOf(this.#native.ban(prefix, time === Infinity ? FOREVER : (time ?? 0), this.#number(reason)))
     }
     const text = prefixText(prefix)
-    const before = this.#bans.get(text)
-    const until = Date.now() + (time ?? this.#read.banTime)
+    const before = this.#remembered(text)
+    const { banTime, banFactorThousandths, banMax } = this.#read
+    const grown = Math.min(banTime * (banFactorThousandths / 1000) ** (before?.times ?? 0), banMax)
+    const until = Date.now() + (time ?? grown)
     const times = Math.min((before?.times ?? 0) + 1, 255)
-    const ban =
-      before !== undefined && before.until > until ? { ...before, times } : { prefix: text, until, reason, times }
+    const ban = { ...longer(before, { prefix: text, until, reason, times, automatic: false }), times }
     this.#bans.set(text, ban)
     return ban.until
+  }
+
+  /** While the server does not listen: what is known of a prefix, unless its last ban is over for long. */
+  #remembered(text: string): Ban | undefined {
+    const ban = this.#bans.get(text)
+    return ban !== undefined && this.#isRemembered(ban) ? ban : undefined
+  }
+
+  #isRemembered({ until }: Ban): boolean {
+    return until + this.#read.banMax > Date.now()
   }
 
   /**
@@ -124,19 +143,45 @@ export class ServerAccess {
     return held
   }
 
-  /** The bans that hold. */
+  /** The bans that hold. With very many of them it takes its time, see {@link eachBan}. */
   bans(): Ban[] {
-    if (this.#native === undefined) return [...this.#bans.values()].filter(({ until }) => until > Date.now())
-    const bytes = this.#native.bans()
+    return [...this.eachBan()]
+  }
+
+  /**
+   * The bans that hold, one by one, each as it is when its part of the table is reached: in 64 steps, between which the
+   * program can do something else, or stop. Bans may come and end meanwhile; who is banned all the time is there once,
+   * unless the server is closed, which ends it.
+   */
+  *eachBan(): IterableIterator<Ban> {
+    for (const ban of this.#eachKnown()) {
+      if (ban.until > Date.now()) yield ban
+    }
+  }
+
+  /** Also those that are over, and make the next one longer. */
+  *#eachKnown(): IterableIterator<Ban> {
+    const native = this.#native
+    if (native === undefined) {
+      for (const ban of [...this.#bans.values()]) if (this.#isRemembered(ban)) yield ban
+      return
+    }
+    // When the server closes between two steps, it ends there.
+    for (let part = 0; part < PARTS && this.#native === native; part++) yield* this.#bansIn(native.bans(part, PARTS))
+  }
+
+  #bansIn(bytes: Uint8Array): Ban[] {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const now = Date.now()
     return Array.from({ length: bytes.length / BAN_BYTES }, (_, index) => {
       const at = index * BAN_BYTES
-      const number = view.getUint16(at + PREFIX_BYTES + 1, true)
+      const number = view.getUint16(at + PREFIX_BYTES + 2, true)
       return {
         prefix: prefixText(bytes.subarray(at, at + PREFIX_BYTES)),
-        until: untilOf(view.getFloat64(at + PREFIX_BYTES + 3, true)),
+        until: now + view.getFloat64(at + PREFIX_BYTES + 4, true),
         reason: offenceNames[number] ?? this.#reasons[number - FIRST_REASON] ?? MANUAL,
-        times: bytes[at + PREFIX_BYTES] ?? 0
+        times: bytes[at + PREFIX_BYTES] ?? 0,
+        automatic: bytes[at + PREFIX_BYTES + 1] === 1
       }
     })
   }
@@ -163,12 +208,12 @@ export class ServerAccess {
 
   /** Rules and bans, for {@link load}. */
   toJSON(): AccessState {
-    return { rules: structuredClone(this.#rules), bans: this.bans() }
+    return { rules: structuredClone(this.#rules), bans: [...this.#eachKnown()] }
   }
 
   /**
    * Takes over what {@link toJSON} gave: its rules replace those there are, its bans are added. Bans that have ended
-   * meanwhile are not.
+   * meanwhile only make the next ones longer.
    * @throws IocpError ERR_IOCP_INVALID_OPTION, and nothing has changed
    */
   load(state: AccessState): void {
@@ -188,13 +233,13 @@ export class ServerAccess {
     this.#native = native
     if (this.#isUsed) native.setAccess(this.#read)
     const bans = this.#bans
+    this.#bans = new Map()
     this.#restore([...bans.values()])
-    bans.clear()
   }
 
   /** @internal The completion port is about to go. */
   _stop(): void {
-    for (const ban of this.bans()) this.#bans.set(ban.prefix, ban)
+    for (const ban of this.#eachKnown()) this.#bans.set(ban.prefix, ban)
     this.#native = undefined
   }
 
@@ -207,10 +252,25 @@ export class ServerAccess {
   }
 
   #restore(bans: readonly Ban[]): void {
-    const now = Date.now()
-    for (const { prefix, until, reason } of bans) {
-      if (until > now) this.#ban(toPrefix(prefix, 'prefix'), Math.ceil(until - now), reason)
+    for (const ban of bans) {
+      if (!this.#isRemembered(ban)) continue
+      if (this.#native !== undefined) {
+        this.#native.restoreBan(this.#bytesOf(ban))
+        continue
+      }
+      const before = this.#remembered(ban.prefix)
+      this.#bans.set(ban.prefix, { ...longer(before, ban), times: Math.max(before?.times ?? 0, ban.times) })
     }
+  }
+
+  #bytesOf({ prefix, until, reason, times, automatic }: Ban): Uint8Array {
+    const bytes = new Uint8Array(BAN_BYTES)
+    const view = new DataView(bytes.buffer)
+    bytes.set(toPrefix(prefix, 'prefix'))
+    bytes.set([times, automatic ? 1 : 0], PREFIX_BYTES)
+    view.setUint16(PREFIX_BYTES + 2, this.#number(reason), true)
+    view.setFloat64(PREFIX_BYTES + 4, Math.ceil(until - Date.now()), true)
+    return bytes
   }
 
   #use(): void {
@@ -228,6 +288,10 @@ export class ServerAccess {
     if (this.#reasons.length === MAX_REASONS) return FIRST_REASON - 1
     return FIRST_REASON + this.#reasons.push(reason) - 1
   }
+}
+
+function longer(before: Ban | undefined, next: Ban): Ban {
+  return before !== undefined && before.until > next.until ? before : next
 }
 
 function untilOf(left: number): number {
@@ -298,8 +362,10 @@ function readBan(value: unknown, option: string): Ban {
   const reason = reader.text('reason') ?? MANUAL
   checkReason(reason, reader.name('reason'))
   const times = reader.integer('times', { min: 0, max: 255 }, 1)
+  // States of earlier versions say it by the reason alone.
+  const automatic = reader.boolean('automatic', offenceNames.includes(reason))
   reader.rejectUnknown()
-  return { prefix, until: until ?? Infinity, reason, times }
+  return { prefix, until: until ?? Infinity, reason, times, automatic }
 }
 
 /** What a record says of peers that were refused. */

@@ -47,14 +47,27 @@ export interface EngineOptions {
 
 /** Options of `createServer`. */
 export interface ServerOptions extends ConnectionOptions, EngineOptions {
-  /** Open connections at a time; further ones are accepted and reset immediately. 1 to 2,097,151; default 2,097,151. */
+  /** Open connections at a time. 1 to 2,097,151; default 2,097,151. */
   maxConnections?: number
+  /**
+   * What becomes of peers above `maxConnections`: they are accepted and reset (default), accepted and closed, or not
+   * accepted (`'stop-accepting'`): they wait in the backlog of the system until another connection has closed. Other
+   * refused peers: `access.onRefuse`.
+   */
+  onMax?: 'reset' | 'close' | 'stop-accepting'
   /** AcceptEx calls that are pending initially. 1 to 1024; default 64. */
   pendingAccepts?: number
   /** Who may connect. Default everybody. */
   access?: AccessOptions
   /** Load balancers in front of the server, which tell whose connections they pass on. Default none. */
   proxyProtocol?: ProxyProtocolOptions
+  /**
+   * When peers are refused: once they have been accepted (`'accepted'`, default), or before the handshake
+   * (`'conditional'`, SO_CONDITIONAL_ACCEPT), so that they see what they would see where nobody listens. The latter turns
+   * parts of the system's protection off, see docs/access.md; where the system lacks it, a warning with the code
+   * IOCP_NO_CONDITIONAL_ACCEPT is emitted, and peers are refused once they have been accepted.
+   */
+  admission?: 'accepted' | 'conditional'
   /** Threads that do heavy work, beside the main thread. Default none. */
   workers?: WorkersOptions
 }

@@ -121,9 +121,11 @@ function readRules(reader: OptionReader, name: string): AccessOptions | undefine
 /** What a server has beside its port and its connections. */
 const serverTable = {
   maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
+  onMax: (reader, name) => reader.oneOf(name, ['reset', 'close', 'stop-accepting'], 'reset'),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
   access: readRules,
   proxyProtocol: readProxyProtocol,
+  admission: (reader, name) => reader.oneOf(name, ['accepted', 'conditional'], 'accepted'),
   workers: clientTable.workers
 } satisfies OptionTable<Omit<ServerOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
@@ -283,9 +285,11 @@ export interface ServerSettings {
   readonly engine: NativeEngineOptions
   readonly profile: Profile
   readonly maxConnections: number
+  readonly onMax: 'reset' | 'close' | 'stop-accepting'
   readonly pendingAccepts: number
   readonly access: AccessOptions | undefined
   readonly proxyProtocol: NativeProxyRules | undefined
+  readonly admission: 'accepted' | 'conditional'
   readonly workers: WorkersSettings | undefined
 }
 

@@ -33,6 +33,13 @@ export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
 /** The errors by which Windows reports that there is no IPv6. */
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
+function warnOfAdmission(): void {
+  process.emitWarning(
+    "This system has no SO_CONDITIONAL_ACCEPT (admission: 'conditional'): peers are refused after the handshake",
+    { type: 'IocpWarning', code: 'IOCP_NO_CONDITIONAL_ACCEPT' }
+  )
+}
+
 /** A TCP server. Created by {@link createServer}. */
 export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   readonly #settings: ServerSettings
@@ -130,7 +137,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     { port, host, backlog, exclusive }: ReturnType<typeof readListen>,
     context: Context | undefined
   ): Promise<SocketAddress> {
-    const { pendingAccepts, engine, maxConnections, profile, proxyProtocol: proxy } = this.#settings
+    const { pendingAccepts, engine, maxConnections, onMax, profile, proxyProtocol: proxy } = this.#settings
+    const conditional = this.#settings.admission === 'conditional'
     const addresses =
       host === undefined || host === '' ? ['::', '0.0.0.0'] : [(await resolveHost(host))[0]?.address ?? '']
     // Never in the tick of the call, so that listeners can be added.
@@ -145,11 +153,13 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
       const family = isIP(address) === 6 ? 6 : 4
       const dualStack = address === '::'
       const options = {
-        ...({ address, port, family, dualStack, exclusive, backlog, pendingAccepts, maxConnections } as const),
-        proxy
+        ...({ address, port, family, dualStack, exclusive, backlog } as const),
+        ...{ pendingAccepts, maxConnections, onMax, conditional, proxy }
       }
       try {
-        return opened.listenerAddress(opened.listen(options, profile))
+        const listener = opened.listen(options, profile)
+        if (conditional && opened.stats().listeners[listener]?.admission !== 'conditional') warnOfAdmission()
+        return opened.listenerAddress(listener)
       } catch (error) {
         const isLast = index === addresses.length - 1
         if (isLast || !(error instanceof IocpError) || !NO_IPV6.has(error.code)) throw error

@@ -90,6 +90,8 @@ export interface EndpointStats {
     readonly unannounced?: number
     /** With `proxyProtocol`: what was wrong with headers, and how often. */
     readonly proxyErrors?: Readonly<Partial<Record<ProxyErrorName, number>>>
+    /** Whether peers are refused before the handshake, or once they have been accepted. */
+    readonly admission: 'conditional' | 'accepted'
   }[]
   /** Data waiting for JavaScript. */
   readonly delivery: {

@@ -183,8 +183,13 @@ export interface NativeAccess {
   /** @param time in milliseconds, 0 as the rules say, below 0 for ever. Returns how long it holds, below 0 for ever. */
   ban(prefix: Uint8Array, time: number, reason: number): number
   lift(prefix: Uint8Array): boolean
-  /** `[prefix, 17 bytes][times, 1][reason, 2][milliseconds left, a double; below 0 for ever]`, one behind the other. */
-  bans(): Uint8Array
+  /**
+   * `[prefix, 17 bytes][times, 1][automatic, 1][reason, 2][milliseconds left, a double]`. Infinity: for ever; below 0: it
+   * has been over for so long, and only `times` counts. Another ban of the same prefix that is longer stays.
+   */
+  restoreBan(ban: Uint8Array): void
+  /** Those in one of so many parts (from 0) of the table, as for restoreBan, one behind the other. */
+  bans(part: number, parts: number): Uint8Array
   /** The number of the `refusal`, above all of them for none. */
   testAccess(address: Uint8Array): number
 }
@@ -219,6 +224,9 @@ export interface NativeListen {
   pendingAccepts: number
   maxConnections: number
   proxy?: NativeProxyRules | undefined
+  onMax: 'reset' | 'close' | 'stop-accepting'
+  /** Refuse before the handshake, where the system can; stats() tells. */
+  conditional: boolean
   profile: number
 }
 

@@ -364,6 +364,9 @@ bool read_listen_options(Napi::Env env, Napi::Value value, const Engine& engine,
   out->backlog = static_cast<uint32_t>(reader.number("backlog", 0, INT32_MAX));
   out->accepts = static_cast<uint32_t>(reader.number("pendingAccepts", 1, 1024));
   out->max_connections = static_cast<uint32_t>(reader.number("maxConnections", 0, UINT32_MAX));
+  const std::string on_max = reader.text("onMax");
+  out->on_max = on_max == "stop-accepting" ? OnMax::stop_accepting : on_max == "close" ? OnMax::close : OnMax::reset;
+  out->conditional = reader.boolean("conditional");
   out->profile = engine.profile(static_cast<uint32_t>(reader.number("profile", 0, UINT32_MAX)));
   if (!out->profile) reader.fail("profile");
   if (reader.has("proxy")) out->proxy = read_proxy_rules(env, reader.get("proxy"), reader);

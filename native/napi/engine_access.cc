@@ -1,6 +1,8 @@
 // Who may connect: what the engine's own environment asks and changes. Addresses and prefixes cross the boundary as
 // bytes: 16 of the address, IPv4 as mapped IPv6, and one with the number of bits.
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -10,9 +12,9 @@
 namespace iocp {
 namespace {
 
-// [prefix][how often, one byte][reason, two bytes][left in milliseconds, a double; below 0: for ever], little-endian as
-// every Windows is.
-constexpr size_t kBanBytes = kPrefixBytes + 1 + 2 + 8;
+// [prefix][how often, one byte][automatic, one byte][reason, two bytes][left in milliseconds, a double; Infinity: for
+// ever; below 0: it is over], little-endian as every Windows is.
+constexpr size_t kBanBytes = kPrefixBytes + 1 + 1 + 2 + 8;
 
 void write_address(const IpAddress& address, uint8_t* to) {
   for (int i = 0; i < 8; ++i) to[i] = static_cast<uint8_t>(address.high >> (56 - 8 * i));
@@ -89,20 +91,42 @@ Napi::Value EngineWrap::lift(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), held);
 }
 
-// () -> all that hold, kBanBytes each
+// (ban, kBanBytes)
+void EngineWrap::restore_ban(const Napi::CallbackInfo& info) {
+  const uint8_t* bytes = nullptr;
+  size_t count = 0;
+  if (access() == nullptr || !bytes_of(info[0], kBanBytes, &bytes, &count) || count != 1) return;
+  constexpr double kMost = 1e15;
+  double left = 0;
+  std::memcpy(&left, bytes + kPrefixBytes + 4, sizeof(left));
+  AccessControl::KnownBan ban{};
+  ban.prefix = prefix_from(bytes);
+  ban.left_ms = !(left < kMost) ? AccessControl::kForEver : static_cast<int64_t>((std::max)(left, -kMost));
+  std::memcpy(&ban.reason, bytes + kPrefixBytes + 2, sizeof(ban.reason));
+  ban.times = bytes[kPrefixBytes];
+  ban.automatic = bytes[kPrefixBytes + 1] != 0;
+  access()->restore(ban);
+}
+
+// (part, parts) -> those that hold, or are over but not forgotten, of one of so many parts; kBanBytes each
 Napi::Value EngineWrap::bans(const Napi::CallbackInfo& info) {
-  const std::vector<AccessControl::BanInForce> all =
-      access() == nullptr ? std::vector<AccessControl::BanInForce>() : access()->bans();
+  const size_t parts = (std::min)((std::max)(size_t{uint32_of(info[1])}, size_t{1}), BanList::kParts);
+  const size_t first = uint32_of(info[0]) * BanList::kParts / parts;
+  const size_t end = (uint32_of(info[0]) + size_t{1}) * BanList::kParts / parts;
+  const std::vector<AccessControl::KnownBan> all =
+      access() == nullptr ? std::vector<AccessControl::KnownBan>() : access()->bans(first, end - first);
   Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), all.size() * kBanBytes);
   if (bytes.IsEmpty()) return info.Env().Undefined();
   uint8_t* to = bytes.Data();
-  for (const AccessControl::BanInForce& ban : all) {
+  for (const AccessControl::KnownBan& ban : all) {
     write_address(ban.prefix.address, to);
     to[kAddressBytes] = static_cast<uint8_t>(ban.prefix.bits);
     to[kPrefixBytes] = ban.times;
-    std::memcpy(to + kPrefixBytes + 1, &ban.reason, sizeof(ban.reason));
-    const double left = ban.left_ms == BanList::kForEver ? -1 : static_cast<double>(ban.left_ms);
-    std::memcpy(to + kPrefixBytes + 3, &left, sizeof(left));
+    to[kPrefixBytes + 1] = ban.automatic ? 1 : 0;
+    std::memcpy(to + kPrefixBytes + 2, &ban.reason, sizeof(ban.reason));
+    const double left = ban.left_ms == AccessControl::kForEver ? std::numeric_limits<double>::infinity()
+                                                               : static_cast<double>(ban.left_ms);
+    std::memcpy(to + kPrefixBytes + 4, &left, sizeof(left));
     to += kBanBytes;
   }
   return bytes;

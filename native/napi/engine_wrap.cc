@@ -59,6 +59,7 @@ Napi::Function EngineWrap::define(Napi::Env env) {
                          InstanceMethod<&EngineWrap::set_access>("setAccess"),
                          InstanceMethod<&EngineWrap::ban>("ban"),
                          InstanceMethod<&EngineWrap::lift>("lift"),
+                         InstanceMethod<&EngineWrap::restore_ban>("restoreBan"),
                          InstanceMethod<&EngineWrap::bans>("bans"),
                          InstanceMethod<&EngineWrap::test_access>("testAccess"),
                          InstanceMethod<&EngineWrap::stop>("stop"),

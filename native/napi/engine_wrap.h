@@ -71,6 +71,7 @@ class EngineWrap final : public Napi::ObjectWrap<EngineWrap> {
   void set_access(const Napi::CallbackInfo& info);
   Napi::Value ban(const Napi::CallbackInfo& info);
   Napi::Value lift(const Napi::CallbackInfo& info);
+  void restore_ban(const Napi::CallbackInfo& info);
   Napi::Value bans(const Napi::CallbackInfo& info);
   Napi::Value test_access(const Napi::CallbackInfo& info);
   AccessControl* access() const;  // null: there are no rules

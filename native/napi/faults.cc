@@ -37,6 +37,7 @@ void set_rule(const Napi::CallbackInfo& info) {
   rule.short_to = number("shortTo", 0);
   rule.delay_ms = number("delay", 0);
   rule.block_ms = number("block", 0);
+  rule.pretend = boolean_of(source.Get("pretend"));
   rule.keep = boolean_of(source.Get("keep"));
   rule.late = boolean_of(source.Get("late"));
   fault::set_rule(call, rule);

@@ -88,6 +88,7 @@ Napi::Object describe_engine(Napi::Env env, Engine& engine) {
       item.Set("unannounced", number(env, listener->preambles()));
       item.Set("proxyErrors", describe_proxy_errors(env, *errors));
     }
+    item.Set("admission", Napi::String::New(env, listener->is_conditional() ? "conditional" : "accepted"));
     listeners.Set(i, item);
   }
   result.Set("listeners", listeners);

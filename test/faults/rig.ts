@@ -7,6 +7,7 @@ import type {
   NativeEngineOptions,
   NativeFraming,
   NativeHostOptions,
+  NativeListen,
   NativeProfile
 } from '../../lib/native/types.js'
 import { faultAddon } from '../helpers/faults.js'
@@ -99,7 +100,14 @@ export class Rig {
   }
 
   /** Listens and says where. */
-  listen({ pendingAccepts = 8, maxConnections = 10_000, port = 0, exclusive = true } = {}): {
+  listen({
+    pendingAccepts = 8,
+    maxConnections = 10_000,
+    onMax = 'reset',
+    conditional = false,
+    port = 0,
+    exclusive = true
+  }: Partial<NativeListen> = {}): {
     listener: number
     port: number
   } {
@@ -112,6 +120,8 @@ export class Rig {
       backlog: 511,
       pendingAccepts,
       maxConnections,
+      onMax,
+      conditional,
       profile: this.profile
     })
     return { listener, port: this.engine.listenerAddress(listener).port }

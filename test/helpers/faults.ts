@@ -22,6 +22,8 @@ export interface Rule {
   delay?: number
   /** Calls on files hold their thread for so many milliseconds. */
   block?: number
+  /** The call is not made, and succeeds. */
+  pretend?: boolean
   /** Reads and writes of files are pending until they are cancelled. */
   keep?: boolean
   /** Of those that are kept the cancel comes too late: they end well. */
@@ -52,6 +54,8 @@ export type Call =
   | 'associate'
   | 'accept'
   | 'accept_context'
+  | 'conditional'
+  | 'conditional_accept'
   | 'one_syn'
   | 'connect'
   | 'connect_context'

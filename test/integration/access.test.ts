@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { type AccessOptions, createServer, type RefusedInfo, type Server } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isLong } from '../helpers/load.js'
+import { load, random } from '../helpers/load.js'
 import { HOST } from '../helpers/ports.js'
 import { closeAfterTest, startEcho } from '../helpers/servers.js'
 import { pause, until } from '../helpers/time.js'
@@ -171,6 +171,59 @@ describe('bans', () => {
     expect(await comes(port)).toBe(true)
   })
 
+  test('of banOn come back from JSON as such, with their growth', async () => {
+    const banOn = { protocolError: true }
+    const { port, server } = await start({ banOn, ban: { time: '1m', factor: 3, max: '1h' } })
+    const offend = async (port: number) => {
+      const peer = await come(port, '127.0.0.2')
+      const closing = gone(peer.socket)
+      peer.socket.write(Buffer.of(0xff, 0, 0, 0))
+      await closing
+    }
+    await offend(port)
+    const [ban] = server.access.bans()
+    expect(ban).toMatchObject({ prefix: '127.0.0.2', reason: 'protocolError', times: 1, automatic: true })
+    const state = JSON.parse(JSON.stringify(server.access)) as ReturnType<Server['access']['toJSON']>
+    for (const [isOver, minutes] of [
+      [false, 1],
+      [true, 3]
+    ] as const) {
+      const other = await start()
+      const until = isOver ? Date.now() - 1000 : (state.bans[0]?.until ?? 0)
+      const bans = state.bans.map((kept) => ({ ...kept, until }))
+      other.server.access.load({ rules: state.rules, bans })
+      other.server.access.load({ rules: state.rules, bans })
+      expect(await comes(other.port, '127.0.0.2')).toBe(isOver)
+      if (isOver) await offend(other.port)
+      const [again] = other.server.access.bans()
+      expect(again).toMatchObject({ prefix: '127.0.0.2', times: isOver ? 2 : 1, automatic: true })
+      expect(Math.round(((again?.until ?? 0) - Date.now()) / 60_000)).toBe(minutes)
+      // The next listen knows it too.
+      await other.server.close({ deadline: 0 })
+      await other.server.listen({ port: other.port, host: HOST })
+      expect(other.server.access.bans()).toMatchObject([{ times: isOver ? 2 : 1, automatic: true }])
+    }
+  })
+
+  test('are listed one by one, while the server goes on', { timeout: 120_000 }, async () => {
+    const { port, server } = await start({ tableSize: 1_000_000 })
+    const count = load(20_000, 300_000)
+    for (let number = 0; number < count; number++) {
+      server.access.ban(`10.${number >> 16}.${(number >> 8) & 255}.${number & 255}`)
+    }
+    const listed = new Set<string>()
+    let turns = 0
+    for (const { prefix } of server.access.eachBan()) {
+      listed.add(prefix)
+      if (listed.size % 5000 !== 0) continue
+      turns++
+      server.access.ban(`10.200.0.${turns % 200}`)
+      expect(await comes(port)).toBe(true)
+    }
+    expect([...listed].filter((prefix) => !prefix.startsWith('10.200.')).length).toBe(count)
+    expect(server.access.bans().length).toBe(count + Math.min(turns, 200))
+  })
+
   test('stay for the next listen, and can be kept as JSON', async () => {
     const { port, server } = await start({ deny: ['127.0.0.9'] })
     server.access.ban('127.0.0.2', { reason: 'again' })
@@ -250,31 +303,52 @@ describe("'refused'", () => {
   })
 })
 
-test('connections that come, are refused, reset and closed leave every count at 0', { timeout: 120_000 }, async () => {
-  const { port, server } = await start({ maxPerAddress: 3, maxPerSubnet: { count: 10, v4: 29 } })
-  const rounds = isLong ? 20_000 : 600
-  const open: Socket[] = []
-  let came = 0
-  for (let round = 0; round < rounds; round++) {
-    const socket = connect({ host: HOST, port, localAddress: `127.0.2.${1 + (round % 40)}` })
-    socket.on('error', () => undefined)
-    await once(socket, 'connect')
-    came++
-    open.push(socket)
-    if (round % 100 === 99) server.access.update({ maxPerAddress: 1 + (round % 5) })
-    while (open.length > 60) {
-      const [gone] = open.splice((round * 7) % open.length, 1)
-      if (round % 2 === 0) gone?.resetAndDestroy()
-      else gone?.destroy()
+const ROUNDS = load(800, 100_000)
+
+test(
+  'random rounds of open, refuse, reset, close and new rules leave every count at 0',
+  { timeout: load(120_000, 3_600_000) },
+  async () => {
+    const { port, server } = await startEcho({
+      ...{ ioThreads: 4, maxConnections: 40 },
+      access: { maxPerAddress: 3, maxPerSubnet: { count: 10, v4: 29 } }
+    })
+    const chance = random(5)
+    const open: Socket[] = []
+    let came = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const socket = connect({ host: HOST, port, localAddress: `127.0.2.${1 + chance(40)}` })
+      socket.on('error', () => undefined)
+      // A system that is asked for very many connections may refuse some.
+      if (await Promise.race([once(socket, 'connect').then(() => true), gone(socket).then(() => false)])) came++
+      open.push(socket)
+      if (chance(100) === 0) {
+        server.access.update({ maxPerAddress: 1 + chance(5), allow: chance(2) === 0 ? [] : ['127.0.2.0/30'] })
+      }
+      if (chance(50) === 0) server.access.ban(`127.0.2.${1 + chance(40)}`, { time: 1 + chance(200) })
+      if (chance(20) === 0) [...server.connections][chance(40)]?.reset()
+      while (open.length > 50) {
+        const [one] = open.splice(chance(open.length), 1)
+        const how = chance(3)
+        if (how === 0) one?.resetAndDestroy()
+        else if (how === 1) one?.destroy()
+        else one?.end().resume()
+      }
     }
+    for (const socket of open) socket.destroy()
+    const isEmpty = () => server.stats()?.access?.connections === 0 && server.connections.size === 0
+    await until('all have gone', isEmpty, 60_000)
+    const { refused, addresses, subnets } = server.stats()?.access ?? {}
+    expect({ addresses, subnets }).toEqual({ addresses: 0, subnets: 0 })
+    expect(Math.min(refused?.maxConnections ?? 0, refused?.maxPerAddress ?? 0, refused?.banned ?? 0)).toBeGreaterThan(0)
+    const { counters } = server.stats() ?? {}
+    expect(Object.values(refused ?? {}).reduce((sum, count) => sum + count, 0)).toBe(counters?.refused)
+    const { accepts = 0, refused: sent = 0, acceptFailures = 0 } = counters ?? {}
+    expect(accepts + sent + acceptFailures).toBeGreaterThanOrEqual(came)
+    // Every place is free: as many as fit come in at once.
+    server.access.update({ allow: ['127.0.0.0/8'] })
+    const peers = await Promise.all(Array.from({ length: 40 }, () => come(port)))
+    expect(peers.every(({ isIn }) => isIn)).toBe(true)
+    expect(await comes(port)).toBe(false)
   }
-  for (const socket of open) socket.destroy()
-  await until('all have gone', () => server.stats()?.access?.connections === 0 && server.connections.size === 0, 60_000)
-  const { refused, addresses, subnets } = server.stats()?.access ?? {}
-  expect({ addresses, subnets }).toEqual({ addresses: 0, subnets: 0 })
-  const { counters } = server.stats() ?? {}
-  expect(Object.values(refused ?? {}).reduce((sum, count) => sum + count, 0)).toBe(counters?.refused)
-  expect((counters?.accepts ?? 0) + (counters?.refused ?? 0) + (counters?.acceptFailures ?? 0)).toBeGreaterThanOrEqual(
-    came
-  )
-})
+)

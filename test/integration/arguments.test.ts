@@ -281,6 +281,8 @@ const serverOptions = [
   'maxFreeContexts',
   'skipOnSuccess',
   'maxConnections',
+  'onMax',
+  'admission',
   'pendingAccepts',
   'workers'
 ]

@@ -109,10 +109,12 @@ TEST_CASE("access: a map has what a std::map has, whatever comes and goes") {
     if (found != nullptr) REQUIRE(found->number == expected->second);
     if (round % 10000 != 0) continue;
     size_t seen = 0;
-    map.for_each([&](const PrefixMap<Number>::Entry& entry) {
-      ++seen;
-      REQUIRE(model.at({entry.address.high, entry.address.low, entry.prefix().bits}) == entry.value.number);
-    });
+    for (size_t part = 0; part < map.kParts; ++part) {
+      map.for_each_in(part, [&](const PrefixMap<Number>::Entry& entry) {
+        ++seen;
+        REQUIRE(model.at({entry.address.high, entry.address.low, entry.prefix().bits}) == entry.value.number);
+      });
+    }
     REQUIRE(seen == model.size());
   }
 }
@@ -128,4 +130,53 @@ TEST_CASE("access: a sweep visits every place within a round, and takes what may
   CHECK(erased == 5000);
   CHECK(map.size() == 5000);
   for (uint32_t i = 0; i < 10000; ++i) REQUIRE((map.find(IpPrefix::of({0, i})) != nullptr) == (i % 2 == 1));
+}
+
+namespace {
+
+// Counts how often entries are moved.
+struct Moved {
+  uint8_t used_bits = 0;
+  static size_t moves;
+  Moved() = default;
+  Moved(const Moved&) = default;
+  Moved& operator=(const Moved&) = default;
+  Moved& operator=(Moved&& other) noexcept {
+    used_bits = other.used_bits;
+    ++moves;
+    return *this;
+  }
+};
+size_t Moved::moves = 0;
+
+}  // namespace
+
+TEST_CASE("access: a map of a million entries never copies more than a hundredth of them at a time") {
+  PrefixMap<Moved> map;
+  RandomNumbers random(17);
+  size_t most = 0;
+  for (uint32_t i = 0; i < 1'000'000; ++i) {
+    Moved::moves = 0;
+    map.insert(IpPrefix::of({random.wide(), random.wide()}));
+    most = Moved::moves > most ? Moved::moves : most;
+  }
+  CHECK(map.size() == 1'000'000);
+  CHECK(most > 1000);  // it is counted
+  CHECK(most < 10'000);
+}
+
+TEST_CASE("access: whatever changes while a map is listed part by part, who stays is listed once") {
+  RandomNumbers random(19);
+  PrefixMap<Number> map;
+  for (uint32_t i = 0; i < 2000; ++i) map.insert(IpPrefix::of({0, i})).number = 0;
+  for (size_t part = 0; part < map.kParts; ++part) {
+    map.for_each_in(part, [](const PrefixMap<Number>::Entry& entry) {
+      // The listed ones are marked; a value may be changed where it stands.
+      ++const_cast<Number&>(entry.value).number;
+    });
+    for (uint32_t i = 0; i < 50; ++i) map.insert(IpPrefix::of({1, random.wide()}));
+    for (uint32_t i = 0; i < 50; ++i) map.erase(IpPrefix::of({1, random.wide()}));
+    map.sweep(100, [&](const PrefixMap<Number>::Entry& entry) { return entry.address.high == 1 && random() % 2 == 0; });
+  }
+  for (uint32_t i = 0; i < 2000; ++i) REQUIRE(map.find(IpPrefix::of({0, i}))->number == 1);
 }

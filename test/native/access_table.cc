@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <map>
+#include <thread>
 #include <vector>
 
 #include "random_numbers.h"
@@ -51,6 +53,72 @@ TEST_CASE("access: allow comes first, then deny, bans, the total, the address, i
   CHECK(table.enter(host(257), kStart + 1000, true, &entry) == Refusal::none);
   CHECK(table.totals().refused[in(Refusal::max_connections)] == 2);
   CHECK(table.totals().refused[in(Refusal::connect_rate)] == 1);
+}
+
+TEST_CASE("access: who is refused for something else never has one of the places, and the limit always holds") {
+  AccessRules rules;
+  rules.deny = PrefixSet({IpPrefix::of(host(9))});
+  rules.max_per_address = 2;
+  AccessTable table(shared(rules));
+  table.bans().ban(IpPrefix::of(host(8)), kStart, 5000, 9);
+  Places places(3);
+  AccessEntry entry;
+  CHECK(table.enter(host(9), kStart, places, &entry) == Refusal::denied);
+  CHECK(table.enter(host(8), kStart, places, &entry) == Refusal::banned);
+  CHECK(places.taken() == 0);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::max_per_address);
+  CHECK(places.taken() == 2);
+  CHECK(table.enter(host(2), kStart, places, &entry) == Refusal::none);
+  CHECK(table.enter(host(3), kStart, places, &entry) == Refusal::max_connections);
+  CHECK(table.enter(host(1), kStart, places, &entry) == Refusal::max_connections);  // as the order of reasons says
+  CHECK(table.enter(host(9), kStart, places, &entry) == Refusal::denied);
+  CHECK(places.taken() == 3);
+  CHECK(table.totals().connections == 3);
+  table.leave({host(1), 120}, kStart);
+  places.give_back();
+  CHECK(table.enter(host(3), kStart, places, &entry) == Refusal::none);
+}
+
+TEST_CASE("places stress: whoever looks while others are refused never finds their place taken") {
+  AccessRules rules;
+  rules.deny = PrefixSet({IpPrefix::of(host(9))});
+  rules.max_per_address = 0;
+  AccessTable table(shared(rules));
+  Places places(1);
+  std::atomic<bool> is_over{false};
+  std::thread refuser([&] {
+    AccessEntry entry;
+    for (uint32_t i = 0; i < 300'000; ++i) (void)table.enter(host(8 + i % 2), kStart, places, &entry);
+    is_over = true;
+  });
+  bool was_taken = false;
+  while (!is_over) was_taken = was_taken || places.taken() != 0;
+  refuser.join();
+  CHECK_FALSE(was_taken);
+}
+
+TEST_CASE("places stress: no more are taken at a time than there are, and none is lost") {
+  constexpr uint32_t kLimit = 3;
+  Places places(kLimit);
+  std::atomic<uint32_t> in_use{0};
+  std::atomic<bool> too_many{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20'000; ++i) {
+        if (!places.take()) continue;
+        if (in_use.fetch_add(1) + 1 > kLimit) too_many = true;
+        in_use.fetch_sub(1);
+        places.give_back();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK_FALSE(too_many.load());
+  CHECK(places.taken() == 0);
+  CHECK(places.any_free());
 }
 
 TEST_CASE("access: test() says what enter() would, and counts nothing") {
@@ -146,6 +214,45 @@ TEST_CASE("access: bans grow, end, are forgotten and can be lifted") {
   CHECK(bans.size() == 1);
 }
 
+TEST_CASE("access: a ban that was kept is as it was: how it came, how often, and how long it holds") {
+  BanList bans;
+  bans.set_policy({1000, 2, 100'000}, 100);
+  const IpPrefix peer = IpPrefix::of(host(1));
+  BanList::Ban kept;
+  kept.until_ms = kStart + 5000;
+  kept.reason = 7;
+  kept.times = 3;
+  kept.automatic = true;
+  for (int i = 0; i < 3; ++i) bans.restore(peer, kStart, kept);  // again is as once
+  REQUIRE(bans.find(host(1), kStart + 4999) != nullptr);
+  CHECK(bans.find(host(1), kStart)->times == 3);
+  CHECK(bans.find(host(1), kStart)->automatic);
+  CHECK(bans.find(host(1), kStart)->reason == 7);
+  CHECK(bans.ban(peer, kStart + 5000, 0, 8) == kStart + 5000 + 8000);  // the fourth
+  // What is there and longer stays.
+  bans.restore(peer, kStart + 5000, kept);
+  CHECK(bans.find(host(1), kStart + 12'999)->times == 4);
+  CHECK(bans.find(host(1), kStart + 12'999)->reason == 8);
+  CHECK_FALSE(bans.find(host(1), kStart + 12'999)->automatic);
+  // One that is over holds no more, but is remembered; one that is over for long is not.
+  kept.until_ms = kStart - 1;
+  bans.restore(IpPrefix::of(host(2)), kStart, kept);
+  CHECK(bans.find(host(2), kStart) == nullptr);
+  CHECK(bans.ban(IpPrefix::of(host(2)), kStart, 0, 8) == kStart + 8000);
+  kept.until_ms = kStart - 100'000;
+  bans.restore(IpPrefix::of(host(3)), kStart, kept);
+  CHECK(bans.size() == 2);
+  kept.until_ms = BanList::kForEver;
+  bans.restore(IpPrefix::of(host(4)), kStart, kept);
+  CHECK(bans.find(host(4), UINT64_MAX - 1) != nullptr);
+  // An automatic one does not take the place of those that were wanted, a kept one neither.
+  bans.set_policy({1000, 2, 100'000}, 1);
+  bans.lift(IpPrefix::of(host(4)), kStart);
+  kept.until_ms = kStart + 5000;
+  bans.restore(IpPrefix::of(host(5)), kStart, kept);
+  CHECK(bans.find(host(5), kStart) == nullptr);
+}
+
 TEST_CASE("access: the longest banned prefix counts, and each length is looked for") {
   BanList bans;
   bans.set_policy({}, 100);
@@ -156,12 +263,21 @@ TEST_CASE("access: the longest banned prefix counts, and each length is looked f
   CHECK(bans.find(host(5), kStart + 1000)->reason == 8);
   CHECK(bans.find(IpAddress::v4(0x0B000000), kStart) == nullptr);
   size_t seen = 0;
-  bans.for_each(kStart + 1000, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
-    ++seen;
-    CHECK(prefix.bits == 104);
-    CHECK(ban.reason == 8);
-  });
+  size_t remembered = 0;
+  for (size_t part = 0; part < BanList::kParts; ++part) {
+    bans.for_each_in(part, kStart + 1000, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
+      if (ban.until_ms <= kStart + 1000) {
+        ++remembered;
+        CHECK(prefix.bits == 120);
+        return;
+      }
+      ++seen;
+      CHECK(prefix.bits == 104);
+      CHECK(ban.reason == 8);
+    });
+  }
   CHECK(seen == 1);
+  CHECK(remembered == 1);
 }
 
 TEST_CASE("access: a full table of bans lets those go that are over, then others, and counts these") {

@@ -13,9 +13,15 @@ describe('bans', () => {
     const it = access()
     expect(it.ban('10.1.2.3/8', { time: 0, reason: 'first' })).toBe(Infinity)
     expect(it.ban('10.0.0.0/8', { time: '1m' })).toBe(Infinity)
-    expect(it.bans()).toEqual([{ prefix: '10.0.0.0/8', until: Infinity, reason: 'first', times: 2 }])
+    expect(it.bans()).toEqual([{ prefix: '10.0.0.0/8', until: Infinity, reason: 'first', times: 2, automatic: false }])
     expect(it.lift('10.9.9.9/8')).toBe(true)
     expect(it.lift('10.0.0.0/8')).toBe(false)
+  })
+
+  test('grow by default from one to the next, as they do while the server listens', () => {
+    const it = access({ ban: { time: '1m', factor: 3, max: '10m' } })
+    const minutes = [1, 2, 3, 4].map(() => Math.round((it.ban('192.0.2.1') - Date.now()) / 60_000))
+    expect(minutes).toEqual([1, 3, 9, 10])
   })
 
   test('by default hold as the rules say', () => {
@@ -103,6 +109,42 @@ describe('load', () => {
     expect(other.bans()[0]).toMatchObject({ until: Infinity, reason: 'for ever' })
   })
 
+  test('keeps how often a peer was banned, how, and that it was when the ban is over', () => {
+    const it = access({ ban: { time: '1m', factor: 2, max: '1h' } })
+    const soon = Date.now() + 1000
+    it.load({
+      rules: { ban: { time: '1m', factor: 2, max: '1h' } },
+      bans: [
+        { prefix: '192.0.2.1', until: soon, reason: 'protocolError', times: 3, automatic: true },
+        { prefix: '192.0.2.2', until: Date.now() - 1000, reason: 'x', times: 2, automatic: false },
+        { prefix: '192.0.2.3', until: Date.now() - 3_700_000, reason: 'x', times: 2, automatic: false }
+      ]
+    })
+    expect(it.bans()).toEqual([
+      { prefix: '192.0.2.1', until: soon, reason: 'protocolError', times: 3, automatic: true }
+    ])
+    const again = access()
+    again.load(JSON.parse(JSON.stringify(it)) as ReturnType<ServerAccess['toJSON']>)
+    const minutes = [1, 2, 3].map((last) => Math.round((again.ban(`192.0.2.${last}`) - Date.now()) / 60_000))
+    expect(minutes).toEqual([8, 4, 1])
+  })
+
+  test('takes states that earlier versions have written', () => {
+    const it = access()
+    const until = inAnHour()
+    it.load({
+      rules: {},
+      bans: [
+        { prefix: '192.0.2.1', until, reason: 'protocolError', times: 2 },
+        { prefix: '192.0.2.2', until, reason: 'manual', times: 1 }
+      ]
+    })
+    expect(it.bans().map(({ automatic, times }) => ({ automatic, times }))).toEqual([
+      { automatic: true, times: 2 },
+      { automatic: false, times: 1 }
+    ])
+  })
+
   test('bans that end now, or have ended, are none; those far away are', () => {
     const it = access()
     it.load({
@@ -136,7 +178,8 @@ describe('load', () => {
     { rules: {}, bans: [ban, , ban] },
     { rules: {}, bans: [{ ...ban, until: NaN }] },
     { rules: {}, bans: [{ ...ban, prefix: 'x' }] },
-    { rules: {}, bans: [{ ...ban, more: 1 }] }
+    { rules: {}, bans: [{ ...ban, more: 1 }] },
+    { rules: {}, bans: [{ ...ban, automatic: 'yes' }] }
   ])('refuses %j, and nothing has changed', (state) => {
     const it = access({ maxPerAddress: 3 })
     expect(() => {

@@ -46,6 +46,8 @@ const table: [read: typeof server, name: string, good: unknown[], bad: unknown[]
   [server, 'maxFreeContexts', [-1, 0, 100], [-2, '3']],
   [server, 'skipOnSuccess', [true, false], [0]],
   [server, 'maxConnections', [1, 2_097_151], [0, 2_097_152]],
+  [server, 'onMax', ['reset', 'close', 'stop-accepting'], ['stop', true]],
+  [server, 'admission', ['accepted', 'conditional'], ['before', false]],
   [server, 'pendingAccepts', [1, 1024], [0, 1025]],
   [
     server,

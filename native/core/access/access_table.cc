@@ -66,8 +66,18 @@ Refusal AccessTable::test(IpAddress address, uint64_t now_ms, bool has_room) {
   return judge(address, now_ms, has_room);
 }
 
+Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry) {
+  Refusal refusal = judge(address, now_ms, places.any_free());
+  if (refusal == Refusal::none && !places.take()) refusal = Refusal::max_connections;
+  return settle(refusal, address, now_ms, entry);
+}
+
 Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry) {
-  const Refusal refusal = judge(address, now_ms, has_room);
+  return settle(judge(address, now_ms, has_room), address, now_ms, entry);
+}
+
+// Counts what has come of it.
+Refusal AccessTable::settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry) {
   if (refusal != Refusal::none) {
     ++refused_[static_cast<size_t>(refusal)];
     if (refusal == Refusal::connect_rate) offend(address, Offence::connect_rate, now_ms);

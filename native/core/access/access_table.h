@@ -7,6 +7,7 @@
 
 #include "core/access/access_rules.h"
 #include "core/access/ban_list.h"
+#include "core/access/places.h"
 #include "core/access/prefix_map.h"
 
 namespace iocp {
@@ -28,7 +29,10 @@ class AccessTable {
   void update(std::shared_ptr<const AccessRules> rules);
   const std::shared_ptr<const AccessRules>& rules_in_force() const { return rules_; }
 
-  // Refusal::none: it is in, until leave(). `has_room`: the limit for all together leaves room.
+  // Refusal::none: it is in, until leave(), and has taken one of the places. That comes last: who is refused for
+  // something else never has one.
+  Refusal enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry);
+  // For who has a place already, or `has_room` false: for whom there is none.
   Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry);
   void leave(const AccessEntry& entry, uint64_t now_ms);
   // Somebody has been refused that enter() was not asked about.
@@ -79,6 +83,7 @@ class AccessTable {
   using OffenceMap = PrefixMap<Offences>;
 
   Refusal judge(IpAddress address, uint64_t now_ms, bool has_room);
+  Refusal settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry);
   uint64_t ahead_us(const Peer& peer, uint64_t now_us) const;
   bool within_rate(const Peer* peer, uint64_t now_us) const;
   uint64_t interval_us() const;

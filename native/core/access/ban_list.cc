@@ -20,16 +20,34 @@ bool BanList::is_forgotten(const Ban& ban, uint64_t now_ms) const {
   return ban.until_ms <= now_ms && now_ms - ban.until_ms >= policy_.max_ms;
 }
 
-uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason, bool automatic) {
+// Null when there is no room.
+BanList::Ban* BanList::find_or_add(const IpPrefix& prefix, uint64_t now_ms, bool automatic) {
   Ban* ban = map_.find(prefix);
   if (ban == nullptr) {
-    if (map_.size() >= most_ && !make_room(now_ms, automatic)) return now_ms;
+    if (map_.size() >= most_ && !make_room(now_ms, automatic)) return nullptr;
     ban = &map_.insert(prefix);
     ++lengths_[prefix.bits];
   } else if (is_forgotten(*ban, now_ms)) {
     ban->times = 0;
     ban->until_ms = 0;
   }
+  return ban;
+}
+
+void BanList::restore(const IpPrefix& prefix, uint64_t now_ms, const Ban& kept) {
+  if (is_forgotten(kept, now_ms)) return;
+  Ban* ban = find_or_add(prefix, now_ms, kept.automatic);
+  if (ban == nullptr) return;
+  ban->times = (std::max)(ban->times, kept.times);
+  if (kept.until_ms <= ban->until_ms) return;
+  ban->until_ms = kept.until_ms;
+  ban->reason = kept.reason;
+  ban->automatic = kept.automatic;
+}
+
+uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason, bool automatic) {
+  Ban* ban = find_or_add(prefix, now_ms, automatic);
+  if (ban == nullptr) return now_ms;
   if (time_ms == 0) {
     double time = static_cast<double>(policy_.time_ms);
     for (uint32_t i = 0; i < ban->times && time < static_cast<double>(policy_.max_ms); ++i) time *= policy_.factor;

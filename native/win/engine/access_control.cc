@@ -14,10 +14,12 @@ IpAddress ip_of(const Address& address) {
   return IpAddress::v6(v6->sin6_addr.s6_addr);
 }
 
-Refusal AccessControl::enter(const Address& remote, bool has_room, uint8_t* subnet_bits) {
+Refusal AccessControl::enter(const Address& remote, Places* places, uint8_t* subnet_bits) {
   AccessEntry entry;
   std::lock_guard<SrwLock> guard(lock_);
-  const Refusal refusal = table_.enter(ip_of(remote), now_ms(), has_room, &entry);
+  const IpAddress address = ip_of(remote);
+  const Refusal refusal = places == nullptr ? table_.enter(address, now_ms(), true, &entry)
+                                            : table_.enter(address, now_ms(), *places, &entry);
   *subnet_bits = refusal == Refusal::none ? static_cast<uint8_t>(entry.subnet_bits) : kNotCounted;
   return refusal;
 }
@@ -68,15 +70,38 @@ bool AccessControl::lift(const IpPrefix& prefix) {
   return table_.bans().lift(prefix, now_ms());
 }
 
-std::vector<AccessControl::BanInForce> AccessControl::bans() {
-  std::vector<BanInForce> all;
-  all.reserve(totals().bans);  // without the lock: peers wait for it
+void AccessControl::restore(const KnownBan& ban) {
   std::lock_guard<SrwLock> guard(lock_);
   const uint64_t now = now_ms();
-  table_.bans().for_each(now, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
-    const uint64_t left = ban.until_ms == BanList::kForEver ? BanList::kForEver : ban.until_ms - now;
-    all.push_back({prefix, left, ban.reason, ban.times});
-  });
+  BanList::Ban kept;
+  if (ban.left_ms == kForEver) {
+    kept.until_ms = BanList::kForEver;
+  } else if (ban.left_ms >= 0) {
+    kept.until_ms = now + static_cast<uint64_t>(ban.left_ms);
+  } else {
+    // The clock begins with the system.
+    const uint64_t ago = 0 - static_cast<uint64_t>(ban.left_ms);
+    kept.until_ms = ago < now ? now - ago : 1;
+  }
+  kept.reason = ban.reason;
+  kept.times = ban.times;
+  kept.automatic = ban.automatic;
+  table_.bans().restore(ban.prefix, now, kept);
+}
+
+std::vector<AccessControl::KnownBan> AccessControl::bans(size_t first, size_t parts) {
+  std::vector<KnownBan> all;
+  // A little more than there should be; without the lock, because peers wait for it.
+  all.reserve(totals().bans * parts / BanList::kParts * 5 / 4 + parts);
+  for (size_t part = first; part < first + parts && part < BanList::kParts; ++part) {
+    std::lock_guard<SrwLock> guard(lock_);
+    const uint64_t now = now_ms();
+    table_.bans().for_each_in(part, now, [&](const IpPrefix& prefix, const BanList::Ban& ban) {
+      const int64_t left =
+          ban.until_ms == BanList::kForEver ? kForEver : static_cast<int64_t>(ban.until_ms) - static_cast<int64_t>(now);
+      all.push_back({prefix, left, ban.reason, ban.times, ban.automatic});
+    });
+  }
   return all;
 }
 

@@ -28,8 +28,9 @@ class AccessControl final {
   AccessControl(const AccessControl&) = delete;
   AccessControl& operator=(const AccessControl&) = delete;
 
-  // Refusal::none: `remote` is in until leave() with the same *subnet_bits.
-  Refusal enter(const Address& remote, bool has_room, uint8_t* subnet_bits);
+  // Refusal::none: `remote` is in until leave() with the same *subnet_bits, and has taken one of the places. Null: it
+  // has one already.
+  Refusal enter(const Address& remote, Places* places, uint8_t* subnet_bits);
   void leave(const Address& remote, uint8_t subnet_bits);
   void count_refused(Refusal refusal);
   Refusal test(IpAddress address);
@@ -44,13 +45,17 @@ class AccessControl final {
   // For so long, 0 as the rules say, BanList::kForEver; returns how long it holds from now on.
   uint64_t ban(const IpPrefix& prefix, uint64_t time_ms, uint16_t reason);
   bool lift(const IpPrefix& prefix);
-  struct BanInForce {
+  static constexpr int64_t kForEver = INT64_MAX;
+  struct KnownBan {
     IpPrefix prefix;
-    uint64_t left_ms;  // BanList::kForEver
+    int64_t left_ms;  // below 0: it has been over for so long; kForEver
     uint16_t reason;
     uint8_t times;
+    bool automatic;
   };
-  std::vector<BanInForce> bans();
+  void restore(const KnownBan& ban);
+  // Those of some parts, from `first` of BanList::kParts on. Peers wait for one part at a time only.
+  std::vector<KnownBan> bans(size_t first, size_t parts);
   AccessTable::Totals totals();
   // How many have been refused for each reason since the last call; false when nobody has.
   bool take_refused(uint32_t* counts);

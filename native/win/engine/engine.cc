@@ -215,7 +215,7 @@ bool Engine::admit(Connection* connection) {
   }
   uint8_t subnet_bits = AccessControl::kNotCounted;
   // Its socket has had its place since it was accepted.
-  const Refusal refusal = control->enter(connection->remote(), true, &subnet_bits);
+  const Refusal refusal = control->enter(connection->remote(), nullptr, &subnet_bits);
   connection->set_subnet_bits(subnet_bits);
   if (refusal == Refusal::none) return true;
   tell_refused();

@@ -74,6 +74,7 @@ void Engine::end_threads() {
   for (size_t i = 0; i < threads_.size(); ++i) post_quit();
   for (const auto& thread : threads_) thread->join();
   threads_.clear();
+  for (const auto& listener : listeners_) listener->join();
   disk().end();
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/error_table.h"
 #include "win/connection/socket_options.h"
+#include "win/engine/conditional_acceptor.h"
 #include "win/engine/engine.h"
 #include "win/sys/socket_calls.h"
 
@@ -30,7 +31,9 @@ int backlog_argument(uint32_t backlog) {
 AcceptOperation::AcceptOperation(Listener* owner) : Operation(&Listener::on_accept), listener(owner) {}
 
 Listener::Listener(Engine* engine, const ListenOptions& options, uint32_t index)
-    : engine_(engine), options_(options), index_(index), retry_ms_(kRetryMs) {}
+    : engine_(engine), options_(options), index_(index), places_(options.max_connections), retry_ms_(kRetryMs) {}
+
+Listener::~Listener() = default;
 
 uint32_t Listener::open(const char** syscall) {
   UniqueSocket socket;
@@ -47,6 +50,8 @@ uint32_t Listener::open(const char** syscall) {
       return calls::last_error();
     }
   }
+  // Where the system lacks it (Wine), peers are refused behind the handshake.
+  const bool conditional = options_.conditional && calls::set_conditional_accept(socket.get()) == 0;
   *syscall = "bind";
   error = calls::bind_to(socket.get(), options_.address.get(), options_.address.size());
   if (error != 0) return error;
@@ -59,6 +64,12 @@ uint32_t Listener::open(const char** syscall) {
   if (error != 0) return error;
   *syscall = "getsockname";
   if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
+  if (conditional) {
+    auto acceptor = std::make_unique<ConditionalAcceptor>(this);
+    error = acceptor->open(socket.get(), syscall);
+    if (error != 0) return error;
+    acceptor_ = std::move(acceptor);
+  }
   socket_.open(std::move(socket));
   return 0;
 }
@@ -76,8 +87,13 @@ bool Listener::inherits_no_delay(SOCKET accepted) {
 
 void Listener::start() {
   engine_->active_add();
-  add_ref();  // the packet's, for post_first()
+  add_ref();  // the packet's, for post_first(), or the thread's
+  if (acceptor_ != nullptr) return acceptor_->begin();
   engine_->post(&start_operation_);
+}
+
+void Listener::join() {
+  if (acceptor_ != nullptr) acceptor_->join();
 }
 
 void Listener::release() {
@@ -96,7 +112,13 @@ void Listener::close() {
     if (socket_.close()) to_close = socket_.take();
   }
   calls::cancel_and_close(std::move(to_close));
+  if (acceptor_ != nullptr) acceptor_->wake();
   release();
+}
+
+bool Listener::is_closing() {
+  std::lock_guard<SrwLock> guard(lock_);
+  return socket_.is_closing();
 }
 
 bool Listener::enter() {
@@ -142,9 +164,62 @@ void Listener::post_idle() {
   }
 }
 
+// Those that have waited for a place, as far as there are some now.
+void Listener::post_waiting() {
+  const Ref<Listener> posted = Ref<Listener>::adopt(this);
+  for (;;) {
+    AcceptOperation* operation = nullptr;
+    {
+      std::lock_guard<SrwLock> guard(lock_);
+      place_posted_ = false;
+      if (waiting_ == nullptr || !places_.take()) return;
+      operation = std::exchange(waiting_, waiting_->next_idle);
+      operation->has_place = true;
+    }
+    post_accept(operation);
+  }
+}
+
+// False: there is no place for the connection that it would become, and it waits for one.
+bool Listener::reserve(AcceptOperation* operation) {
+  if (!stops_accepting() || operation->has_place) return true;
+  std::lock_guard<SrwLock> guard(lock_);
+  operation->has_place = places_.take();
+  if (operation->has_place) return true;
+  operation->next_idle = waiting_;
+  waiting_ = operation;
+  return false;
+}
+
+void Listener::connection_closed() { give_place_back(); }
+
+// Any thread. Accepts are posted by I/O threads only. What waits for a place is put into its list under the lock under
+// which it has looked for one; so either it has found this one, or it is found here.
+void Listener::give_place_back() {
+  places_.give_back();
+  if (!stops_accepting()) return;
+  bool wake_acceptor = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (socket_.is_closing()) return;
+    wake_acceptor = std::exchange(acceptor_waits_, false);
+    if (!wake_acceptor && (waiting_ == nullptr || std::exchange(place_posted_, true))) return;
+    if (!wake_acceptor) add_ref();  // the packet's; being open has one
+  }
+  if (wake_acceptor) return acceptor_->wake();
+  engine_->post(&place_operation_);
+}
+
+bool Listener::take_place_for_acceptor() {
+  std::lock_guard<SrwLock> guard(lock_);
+  acceptor_waits_ = !places_.take();
+  return !acceptor_waits_;
+}
+
 void Listener::post_accept(AcceptOperation* operation) {
   if (retire(operation)) return;
-  if (!enter()) return;  // stays in the pool until the engine goes
+  if (!reserve(operation)) return;  // posted when a connection has closed
+  if (!enter()) return;             // stays in the pool until the engine goes
   uint32_t error = 0;
   for (uint32_t attempt = 0; attempt < kMaxImmediateFailures; ++attempt) {
     error = issue(operation);
@@ -196,12 +271,16 @@ void Listener::schedule_retry(AcceptOperation* operation, uint32_t error) {
     idle_ = operation;
     if (socket_.is_closing() || std::exchange(retry_pending_, true)) return;
   }
+  engine_->arm(retry_timer_, report_failure(error));
+}
+
+uint32_t Listener::report_failure(uint32_t error) {
   const uint32_t pause = retry_ms_.load(std::memory_order_relaxed);
   retry_ms_.store((std::min)(2 * pause, kMostRetryMs), std::memory_order_relaxed);
   failures_.fetch_add(1, std::memory_order_relaxed);
   engine_->count(Counter::enobufs, is_resource_shortage(error) ? 1 : 0);
   engine_->report(RecordKind::listener_error, {index_, 0}, error);
-  engine_->arm(retry_timer_, pause);
+  return pause;
 }
 
 void Listener::on_accept(Operation* self, uint32_t error, uint32_t) {
@@ -241,6 +320,8 @@ void Listener::grow() {
     std::lock_guard<SrwLock> guard(lock_);
     // While sockets cannot be had, more of them are no help.
     if (socket_.is_closing() || retry_pending_) return;
+    // What is lacking is places, not accepts.
+    if (stops_accepting() && !places_.any_free()) return;
     engine_->count(Counter::accept_dry, 1);
     last_dry_ms_ = Engine::now_ms();
     surplus_ = 0;
@@ -279,16 +360,64 @@ void Listener::shrink() {
 // Gives a surplus accept back, which is not in the kernel. False when it is needed.
 bool Listener::retire(AcceptOperation* operation) {
   std::unique_ptr<AcceptOperation> to_free;
-  std::lock_guard<SrwLock> guard(lock_);
-  if (surplus_ == 0 || socket_.is_closing()) return false;
-  --surplus_;
-  const auto found =
-      std::find_if(pool_.begin(), pool_.end(), [&](const auto& candidate) { return candidate.get() == operation; });
-  to_free = std::move(*found);
-  *found = std::move(pool_.back());
-  pool_.pop_back();
-  pool_size_.store(static_cast<uint32_t>(pool_.size()), std::memory_order_relaxed);
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (surplus_ == 0 || socket_.is_closing()) return false;
+    --surplus_;
+    const auto found =
+        std::find_if(pool_.begin(), pool_.end(), [&](const auto& candidate) { return candidate.get() == operation; });
+    to_free = std::move(*found);
+    *found = std::move(pool_.back());
+    pool_.pop_back();
+    pool_size_.store(static_cast<uint32_t>(pool_.size()), std::memory_order_relaxed);
+  }
+  if (to_free->has_place) give_place_back();
   return true;
+}
+
+Refusal Listener::judge(const Address& peer, bool has_place, uint8_t* subnet_bits) {
+  // A balancer comes in by its name; its client is asked about when its header has told who that is.
+  const bool balancer = is_balancer(peer);
+  *subnet_bits = balancer ? AccessControl::kExempt : AccessControl::kNotCounted;
+  AccessControl* const access = engine_->access();
+  if (access != nullptr && !balancer) return access->enter(peer, has_place ? nullptr : &places_, subnet_bits);
+  return has_place || places_.take() ? Refusal::none : Refusal::max_connections;
+}
+
+bool Listener::is_balancer(const Address& peer) const {
+  return options_.proxy != nullptr && options_.proxy->from.contains(ip_of(peer));
+}
+
+// Those whom the access table has been asked about it has counted.
+void Listener::note_refused(const Address& peer, Refusal refusal) {
+  if (is_balancer(peer)) {
+    engine_->note_refused(refusal);
+  } else {
+    engine_->tell_refused();
+  }
+}
+
+bool Listener::resets(Refusal refusal) const {
+  if (refusal == Refusal::max_connections) return options_.on_max != OnMax::close;
+  AccessControl* const access = engine_->access();
+  return access == nullptr || access->resets();
+}
+
+bool Listener::introduce(UniqueSocket socket, const Address& local, const Address& peer, uint8_t subnet_bits) {
+  Ref<Preamble> preamble;
+  if (subnet_bits == AccessControl::kExempt) {
+    preamble = Ref<Preamble>::adopt(new ProxyPreamble(*options_.proxy, &proxy_errors_));
+  } else {
+    engine_->count(Counter::accepts, 1);
+  }
+  const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
+  if (engine_->add_connection(
+          {std::move(socket), options_.profile, local, peer, this, announcement, subnet_bits, std::move(preamble)})) {
+    return true;
+  }
+  if (AccessControl* access = engine_->access()) access->leave(peer, subnet_bits);
+  engine_->count(Counter::accept_failures, 1);
+  return false;
 }
 
 void Listener::admit(AcceptOperation* operation) {
@@ -307,44 +436,21 @@ void Listener::admit(AcceptOperation* operation) {
                                                 &remote_size);
   const Address peer = Address::from(remote, remote_size).unmapped();
   // Refused before it costs anything more.
-  const uint32_t open = connections_.fetch_add(1, std::memory_order_relaxed);
   if (engine_->stopping()) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
     calls::make_close_abortive(operation->socket.get());
     return;
   }
-  const bool has_room = open < options_.max_connections;
-  AccessControl* const access = engine_->access();
-  // A balancer comes in by its name; its client is asked about when its header has told who that is.
-  const bool is_balancer = options_.proxy != nullptr && options_.proxy->from.contains(ip_of(peer));
-  uint8_t subnet_bits = is_balancer ? AccessControl::kExempt : AccessControl::kNotCounted;
-  const Refusal refusal = access != nullptr && !is_balancer ? access->enter(peer, has_room, &subnet_bits)
-                          : has_room                        ? Refusal::none
-                                                            : Refusal::max_connections;
+  uint8_t subnet_bits = AccessControl::kNotCounted;
+  const Refusal refusal = judge(peer, operation->has_place, &subnet_bits);
   if (refusal != Refusal::none) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
-    if (is_balancer) {
-      engine_->note_refused(refusal);
-    } else {
-      engine_->tell_refused();
-    }
-    if (access == nullptr || access->resets()) calls::make_close_abortive(operation->socket.get());
+    note_refused(peer, refusal);
+    if (resets(refusal)) calls::make_close_abortive(operation->socket.get());
     return;
   }
-  Ref<Preamble> preamble;
-  if (is_balancer) {
-    preamble = Ref<Preamble>::adopt(new ProxyPreamble(*options_.proxy, &proxy_errors_));
-  } else {
-    engine_->count(Counter::accepts, 1);
-  }
-  const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
-  if (!engine_->add_connection({std::move(operation->socket), options_.profile,
-                                Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits,
-                                std::move(preamble)})) {
-    connections_.fetch_sub(1, std::memory_order_relaxed);
-    if (access != nullptr) access->leave(peer, subnet_bits);
-    engine_->count(Counter::accept_failures, 1);
-  }
+  const bool had_place = std::exchange(operation->has_place, false);
+  if (introduce(std::move(operation->socket), Address::from(local, local_size).unmapped(), peer, subnet_bits)) return;
+  operation->has_place = had_place;
+  if (!had_place) places_.give_back();
 }
 
 }  // namespace iocp

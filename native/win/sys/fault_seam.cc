@@ -84,6 +84,12 @@ bool passes(Call call) {
   return false;
 }
 
+bool pretends(Call call) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  Slot& slot = slot_of(call);
+  return slot.rule.pretend && hit(slot);
+}
+
 bool fails_later(Call call, OVERLAPPED* operation) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);

@@ -17,6 +17,8 @@ namespace iocp {
   X(associate)              \
   X(accept)                 \
   X(accept_context)         \
+  X(conditional)            \
+  X(conditional_accept)     \
   X(one_syn)                \
   X(connect)                \
   X(connect_context)        \
@@ -59,6 +61,7 @@ struct Rule {
       0;  // sends and receives: at most this many bytes; 0: whole. With an error: those that do not fail
   uint32_t delay_ms = 0;  // completions: hold back for a random time up to this
   uint32_t block_ms = 0;  // calls on files: the calling thread waits so long
+  bool pretend = false;   // the call is not made, and succeeds
   bool keep = false;      // reads and writes of files: pending until they are cancelled
   bool late = false;      // those that are kept: the cancel comes too late, they end well
 };
@@ -72,6 +75,8 @@ uint32_t hits(Call call);
 // Asked by the wrappers in socket_calls.h. False and the last error set when the call is to fail.
 bool passes(Call call);
 ULONG shorten(Call call, ULONG size);
+// True when the call shall not be made, and succeed.
+bool pretends(Call call);
 // True when the call shall pend and then fail; the operation has its status then, and the caller posts it.
 bool fails_later(Call call, OVERLAPPED* operation);
 // For each packet dequeued: milliseconds to hold it back.

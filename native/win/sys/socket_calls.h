@@ -24,6 +24,8 @@
 // Pending at first; its packet, with the rule's status, comes by the port.
 #define IOCP_FAULT_LATER(call, port, operation) \
   if (fault::fails_later(fault::Call::call, (operation)) && (port).post(operation)) return WSA_IO_PENDING
+#define IOCP_FAULT_PRETEND(call) \
+  if (fault::pretends(fault::Call::call)) return 0
 #define IOCP_FAULT_BLOCK(call) \
   if (const uint32_t block = fault::block(fault::Call::call)) Sleep(block)
 #else
@@ -31,6 +33,7 @@
 #define IOCP_FAULT_LATER(call, port, operation) (void)(port)
 #define IOCP_FAULT_SHORTEN(call, size) (size)
 #define IOCP_FAULT_KEEP(call, operation) (void)0
+#define IOCP_FAULT_PRETEND(call) (void)0
 #define IOCP_FAULT_BLOCK(call) (void)0
 #endif
 
@@ -98,6 +101,36 @@ inline uint32_t update_accept_context(SOCKET accepted, SOCKET listener) {
   const int rc = setsockopt(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, reinterpret_cast<const char*>(&listener),
                             sizeof(listener));
   return rc == 0 ? 0 : last_error();
+}
+
+// From listen() on the system leaves it to WSAAccept whether a handshake is completed. Wine does not know the option.
+inline uint32_t set_conditional_accept(SOCKET socket) {
+  IOCP_FAULT_POINT(conditional);
+  IOCP_FAULT_PRETEND(conditional);
+  const DWORD on = 1;
+  const int rc = setsockopt(socket, SOL_SOCKET, SO_CONDITIONAL_ACCEPT, reinterpret_cast<const char*>(&on), sizeof(on));
+  return rc == 0 ? 0 : last_error();
+}
+
+// The event is set when a peer wants to connect. Makes the socket non-blocking.
+inline uint32_t select_accepts(SOCKET socket, HANDLE event) {
+  return WSAEventSelect(socket, event, FD_ACCEPT) == 0 ? 0 : last_error();
+}
+
+// The socket is non-blocking: WSAEWOULDBLOCK when nobody wants to connect. `decide` is called by this thread, before
+// this returns, with the address of the peer.
+inline uint32_t accept_if(SOCKET listener, LPCONDITIONPROC decide, void* context, UniqueSocket* accepted) {
+  IOCP_FAULT_POINT(conditional_accept);
+  sockaddr_storage address;
+  int size = sizeof(address);
+  const SOCKET socket =
+      WSAAccept(listener, reinterpret_cast<sockaddr*>(&address), &size, decide, reinterpret_cast<DWORD_PTR>(context));
+  if (socket == INVALID_SOCKET) return last_error();
+  *accepted = UniqueSocket(socket);
+  // It has the listener's event, and programs that are started inherit it; other accepted sockets have neither.
+  (void)WSAEventSelect(socket, nullptr, 0);
+  (void)SetHandleInformation(accepted->handle(), HANDLE_FLAG_INHERIT, 0);
+  return 0;
 }
 
 // A connect to a port of this machine where nobody listens fails immediately instead of after 2 s: the system sends

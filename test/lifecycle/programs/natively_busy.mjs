@@ -52,6 +52,8 @@ const calls = {
       backlog: 1,
       pendingAccepts: 1,
       maxConnections: 1,
+      onMax: 'reset',
+      conditional: false,
       profile: used
     }
     const listener = engine.listen({ ...at, port: 0 })
