@@ -25,11 +25,15 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
 
 Engine::~Engine() { end_threads(); }
 
-uint32_t Engine::start() {
+uint32_t Engine::start(const char** syscall) {
+  *syscall = "WSAStartup";
   const uint32_t error = load_extension_functions();
   if (error != 0) return error;
+  *syscall = "TlsAlloc";
   if (!ThreadIdentity::prepare()) return kErrorNoSystemResources;
+  *syscall = "CreateIoCompletionPort";
   if (const uint32_t failed = open_port(options_.skip_on_success && extension_functions().ifs_handles)) return failed;
+  *syscall = "CreateThread";
   for (uint32_t i = 0; i < options_.io_threads; ++i) {
     auto thread = std::make_unique<IoThread>(this, i);
     if (!thread->start()) {
@@ -157,15 +161,17 @@ void Engine::deliver_refused() {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                            Listener* listener, const Record& announcement, uint8_t subnet_bits) {
+uint32_t Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local,
+                                const Address& remote, Listener* listener, const Record& announcement,
+                                uint8_t subnet_bits) {
   const bool inherits = profile->no_delay && listener != nullptr && listener->inherits_no_delay(socket.get());
   apply_socket_options(socket.get(), *profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
-  if (listener != nullptr && calls::associate(port(), socket.handle()) != 0) return false;
-  if (skips_on_success() && !skip_port_on_success(socket.handle())) return false;
+  uint32_t error = listener == nullptr ? 0 : calls::associate(port(), socket.handle());
+  if (error == 0 && skips_on_success()) error = calls::skip_port_on_success(socket.handle());
+  if (error != 0) return error;
   Connection* connection = contexts_.create(this, profile, std::move(socket), local, remote, listener);
-  if (connection == nullptr) return false;
+  if (connection == nullptr) return kErrorNotEnoughMemory;
   connection->set_subnet_bits(subnet_bits);
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
@@ -175,7 +181,7 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
     (void)held.detach();
     contexts_.destroy(connection);
     active_release();
-    return false;
+    return kErrorNotEnoughMemory;
   }
   const uint64_t open = open_connections_.fetch_add(1, std::memory_order_relaxed) + 1;
   total_connections_.fetch_add(1, std::memory_order_relaxed);
@@ -194,7 +200,7 @@ bool Engine::add_connection(UniqueSocket socket, const ProfileRef& profile, cons
   // Its time limits begin, if it has any. Served at the end of the turn: the next accept first.
   const bool watched = connection->watch() != nullptr;
   connection->request(watched ? Connection::kReceive | Connection::kUpkeep : Connection::kReceive);
-  return true;
+  return 0;
 }
 
 void Engine::remove_connection(Connection* connection) {

@@ -37,8 +37,8 @@ class Engine final : public ConnectionEngine {
   ~Engine();
 
   // -- JavaScript thread ------------------------------------------------------------------------
-  // 0, or the Win32 number; then nothing is left behind.
-  uint32_t start();
+  // 0, or the number and in *syscall the call that failed; then nothing is left behind.
+  uint32_t start(const char** syscall);
   uint32_t add_profile(Profile profile);
   // Null when there is none of this number.
   ProfileRef profile(uint32_t index) const;
@@ -107,9 +107,11 @@ class Engine final : public ConnectionEngine {
   }
 
   // -- I/O threads ------------------------------------------------------------------------------
-  // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
-                      Listener* listener, const Record& announcement, uint8_t subnet_bits = AccessControl::kNotCounted);
+  // Makes a connected socket a connection, announces it and lets it read. 0, or the number; then the
+  // socket is closed and nothing is told.
+  uint32_t add_connection(UniqueSocket socket, const ProfileRef& profile, const Address& local, const Address& remote,
+                          Listener* listener, const Record& announcement,
+                          uint8_t subnet_bits = AccessControl::kNotCounted);
   // One more peer has been refused: the program is told of all of them, by their reasons, at most once a second.
   void note_refused();
   void remove_connection(Connection* connection) override;

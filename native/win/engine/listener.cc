@@ -41,11 +41,8 @@ uint32_t Listener::open(const char** syscall) {
   if (options_.exclusive) error = calls::set_exclusive(socket.get());
   if (error != 0) return error;
   if (options_.address.family() == AF_INET6) {
-    const DWORD v6_only = options_.dual_stack ? 0 : 1;
-    if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, reinterpret_cast<const char*>(&v6_only), sizeof(v6_only)) !=
-        0) {
-      return calls::last_error();
-    }
+    error = calls::set_v6_only(socket.get(), !options_.dual_stack);
+    if (error != 0) return error;
   }
   *syscall = "bind";
   error = calls::bind_to(socket.get(), options_.address.get(), options_.address.size());
@@ -58,7 +55,8 @@ uint32_t Listener::open(const char** syscall) {
   error = calls::associate(engine_->port(), socket.handle());
   if (error != 0) return error;
   *syscall = "getsockname";
-  if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
+  error = Address::local_of(socket.get(), &bound_);
+  if (error != 0) return error;
   socket_.open(std::move(socket));
   return 0;
 }
@@ -269,7 +267,7 @@ void Listener::shrink() {
     if (size <= base) return;
     if (Engine::now_ms() - last_dry_ms_ >= kShrinkMs) {
       surplus_ = size - (std::max)(base, size / 2);
-      for (size_t i = size - surplus_; i < size; ++i) calls::cancel_accept(socket_.handle(), pool_[i].get());
+      for (size_t i = size - surplus_; i < size; ++i) calls::cancel_one(socket_.handle(), pool_[i].get());
     }
     shrink_due_ = true;
   }
@@ -327,8 +325,9 @@ void Listener::admit(AcceptOperation* operation) {
   }
   engine_->count(Counter::accepts, 1);
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
-  if (!engine_->add_connection(std::move(operation->socket), options_.profile,
-                               Address::from(local, local_size).unmapped(), peer, this, announcement, subnet_bits)) {
+  if (engine_->add_connection(std::move(operation->socket), options_.profile,
+                              Address::from(local, local_size).unmapped(), peer, this, announcement,
+                              subnet_bits) != 0) {
     connections_.fetch_sub(1, std::memory_order_relaxed);
     if (access != nullptr) access->leave(peer, subnet_bits);
     engine_->count(Counter::accept_failures, 1);
