@@ -149,7 +149,56 @@ const transfer: Rows = {
   'transfer.bytesPerSecond': measure(0, 2 ** 43),
   'transfer.method': oneOf('auto', 'transmit', 'read')
 }
+const DAY = 86_400_000
+/** A time limit: 0 for none. */
+const limit: Kind = {
+  mayBe: (value) => value === 0 || isNumeral(value) || isWithin(value, 10, 24 * DAY),
+  beside: [9, '9ms', -1, 24 * DAY + 1, '25d', [10]]
+}
+const idle: Rows = {
+  'timeouts.idle.read': limit,
+  'timeouts.idle.write': limit,
+  'timeouts.idle.both': limit,
+  'timeouts.idle.action': oneOf('close', 'event')
+}
+const minRate: Rows = {
+  'timeouts.minRate.bytes': measure(1, MAX_UINT32),
+  'timeouts.minRate.per': measure(10, 24 * DAY),
+  'timeouts.minRate.grace': measure(0, 24 * DAY)
+}
+const timeouts: Rows = {
+  'timeouts.firstPacket': limit,
+  'timeouts.packet': limit,
+  'timeouts.idle': {
+    mayBe: (value) => isPlain(value) || limit.mayBe(value),
+    beside: [9, '9ms', { read: 5 }, { noSuchOption: 1 }]
+  },
+  'timeouts.sendStall': limit,
+  'timeouts.minRate': options({}, { per: '1s' }, { bytes: 5, per: '24d', grace: '1s' }),
+  'timeouts.life': limit,
+  ...idle,
+  ...minRate
+}
+const onExceed = oneOf('pause', 'drop', 'close', 'ban')
+const packetRate: Rows = {
+  'packetRate.count': integer(1, MAX_UINT32),
+  'packetRate.per': measure(1, DAY),
+  'packetRate.burst': integer(1, MAX_UINT32),
+  'packetRate.onExceed': onExceed
+}
+const byteRate: Rows = {
+  'byteRate.bytes': measure(1, MAX_UINT32),
+  'byteRate.per': measure(1, DAY),
+  'byteRate.burst': measure(1, MAX_UINT32),
+  'byteRate.onExceed': onExceed
+}
 export const connection: Rows = {
+  timeouts: options(),
+  packetRate: options({}, { per: '1s' }),
+  byteRate: options({}, { per: '1s' }),
+  ...timeouts,
+  ...packetRate,
+  ...byteRate,
   framing: {
     mayBe: isPlain,
     beside: [null, 'raw', {}, { receive: {} }, { send: framing.raw() }, { ...framing.raw(), kind: 'x' }]
@@ -307,6 +356,11 @@ export const byType: Readonly<Record<string, Rows>> = {
   BackpressureOptions: strip(backpressure),
   KeepAliveOptions: strip(keepAlive),
   TransferOptions: strip(transfer),
+  TimeoutOptions: strip(timeouts),
+  IdleOptions: strip(strip(idle)),
+  MinRateOptions: strip(strip(minRate)),
+  PacketRateOptions: strip(packetRate),
+  ByteRateOptions: strip(byteRate),
   ConnectionOptions: connection,
   EndOptions: { deadline: measure(0, MAX_DURATION) },
   EngineOptions: engine,
@@ -350,7 +404,7 @@ export const byType: Readonly<Record<string, Rows>> = {
   },
   DelimiterOptions: {
     delimiters: {
-      mayBe: (value) => typeof value === 'string' || value instanceof Uint8Array,
+      mayBe: (value) => [value].flat().every((one) => typeof one === 'string' || one instanceof Uint8Array),
       beside: ['', [], new Array(1), [''], [5], new Uint8Array(0)]
     },
     strip: boolean

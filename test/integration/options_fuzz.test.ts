@@ -282,6 +282,13 @@ describe('an open connection', { timeout: 60_000 }, () => {
     await works(both)
   })
 
+  test('setTimeouts: the time limits stay as they were', async () => {
+    for (const { name, kind } of list(byType['TimeoutOptions'] ?? {})) {
+      await refuses((given) => both.client.setTimeouts(given), name, kind, isOpen)
+    }
+    await works(both)
+  })
+
   test('setFraming and demand', async () => {
     const before = both.client.stats()
     await fc.assert(

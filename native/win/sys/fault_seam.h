@@ -41,6 +41,7 @@ namespace iocp {
   X(connect_context)        \
   X(zero_read)              \
   X(non_blocking)           \
+  X(unread)                 \
   X(receive)                \
   X(receive_now)            \
   X(send)                   \
