@@ -101,7 +101,8 @@ export function readAddresses(reader: OptionReader, name: string): Uint8Array {
   if (value === undefined) return new Uint8Array(0)
   if (value instanceof BlockList) return joined(blockListPrefixes(value))
   if (!Array.isArray(value)) throw invalidOption(reader.name(name), value, allowed)
-  return joined(value.map((one: unknown, at) => toPrefix(one, `${reader.name(name)}[${at}]`)))
+  // Also where the array has holes, which map() would leave as they are.
+  return joined(Array.from(value, (one: unknown, at) => toPrefix(one, `${reader.name(name)}[${at}]`)))
 }
 
 /** @throws IocpError ERR_IOCP_INVALID_OPTION */

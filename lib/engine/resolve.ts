@@ -36,7 +36,7 @@ async function find(host: string, lookup: Lookup | undefined): Promise<HostTarge
   }
   const found: unknown = await lookup(host)
   const targets = Array.isArray(found)
-    ? found.map((one: { address?: unknown } | null) => toAddress(one?.address))
+    ? Array.from(found, (one: { address?: unknown } | null | undefined) => toAddress(one?.address))
     : [undefined]
   const good = targets.filter((target) => target !== undefined)
   if (good.length === targets.length) return good

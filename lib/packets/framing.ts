@@ -182,7 +182,8 @@ function toDelimiters(value: unknown): Uint8Array[] {
   const allowed = `text or a Uint8Array of 1 to ${MAX_DELIMITER} bytes, or an array of 1 to ${MAX_DELIMITERS} of them`
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length < 1 || list.length > MAX_DELIMITERS) throw invalidOption('delimiters', value, allowed)
-  const delimiters = list.map((one) => {
+  // With holes too.
+  const delimiters = Array.from(list, (one) => {
     // Copies, so that later changes of the caller's arrays do not affect the framing.
     const bytes = typeof one === 'string' ? Buffer.from(one) : one instanceof Uint8Array ? Buffer.from(one) : undefined
     if (bytes === undefined || bytes.length < 1 || bytes.length > MAX_DELIMITER) {

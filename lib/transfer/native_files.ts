@@ -176,13 +176,24 @@ export class NativeFiles {
     }
   }
 
-  /** False if the connection does not accept it; the file has to be closed then. */
+  /**
+   * False if the connection does not accept it; the file has to be closed then.
+   * @throws IocpError with the system's code, if the file cannot be given to the completion port
+   */
   send(place: ConnectionRef, file: OpenFile, options: NativeSendFile): boolean {
-    return this.#native.sendFile(place._slot, place._generation, file.file, options)
+    return this.#call(() => this.#native.sendFile(place._slot, place._generation, file.file, options))
   }
 
   receive(place: ConnectionRef, file: OpenFile, options: NativeReceiveFile): boolean {
-    return this.#native.receiveFile(place._slot, place._generation, file.file, options)
+    return this.#call(() => this.#native.receiveFile(place._slot, place._generation, file.file, options))
+  }
+
+  #call(call: () => boolean): boolean {
+    try {
+      return call()
+    } catch (error) {
+      throw fromNative(this.#binding, error)
+    }
   }
 
   cancel(place: ConnectionRef, received: boolean, id: number): void {

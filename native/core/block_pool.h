@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "core/memory.h"
 #include "core/poison.h"
 
 namespace iocp {
@@ -48,7 +49,7 @@ class BlockPool {
         return block;
       }
     }
-    void* block = std::malloc(block_size_);
+    void* block = try_allocate(block_size_);
     if (block == nullptr) return nullptr;
     std::lock_guard<Mutex> guard(mutex_);
     ++stats_.allocations;

@@ -71,8 +71,7 @@ class DeliveryChunk {
   void reserve_payload(size_t bytes) {
     if (payload_ != nullptr) return;
     size_t usable = 0;
-    payload_ = PayloadMemory::allocate(bytes == 0 ? 1 : bytes, &usable);
-    if (payload_ == nullptr) std::abort();
+    payload_ = PayloadMemory::need(bytes == 0 ? 1 : bytes, &usable);
     capacity_ = bytes;
   }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/block_cache.h"
+#include "core/memory.h"
 #include "core/poison.h"
 
 namespace iocp {
@@ -93,7 +94,10 @@ PayloadMemory::Lease::~Lease() {
   if (keeps_ && users.fetch_sub(1) == 1) give_all_back();
 }
 
-uint8_t* PayloadMemory::allocate(size_t size, size_t* capacity) {
+namespace {
+
+template <class Allocate>
+uint8_t* block_of(size_t size, size_t* capacity, Allocate&& from_system) {
   const size_t index = index_of(size);
   Header* header = nullptr;
   if (index != kNotRecycled) {
@@ -101,12 +105,24 @@ uint8_t* PayloadMemory::allocate(size_t size, size_t* capacity) {
     header = taken(sizes[index].blocks.take(), sizes[index]);
   }
   if (header == nullptr) {
-    header = static_cast<Header*>(std::malloc(sizeof(Header) + size));
+    header = static_cast<Header*>(from_system(sizeof(Header) + size));
     if (header == nullptr) return nullptr;
     header->index = index;
   }
   *capacity = size;
   return reinterpret_cast<uint8_t*>(header + 1);
+}
+
+}  // namespace
+
+uint8_t* PayloadMemory::allocate(size_t size, size_t* capacity) {
+  return block_of(size, capacity, [](size_t bytes) { return try_allocate(bytes); });
+}
+
+uint8_t* PayloadMemory::need(size_t size, size_t* capacity) {
+  uint8_t* const block = block_of(size, capacity, [](size_t bytes) { return std::malloc(bytes); });
+  if (block == nullptr) std::abort();
+  return block;
 }
 
 void PayloadMemory::free(uint8_t* block) {

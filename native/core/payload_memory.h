@@ -14,6 +14,9 @@ class PayloadMemory {
  public:
   // Of at least `size` bytes; *capacity says how many may be used. Null when there is no memory.
   static uint8_t* allocate(size_t size, size_t* capacity);
+  // The same, for what cannot be done without: where there is no memory, the process ends, as it does when JavaScript
+  // has none.
+  static uint8_t* need(size_t size, size_t* capacity);
   // May be null.
   static void free(uint8_t* block);
   // Called by the timers of all engines, of which one per period counts: gives those unused blocks back that were not

@@ -86,10 +86,11 @@ EngineWrap::EngineWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Engine
     return;
   }
   auto engine = std::make_unique<Engine>(options, &wake, delivery.get());
-  const uint32_t error = engine->start();
+  const char* syscall = "";
+  const uint32_t error = engine->start(&syscall);
   if (error != 0) {
     delivery->close();
-    throw_system_error(env, "CreateIoCompletionPort", error);
+    throw_system_error(env, syscall, error);
     return;
   }
   delivery->set_engine(engine.get());
@@ -247,12 +248,14 @@ Napi::Value EngineWrap::close_file(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
   SendFileOptions options;
   bool taken = false;
+  uint32_t error = 0;
   if (engine_ != nullptr && read_send_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.files().send(file.get(), options);
+      taken = file != nullptr && connection.files().send(file.get(), options, &error);
     });
     engine_->wake_if_needed();
+    if (error != 0) throw_system_error(info.Env(), "CreateIoCompletionPort", error);
   }
   return Napi::Boolean::New(info.Env(), taken);
 }
@@ -260,12 +263,14 @@ Napi::Value EngineWrap::send_file(const Napi::CallbackInfo& info) {
 Napi::Value EngineWrap::receive_file(const Napi::CallbackInfo& info) {
   ReceiveFileOptions options;
   bool taken = false;
+  uint32_t error = 0;
   if (engine_ != nullptr && read_receive_file(info.Env(), info[3], &options)) {
     const FileHome file = home_of(info[2]);
     engine_->with_connection(id_of(info), [&](Connection& connection) {
-      taken = file != nullptr && connection.files().receive(file, options);
+      taken = file != nullptr && connection.files().receive(file, options, &error);
     });
     engine_->wake_if_needed();
+    if (error != 0) throw_system_error(info.Env(), "CreateIoCompletionPort", error);
   }
   return Napi::Boolean::New(info.Env(), taken);
 }

@@ -51,6 +51,8 @@ Napi::Value hits(const Napi::CallbackInfo& info) {
 
 void clear(const Napi::CallbackInfo&) { fault::clear_rules(); }
 
+void set_seed(const Napi::CallbackInfo& info) { fault::set_seed(info[0].As<Napi::Number>().Uint32Value()); }
+
 }  // namespace
 
 Napi::Object define_faults(Napi::Env env) {
@@ -62,6 +64,7 @@ Napi::Object define_faults(Napi::Env env) {
   result.Set("calls", calls);
   result.Set("set", Napi::Function::New(env, &set_rule, "set"));
   result.Set("clear", Napi::Function::New(env, &clear, "clear"));
+  result.Set("seed", Napi::Function::New(env, &set_seed, "seed"));
   result.Set("hits", Napi::Function::New(env, &hits, "hits"));
   return result;
 }

@@ -4,7 +4,7 @@
 
 namespace iocp {
 
-// { calls: string[], set(call, rule), clear(), hits(call) } of the fault seam.
+// { calls: string[], set(call, rule), clear(), seed(number), hits(call) } of the fault seam.
 Napi::Object define_faults(Napi::Env env);
 
 }  // namespace iocp

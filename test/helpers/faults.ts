@@ -8,7 +8,7 @@ import type { NativeBinding } from '../../lib/native/types.js'
 export interface Rule {
   /** The Winsock or Win32 number to fail with. */
   error?: number
-  /** The NTSTATUS with which a call (an accept) fails after it has been pending. */
+  /** The NTSTATUS with which a call fails after it has been pending. */
   status?: number
   /** So many calls are let through first. */
   skip?: number
@@ -45,13 +45,28 @@ const diskCalls = [
 export type DiskCall = (typeof diskCalls)[number]
 
 export type Call =
+  | 'start_winsock'
+  | 'extension_function'
+  | 'providers'
+  | 'thread_slot'
+  | 'thread'
+  | 'create_port'
+  | 'wait'
+  | 'post'
+  | 'post_quit'
+  | 'memory'
   | 'socket'
   | 'bind'
   | 'exclusive'
+  | 'v6_only'
   | 'listen'
+  | 'local_address'
   | 'no_delay'
   | 'read_no_delay'
+  | 'option'
+  | 'share_port'
   | 'associate'
+  | 'skip_port'
   | 'accept'
   | 'accept_context'
   | 'conditional'
@@ -60,24 +75,36 @@ export type Call =
   | 'connect'
   | 'connect_context'
   | 'zero_read'
+  | 'non_blocking'
+  | 'unread'
   | 'receive'
   | 'receive_now'
   | 'send'
+  | 'transmit_file'
+  | 'linger'
   | 'shutdown'
   | 'cancel'
-  | 'post'
-  | 'completion'
-  | 'transmit_file'
+  | 'file_type'
+  | 'file_information'
+  | 'event'
+  | 'hash'
   | 'query_size'
   | 'rename_posix'
   | 'rename_file'
+  | 'temporary'
+  | 'delete_file'
+  | 'cancel_file'
+  | 'cancel_disk'
   | 'arm'
+  | 'completion'
   | DiskCall
 
 export interface Faults {
   readonly calls: readonly string[]
   set(call: Call, rule: Rule): void
   clear(): void
+  /** Where the chance of `perMille` begins. */
+  seed(number: number): void
   /** How often the rule has hit. */
   hits(call: Call): number
 }

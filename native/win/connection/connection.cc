@@ -243,7 +243,7 @@ void Connection::fail(uint32_t error) {
   CloseCause cause = CloseCause::io_error;
   if (code == kWsaEconnreset || code == kWsaEconnaborted) cause = CloseCause::peer_reset;
   // WSAENETRESET: keep-alive has had no answer.
-  if (code == kWsaEtimedout || code == WSAENETRESET) cause = CloseCause::timeout;
+  if (code == kWsaEtimedout || code == kErrorSemTimeout || code == WSAENETRESET) cause = CloseCause::timeout;
   close(cause, code, true);
 }
 

@@ -27,13 +27,14 @@ Ref<File> take_out(std::vector<Ref<File>>* files, const File* file) {
 }  // namespace
 
 // One whose place was reserved is filled; any other gets its place now.
-bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options) {
+bool ConnectionFiles::send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options, uint32_t* error) {
   if (options.framed) {
     FrameEnvelope envelope;
     if (!connection_->sender().framing()->encode(uint64_t{options.chunk} + kTransferChunkHeader, &envelope))
       return false;
   }
-  if (!options.transmit && calls::associate(connection_->engine()->port(), (*file)->handle()) != 0) return false;
+  if (!options.transmit) *error = calls::associate(connection_->engine()->port(), (*file)->handle());
+  if (*error != 0) return false;
   const ProfileRef profile = connection_->send_profile();
   TransferFrame start;
   start.kind = TransferKind::start;
@@ -84,8 +85,9 @@ Ref<SendFile> ConnectionFiles::find_sent_locked(uint32_t id) {
   return nullptr;
 }
 
-bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& options) {
-  if (calls::associate(connection_->engine()->port(), (*file)->handle()) != 0) return false;
+bool ConnectionFiles::receive(const FileHome& file, const ReceiveFileOptions& options, uint32_t* error) {
+  *error = calls::associate(connection_->engine()->port(), (*file)->handle());
+  if (*error != 0) return false;
   Ref<ReceiveFile> received;
   bool wake = false;
   {

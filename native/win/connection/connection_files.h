@@ -34,10 +34,11 @@ class ConnectionFiles final : public FileOwner {
 
   // -- the engine's JavaScript thread -----------------------------------------------------------
   // Each ends with one record SEND_FILE_END or RECEIVE_FILE_END, unless the connection closes before.
-  // False when it is closed or ending, or when the framing cannot carry such a chunk; then the file is the caller's.
-  bool send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options);
+  // False when it is closed or ending, or when the framing cannot carry such a chunk; then the file is the caller's,
+  // and *error says which number of the system it was, if it was one.
+  bool send(std::unique_ptr<TransferFile>* file, const SendFileOptions& options, uint32_t* error);
   // A raw file begins at the next packet boundary; there is one at a time.
-  bool receive(const FileHome& file, const ReceiveFileOptions& options);
+  bool receive(const FileHome& file, const ReceiveFileOptions& options, uint32_t* error);
   void cancel(bool received, uint32_t id);
   // Takes the place of a raw file in the queue; send() with the same number fills it. It ends like
   // one. False when the connection is closed or ending.

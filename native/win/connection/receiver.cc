@@ -250,8 +250,9 @@ bool Receiver::read_now() {
   return true;
 }
 
+// Behind a shortage the next wait takes no buffer, in each mode: a zero-byte read needs no memory.
 bool Receiver::waits_with_buffer() const {
-  return (connection_->profile().read_mode == ReadMode::direct || is_direct()) &&
+  return retries_ == 0 && (connection_->profile().read_mode == ReadMode::direct || is_direct()) &&
          connection_->engine()->may_read_directly();
 }
 
@@ -298,12 +299,12 @@ uint32_t Receiver::post_read(bool zero_byte, bool* completed) {
   uint32_t error = 0;
   if (zero_byte) {
     connection_->engine()->count(Counter::zero_reads, 1);
-    error = calls::await_readable(connection_->socket().get(), operation->prepare());
+    error = calls::await_readable(connection_->engine()->port(), connection_->socket().get(), operation->prepare());
   } else {
     connection_->engine()->count(Counter::direct_reads, 1);
     connection_->engine()->direct_read_began();
-    error = calls::receive(connection_->socket().get(), operation->buffer.data(), operation->buffer.size(), &bytes,
-                           operation->prepare());
+    error = calls::receive(connection_->engine()->port(), connection_->socket().get(), operation->buffer.data(),
+                           operation->buffer.size(), &bytes, operation->prepare());
   }
   if (error == WSA_IO_PENDING || (error == 0 && !connection_->engine()->skips_on_success())) {
     (void)of_read.detach();
@@ -334,7 +335,7 @@ void Receiver::read_failed(uint32_t error, bool zero_byte) {
     connection_->engine()->count(Counter::enobufs, 1);
     if (!zero_byte) connection_->engine()->shed_direct_reads();  // fewer locked pages from now on
     wait_ = Wait::idle;
-    speculative_read_ = false;  // a zero-byte read needs no memory
+    speculative_read_ = false;
     if (retries_ < kMaxRetries) {
       const uint32_t delay_ms = 10u << ++retries_;
       bool arm = false;

@@ -4,6 +4,7 @@
 
 #include "win/connection/connection.h"
 #include "win/connection/receiver.h"
+#include "win/sys/socket_calls.h"
 
 namespace iocp {
 namespace {
@@ -61,7 +62,7 @@ void Receiver::leave_direct_mode() {
   quick_arrivals_ = 0;
   for_each_direct_read([&](ReadOperation& operation) {
     operation.cancelled = true;
-    CancelIoEx(connection_->socket().handle(), &operation);
+    calls::cancel_one(connection_->socket().handle(), &operation);
   });
 }
 

@@ -274,7 +274,8 @@ uint32_t Sender::issue_write(const ByteSpan* spans, size_t count, const SendFile
     add(piece.head);
     add(piece.data);
   }
-  return calls::send(connection_->socket().get(), buffers, used, bytes, write_.prepare());
+  return calls::send(connection_->engine()->port(), connection_->socket().get(), buffers, used, bytes,
+                     write_.prepare());
 }
 
 // The file that has been written from, if it was one; the caller has to advance it when the lock is no longer held.

@@ -5,10 +5,7 @@
 namespace iocp {
 namespace {
 
-template <class Value>
-bool set_option(SOCKET socket, int level, int name, Value value) {
-  return setsockopt(socket, level, name, reinterpret_cast<const char*>(&value), static_cast<int>(sizeof(value))) == 0;
-}
+using calls::set_option;
 
 // Idle time, interval and count each have an option since Windows 10 1709, in seconds. Before, one
 // call sets the first two, in milliseconds, and the count is the system's (10).
@@ -19,9 +16,7 @@ void apply_keep_alive(SOCKET socket, const Profile& profile) {
                       set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, seconds(profile.keep_alive_interval_ms)) &&
                       set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, static_cast<DWORD>(profile.keep_alive_count));
   if (modern) return;
-  tcp_keepalive values{1, profile.keep_alive_ms, profile.keep_alive_interval_ms};
-  DWORD bytes = 0;
-  (void)WSAIoctl(socket, SIO_KEEPALIVE_VALS, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
+  calls::set_keep_alive_values(socket, {1, profile.keep_alive_ms, profile.keep_alive_interval_ms});
 }
 
 void apply_buffer_sizes(SOCKET socket, const Profile& profile) {
@@ -49,11 +44,6 @@ void apply_socket_options(SOCKET socket, const Profile& profile, NoDelay no_dela
   if (profile.type_of_service != 0) {
     set_option(socket, IPPROTO_IP, IP_TOS, static_cast<DWORD>(profile.type_of_service));
   }
-}
-
-bool skip_port_on_success(HANDLE socket) {
-  return SetFileCompletionNotificationModes(
-             socket, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE) != FALSE;
 }
 
 }  // namespace iocp

@@ -16,8 +16,4 @@ void apply_listener_options(SOCKET socket, const Profile& profile);
 enum class NoDelay : uint8_t { inherited, to_set };
 void apply_socket_options(SOCKET socket, const Profile& profile, NoDelay no_delay);
 
-// Calls that succeed at once then leave no packet on the port. Only where every provider hands out
-// real file handles (ExtensionFunctions::ifs_handles).
-bool skip_port_on_success(HANDLE socket);
-
 }  // namespace iocp

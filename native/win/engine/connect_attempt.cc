@@ -41,11 +41,8 @@ uint32_t ConnectAttempt::open() {
   UniqueSocket socket;
   uint32_t error = calls::open_stream(options_.remote.family(), &socket);
   if (error != 0) return error;
-  // ConnectEx wants a bound socket. Local ports are shared between peers where the system can, which
-  // makes the ephemeral range last longer.
-  const DWORD share = 1;
-  (void)setsockopt(socket.get(), SOL_SOCKET, SO_REUSE_UNICASTPORT, reinterpret_cast<const char*>(&share),
-                   sizeof(share));
+  // ConnectEx wants a bound socket.
+  calls::share_local_port(socket.get());
   const Address local = options_.local.known() ? options_.local : Address::any(options_.remote.family(), 0);
   error = calls::bind_to(socket.get(), local.get(), local.size());
   if (error != 0) return error;
@@ -61,7 +58,8 @@ uint32_t ConnectAttempt::open() {
   }
   Ref<ConnectAttempt> of_connect(this);
   // The packet comes in any case: the socket does not skip the port yet.
-  error = calls::connect_to(raw, options_.remote.get(), options_.remote.size(), connect_operation_.prepare());
+  error = calls::connect_to(engine_->port(), raw, options_.remote.get(), options_.remote.size(),
+                            connect_operation_.prepare());
   UniqueSocket to_close;
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -105,26 +103,24 @@ void ConnectAttempt::connected() {
   }
   if (!socket) return finish(kErrorOperationAborted);
   // Without it shutdown and getpeername fail on the connected socket.
-  const uint32_t error = calls::update_connect_context(socket.get());
+  uint32_t error = calls::update_connect_context(socket.get());
   Address local;
-  if (error != 0 || !Address::local_of(socket.get(), &local)) {
-    return report_failure(error != 0 ? error : calls::last_error());
-  }
+  if (error == 0) error = Address::local_of(socket.get(), &local);
+  if (error != 0) return report_failure(error);
   if (engine_->stopping()) return report_failure(kErrorOperationAborted);
   engine_->count(Counter::connects, 1);
   const Record announcement = record_of(RecordKind::connected, {}, 0, 0, options_.token);
   const std::vector<uint8_t> preface = proxy_header(local.unmapped());
-  if (!engine_->add_connection({std::move(socket),
-                                options_.profile,
-                                local.unmapped(),
-                                options_.remote.unmapped(),
-                                nullptr,
-                                announcement,
-                                AccessControl::kNotCounted,
-                                nullptr,
-                                {preface.data(), preface.size()}})) {
-    return report_failure(kErrorNotEnoughMemory);
-  }
+  error = engine_->add_connection({std::move(socket),
+                                   options_.profile,
+                                   local.unmapped(),
+                                   options_.remote.unmapped(),
+                                   nullptr,
+                                   announcement,
+                                   AccessControl::kNotCounted,
+                                   nullptr,
+                                   {preface.data(), preface.size()}});
+  if (error != 0) return report_failure(error);
   engine_->remove_attempt(this);
   release();  // the count of being registered
 }

@@ -25,11 +25,15 @@ Engine::Engine(const EngineOptions& options, Wake wake, void* wake_context)
 
 Engine::~Engine() { end_threads(); }
 
-uint32_t Engine::start() {
+uint32_t Engine::start(const char** syscall) {
+  *syscall = "WSAStartup";
   const uint32_t error = load_extension_functions();
   if (error != 0) return error;
+  *syscall = "TlsAlloc";
   if (!ThreadIdentity::prepare()) return kErrorNoSystemResources;
+  *syscall = "CreateIoCompletionPort";
   if (const uint32_t failed = open_port(options_.skip_on_success && extension_functions().ifs_handles)) return failed;
+  *syscall = "CreateThread";
   for (uint32_t i = 0; i < options_.io_threads; ++i) {
     auto thread = std::make_unique<IoThread>(this, i);
     if (!thread->start()) {
@@ -162,17 +166,18 @@ void Engine::deliver_refused() {
 
 // -- connections ----------------------------------------------------------------------------------
 
-bool Engine::add_connection(NewConnection added) {
+uint32_t Engine::add_connection(NewConnection added) {
   const Profile& profile = *added.profile;
   Listener* const listener = added.listener;
   const bool inherits = profile.no_delay && listener != nullptr && listener->inherits_no_delay(added.socket.get());
   apply_socket_options(added.socket.get(), profile, inherits ? NoDelay::inherited : NoDelay::to_set);
   // A socket that this side connected is with the port since before its ConnectEx.
-  if (listener != nullptr && calls::associate(port(), added.socket.handle()) != 0) return false;
-  if (skips_on_success() && !skip_port_on_success(added.socket.handle())) return false;
+  uint32_t error = listener == nullptr ? 0 : calls::associate(port(), added.socket.handle());
+  if (error == 0 && skips_on_success()) error = calls::skip_port_on_success(added.socket.handle());
+  if (error != 0) return error;
   Connection* connection =
       contexts_.create(this, added.profile, std::move(added.socket), added.local, added.remote, listener);
-  if (connection == nullptr) return false;
+  if (connection == nullptr) return kErrorNotEnoughMemory;
   connection->set_subnet_bits(added.subnet_bits);
   if (added.preamble) connection->begin_preamble(added.preamble);
   if (added.preface.size != 0) connection->sender().push_preface(added.preface);
@@ -184,7 +189,7 @@ bool Engine::add_connection(NewConnection added) {
     (void)held.detach();
     contexts_.destroy(connection);
     active_release();
-    return false;
+    return kErrorNotEnoughMemory;
   }
   if (added.preamble) {
     listener->preamble_began();
@@ -199,7 +204,7 @@ bool Engine::add_connection(NewConnection added) {
   if (connection->watch() != nullptr) wanted |= Connection::kUpkeep;
   if (added.preface.size != 0) wanted |= Connection::kSend;
   connection->request(wanted);
-  return true;
+  return 0;
 }
 
 // A balancer's own address was not asked about when it came; its client's is now.

@@ -50,8 +50,8 @@ class Engine final : public ConnectionEngine {
   ~Engine();
 
   // -- JavaScript thread ------------------------------------------------------------------------
-  // 0, or the Win32 number; then nothing is left behind.
-  uint32_t start();
+  // 0, or the number and in *syscall the call that failed; then nothing is left behind.
+  uint32_t start(const char** syscall);
   uint32_t add_profile(Profile profile);
   // Null when there is none of this number.
   ProfileRef profile(uint32_t index) const;
@@ -120,8 +120,9 @@ class Engine final : public ConnectionEngine {
   }
 
   // -- I/O threads ------------------------------------------------------------------------------
-  // Makes a connected socket a connection, announces it and lets it read. False when that failed.
-  bool add_connection(NewConnection added);
+  // Makes a connected socket a connection, announces it and lets it read. 0, or the number; then the
+  // socket is closed and nothing is told.
+  uint32_t add_connection(NewConnection added);
   bool admit(Connection* connection) override;
   void announce(Connection* connection, ByteSpan details) override;
   // One more peer has been refused: the program is told of all of them, by their reasons, at most once a second.

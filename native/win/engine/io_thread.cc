@@ -8,6 +8,9 @@
 namespace iocp {
 namespace {
 
+// The system may have no memory even for the answer to a wait: it is asked again a little later.
+constexpr DWORD kFailedWaitMs = 10;
+
 // Each entry has its own status; the dequeue succeeding says nothing about the operation.
 uint32_t status_of(const OVERLAPPED_ENTRY& entry) {
   return winsock_error_from_ntstatus(static_cast<uint32_t>(entry.lpOverlapped->Internal));
@@ -40,9 +43,10 @@ void IoThread::run() {
     uint64_t wake_at = 0;
     const uint32_t timeout = engine_->begin_wait(index_, &wake_at);
     ULONG count = 0;
-    const bool any = engine_->port().wait(entries, kBatch, &count, timeout);
+    const uint32_t failed = engine_->port().wait(entries, kBatch, &count, timeout);
     engine_->end_wait(wake_at);
-    if (!any) count = 0;  // a time-out
+    if (failed != 0) count = 0;
+    if (failed != 0 && failed != WAIT_TIMEOUT) Sleep(kFailedWaitMs);
     if (count != 0) {
       engine_->count(Counter::dequeues, 1);
       engine_->count(Counter::completions, count);

@@ -44,11 +44,8 @@ uint32_t Listener::open(const char** syscall) {
   if (options_.exclusive) error = calls::set_exclusive(socket.get());
   if (error != 0) return error;
   if (options_.address.family() == AF_INET6) {
-    const DWORD v6_only = options_.dual_stack ? 0 : 1;
-    if (setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, reinterpret_cast<const char*>(&v6_only), sizeof(v6_only)) !=
-        0) {
-      return calls::last_error();
-    }
+    error = calls::set_v6_only(socket.get(), !options_.dual_stack);
+    if (error != 0) return error;
   }
   // Where the system lacks it (Wine), peers are refused behind the handshake.
   const bool conditional = options_.conditional && calls::set_conditional_accept(socket.get()) == 0;
@@ -63,7 +60,8 @@ uint32_t Listener::open(const char** syscall) {
   error = calls::associate(engine_->port(), socket.handle());
   if (error != 0) return error;
   *syscall = "getsockname";
-  if (!Address::local_of(socket.get(), &bound_)) return calls::last_error();
+  error = Address::local_of(socket.get(), &bound_);
+  if (error != 0) return error;
   if (conditional) {
     auto acceptor = std::make_unique<ConditionalAcceptor>(this);
     error = acceptor->open(socket.get(), syscall);
@@ -350,7 +348,7 @@ void Listener::shrink() {
     if (size <= base) return;
     if (Engine::now_ms() - last_dry_ms_ >= kShrinkMs) {
       surplus_ = size - (std::max)(base, size / 2);
-      for (size_t i = size - surplus_; i < size; ++i) calls::cancel_accept(socket_.handle(), pool_[i].get());
+      for (size_t i = size - surplus_; i < size; ++i) calls::cancel_one(socket_.handle(), pool_[i].get());
     }
     shrink_due_ = true;
   }
@@ -411,8 +409,8 @@ bool Listener::introduce(UniqueSocket socket, const Address& local, const Addres
     engine_->count(Counter::accepts, 1);
   }
   const Record announcement = record_of(RecordKind::connection, {}, 0, 0, index_);
-  if (engine_->add_connection(
-          {std::move(socket), options_.profile, local, peer, this, announcement, subnet_bits, std::move(preamble)})) {
+  if (engine_->add_connection({std::move(socket), options_.profile, local, peer, this, announcement, subnet_bits,
+                               std::move(preamble)}) == 0) {
     return true;
   }
   if (AccessControl* access = engine_->access()) access->leave(peer, subnet_bits);

@@ -6,8 +6,8 @@
 #include "core/error_table.h"
 #include "win/files/send_file.h"
 #include "win/io/io_context.h"
+#include "win/sys/file_calls.h"
 #include "win/sys/file_error.h"
-#include "win/sys/socket_calls.h"
 
 namespace iocp {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/error_table.h"
-#include "win/sys/socket_calls.h"
+#include "win/sys/file_calls.h"
 
 namespace iocp {
 namespace {
@@ -25,14 +25,16 @@ uint32_t TransferFile::open(const std::wstring& path, DWORD access, DWORD share,
                                     FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OVERLAPPED | flags, &file->handle_);
   if (error != 0) return error;
   const HANDLE handle = file->handle();
-  // A pipe or a console has neither a size nor offsets.
-  if (GetFileType(handle) != FILE_TYPE_DISK) return ERROR_INVALID_FUNCTION;
+  const bool is_new = disposition == CREATE_NEW;
+  if (!calls::is_on_disk(handle)) {
+    if (is_new) discard(std::move(file), path);
+    return ERROR_INVALID_FUNCTION;
+  }
   // Before any call that may wait for a disk, and so be broken off. Where a file system cannot do this, a killed
   // process leaves its part, as with `resume`.
-  const bool is_new = disposition == CREATE_NEW;
   if (is_new) (void)file->set_temporary(true);
   // Whether a call that fails at once leaves a packet is not the same everywhere; so it never shall.
-  file->skips_port_ = SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS) != FALSE;
+  file->skips_port_ = calls::skip_port_of_file(handle);
   error = calls::query_size(handle, &file->size_);
   if (error != 0) {
     if (is_new) discard(std::move(file), path);
@@ -60,8 +62,8 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
                         FILE_FLAG_OPEN_REPARSE_POINT, &file);
   if (error != 0) return error;
   BY_HANDLE_FILE_INFORMATION info;
-  if (!GetFileInformationByHandle(file->handle(), &info)) {
-    error = GetLastError();
+  error = calls::file_information(file->handle(), &info);
+  if (error != 0) {
     if (!resume) discard(std::move(file), path);
     return error;
   }
@@ -86,7 +88,7 @@ uint32_t TransferFile::open_target(const std::wstring& path, uint64_t size, bool
 void TransferFile::discard(std::unique_ptr<TransferFile> file, const std::wstring& path) {
   const bool goes = file->is_temporary_ || file->set_temporary(true) == 0;
   file.reset();
-  if (!goes) (void)DeleteFileW(path.c_str());
+  if (!goes) (void)calls::delete_file(path.c_str());
 }
 
 uint32_t TransferFile::move(const std::wstring& from, const std::wstring& to, bool replace) {
@@ -102,11 +104,9 @@ uint32_t TransferFile::rename(const std::wstring& to, bool replace) {
 }
 
 uint32_t TransferFile::set_temporary(bool on) {
-  FILE_DISPOSITION_INFO info;
-  info.DeleteFile = on ? TRUE : FALSE;
-  if (!SetFileInformationByHandle(handle(), FileDispositionInfo, &info, sizeof(info))) return GetLastError();
-  is_temporary_ = on;
-  return 0;
+  const uint32_t error = calls::set_temporary(handle(), on);
+  if (error == 0) is_temporary_ = on;
+  return error;
 }
 
 uint32_t TransferFile::keep() { return is_temporary_ ? set_temporary(false) : 0; }
@@ -122,8 +122,8 @@ uint32_t TransferFile::hash_some(uint64_t* at, uint64_t bytes) {
     const uint32_t error = start_hash(true);
     if (error != 0) return error;
   }
-  const UniqueHandle done(CreateEventW(nullptr, TRUE, FALSE, nullptr));
-  if (!done) return GetLastError();
+  UniqueHandle done;
+  if (const uint32_t error = calls::create_event(&done)) return error;
   std::vector<uint8_t> block(static_cast<size_t>((std::min)(bytes - *at, uint64_t{hash_block_})));
   const uint64_t until = GetTickCount64() + kHashSliceMs;
   while (*at < bytes && GetTickCount64() < until) {
@@ -164,7 +164,7 @@ bool TransferFile::end_hash(bool keep, uint8_t digest[Sha256::kSize]) {
 
 void TransferFile::stop() {
   stopped_.store(true);
-  (void)CancelIoEx(handle(), nullptr);
+  calls::cancel_all_of_file(handle());
 }
 
 uint32_t TransferFile::set_size(uint64_t size) { return calls::size_file(handle(), size); }

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "win/io/io_context.h"
+#include "win/sys/file_calls.h"
 #include "win/sys/threads.h"
 
 namespace iocp {
@@ -72,7 +73,7 @@ void DiskPool::break_off() {
   // With the lock, so that what a thread does next is not hit.
   std::lock_guard<SrwLock> guard(lock_);
   for (const auto& thread : threads_) {
-    if (thread->breakable) (void)CancelSynchronousIo(thread->handle.get());
+    if (thread->breakable) calls::cancel_call_of_thread(thread->handle.get());
   }
 }
 

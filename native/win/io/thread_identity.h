@@ -3,6 +3,7 @@
 // thread, not a search.
 #include <cstddef>
 
+#include "win/sys/fault_seam.h"
 #include "win/sys/win.h"
 
 namespace iocp {
@@ -12,7 +13,10 @@ class IoContext;
 class ThreadIdentity final {
  public:
   // Once per process, before the first I/O thread; the slot stays, like the addon. False when there is none left.
-  static bool prepare() { return slot() != TLS_OUT_OF_INDEXES; }
+  static bool prepare() {
+    IOCP_FAULT_POINT_OR(thread_slot, false);
+    return slot() != TLS_OUT_OF_INDEXES;
+  }
 
   // On the stack of an I/O thread, for as long as it runs. Threads are numbered from 1.
   ThreadIdentity(const IoContext* io, size_t number) : io_(io), number_(number) { (void)TlsSetValue(slot(), this); }

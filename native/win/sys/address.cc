@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "win/sys/socket_calls.h"
+
 namespace iocp {
 
 bool Address::parse(const std::string& text, uint16_t port, Address* out) {
@@ -42,12 +44,12 @@ Address Address::from(const sockaddr* source, int size) {
   return address;
 }
 
-bool Address::local_of(SOCKET socket, Address* out) {
+uint32_t Address::local_of(SOCKET socket, Address* out) {
   Address address;
   int size = sizeof(address.storage_);
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&address.storage_), &size) != 0) return false;
-  *out = address;
-  return true;
+  const uint32_t error = calls::local_address(socket, reinterpret_cast<sockaddr*>(&address.storage_), &size);
+  if (error == 0) *out = address;
+  return error;
 }
 
 Address Address::unmapped() const {

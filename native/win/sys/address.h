@@ -17,7 +17,8 @@ class Address {
   static bool parse(const std::string& text, uint16_t port, Address* out);
   static Address any(int family, uint16_t port);
   static Address from(const sockaddr* address, int size);
-  static bool local_of(SOCKET socket, Address* out);
+  // 0, or the Winsock number.
+  static uint32_t local_of(SOCKET socket, Address* out);
 
   bool known() const { return storage_.sin6_family != 0; }
   int family() const { return storage_.sin6_family; }

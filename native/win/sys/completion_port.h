@@ -1,4 +1,5 @@
 #pragma once
+#include "win/sys/fault_seam.h"
 #include "win/sys/handles.h"
 #include "win/sys/win.h"
 
@@ -9,6 +10,7 @@ class CompletionPort {
   // Lets as many threads run at once as there are processors. Others that wait at the port step in when
   // one of them has to wait for something else.
   bool create() {
+    IOCP_FAULT_POINT_OR(create_port, false);
     constexpr DWORD as_many_as_processors = 0;
     port_ = UniqueHandle(CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, as_many_as_processors));
     return static_cast<bool>(port_);
@@ -19,10 +21,15 @@ class CompletionPort {
   bool post(OVERLAPPED* operation) const {
     return PostQueuedCompletionStatus(port_.get(), 0, kOperationKey, operation) != FALSE;
   }
-  bool post_quit() const { return PostQueuedCompletionStatus(port_.get(), 0, kQuitKey, nullptr) != FALSE; }
-  // TRUE says only that packets were dequeued: each one has a status of its own.
-  bool wait(OVERLAPPED_ENTRY* entries, ULONG capacity, ULONG* count, DWORD timeout_ms) const {
-    return GetQueuedCompletionStatusEx(port_.get(), entries, capacity, count, timeout_ms, FALSE) != FALSE;
+  bool post_quit() const {
+    IOCP_FAULT_POINT_OR(post_quit, false);
+    return PostQueuedCompletionStatus(port_.get(), 0, kQuitKey, nullptr) != FALSE;
+  }
+  // 0 says only that packets were dequeued: each one has a status of its own. Else WAIT_TIMEOUT or another number.
+  uint32_t wait(OVERLAPPED_ENTRY* entries, ULONG capacity, ULONG* count, DWORD timeout_ms) const {
+    IOCP_FAULT_POINT(wait);
+    const BOOL ok = GetQueuedCompletionStatusEx(port_.get(), entries, capacity, count, timeout_ms, FALSE);
+    return ok ? 0 : GetLastError();
   }
 
   static constexpr ULONG_PTR kOperationKey = 0;

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <vector>
 
+#include "win/sys/fault_seam.h"
 #include "win/sys/handles.h"
 #include "win/sys/srw_lock.h"
 
@@ -17,6 +18,7 @@ ExtensionFunctions g_functions;
 
 template <class Function>
 uint32_t look_up(SOCKET socket, GUID guid, Function* out) {
+  IOCP_FAULT_POINT(extension_function);
   DWORD bytes = 0;
   const int rc = WSAIoctl(socket, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof(guid), out, sizeof(*out), &bytes,
                           nullptr, nullptr);
@@ -24,6 +26,7 @@ uint32_t look_up(SOCKET socket, GUID guid, Function* out) {
 }
 
 bool providers_have_ifs_handles() {
+  IOCP_FAULT_POINT_OR(providers, false);
   INT protocols[] = {IPPROTO_TCP, 0};
   DWORD size = 0;
   if (WSAEnumProtocolsW(protocols, nullptr, &size) != SOCKET_ERROR || WSAGetLastError() != WSAENOBUFS) {
@@ -59,6 +62,7 @@ uint32_t system_build() {
 }  // namespace
 
 uint32_t load_extension_functions() {
+  IOCP_FAULT_POINT(start_winsock);
   std::lock_guard<SrwLock> guard(g_lock);
   if (g_loaded) return 0;
   WSADATA data;

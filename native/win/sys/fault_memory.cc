@@ -7,6 +7,9 @@
 #include <exception>
 #include <new>
 
+#include "core/memory.h"
+#include "win/sys/fault_seam.h"
+
 namespace {
 
 // As a pointer or a handle it is none, as a size it is absurd.
@@ -35,5 +38,11 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+
+namespace iocp {
+
+void* allocate_or_fail(size_t size) { return fault::passes(fault::Call::memory) ? patterned(size) : nullptr; }
+
+}  // namespace iocp
 
 #endif  // IOCP_FAULT_SEAM

@@ -71,6 +71,11 @@ void clear_rules() {
   for (Slot& slot : g_slots) slot.active = false;
 }
 
+void set_seed(uint32_t seed) {
+  std::lock_guard<SrwLock> guard(g_lock);
+  g_random = seed == 0 ? 1 : seed;
+}
+
 uint32_t hits(Call call) {
   std::lock_guard<SrwLock> guard(g_lock);
   return slot_of(call).hit;
@@ -102,7 +107,7 @@ ULONG shorten(Call call, ULONG size) {
   std::lock_guard<SrwLock> guard(g_lock);
   Slot& slot = slot_of(call);
   if (!slot.active || slot.rule.short_to == 0 || size <= slot.rule.short_to) return size;
-  if (slot.rule.error == 0 && !hit(slot)) return size;
+  if (slot.rule.error == 0 && slot.rule.status == 0 && !hit(slot)) return size;
   return slot.rule.short_to;
 }
 

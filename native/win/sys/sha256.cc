@@ -1,5 +1,7 @@
 #include "win/sys/sha256.h"
 
+#include "win/sys/fault_seam.h"
+
 namespace iocp {
 
 Sha256::~Sha256() { stop(); }
@@ -13,6 +15,7 @@ void Sha256::stop() {
 
 bool Sha256::start() {
   stop();
+  IOCP_FAULT_POINT_OR(hash, false);
   if (BCryptOpenAlgorithmProvider(&algorithm_, BCRYPT_SHA256_ALGORITHM, nullptr, 0) != 0) {
     algorithm_ = nullptr;
     return false;

@@ -1,41 +1,16 @@
 #pragma once
-// Every call on a socket or file that the engine makes, in one place: the seam under which test builds inject
-// failures. Each returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow.
+// Every call on a socket that the engine makes, in one place: the seam under which test builds inject failures. Each
+// returns 0 or the Winsock number; WSA_IO_PENDING means that a packet will follow. Those on files: file_calls.h.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "win/sys/completion_port.h"
 #include "win/sys/extension_functions.h"
 #include "win/sys/fault_seam.h"
 #include "win/sys/handles.h"
 #include "win/sys/win.h"
-
-#ifdef IOCP_FAULT_SEAM
-#define IOCP_FAULT_POINT(call) \
-  if (!fault::passes(fault::Call::call)) return static_cast<uint32_t>(WSAGetLastError())
-#define IOCP_FAULT_SHORTEN(call, size) fault::shorten(fault::Call::call, (size))
-#define IOCP_FAULT_KEEP(call, operation) \
-  if (fault::keeps(fault::Call::call, (operation))) return WSA_IO_PENDING
-// Pending at first; its packet, with the rule's status, comes by the port.
-#define IOCP_FAULT_LATER(call, port, operation) \
-  if (fault::fails_later(fault::Call::call, (operation)) && (port).post(operation)) return WSA_IO_PENDING
-#define IOCP_FAULT_PRETEND(call) \
-  if (fault::pretends(fault::Call::call)) return 0
-#define IOCP_FAULT_BLOCK(call) \
-  if (const uint32_t block = fault::block(fault::Call::call)) Sleep(block)
-#else
-#define IOCP_FAULT_POINT(call) (void)0
-#define IOCP_FAULT_LATER(call, port, operation) (void)(port)
-#define IOCP_FAULT_SHORTEN(call, size) (size)
-#define IOCP_FAULT_KEEP(call, operation) (void)0
-#define IOCP_FAULT_PRETEND(call) (void)0
-#define IOCP_FAULT_BLOCK(call) (void)0
-#endif
 
 namespace iocp {
 namespace calls {
@@ -62,6 +37,40 @@ inline uint32_t set_exclusive(SOCKET socket) {
   const DWORD on = 1;
   const int rc = setsockopt(socket, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof(on));
   return rc == 0 ? 0 : last_error();
+}
+
+// IPv4 too, or not.
+inline uint32_t set_v6_only(SOCKET socket, bool on) {
+  IOCP_FAULT_POINT(v6_only);
+  const DWORD value = on ? 1 : 0;
+  const int rc = setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, reinterpret_cast<const char*>(&value), sizeof(value));
+  return rc == 0 ? 0 : last_error();
+}
+
+// An option without which a socket works too.
+template <class Value>
+inline bool set_option(SOCKET socket, int level, int name, Value value) {
+  IOCP_FAULT_POINT_OR(option, false);
+  return setsockopt(socket, level, name, reinterpret_cast<const char*>(&value), static_cast<int>(sizeof(value))) == 0;
+}
+
+// The same for the keep-alive of Windows before 10 1709.
+inline void set_keep_alive_values(SOCKET socket, tcp_keepalive values) {
+  IOCP_FAULT_POINT_OR(option, );
+  DWORD bytes = 0;
+  (void)WSAIoctl(socket, SIO_KEEPALIVE_VALS, &values, sizeof(values), nullptr, 0, &bytes, nullptr, nullptr);
+}
+
+// Local ports are shared between peers where the system can, which makes the ephemeral range last longer.
+inline void share_local_port(SOCKET socket) {
+  IOCP_FAULT_POINT_OR(share_port, );
+  const DWORD share = 1;
+  (void)setsockopt(socket, SOL_SOCKET, SO_REUSE_UNICASTPORT, reinterpret_cast<const char*>(&share), sizeof(share));
+}
+
+inline uint32_t local_address(SOCKET socket, sockaddr* address, int* size) {
+  IOCP_FAULT_POINT(local_address);
+  return getsockname(socket, address, size) == 0 ? 0 : last_error();
 }
 
 inline uint32_t start_listening(SOCKET socket, int backlog) {
@@ -146,8 +155,10 @@ inline uint32_t send_one_syn(SOCKET socket) {
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t connect_to(SOCKET socket, const sockaddr* address, int size, OVERLAPPED* operation) {
+inline uint32_t connect_to(const CompletionPort& port, SOCKET socket, const sockaddr* address, int size,
+                           OVERLAPPED* operation) {
   IOCP_FAULT_POINT(connect);
+  IOCP_FAULT_LATER(connect, port, operation);
   const BOOL ok = extension_functions().connect_ex(socket, address, size, nullptr, 0, nullptr, operation);
   return ok ? 0 : last_error();
 }
@@ -159,8 +170,9 @@ inline uint32_t update_connect_context(SOCKET socket) {
 }
 
 // Completes when there is something to read; no memory is locked meanwhile.
-inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
+inline uint32_t await_readable(const CompletionPort& port, SOCKET socket, OVERLAPPED* operation) {
   IOCP_FAULT_POINT(zero_read);
+  IOCP_FAULT_LATER(zero_read, port, operation);
   // A real address: layered providers and filters have been seen to look at it although the length is 0.
   static char nowhere;
   WSABUF nothing{0, &nowhere};
@@ -170,8 +182,10 @@ inline uint32_t await_readable(SOCKET socket, OVERLAPPED* operation) {
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes, OVERLAPPED* operation) {
+inline uint32_t receive(const CompletionPort& port, SOCKET socket, uint8_t* data, size_t size, DWORD* bytes,
+                        OVERLAPPED* operation) {
   IOCP_FAULT_POINT(receive);
+  IOCP_FAULT_LATER(receive, port, operation);
   WSABUF buffer{IOCP_FAULT_SHORTEN(receive, static_cast<ULONG>(size)), reinterpret_cast<char*>(data)};
   DWORD flags = 0;
   const int rc = WSARecv(socket, &buffer, 1, bytes, &flags, operation, nullptr);
@@ -180,12 +194,14 @@ inline uint32_t receive(SOCKET socket, uint8_t* data, size_t size, DWORD* bytes,
 
 // From now on calls without an OVERLAPPED do not wait; those with one are not affected.
 inline uint32_t make_non_blocking(SOCKET socket) {
+  IOCP_FAULT_POINT(non_blocking);
   u_long non_blocking = 1;
   return ioctlsocket(socket, static_cast<long>(FIONBIO), &non_blocking) == 0 ? 0 : last_error();
 }
 
 // How many bytes can be read without waiting; 0 where the system does not say.
 inline uint32_t unread_bytes(SOCKET socket) {
+  IOCP_FAULT_POINT_OR(unread, 0);
   u_long bytes = 0;
   return ioctlsocket(socket, static_cast<long>(FIONREAD), &bytes) == 0 ? bytes : 0;
 }
@@ -199,8 +215,10 @@ inline uint32_t receive_now(SOCKET socket, uint8_t* data, size_t size, DWORD* by
   return rc == 0 ? 0 : last_error();
 }
 
-inline uint32_t send(SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes, OVERLAPPED* operation) {
+inline uint32_t send(const CompletionPort& port, SOCKET socket, WSABUF* buffers, DWORD count, DWORD* bytes,
+                     OVERLAPPED* operation) {
   IOCP_FAULT_POINT(send);
+  IOCP_FAULT_LATER(send, port, operation);
 #ifdef IOCP_FAULT_SEAM
   const ULONG first = IOCP_FAULT_SHORTEN(send, buffers[0].len);
   if (first < buffers[0].len) {
@@ -230,137 +248,12 @@ inline uint32_t transmit_file(const CompletionPort& port, SOCKET socket, HANDLE 
     return error;
   }
 #endif
-  (void)port;
+  IOCP_FAULT_LATER(transmit_file, port, operation);
   const DWORD wanted = IOCP_FAULT_SHORTEN(transmit_file, size);
   TRANSMIT_FILE_BUFFERS buffers{const_cast<uint8_t*>(head), static_cast<DWORD>(head_size), nullptr, 0};
   const BOOL ok =
       extension_functions().transmit_file(socket, file, wanted, 0, operation, head_size == 0 ? nullptr : &buffers, 0);
   return ok ? 0 : last_error();
-}
-
-// From and to the operation's offset. 0: done, *bytes long, and no packet comes; WSA_IO_PENDING: one comes.
-inline uint32_t file_call_result(BOOL ok, bool skips_port, const OVERLAPPED* operation, DWORD* bytes) {
-  if (!ok) return GetLastError();
-  if (!skips_port) return WSA_IO_PENDING;
-  *bytes = static_cast<DWORD>(operation->InternalHigh);
-  return 0;
-}
-
-inline uint32_t read_file(const CompletionPort& port, HANDLE file, bool skips_port, uint8_t* data, size_t size,
-                          OVERLAPPED* operation, DWORD* bytes) {
-  IOCP_FAULT_BLOCK(read_file);
-  IOCP_FAULT_POINT(read_file);
-  IOCP_FAULT_KEEP(read_file, operation);
-  IOCP_FAULT_LATER(read_file, port, operation);
-  const DWORD wanted = IOCP_FAULT_SHORTEN(read_file, static_cast<DWORD>(size));
-  return file_call_result(ReadFile(file, data, wanted, nullptr, operation), skips_port, operation, bytes);
-}
-
-inline uint32_t write_file(const CompletionPort& port, HANDLE file, bool skips_port, const uint8_t* data, size_t size,
-                           OVERLAPPED* operation, DWORD* bytes) {
-  IOCP_FAULT_BLOCK(write_file);
-  IOCP_FAULT_POINT(write_file);
-  IOCP_FAULT_KEEP(write_file, operation);
-  IOCP_FAULT_LATER(write_file, port, operation);
-  return file_call_result(WriteFile(file, data, static_cast<DWORD>(size), nullptr, operation), skips_port, operation,
-                          bytes);
-}
-
-// Test builds: what has come of a read for a hash.
-inline uint32_t result_of_hash_read() {
-  IOCP_FAULT_BLOCK(hash_read);
-  IOCP_FAULT_POINT(hash_read);
-  return 0;
-}
-
-// Advice only: the packet of the call comes all the same.
-inline void cancel_file_call(const CompletionPort& port, HANDLE file, OVERLAPPED* operation) {
-#ifdef IOCP_FAULT_SEAM
-  if (uint32_t status = 0; fault::gives_back(operation, &status)) {
-    operation->Internal = status;
-    while (!port.post(operation)) Sleep(1);
-    return;
-  }
-#endif
-  (void)port;
-  (void)CancelIoEx(file, operation);
-}
-
-// Room for `size` bytes.
-inline uint32_t allocate_file(HANDLE file, uint64_t size) {
-  IOCP_FAULT_BLOCK(allocate_file);
-  IOCP_FAULT_POINT(allocate_file);
-  FILE_ALLOCATION_INFO room;
-  room.AllocationSize.QuadPart = static_cast<LONGLONG>(size);
-  return SetFileInformationByHandle(file, FileAllocationInfo, &room, sizeof(room)) ? 0 : GetLastError();
-}
-
-inline uint32_t open_file(const wchar_t* path, DWORD access, DWORD share, DWORD disposition, DWORD flags,
-                          UniqueHandle* out) {
-  IOCP_FAULT_BLOCK(open_file);
-  IOCP_FAULT_POINT(open_file);
-  const HANDLE handle = CreateFileW(path, access, share, nullptr, disposition, flags, nullptr);
-  if (handle == INVALID_HANDLE_VALUE) return GetLastError();
-  *out = UniqueHandle(handle);
-  return 0;
-}
-
-inline void close_file(UniqueHandle file) {
-  if (!file) return;
-  IOCP_FAULT_BLOCK(close_file);
-  file.reset();
-}
-
-inline uint32_t query_size(HANDLE file, uint64_t* out) {
-  IOCP_FAULT_POINT(query_size);
-  LARGE_INTEGER size;
-  if (!GetFileSizeEx(file, &size)) return GetLastError();
-  *out = static_cast<uint64_t>(size.QuadPart);
-  return 0;
-}
-
-inline uint32_t size_file(HANDLE file, uint64_t size) {
-  IOCP_FAULT_BLOCK(size_file);
-  IOCP_FAULT_POINT(size_file);
-  FILE_END_OF_FILE_INFO end;
-  end.EndOfFile.QuadPart = static_cast<LONGLONG>(size);
-  return SetFileInformationByHandle(file, FileEndOfFileInfo, &end, sizeof(end)) ? 0 : GetLastError();
-}
-
-inline uint32_t move_file(const wchar_t* from, const wchar_t* to, bool replace) {
-  IOCP_FAULT_BLOCK(move_file);
-  IOCP_FAULT_POINT(move_file);
-  return MoveFileExW(from, to, replace ? MOVEFILE_REPLACE_EXISTING : 0) ? 0 : GetLastError();
-}
-
-// What both kinds of rename by handle are told.
-inline uint32_t rename_by_handle(HANDLE file, int how, DWORD flags, const std::wstring& to) {
-  // The flags are where the older declaration has a BOOLEAN and bytes that nobody uses.
-  static_assert(offsetof(FILE_RENAME_INFO, RootDirectory) >= sizeof(DWORD), "there is room for the flags");
-  const size_t name_size = to.size() * sizeof(wchar_t);
-  std::vector<uint8_t> memory(sizeof(FILE_RENAME_INFO) + name_size);
-  auto* const info = reinterpret_cast<FILE_RENAME_INFO*>(memory.data());
-  std::memcpy(info, &flags, sizeof(flags));
-  info->FileNameLength = static_cast<DWORD>(name_size);
-  std::memcpy(info->FileName, to.data(), name_size);
-  const auto kind = static_cast<FILE_INFO_BY_HANDLE_CLASS>(how);
-  return SetFileInformationByHandle(file, kind, info, static_cast<DWORD>(memory.size())) ? 0 : GetLastError();
-}
-
-// At once for everybody, also when somebody has the file open that is replaced.
-inline uint32_t rename_posix(HANDLE file, const std::wstring& to, bool replace) {
-  IOCP_FAULT_BLOCK(rename_posix);
-  IOCP_FAULT_POINT(rename_posix);
-  constexpr int kFileRenameInfoEx = 22;
-  constexpr DWORD kReplaceIfExists = 1;
-  constexpr DWORD kPosixSemantics = 2;
-  return rename_by_handle(file, kFileRenameInfoEx, kPosixSemantics | (replace ? kReplaceIfExists : 0u), to);
-}
-
-inline uint32_t rename_file(HANDLE file, const std::wstring& to, bool replace) {
-  IOCP_FAULT_BLOCK(rename_file);
-  IOCP_FAULT_POINT(rename_file);
-  return rename_by_handle(file, FileRenameInfo, replace ? 1u : 0u, to);
 }
 
 // Test builds: widens the time between the wish for a timer and the timer.
@@ -401,33 +294,36 @@ inline uint32_t associate(const CompletionPort& port, HANDLE handle) {
   return port.associate(handle) ? 0 : GetLastError();
 }
 
+// Calls that succeed at once then leave no packet on the port. Only where every provider hands out real file handles
+// (ExtensionFunctions::ifs_handles).
+inline uint32_t skip_port_on_success(HANDLE socket) {
+  IOCP_FAULT_POINT(skip_port);
+  const UCHAR modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+  return SetFileCompletionNotificationModes(socket, modes) ? 0 : GetLastError();
+}
+
 inline bool post(const CompletionPort& port, OVERLAPPED* operation) {
-#ifdef IOCP_FAULT_SEAM
-  if (!fault::passes(fault::Call::post)) return false;
-#endif
+  IOCP_FAULT_POINT_OR(post, false);
   return port.post(operation);
 }
 
 // Makes the next closesocket send RST and drop what was not sent.
 inline void make_close_abortive(SOCKET socket) {
+  IOCP_FAULT_POINT_OR(linger, );
   const linger abortive{1, 0};
   (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&abortive), sizeof(abortive));
 }
 
 // Ends every operation that is pending on the socket, each with its packet.
 inline void cancel_all(HANDLE socket) {
-#ifdef IOCP_FAULT_SEAM
-  if (!fault::passes(fault::Call::cancel)) return;
-#endif
+  IOCP_FAULT_POINT_OR(cancel, );
   (void)CancelIoEx(socket, nullptr);
 }
 
-// Advice only: a peer that was faster is accepted.
-inline void cancel_accept(HANDLE listener, OVERLAPPED* operation) {
-#ifdef IOCP_FAULT_SEAM
-  if (!fault::passes(fault::Call::cancel)) return;
-#endif
-  (void)CancelIoEx(listener, operation);
+// Advice only: a peer that was faster is accepted, what was read before counts.
+inline void cancel_one(HANDLE socket, OVERLAPPED* operation) {
+  IOCP_FAULT_POINT_OR(cancel, );
+  (void)CancelIoEx(socket, operation);
 }
 
 // Ends all operations of a socket and closes it. Closing alone would do on Windows; where a pending write keeps the

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "win/sys/fault_seam.h"
+
 namespace iocp {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr unsigned kStackBytes = 1024 * 1024;
 }  // namespace
 
 UniqueHandle start_thread(unsigned(__stdcall* entry)(void*), void* argument, unsigned* id) {
+  IOCP_FAULT_POINT_OR(thread, UniqueHandle());
   return UniqueHandle(reinterpret_cast<HANDLE>(
       _beginthreadex(nullptr, kStackBytes, entry, argument, STACK_SIZE_PARAM_IS_A_RESERVATION, id)));
 }
