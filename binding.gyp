@@ -69,6 +69,7 @@
       'native/win/engine/engine_shutdown.cc',
       'native/win/engine/io_thread.cc',
       'native/win/engine/listener.cc',
+      'native/win/engine/listener_pool.cc',
       'native/win/files/receive_file.cc',
       'native/win/files/send_file.cc',
       'native/win/files/send_file_disk.cc',

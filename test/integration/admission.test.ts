@@ -153,6 +153,7 @@ describe('onMax', () => {
         expect(peers.filter((peer) => !isIn(peer))).toEqual([])
         expect(server.stats()?.connections.peak).toBeLessThanOrEqual(5)
         expect(counter(server, 'refused')).toBe(0)
+        expect(server.stats()?.listeners[0]?.acceptPool).toBe(5)
         await until('it accepts five again', () => pendingAccepts(server) === 5)
       }
     )

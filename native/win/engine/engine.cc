@@ -259,7 +259,7 @@ void Engine::remove_connection(Connection* connection) {
     connection->listener()->preamble_ended();
     count(Counter::accept_failures, connection->was_undecided() ? 1 : 0);
   }
-  if (Listener* listener = connection->listener()) listener->connection_closed();
+  Listener* const listener = connection->listener();
   if (AccessControl* control = access()) {
     control->leave(connection->remote(), connection->subnet_bits());
     if (connection->listener() != nullptr && connection->subnet_bits() != AccessControl::kExempt) {
@@ -273,6 +273,8 @@ void Engine::remove_connection(Connection* connection) {
   }
   contexts_.destroy(connection);
   if (announced) open_connections_.fetch_sub(1, std::memory_order_relaxed);
+  // Last: from here on another one may be accepted in its place.
+  if (listener != nullptr) listener->connection_closed();
   active_release();
 }
 

@@ -122,6 +122,7 @@ class Listener final {
  private:
   friend struct AcceptOperation;
   enum class Inherits : uint8_t { unknown, no, yes };
+  static constexpr uint32_t kMaxPool = 1024;
   static void on_accept(Operation* self, uint32_t error, uint32_t bytes);
   void post_first();
   void post_idle();
