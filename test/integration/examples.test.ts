@@ -201,7 +201,10 @@ const servers: Record<
     wire: big,
     works: echoes,
     // All inputs come from one address, faster than any peer may send.
-    whole: (code) => code.replace('access: {', "access: { allow: ['127.0.0.1'],").replace('count: 500,', 'count: 1e9,')
+    whole: (code) =>
+      code
+        .replace('access: {', "access: { allow: ['127.0.0.1'],")
+        .replace('count: 500, burst: 2000', 'count: 1e8, burst: 2e9')
   },
   'docs/api.md 4': { wire: big, works: (port) => answers(port, frame('{"text":"hello"}'), frame('HELLO')) },
   'docs/file-transfer.md 0': {
