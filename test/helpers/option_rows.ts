@@ -288,7 +288,8 @@ export const target: Rows = {
   timeout: measure(0, MAX_DURATION),
   attemptDelay: measure(10, MAX_DURATION),
   signal,
-  lookup: callback
+  lookup: callback,
+  proxyProtocol: options()
 }
 export const reconnect: Rows = {
   reconnect: orBoolean(options()),
@@ -362,10 +363,27 @@ export const byType: Readonly<Record<string, Rows>> = {
   PacketRateOptions: strip(packetRate),
   ByteRateOptions: strip(byteRate),
   ConnectionOptions: connection,
+  ProxyProtocolOptions: {
+    from: addresses,
+    versions: { mayBe: Array.isArray, beside: [[], [3], 1] },
+    timeout: measure(1, MAX_DURATION),
+    maxHeader: measure(536, 65_551)
+  },
+  ProxyHeaderOptions: {
+    version: oneOf(1, 2),
+    command: oneOf('PROXY', 'LOCAL'),
+    source: options(),
+    destination: options(),
+    tlvs: { mayBe: Array.isArray, beside: [{}, 5] },
+    checksum: boolean
+  },
   EndOptions: { deadline: measure(0, MAX_DURATION) },
   EngineOptions: engine,
   ServerOptions: {
     maxConnections: integer(1, 2 ** 21 - 1),
+    onMax: oneOf('reset', 'close', 'stop-accepting'),
+    admission: oneOf('accepted', 'conditional'),
+    proxyProtocol: options(),
     pendingAccepts: integer(1, 1024),
     access: options(),
     workers: options()

@@ -34,10 +34,12 @@ const without: Readonly<Record<string, string>> = {
   ReleaseSRWLockExclusive: 'cannot fail',
   ReleaseSRWLockShared: 'cannot fail',
   Sleep: 'cannot fail',
+  SetEvent: 'of an event that its owner keeps open',
   SleepConditionVariableSRW: 'fails only when its time is over',
   TlsGetValue: 'of a slot that there is; null is its result on other threads',
   TlsSetValue: 'of a slot that there is',
   TryAcquireSRWLockExclusive: 'that somebody else holds it is its result',
+  WaitForMultipleObjects: 'of events that their owner keeps open',
   WaitForSingleObject: 'of a handle that its owner keeps open',
   WakeAllConditionVariable: 'cannot fail',
   WakeConditionVariable: 'cannot fail',
@@ -46,11 +48,14 @@ const without: Readonly<Record<string, string>> = {
 
 /** Functions whose calls have their point elsewhere. */
 const elsewhere: Readonly<Record<string, string>> = {
+  'native/win/engine/conditional_acceptor.cc make_event':
+    'without it listen fails, as it does when the event cannot be selected, which has a point',
   'native/win/files/transfer_file.cc hash_some': 'calls::result_of_hash_read has the point of what the read ends with',
   'native/win/sys/completion_port.h associate': 'calls::associate has the point',
   'native/win/sys/completion_port.h post': 'calls::post has the point',
   'native/win/sys/file_calls.h rename_by_handle': 'rename_posix and rename_file have the points',
   'native/win/sys/socket_calls.h check_no_delay': 'a part of test builds',
+  'native/win/sys/socket_calls.h select_accepts': 'without it listen fails, as without a thread, which has a point',
   'native/win/io/thread_identity.h slot': 'ThreadIdentity::prepare has the point',
   'native/win/sys/extension_functions.cc load_extension_functions': 'its own point is before the first call'
 }

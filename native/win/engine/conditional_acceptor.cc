@@ -101,7 +101,7 @@ ConditionalAcceptor::Next ConditionalAcceptor::accept_one(DWORD* pause_ms) {
   const uint32_t error = calls::accept_if(listener_->socket(), &decide, &candidate, &socket);
   listener_->leave();
   Address local;
-  if (error == 0 && candidate.is_in() && Address::local_of(socket.get(), &local)) {
+  if (error == 0 && candidate.is_in() && Address::local_of(socket.get(), &local) == 0) {
     listener_->accept_succeeded();
     const bool had_place = std::exchange(has_place_, false);
     const bool is_connection =
