@@ -44,23 +44,46 @@ async function comeIn(port: number, from?: string): Promise<Peer> {
 
 const pendingAccepts = (server: Server): number | undefined => server.stats()?.listeners[0]?.pendingAccepts
 
+/**
+ * What a silent peer finds that is refused: what it sends would be reset in any case, since nobody reads it. Wine ends a
+ * connection before it resets it, and shows the reset only to who writes then.
+ */
+async function refusal(port: number, from = HOST): Promise<'reset' | 'end'> {
+  const socket = connect({ host: HOST, port, localAddress: from, allowHalfOpen: true }).resume()
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  let isReset = false
+  let isEnded = false
+  socket
+    .on('error', () => {
+      isReset = true
+    })
+    .on('end', () => {
+      isEnded = true
+    })
+  await until('it is refused', () => isReset || isEnded)
+  await pause(50)
+  await new Promise((resolve) => {
+    socket.write('x', resolve)
+  })
+  return isReset ? 'reset' : 'end'
+}
+
 describe('onMax', () => {
   test.each([
-    [{}, 'ECONNRESET', 'ECONNRESET'],
-    [{ onMax: 'reset', access: { onRefuse: 'close' } }, 'ECONNRESET', 'end'],
-    [{ onMax: 'close' }, 'end', 'ECONNRESET'],
+    [{}, 'reset', 'reset'],
+    [{ onMax: 'reset', access: { onRefuse: 'close' } }, 'reset', 'end'],
+    [{ onMax: 'close' }, 'end', 'reset'],
     [{ onMax: 'close', access: { onRefuse: 'close' } }, 'end', 'end']
   ] as [ServerOptions, string, string][])(
-    '%j: above the limit peers see %s, and other refused ones %s',
+    '%j: those above the limit see a %s, and others that are refused a %s',
     async (options, atLimit, otherwise) => {
       const { server, port } = await startEcho({ ...options, maxConnections: 1 })
       server.access.ban('127.0.0.2')
       await comeIn(port)
-      const above = come(port)
-      const banned = come(port, '127.0.0.2')
-      await until('both are refused', () => isOver(above) && isOver(banned))
-      expect(above.seen).toContain(atLimit)
-      expect(banned.seen).toContain(otherwise)
+      expect(await refusal(port)).toBe(atLimit)
+      expect(await refusal(port, '127.0.0.2')).toBe(otherwise)
       expect(server.stats()?.access?.refused).toMatchObject({ maxConnections: 1, banned: 1 })
     }
   )

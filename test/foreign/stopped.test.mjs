@@ -1,0 +1,56 @@
+// A server whose process stands still for a while, as in a debugger: the time limits of its peers stand still with it.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import net from 'node:net'
+import { describe, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { startProgram } from './helpers.mjs'
+
+/** The processes in which a program of this folder runs, as Linux sees those of Wine. */
+function processesOf(name) {
+  return fs
+    .readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
+    .filter((pid) => {
+      try {
+        const words = fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+        return words.includes('node.exe') && words.includes(name)
+      } catch {
+        return false // it has ended meanwhile
+      }
+    })
+    .map(Number)
+}
+
+describe('a process that is stopped', { skip: process.platform === 'win32' && 'needs the signals of Linux' }, () => {
+  test('goes on, and cuts nobody for the time in which it stood still', { timeout: 120_000 }, async () => {
+    const server = await startProgram('servers/impatient.mjs')
+    try {
+      const peers = Array.from({ length: 20 }, () => net.connect(server.port, '127.0.0.1'))
+      for (const peer of peers) peer.on('error', () => {})
+      await Promise.all(peers.map((peer) => once(peer, 'connect')))
+      for (const peer of peers) peer.write('before\n')
+      await Promise.all(peers.map((peer) => once(peer, 'data')))
+
+      const stopped = processesOf('impatient.mjs')
+      assert.notEqual(stopped.length, 0)
+      for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+      await pause(6000)
+      for (const pid of stopped) process.kill(pid, 'SIGCONT')
+
+      // Silent for eight seconds by now, of which less than two count.
+      await pause(500)
+      for (const peer of peers) peer.write('after\n')
+      await Promise.all(peers.map((peer) => once(peer, 'data')))
+      assert.doesNotMatch(server.out(), /idle-timeout/)
+
+      // And the limit is still there.
+      await Promise.all(peers.map((peer) => once(peer.resume(), 'close')))
+      assert.match(server.out(), /idle-timeout/)
+      for (const peer of peers) peer.destroy()
+    } finally {
+      await server.stop()
+    }
+  })
+})
