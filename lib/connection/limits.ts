@@ -77,6 +77,8 @@ const NO_LIMITS: TimeoutSettings = {
 }
 
 const DAY = 86_400_000
+/** So long a peer may take to end its side when a life is over, where `endDeadline` has no limit. */
+const LIFE_END = 10_000
 const MAX_UINT32 = 2 ** 32 - 1
 /** The clock has ticks of 16 ms: shorter limits than these mean nothing. */
 const limit = { min: 10, max: 24 * DAY }
@@ -148,9 +150,11 @@ export function readTimeouts(value: unknown, name: string, before: TimeoutSettin
 }
 
 /** In the sequence in which native code reads them (native/napi/args.cc). */
-export function nativeTimeLimits({ firstPacket, packet, idle, sendStall, minRate, life }: TimeoutSettings): number[] {
+export function nativeTimeLimits(timeouts: TimeoutSettings, endDeadline: number): number[] {
+  const { firstPacket, packet, idle, sendStall, minRate, life } = timeouts
+  const lifeEnd = life === 0 ? 0 : endDeadline || LIFE_END
   const rate = [minRate.bytes, minRate.per, minRate.grace]
-  return [firstPacket, packet, idle.read, idle.write, idle.both, sendStall, ...rate, life, Number(idle.closes)]
+  return [firstPacket, packet, idle.read, idle.write, idle.both, sendStall, ...rate, life, lifeEnd, Number(idle.closes)]
 }
 
 /** How fast a peer may send. */
@@ -284,5 +288,5 @@ export function setTimeouts(connection: Connection, options: unknown): void {
   }
   const timeouts = readTimeouts(options, '', profile.timeouts)
   connection._profile = { ...profile, timeouts }
-  engine.setTimeLimits(slot, generation, Uint32Array.from(nativeTimeLimits(timeouts)))
+  engine.setTimeLimits(slot, generation, Uint32Array.from(nativeTimeLimits(timeouts, profile.endDeadline)))
 }

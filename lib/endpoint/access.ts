@@ -368,12 +368,15 @@ function readBan(value: unknown, option: string): Ban {
   return { prefix, until: until ?? Infinity, reason, times, automatic }
 }
 
-/** What a record says of peers that were refused. */
-export function refusedInfo(bytes: Uint8Array): RefusedInfo {
+/** What a record says of peers that were refused, and of entries that were forgotten too early. */
+export function readRefused(bytes: Uint8Array): { info: RefusedInfo; evictions: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const counts = refusalNames.map((name, at) => [name, view.getUint32(4 * at, true)] as const)
   return {
-    total: counts.reduce((sum, [, count]) => sum + count, 0),
-    reasons: Object.fromEntries(counts.filter(([, count]) => count > 0))
+    info: {
+      total: counts.reduce((sum, [, count]) => sum + count, 0),
+      reasons: Object.fromEntries(counts.filter(([, count]) => count > 0))
+    },
+    evictions: view.getUint32(4 * refusalNames.length, true)
   }
 }

@@ -32,7 +32,7 @@ import type {
 import { readProxyHeader, readProxyProtocol } from './proxy_options.js'
 
 const MAX_BYTES = 2 ** 40
-const MAX_SLOTS = 2 ** 21 - 1
+export const MAX_CONNECTIONS = 2 ** 21 - 1
 
 /** How one option is read: what it may be, and what it is when it is not given. */
 type Reading = (reader: OptionReader, name: string) => unknown
@@ -120,7 +120,7 @@ function readRules(reader: OptionReader, name: string): AccessOptions | undefine
 
 /** What a server has beside its port and its connections. */
 const serverTable = {
-  maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
+  maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_CONNECTIONS }, MAX_CONNECTIONS),
   onMax: (reader, name) => reader.oneOf(name, ['reset', 'close', 'stop-accepting'], 'reset'),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
   access: readRules,
@@ -240,7 +240,7 @@ export function readProfile(options: unknown, isServer = false): Profile {
       ...direct,
       ...marks,
       ...keepAlive,
-      timeLimits: nativeTimeLimits(timeouts),
+      timeLimits: nativeTimeLimits(timeouts, endDeadline),
       demand: demand !== -1,
       transfers: transfer !== undefined
     },

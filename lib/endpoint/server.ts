@@ -13,10 +13,10 @@ import { resolveHost } from '../engine/resolve.js'
 import type { SocketAddress } from '../native/addresses.js'
 import { capture, type Context, within } from '../native/async_context.js'
 import { requireWindows } from '../native/binding.js'
-import { type RefusedInfo, refusedInfo, ServerAccess } from './access.js'
+import { readRefused, type RefusedInfo, ServerAccess } from './access.js'
 import { type CloseOptions, Endpoint, type EndpointEvents, readDeadline } from './endpoint.js'
 import type { ListenOptions, ServerOptions } from './options.js'
-import { readListen, readServerOptions, type ServerSettings } from './read_options.js'
+import { MAX_CONNECTIONS, readListen, readServerOptions, type ServerSettings } from './read_options.js'
 
 /** Events of a server. */
 export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
@@ -33,6 +33,9 @@ export interface ServerEvents<Data = unknown> extends EndpointEvents<Data> {
 /** The errors by which Windows reports that there is no IPv6. */
 const NO_IPV6 = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT', 'EINVAL'])
 
+const TABLE_FULL =
+  'More peers than access.tableSize allows for: some bans and rates were forgotten too early, or found no room. Raise it; stats().access.evictions counts them'
+
 function warnOfAdmission(): void {
   process.emitWarning(
     "This system has no SO_CONDITIONAL_ACCEPT (admission: 'conditional'): peers are refused after the handshake",
@@ -46,6 +49,8 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
   #address: SocketAddress | undefined
   #starting: Promise<SocketAddress> | undefined
   #closing: Promise<CloseReport> | undefined
+  /** The table of access has been full. */
+  #isWarned = false
 
   /** Who may connect; can be changed at any time. */
   readonly access: ServerAccess
@@ -55,9 +60,10 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
     super(settings.workers)
     this.#settings = settings
     const { byteRate, packetRate } = settings.profile.native
+    const { access, maxConnections, proxyProtocol } = settings
     // Native code bans, and tells of those who are refused, only where there are rules.
     const bans = [byteRate, packetRate].some((rate) => rate?.onExceed === 'ban')
-    this.access = new ServerAccess(settings.access, bans || settings.proxyProtocol !== undefined)
+    this.access = new ServerAccess(access, bans || proxyProtocol !== undefined || maxConnections !== MAX_CONNECTIONS)
   }
 
   /** Whether the server accepts connections. */
@@ -227,7 +233,12 @@ export class Server<Data = unknown> extends Endpoint<Data, ServerEvents<Data>> {
 
   /** @internal */
   _refused(counts: Uint8Array): void {
-    this.emit('refused', refusedInfo(counts))
+    const { info, evictions } = readRefused(counts)
+    if (evictions > 0 && !this.#isWarned) {
+      this.#isWarned = true
+      process.emitWarning(TABLE_FULL, { type: 'IocpWarning', code: 'IOCP_ACCESS_TABLE_FULL' })
+    }
+    if (info.total > 0) this.emit('refused', info)
   }
 }
 

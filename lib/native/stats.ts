@@ -122,9 +122,11 @@ export interface EndpointStats {
     readonly refused: Readonly<Record<keyof typeof refusal, number>>
     /** Open connections that count. */
     readonly connections: number
-    /** Addresses with a connection, or with a rate that has to be remembered; and subnets. */
+    /** Addresses and subnets with a connection. */
     readonly addresses: number
     readonly subnets: number
+    /** How many rates are remembered: of addresses, and of subnets of IPv6. */
+    readonly rates: number
     /** Bans, those that are over and not yet forgotten included. */
     readonly bans: number
     /** Memory of all that. */

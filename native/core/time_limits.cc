@@ -18,11 +18,15 @@ bool TimeWatch::decoded(uint32_t now, bool ended, Open open, uint64_t bytes_read
   return true;
 }
 
-// By the time that it did not read. One that stopped when the clock was ahead has stopped just now.
+// Later by the time that it did not read since: what began meanwhile begins now. Where the clock has been put back
+// since, check() puts the time back too.
+uint32_t TimeWatch::shifted(uint32_t at, uint32_t stopped, uint32_t now) {
+  return elapsed(stopped, at) != 0 ? now : at + elapsed(stopped, now);
+}
+
 void TimeWatch::shift(std::atomic<uint32_t>* time, uint32_t stopped, uint32_t now) {
   const uint32_t at = time->load(std::memory_order_relaxed);
-  if (at == 0) return;
-  time->store((is_ahead(stopped, now) ? now : at + elapsed(stopped, now)) | 1, std::memory_order_relaxed);
+  if (at != 0) time->store(shifted(at, stopped, now) | 1, std::memory_order_relaxed);
 }
 
 bool TimeWatch::set_reading(bool on, uint32_t now, bool had_packet) {
@@ -37,8 +41,7 @@ bool TimeWatch::set_reading(bool on, uint32_t now, bool had_packet) {
   if (!had_packet) shift(&opened_, stopped, now);
   // A check may move the window at the same time; then it has begun just now anyway.
   uint64_t rate = rate_.load(std::memory_order_relaxed);
-  const auto since = static_cast<uint32_t>(rate >> 32);
-  const uint32_t moved = is_ahead(stopped, now) ? now : since + elapsed(stopped, now);
+  const uint32_t moved = shifted(static_cast<uint32_t>(rate >> 32), stopped, now);
   rate_.compare_exchange_strong(rate, rate_of(moved, static_cast<uint32_t>(rate)), std::memory_order_relaxed);
   read_from_.store(now | 1, std::memory_order_relaxed);
   stopped_since_.store(0);
@@ -73,10 +76,9 @@ Expiry TimeWatch::check_rate(const TimeLimits& limits, uint32_t now, uint64_t by
   const auto bytes = static_cast<uint32_t>(bytes_read);
   if (!ahead && bytes - static_cast<uint32_t>(rate) < limits.min_rate_bytes) return Expiry::min_rate;
   // Unless another packet has begun meanwhile, with a window of its own.
-  if (rate_.compare_exchange_strong(rate, rate_of(now, bytes), std::memory_order_relaxed)) {
-    first_window_.store(false, std::memory_order_relaxed);
-  }
-  *next = (std::min)(*next, limits.min_rate_per);
+  const bool moved = rate_.compare_exchange_strong(rate, rate_of(now, bytes), std::memory_order_relaxed);
+  if (moved && !ahead) first_window_.store(false, std::memory_order_relaxed);
+  *next = (std::min)(*next, ahead ? length : limits.min_rate_per);
   return Expiry::none;
 }
 
@@ -122,7 +124,7 @@ TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::a
     if (passed < limits.life) {
       result.next = limits.life - passed;
     } else {
-      result.life = !life_told_.exchange(true, std::memory_order_relaxed);
+      result.life = true;
     }
   }
   if (const uint32_t since = put_back(&write_since_, now)) look(limits.send_stall, since, Expiry::send_stall);

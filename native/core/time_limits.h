@@ -23,6 +23,7 @@ struct TimeLimits {
   uint32_t min_rate_per = 0;
   uint32_t min_rate_grace = 0;
   uint32_t life = 0;
+  uint32_t life_end = 0;    // so long the peer may take to end its side then
   bool idle_closes = true;  // else an idle connection is told of, and stays
 
   bool any() const {
@@ -73,7 +74,7 @@ class TimeWatch {
   // -- any thread -------------------------------------------------------------------------------
   struct Check {
     Expiry expired = Expiry::none;
-    bool life = false;  // it is over; told once
+    bool life = false;  // it is over
     // With idle events: how often in a row a limit has passed, 0 when it has not passed again.
     uint32_t idle_read = 0;
     uint32_t idle_write = 0;
@@ -87,8 +88,6 @@ class TimeWatch {
   // `had_packet`: the first one has come.
   Check check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read, uint64_t bytes_read,
               bool had_packet);
-  // The program is to be told of the life's end again: it has not been, or the limits have changed.
-  void forget_life() { life_told_.store(false, std::memory_order_relaxed); }
   // Notes that a check is due in `delay`. False when one is due by then anyway.
   bool need_check(uint32_t now, uint32_t delay);
 
@@ -99,6 +98,7 @@ class TimeWatch {
  private:
   static uint32_t later_of(uint32_t a, uint32_t b) { return elapsed(a, b) != 0 ? b : a; }
   static uint64_t rate_of(uint32_t since, uint32_t bytes) { return uint64_t{since} << 32 | bytes; }
+  static uint32_t shifted(uint32_t at, uint32_t stopped, uint32_t now);
   static void shift(std::atomic<uint32_t>* time, uint32_t stopped, uint32_t now);
   static uint32_t put_back(std::atomic<uint32_t>* time, uint32_t now);
   Expiry check_rate(const TimeLimits& limits, uint32_t now, uint64_t bytes_read, uint32_t* next);
@@ -119,7 +119,6 @@ class TimeWatch {
   std::atomic<bool> streamed_{false};      // the packet is
   std::atomic<bool> peer_ended_{false};
   std::atomic<bool> limits_writes_{false};
-  std::atomic<bool> life_told_{false};
 };
 
 // Each connection with limits has one.

@@ -146,7 +146,7 @@ std::shared_ptr<const ProxySend> read_proxy_send(Napi::Env env, Napi::Value valu
 bool read_time_limits(const Napi::Value& value, TimeLimits* out) {
   uint32_t* const fields[] = {&out->first_packet,   &out->packet,     &out->idle_read,      &out->idle_write,
                               &out->idle_both,      &out->send_stall, &out->min_rate_bytes, &out->min_rate_per,
-                              &out->min_rate_grace, &out->life};
+                              &out->min_rate_grace, &out->life,       &out->life_end};
   constexpr size_t kCount = sizeof(fields) / sizeof(fields[0]);
   if (!value.IsObject()) return false;
   const Napi::Object list = value.As<Napi::Object>();

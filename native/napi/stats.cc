@@ -49,6 +49,7 @@ Napi::Object describe_access(Napi::Env env, AccessControl& access) {
   result.Set("connections", number(env, totals.connections));
   result.Set("addresses", number(env, totals.addresses));
   result.Set("subnets", number(env, totals.subnets));
+  result.Set("rates", number(env, totals.rates));
   result.Set("bans", number(env, totals.bans));
   result.Set("bytes", number(env, totals.bytes));
   result.Set("evictions", number(env, totals.evictions));

@@ -2,7 +2,17 @@
 
 import { once } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Client, type CloseInfo, type Connection, createClient, createServer, framing, type Server } from 'iocp'
+import {
+  type Client,
+  type CloseInfo,
+  type Connection,
+  type ConnectOptions,
+  createClient,
+  createServer,
+  framing,
+  type Server,
+  type ServerOptions
+} from 'iocp'
 import type { Call, Faults, Rule } from '../helpers/faults.js'
 import { jobsModule } from '../helpers/jobs.js'
 import { HOST } from '../helpers/ports.js'
@@ -82,6 +92,25 @@ const rules: readonly { call: Call; rule: Rule }[] = [
 
 const typed = framing.lengthField({ typeByte: true })
 
+/** What servers have by turns, beside what all have. */
+const kindsOfServer: ServerOptions[] = [
+  {},
+  {
+    timeouts: {
+      firstPacket: 100,
+      packet: 50,
+      idle: { read: 20, both: 50, action: 'event' },
+      sendStall: 100,
+      life: 150
+    },
+    packetRate: { count: 2000, onExceed: 'pause' },
+    byteRate: { bytes: '1MiB', onExceed: 'pause' }
+  },
+  { maxConnections: 8, onMax: 'stop-accepting' },
+  { proxyProtocol: { from: [HOST], timeout: 50 }, timeouts: { idle: 60, minRate: { bytes: 100, per: 50, grace: 50 } } },
+  { maxConnections: 8, onMax: 'close', admission: 'conditional' }
+]
+
 export class Race {
   readonly #seed: number
   readonly #faults: Faults
@@ -93,6 +122,7 @@ export class Race {
   readonly #watched = new Set<Connection>()
   readonly #client: Client
   #server: Server
+  #isProxied = false
   #port = 0
   #connections = 0
   #closed = 0
@@ -225,7 +255,7 @@ export class Race {
   readonly #own: (Connection | undefined)[] = []
 
   async #clientActs(actor: number, decision: Decision): Promise<void> {
-    const { kind, size, time } = decision
+    const { kind, which, size, time } = decision
     const own = this.#own[actor]
     if (own?.state !== 'open' || kind < 30) {
       const controller = new AbortController()
@@ -234,7 +264,8 @@ export class Race {
         host: HOST,
         timeout: kind < 10 ? 1 : 2000,
         signal: controller.signal,
-        framing: typed
+        framing: typed,
+        ...this.#header(which)
       }
       const connecting = this.#client.connect(options).then(
         (connection) => {
@@ -296,7 +327,16 @@ export class Race {
     await this.#listen()
   }
 
+  /** Mostly what the server wants. */
+  #header(which: number): ConnectOptions {
+    return this.#isProxied !== (which % 50 === 0)
+      ? { proxyProtocol: { source: { address: `203.0.113.${which % 256}`, port: 1 } } }
+      : {}
+  }
+
   #newServer(): Server {
+    const options = kindsOfServer[(this.#seed + this.#restarts) % kindsOfServer.length]
+    this.#isProxied = options?.proxyProtocol !== undefined
     const server = createServer({
       ioThreads: 3,
       pendingAccepts: 4,
@@ -304,7 +344,8 @@ export class Race {
       access: {},
       endDeadline: 200,
       backpressure: { highWater: 20_000 },
-      workers: { module: jobsModule, count: 1, route: [] }
+      workers: { module: jobsModule, count: 1, route: [] },
+      ...options
     })
     server.on('connection', (connection) => {
       this.#watch(connection, 'server')
@@ -329,7 +370,7 @@ export class Race {
   async #end(): Promise<void> {
     this.#server.access.lift(HOST)
     this.#server.access.update({ maxPerAddress: 1000 })
-    const connection = await this.#client.connect({ port: this.#port, host: HOST, framing: typed })
+    const connection = await this.#client.connect({ port: this.#port, host: HOST, framing: typed, ...this.#header(1) })
     connection.destroy()
     for (const one of this.#watched) one.destroy()
     await until(`every connection has closed (seed ${this.#seed})`, () => this.#watched.size === 0, 20_000)

@@ -32,6 +32,12 @@ describe('a process that is stopped', { skip: process.platform === 'win32' && 'n
       await Promise.all(peers.map((peer) => once(peer, 'connect')))
       for (const peer of peers) peer.write('before\n')
       await Promise.all(peers.map((peer) => once(peer, 'data')))
+      const proxied = Number(/proxied (\d+)/.exec(server.out())[1])
+      const clients = Array.from({ length: 20 }, () => net.connect(proxied, '127.0.0.1'))
+      for (const client of clients) client.on('error', () => {})
+      await Promise.all(clients.map((client) => once(client, 'connect')))
+      for (const client of clients) client.write('PROXY TCP4 203.0.113.7 ')
+      await pause(100)
 
       const stopped = processesOf('impatient.mjs')
       assert.notEqual(stopped.length, 0)
@@ -42,13 +48,14 @@ describe('a process that is stopped', { skip: process.platform === 'win32' && 'n
       // Silent for eight seconds by now, of which less than two count.
       await pause(500)
       for (const peer of peers) peer.write('after\n')
-      await Promise.all(peers.map((peer) => once(peer, 'data')))
-      assert.doesNotMatch(server.out(), /idle-timeout/)
+      for (const client of clients) client.write('198.51.100.1 1 2\r\nafter\n')
+      await Promise.all([...peers, ...clients].map((peer) => once(peer, 'data')))
+      assert.doesNotMatch(server.out(), /idle-timeout|proxyTimeout/)
 
       // And the limit is still there.
       await Promise.all(peers.map((peer) => once(peer.resume(), 'close')))
       assert.match(server.out(), /idle-timeout/)
-      for (const peer of peers) peer.destroy()
+      for (const peer of [...peers, ...clients]) peer.destroy()
     } finally {
       await server.stop()
     }

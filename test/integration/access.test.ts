@@ -48,6 +48,31 @@ const comes = async (port: number, from?: string, host?: string): Promise<boolea
 
 const start = (access?: AccessOptions, host?: string) => startEcho(access === undefined ? {} : { access }, host)
 
+test('a table that is full is warned of, once', async () => {
+  const warnings: NodeJS.ErrnoException[] = []
+  const note = (warning: NodeJS.ErrnoException): void => {
+    if (warning.code === 'IOCP_ACCESS_TABLE_FULL') warnings.push(warning)
+  }
+  process.on('warning', note)
+  onTestFinished(() => {
+    process.off('warning', note)
+  })
+  const { server, port } = await start({ tableSize: 1000, banOn: { protocolError: true } })
+  for (let i = 0; i < 1000; i++) server.access.ban(`10.0.${i >> 8}.${i & 255}`, { time: '1h' })
+  const offend = async (): Promise<void> => {
+    const { socket } = await come(port)
+    socket.write(Buffer.alloc(8, 255))
+    await gone(socket)
+  }
+  await offend()
+  await until('it is told', () => warnings.length > 0)
+  // No ban that was wanted made way.
+  expect(server.stats()?.access).toMatchObject({ evictions: 1, bans: 1000 })
+  await offend()
+  await pause(1500)
+  expect(warnings.length).toBe(1)
+})
+
 describe('rules', () => {
   test('who is denied does not come in, who is allowed does all the same', async () => {
     const { port, server } = await start({ deny: ['127.0.0.0/28', '127.0.0.20'], allow: ['127.0.0.3'] })

@@ -1,11 +1,11 @@
 /** How many may be connected at a time, and what becomes of those above; refusing before the handshake. */
 
 import { connect, type Socket } from 'node:net'
-import { createServer, type Server, type ServerOptions } from 'iocp'
+import { createServer, type RefusedInfo, type Server, type ServerOptions } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { load, random } from '../helpers/load.js'
 import { HOST } from '../helpers/ports.js'
-import { closeAfterTest, counter, nextConnection, startEcho } from '../helpers/servers.js'
+import { closeAfterTest, counter, first, nextConnection, startEcho } from '../helpers/servers.js'
 import { pause, until } from '../helpers/time.js'
 
 const PACKET = Buffer.of(0, 0, 0, 1, 120)
@@ -87,6 +87,14 @@ describe('onMax', () => {
       expect(server.stats()?.access?.refused).toMatchObject({ maxConnections: 1, banned: 1 })
     }
   )
+
+  test('the program is told of those above the limit, without any other rules', async () => {
+    const { server, port } = await startEcho({ maxConnections: 1 })
+    const told = first<RefusedInfo>(server, 'refused')
+    await comeIn(port)
+    await refusal(port)
+    expect(await told).toEqual({ total: 1, reasons: { maxConnections: 1 } })
+  })
 
   describe('stop-accepting', () => {
     const start = (options: ServerOptions) => startEcho({ onMax: 'stop-accepting', ...options })

@@ -21,7 +21,7 @@ import { random } from '../helpers/load.js'
 import { frame, pattern } from '../helpers/packets.js'
 import { HOST } from '../helpers/ports.js'
 import { block, inet, inet6, line, tlv, withChecksum } from '../helpers/proxy_headers.js'
-import { openSocket, RawClient } from '../helpers/raw_client.js'
+import { isGone, openSocket, RawClient } from '../helpers/raw_client.js'
 import { counter, first, nextConnection, startEcho, startServer } from '../helpers/servers.js'
 import { pause, until } from '../helpers/time.js'
 
@@ -125,6 +125,8 @@ describe('a connection of the balancer itself', () => {
   })
 
   test('says what it is', async () => {
+    // What version 1 has instead.
+    expect((await seen(Buffer.from('PROXY UNKNOWN\r\n'))).proxy).toMatchObject({ version: 1, command: 'LOCAL' })
     expect((await seen(block(0, 0, tlv(5, 'check')))).proxy).toMatchObject({
       command: 'LOCAL',
       family: 'unspecified',
@@ -545,6 +547,26 @@ describe('the end of the server', () => {
     expect(report.drained + report.cut).toBe(1)
     expect(events).toEqual(['disconnect'])
     await Promise.all(ends)
+  })
+
+  test('who has sent its header when the server is closing does not come in, while jobs still run', async () => {
+    const { server, port } = await startWorkers({}, { proxyProtocol: { from } })
+    const worker = await openSocket(port)
+    const header = inet('203.0.113.7', 1)
+    worker.resume().write(Buffer.concat([header, frame(numbered(packetTypes.slow, 1))]))
+    await first(server, 'connection')
+    const late = await openSocket(port)
+    late.write(header.subarray(0, 20))
+    await until(() => listenerStats(server)?.unannounced === 1 && server.workers.running === 1)
+    const opened: unknown[] = []
+    server.on('connection', (connection) => opened.push(connection))
+    const closing = server.close({ deadline: '10s' })
+    await pause(50)
+    late.write(Buffer.concat([header.subarray(20), frame('x')]))
+    await isGone(late)
+    worker.end()
+    await closing
+    expect(opened).toEqual([])
   })
 
   test('while headers come', { timeout: 60_000 }, async () => {

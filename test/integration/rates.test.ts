@@ -175,6 +175,22 @@ describe('drop', () => {
   })
 })
 
+test('packets that are discarded count', async () => {
+  const { server, port } = await startServer({
+    framing: framing.lengthField({ maxPacket: 16, onOversize: 'discard' }),
+    packetRate: { count: 10, onExceed: 'drop' }
+  })
+  let discarded = 0
+  server.on('packet', () => undefined)
+  server.on('connection', (connection) => connection.on('frameError', () => discarded++))
+  const socket = await openSocket(port)
+  const large = Buffer.alloc(24)
+  large.writeUInt32BE(20)
+  socket.write(Buffer.concat(Array.from({ length: 1000 }, () => large)))
+  await until(() => counter(server, 'rateDrops') > 900)
+  expect(discarded).toBeLessThan(100)
+})
+
 describe('close and ban', () => {
   test('a peer that is faster is disconnected, and told of', async () => {
     for (const rate of [

@@ -2,12 +2,13 @@
 
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type CloseInfo, framing, type IdleInfo, type TimeoutOptions } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { folders, makeFile } from '../helpers/files.js'
 import { isGone, openSocket } from '../helpers/raw_client.js'
 import {
   counter,
@@ -381,6 +382,53 @@ describe('life', () => {
     expect(after).toBeGreaterThan(400)
     expect(after).toBeLessThan(15_000)
     expect(Buffer.concat(chunks).toString()).toContain('last words')
+  })
+
+  test('a peer that does not end its side is cut, with the cause of the limit', async () => {
+    for (const endDeadline of [300, 0]) {
+      const { server, port } = await startEcho({ timeouts: { life: 200 }, endDeadline })
+      const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => undefined)
+      socket.resume()
+      const { info } = await nextDisconnect(server)
+      expect(info.cause).toBe('max-life')
+      expect(info.error).toBe(undefined)
+      socket.destroy()
+    }
+  })
+
+  test('holds while JavaScript does not come to it', async () => {
+    const { port } = await startEcho({ timeouts: { life: 300 } })
+    const peer = new Worker(
+      `const { workerData, parentPort } = require('node:worker_threads')
+       const socket = require('node:net').connect(workerData, '127.0.0.1', () => parentPort.postMessage('open'))
+       socket.resume().on('error', () => undefined).on('end', () => parentPort.postMessage(Date.now()))`,
+      { eval: true, workerData: port }
+    )
+    onTestFinished(async () => {
+      await peer.terminate()
+    })
+    await once(peer, 'message')
+    const ended = once(peer, 'message') as Promise<[number]>
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000)
+    const unblocked = Date.now()
+    expect((await ended)[0]).toBeLessThan(unblocked - 500)
+  })
+
+  test('a file that is under way is sent first', async () => {
+    const { from } = folders()
+    const path = makeFile(from, 30_000_000)
+    const { server, port } = await startServer({ timeouts: { life: 200 }, framing: framing.raw() })
+    server.on('connection', (connection) => {
+      connection.sendFile(path, { mode: 'raw' }).catch(() => undefined)
+    })
+    const over = nextDisconnect(server)
+    const socket = await openSocket(port)
+    await pause(1500)
+    let bytes = 0
+    socket.on('data', (chunk: Buffer) => (bytes += chunk.length))
+    await isGone(socket)
+    expect((await over).info.cause).toBe('max-life')
+    expect(bytes).toBe(30_000_000)
   })
 
   test('connections that began together do not end together', async () => {

@@ -165,6 +165,27 @@ TEST_CASE("access: a map of a million entries never copies more than a hundredth
   CHECK(most < 10'000);
 }
 
+TEST_CASE("access: after a peak a map becomes smaller, by whatever way its entries go") {
+  const auto name = [](uint32_t i) { return IpPrefix::of(IpAddress::v4(i)); };
+  for (const bool swept : {false, true}) {
+    PrefixMap<Number> map;
+    for (uint32_t i = 0; i < 100'000; ++i) map.insert(name(i)).number = i;
+    const size_t peak = map.capacity();
+    if (swept) {
+      map.sweep(2 * map.capacity(), [](const PrefixMap<Number>::Entry& entry) { return entry.value.number >= 100; });
+      map.sweep(map.capacity(), [](const PrefixMap<Number>::Entry&) { return false; });
+    } else {
+      for (uint32_t i = 100; i < 100'000; ++i) CHECK(map.erase(name(i)));
+    }
+    CHECK(map.size() == 100);
+    CHECK(map.capacity() < peak / 8);
+    for (uint32_t i = 0; i < 100; ++i) {
+      REQUIRE(map.find(name(i)) != nullptr);
+      CHECK(map.find(name(i))->number == i);
+    }
+  }
+}
+
 TEST_CASE("access: whatever changes while a map is listed part by part, who stays is listed once") {
   RandomNumbers random(19);
   PrefixMap<Number> map;

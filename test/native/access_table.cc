@@ -48,7 +48,7 @@ TEST_CASE("access: allow comes first, then deny, bans, the total, the address, i
   CHECK(table.enter(host(257), kStart, true, &entry) == Refusal::max_per_address);
   CHECK(table.enter(host(258), kStart, true, &entry) == Refusal::none);
   CHECK(table.enter(host(259), kStart, true, &entry) == Refusal::max_per_subnet);
-  table.leave({host(257), 120}, kStart);
+  table.leave({host(257), 120});
   CHECK(table.enter(host(257), kStart, true, &entry) == Refusal::connect_rate);
   CHECK(table.enter(host(257), kStart + 1000, true, &entry) == Refusal::none);
   CHECK(table.totals().refused[in(Refusal::max_connections)] == 2);
@@ -76,7 +76,7 @@ TEST_CASE("access: who is refused for something else never has one of the places
   CHECK(table.enter(host(9), kStart, places, &entry) == Refusal::denied);
   CHECK(places.taken() == 3);
   CHECK(table.totals().connections == 3);
-  table.leave({host(1), 120}, kStart);
+  table.leave({host(1), 120});
   places.give_back();
   CHECK(table.enter(host(3), kStart, places, &entry) == Refusal::none);
 }
@@ -170,6 +170,60 @@ TEST_CASE("access: a subnet of IPv6 counts all its addresses, and is banned as a
   CHECK(table.offend(host(1), Offence::protocol_error, kStart));
   CHECK(table.test(host(1), kStart, true) == Refusal::banned);
   CHECK(table.test(host(2), kStart, true) == Refusal::none);
+}
+
+TEST_CASE("access: who comes from another address of a subnet of IPv6 each time has one rate all the same") {
+  AccessRules rules;
+  rules.rate_count = 10;
+  rules.rate_per_ms = 1000;
+  rules.rate_burst = 5;
+  rules.ban_on[static_cast<size_t>(Offence::connect_rate)] = {3, 1000};
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (uint64_t i = 0; i < 5; ++i) {
+    CHECK(table.enter(host6(1, i << 40), kStart, true, &entry) == Refusal::none);
+    table.leave(entry);
+  }
+  for (uint64_t i = 5; i < 8; ++i) CHECK(table.enter(host6(1, i), kStart, true, &entry) == Refusal::connect_rate);
+  CHECK(table.enter(host6(1, 8), kStart, true, &entry) == Refusal::banned);
+  CHECK(table.enter(host6(2, 1), kStart, true, &entry) == Refusal::none);
+  // Link-local addresses have their prefix in common, and each has a rate of its own.
+  const uint64_t link_local = 0xFE80ull << 48;
+  for (uint64_t i = 0; i < 50; ++i) CHECK(table.enter({link_local, i + 1}, kStart, true, &entry) == Refusal::none);
+}
+
+TEST_CASE("access: rates that are remembered have a bound, and those that are over go first") {
+  AccessRules rules;
+  rules.rate_count = 1;
+  rules.rate_per_ms = 1000;
+  rules.table_size = 1000;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (uint32_t i = 0; i < 1000; ++i) CHECK(table.enter(host(i), kStart, true, &entry) == Refusal::none);
+  CHECK(table.totals().rates == 1000);
+  for (uint32_t i = 0; i < 1000; ++i) CHECK(table.enter(host(2000 + i), kStart + 1001, true, &entry) == Refusal::none);
+  CHECK(table.totals().rates <= 1000);
+  const uint64_t evictions = table.totals().evictions;
+  for (uint32_t i = 0; i < 100; ++i) CHECK(table.enter(host(4000 + i), kStart + 1002, true, &entry) == Refusal::none);
+  CHECK(table.totals().evictions > evictions);
+  rules.table_size = 10;
+  table.update(shared(rules));
+  for (uint32_t i = 0; i < 2000; ++i) CHECK(table.enter(host(6000 + i), kStart + 1002, true, &entry) == Refusal::none);
+  CHECK(table.totals().rates <= 10);
+}
+
+TEST_CASE("access: a million addresses with a rate take at most 64 bytes each") {
+  AccessRules rules;
+  rules.rate_count = 1;
+  rules.table_size = 1'000'000;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (uint32_t i = 0; i < 1'000'000; ++i) {
+    REQUIRE(table.enter(host(i), kStart, true, &entry) == Refusal::none);
+    table.leave(entry);
+  }
+  CHECK(table.totals().rates == 1'000'000);
+  CHECK(table.totals().bytes <= 64'000'000);
 }
 
 TEST_CASE("access: offences count within their time, each kind for itself, and never of those who are allowed") {
@@ -340,19 +394,20 @@ TEST_CASE("access: 100,000 random rounds of entering, refusing, leaving, new rul
       }
     } else {
       const size_t at = random() % open.size();
-      table.leave(open[at], now);
+      table.leave(open[at]);
       if (open[at].subnet_bits != AccessEntry::kAllowed) --per_host[open[at].address.low];
       open[at] = open.back();
       open.pop_back();
     }
     REQUIRE(table.totals().connections == open.size());
   }
-  for (const AccessEntry& entry : open) table.leave(entry, now);
+  for (const AccessEntry& entry : open) table.leave(entry);
   CHECK(table.totals().connections == 0);
   CHECK(table.totals().subnets == 0);
   now += 1'000'000;
   for (int i = 0; i < 20; ++i) table.sweep(now);
   CHECK(table.totals().addresses == 0);
+  CHECK(table.totals().rates == 0);
   CHECK(table.totals().bans == 0);
 }
 
@@ -438,7 +493,22 @@ TEST_CASE("access: automatic bans never take the place of those that were wanted
   for (uint32_t i = 0; i < 50; ++i) CHECK(bans.find(host(i), kStart) != nullptr);
   for (uint32_t i = 50; i < 100; ++i) bans.ban(IpPrefix::of(host(i)), kStart, BanList::kForEver, 300);
   CHECK(bans.size() <= 100);
+  const uint64_t evictions = bans.evictions();
   CHECK(bans.ban(IpPrefix::of(host(5000)), kStart, 1000, 0, true) == kStart);
+  CHECK(bans.evictions() == evictions + 1);
+}
+
+TEST_CASE("access: a ban that is wanted makes an automatic one a wanted one, however long each is") {
+  BanList bans;
+  bans.ban(IpPrefix::of(host(1)), kStart, 9000, 0, true);
+  CHECK(bans.ban(IpPrefix::of(host(1)), kStart, 5000, 300) == kStart + 9000);
+  const BanList::Ban* ban = bans.find(host(1), kStart);
+  REQUIRE(ban != nullptr);
+  CHECK(ban->reason == 300);
+  CHECK_FALSE(ban->automatic);
+  // The other way it stays what it was.
+  bans.ban(IpPrefix::of(host(1)), kStart, 5000, 0, true);
+  CHECK_FALSE(bans.find(host(1), kStart)->automatic);
 }
 
 TEST_CASE("access: a table that may be smaller from now on gets there") {

@@ -156,7 +156,7 @@ class Model {
     }
     {
       std::lock_guard<std::mutex> guard(access_lock_);
-      access_.leave(peer->access, now_ms());
+      access_.leave(peer->access);
     }
     ended_.fetch_add(1);
   }

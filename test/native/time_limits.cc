@@ -34,7 +34,10 @@ struct Watched {
     if (last.idle_read != 0) ++reads;
     if (last.idle_write != 0) ++writes;
     if (last.idle_both != 0) ++boths;
-    if (last.life) ++lives;
+    if (last.life) {
+      ++lives;
+      limits.life = 0;  // the connection ends
+    }
     return last.expired;
   }
   void receive(uint32_t count, bool ended, TimeWatch::Open open) {
@@ -193,9 +196,7 @@ TEST_CASE("time_limits: a life that is over is told once, and the other limits g
   CHECK(one.lives == 1);
   one.begin_write();
   CHECK(one.wait(500 + kSure + 2) == Expiry::send_stall);
-  one.watch.forget_life();
-  one.look();
-  CHECK(one.lives == 2);
+  CHECK(one.lives == 1);
 }
 
 TEST_CASE("time_limits: a peer that has ended its side is not silent, but has to complete what it has begun") {
@@ -312,6 +313,33 @@ TEST_CASE("time_limits: no time counts while this side does not read") {
   life.watch.set_reading(false, life.now, true);
   life.wait(101);
   CHECK(life.lives == 1);
+}
+
+TEST_CASE("time_limits: to stop and go on at once gives no new time") {
+  for (const uint32_t tick : {0u, 1u}) {
+    for (const auto field : {&TimeLimits::packet, &TimeLimits::first_packet}) {
+      Watched one(only(field, 100), 1000 + tick);
+      one.piece();
+      CHECK(one.wait(90) == Expiry::none);
+      one.watch.set_reading(false, one.now, false);
+      CHECK(one.watch.set_reading(true, one.now, false));
+      CHECK(one.wait(10 + kSure + 4) != Expiry::none);
+    }
+  }
+}
+
+TEST_CASE("time_limits: a packet that began while this side did not read has its grace when it goes on") {
+  TimeLimits limits = only(&TimeLimits::min_rate_bytes, 240);
+  limits.min_rate_per = 1000;
+  limits.min_rate_grace = 5000;
+  Watched one(limits);
+  one.watch.set_reading(false, one.now, true);
+  one.now += 4000;
+  one.piece();
+  CHECK(one.watch.set_reading(true, one.now, true));
+  one.need(50);
+  CHECK(one.wait(5990) == Expiry::none);
+  CHECK(one.wait(10 + kSure + 4) == Expiry::min_rate);
 }
 
 TEST_CASE("time_limits: times that are ahead of the clock are put back with it") {

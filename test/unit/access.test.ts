@@ -2,7 +2,7 @@
 
 import { BlockList } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { refusedInfo, ServerAccess } from '../../lib/endpoint/access.js'
+import { readRefused, ServerAccess } from '../../lib/endpoint/access.js'
 
 const access = (rules?: object): ServerAccess => new ServerAccess(rules)
 const invalid = expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }) as Error
@@ -190,9 +190,13 @@ describe('load', () => {
 })
 
 test('what a record says of refused peers', () => {
-  const bytes = new Uint8Array(32)
+  const bytes = new Uint8Array(36)
   new DataView(bytes.buffer).setUint32(4, 70_000, true)
   bytes[20] = 2
   bytes[28] = 1
-  expect(refusedInfo(bytes)).toEqual({ total: 70_003, reasons: { banned: 70_000, connectRate: 2, proxyTimeout: 1 } })
+  bytes[32] = 3
+  expect(readRefused(bytes)).toEqual({
+    info: { total: 70_003, reasons: { banned: 70_000, connectRate: 2, proxyTimeout: 1 } },
+    evictions: 3
+  })
 })

@@ -34,17 +34,40 @@ uint64_t AccessTable::interval_us() const {
 }
 
 // How far ahead of time its connections are paid for. More than a burst was left by other rules, and is forgotten.
-uint64_t AccessTable::ahead_us(const Peer& peer, uint64_t now_us) const {
-  const uint64_t ahead = peer.next_us > now_us ? peer.next_us - now_us : 0;
+uint64_t AccessTable::ahead_us(const Rate& rate, uint64_t now_us) const {
+  const uint64_t ahead = rate.next_us > now_us ? rate.next_us - now_us : 0;
   return ahead / interval_us() > rules_->rate_burst ? 0 : ahead;
 }
 
 // The generic cell rate algorithm (ITU-T I.371): each connection is paid for by the time that the rate gives it, and
 // whoever has paid less than a burst ahead may enter.
-bool AccessTable::within_rate(const Peer* peer, uint64_t now_us) const {
-  if (rules_->rate_count == 0 || peer == nullptr) return true;
-  const uint64_t paid = (ahead_us(*peer, now_us) + interval_us() - 1) / interval_us();
+bool AccessTable::within_rate(IpAddress address, uint64_t now_us) {
+  if (rules_->rate_count == 0) return true;
+  const Rate* rate = rates_.find(prefix_to_ban(address));
+  if (rate == nullptr) return true;
+  const uint64_t paid = (ahead_us(*rate, now_us) + interval_us() - 1) / interval_us();
   return paid < (std::max)(1u, rules_->rate_burst);
+}
+
+void AccessTable::pay_for(IpAddress address, uint64_t now_us) {
+  if (rules_->rate_count == 0) return;
+  const IpPrefix who = prefix_to_ban(address);
+  if (rates_.size() >= rules_->table_size && rates_.find(who) == nullptr) make_room_for_rate(now_us);
+  Rate& rate = rates_.insert(who);
+  rate.next_us = now_us + ahead_us(rate, now_us) + interval_us();
+}
+
+// One whose time is over goes first, else the next one; two at a time where the table may be smaller from now on.
+void AccessTable::make_room_for_rate(uint64_t now_us) {
+  const size_t wanted = rates_.size() > rules_->table_size ? 2 : 1;
+  size_t gone = rates_.sweep((std::min)(kPlacesToSearch, rates_.capacity()),
+                             [&](const Rates::Entry& entry) { return entry.value.next_us <= now_us; });
+  while (gone < wanted && rates_.size() != 0) {
+    gone += rates_.sweep(1, [&](const Rates::Entry&) {
+      ++evictions_;
+      return true;
+    });
+  }
 }
 
 Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
@@ -59,7 +82,7 @@ Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
     const Subnet* subnet = subnets_.find(subnet_of(address));
     if ((subnet == nullptr ? 0 : subnet->connections) >= rules_->max_per_subnet) return Refusal::max_per_subnet;
   }
-  return within_rate(peer, now_ms * 1000) ? Refusal::none : Refusal::connect_rate;
+  return within_rate(address, now_ms * 1000) ? Refusal::none : Refusal::connect_rate;
 }
 
 Refusal AccessTable::test(IpAddress address, uint64_t now_ms, bool has_room) {
@@ -90,50 +113,19 @@ Refusal AccessTable::settle(Refusal refusal, IpAddress address, uint64_t now_ms,
   }
   const IpPrefix subnet = subnet_of(address);
   *entry = {address, subnet.bits};
-  Peer& peer = peers_.insert(IpPrefix::of(address));
-  // next_us is 0 in a new one: a peer that had a place without a connection has had one.
-  if (peer.connections == 0 && peer.next_us != 0) --idle_;
-  ++peer.connections;
-  const uint64_t now_us = now_ms * 1000;
-  peer.next_us = rules_->rate_count == 0 ? 0 : now_us + ahead_us(peer, now_us) + interval_us();
+  ++peers_.insert(IpPrefix::of(address)).connections;
+  pay_for(address, now_ms * 1000);
   ++subnets_.insert(subnet).connections;
   return Refusal::none;
 }
 
-void AccessTable::leave(const AccessEntry& entry, uint64_t now_ms) {
+void AccessTable::leave(const AccessEntry& entry) {
   --connections_;
   if (entry.subnet_bits == AccessEntry::kAllowed) return;
   const IpPrefix subnet = IpPrefix::of(entry.address, entry.subnet_bits);
   if (--subnets_.find(subnet)->connections == 0) subnets_.erase(subnet);
   const IpPrefix host = IpPrefix::of(entry.address);
-  Peer* peer = peers_.find(host);
-  if (--peer->connections != 0) return;
-  // What the rate has to remember stays.
-  if (peer->next_us <= now_ms * 1000) {
-    peers_.erase(host);
-    return;
-  }
-  ++idle_;
-  if (idle_ > rules_->table_size) make_room_for_idle(now_ms * 1000);
-}
-
-// One whose time is over goes first, else the next one.
-void AccessTable::make_room_for_idle(uint64_t now_us) {
-  const size_t before = idle_;
-  peers_.sweep((std::min)(kPlacesToSearch, peers_.capacity()), [&](const Peers::Entry& entry) {
-    if (entry.value.connections != 0 || entry.value.next_us > now_us) return false;
-    --idle_;
-    return true;
-  });
-  const size_t wanted = idle_ > size_t{rules_->table_size} + 1 ? 2 : 1;
-  while (idle_ + wanted > before) {
-    peers_.sweep(1, [&](const Peers::Entry& entry) {
-      if (entry.value.connections != 0) return false;
-      --idle_;
-      ++evictions_;
-      return true;
-    });
-  }
+  if (--peers_.find(host)->connections == 0) peers_.erase(host);
 }
 
 bool AccessTable::offend(IpAddress address, Offence offence, uint64_t now_ms) {
@@ -170,11 +162,7 @@ bool AccessTable::ban_for(IpAddress address, Offence offence, uint64_t now_ms) {
 
 void AccessTable::sweep(uint64_t now_ms) {
   bans_.sweep(now_ms, kPlacesPerSweep);
-  peers_.sweep(kPlacesPerSweep, [&](const Peers::Entry& entry) {
-    if (entry.value.connections != 0 || entry.value.next_us > now_ms * 1000) return false;
-    --idle_;
-    return true;
-  });
+  rates_.sweep(kPlacesPerSweep, [&](const Rates::Entry& entry) { return entry.value.next_us <= now_ms * 1000; });
   for (size_t i = 0; i < kOffenceCount; ++i) {
     const uint32_t within = rules_->ban_on[i].within_ms;
     offences_[i].sweep(kPlacesPerSweep,
@@ -189,9 +177,10 @@ AccessTable::Totals AccessTable::totals() const {
   totals.addresses = peers_.size();
   totals.subnets = subnets_.size();
   totals.bans = bans_.size();
-  totals.bytes = peers_.bytes() + subnets_.bytes() + bans_.bytes();
+  totals.rates = rates_.size();
+  totals.bytes = peers_.bytes() + subnets_.bytes() + rates_.bytes() + bans_.bytes();
   for (const OffenceMap& map : offences_) totals.bytes += map.bytes();
-  totals.evictions = evictions_ + bans_.evictions();
+  totals.evictions = evictions();
   return totals;
 }
 

@@ -34,7 +34,7 @@ class AccessTable {
   Refusal enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry);
   // For who has a place already, or `has_room` false: for whom there is none.
   Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry);
-  void leave(const AccessEntry& entry, uint64_t now_ms);
+  void leave(const AccessEntry& entry);
   // Somebody has been refused that enter() was not asked about.
   void count_refused(Refusal refusal) { ++refused_[static_cast<size_t>(refusal)]; }
   // What enter() would say; nothing is counted.
@@ -55,18 +55,24 @@ class AccessTable {
   struct Totals {
     uint64_t refused[kRefusalCount];
     uint64_t connections;
-    size_t addresses;  // with a connection, or remembered
-    size_t subnets;
+    size_t addresses;  // with a connection
+    size_t subnets;    // with a connection
+    size_t rates;      // that are remembered
     size_t bans;
     size_t bytes;
-    uint64_t evictions;  // entries and bans that were forgotten too early
+    uint64_t evictions;  // entries and bans that were forgotten too early, and bans that found no room
   };
   Totals totals() const;
+  uint64_t evictions() const { return evictions_ + bans_.evictions(); }
 
  private:
   struct Peer {
-    uint64_t next_us = 0;  // of the rate (GCRA): up to here the connections so far are paid for
     uint32_t connections = 0;
+    uint8_t used_bits = 0;  // the map's
+  };
+  // Of whom a ban for it would be (prefix_to_ban): who has a subnet of IPv6 comes from another address each time.
+  struct Rate {
+    uint64_t next_us = 0;   // GCRA: up to here the connections so far are paid for
     uint8_t used_bits = 0;  // the map's
   };
   struct Subnet {
@@ -79,21 +85,23 @@ class AccessTable {
     uint8_t used_bits = 0;  // the map's
   };
   using Peers = PrefixMap<Peer>;
+  using Rates = PrefixMap<Rate>;
   using Subnets = PrefixMap<Subnet>;
   using OffenceMap = PrefixMap<Offences>;
 
   Refusal judge(IpAddress address, uint64_t now_ms, bool has_room);
   Refusal settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry);
-  uint64_t ahead_us(const Peer& peer, uint64_t now_us) const;
-  bool within_rate(const Peer* peer, uint64_t now_us) const;
+  uint64_t ahead_us(const Rate& rate, uint64_t now_us) const;
+  bool within_rate(IpAddress address, uint64_t now_us);
+  void pay_for(IpAddress address, uint64_t now_us);
   uint64_t interval_us() const;
   IpPrefix subnet_of(IpAddress address) const;
-  void make_room_for_idle(uint64_t now_us);
+  void make_room_for_rate(uint64_t now_us);
 
   std::shared_ptr<const AccessRules> rules_;
   BanList bans_;
   Peers peers_;
-  size_t idle_ = 0;  // peers without a connection
+  Rates rates_;
   Subnets subnets_;
   OffenceMap offences_[kOffenceCount];
   uint64_t connections_ = 0;

@@ -24,7 +24,10 @@ bool BanList::is_forgotten(const Ban& ban, uint64_t now_ms) const {
 BanList::Ban* BanList::find_or_add(const IpPrefix& prefix, uint64_t now_ms, bool automatic) {
   Ban* ban = map_.find(prefix);
   if (ban == nullptr) {
-    if (map_.size() >= most_ && !make_room(now_ms, automatic)) return nullptr;
+    if (map_.size() >= most_ && !make_room(now_ms, automatic)) {
+      ++evictions_;
+      return nullptr;
+    }
     ban = &map_.insert(prefix);
     ++lengths_[prefix.bits];
   } else if (is_forgotten(*ban, now_ms)) {
@@ -55,10 +58,15 @@ uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms,
   }
   const uint64_t until = time_ms == kForEver ? kForEver : now_ms + time_ms;
   if (ban->times != UINT8_MAX) ++ban->times;
+  const bool held = ban->until_ms > now_ms;
   if (until > ban->until_ms) {
     ban->until_ms = until;
     ban->reason = reason;
     ban->automatic = automatic;
+  } else if (held && ban->automatic && !automatic) {
+    // From now on it is wanted, as long as the other one would have held.
+    ban->reason = reason;
+    ban->automatic = false;
   }
   return ban->until_ms;
 }

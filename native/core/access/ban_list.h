@@ -51,7 +51,7 @@ class BanList {
 
   size_t size() const { return map_.size(); }
   size_t bytes() const { return map_.bytes(); }
-  // Bans that made way for others before they were over.
+  // Bans that made way for others before they were over, and automatic ones that found no room.
   uint64_t evictions() const { return evictions_; }
 
  private:

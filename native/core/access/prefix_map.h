@@ -6,8 +6,10 @@
 // deleted ones. Between 0.6 and 0.75 of the array are in use: with more, a search for what is not there would look at
 // many entries (Knuth, volume 3, 6.4), and with less, a million of them would take too much memory.
 //
-// The array is one of many parts, chosen by the hash, each of which grows for itself: whoever holds the lock meanwhile
-// copies one part and not a million entries. No entry changes its part, so one part at a time can also be listed.
+// The array is one of many parts, chosen by the hash, each of which grows, and becomes smaller, for itself: whoever
+// holds the lock meanwhile copies one part and not a million entries. No entry changes its part, so one part at a time
+// can also be listed.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,6 +76,7 @@ class PrefixMap {
     const size_t at = index_of(part, hash, prefix);
     if (at == kNone) return false;
     erase_at(part, at);
+    shrink_if_sparse(part);
     return true;
   }
 
@@ -85,6 +88,7 @@ class PrefixMap {
     for (size_t i = 0; i < count && capacity_ != 0; ++i) {
       while (hand_ >= parts_[hand_part_].capacity) {
         hand_ = 0;
+        shrink_if_sparse(parts_[hand_part_]);
         hand_part_ = (hand_part_ + 1) % kParts;
       }
       Part& part = parts_[hand_part_];
@@ -151,12 +155,21 @@ class PrefixMap {
   uint64_t hash_of(const Entry& entry) const { return hash_of(entry.address, entry.value.used_bits - 1u); }
 
   void grow(Part& part) {
+    resize(part, part.capacity < kLeast ? static_cast<uint32_t>(kLeast) : part.capacity + part.capacity / 4);
+  }
+  // After a peak: whoever looks for one that may go would find empty places only. What has just grown has room for
+  // twice as many before it grows again.
+  void shrink_if_sparse(Part& part) {
+    if (part.capacity > 4 * kLeast && part.size < part.capacity / 8) {
+      resize(part, (std::max)(static_cast<uint32_t>(kLeast), part.size * 3));
+    }
+  }
+  void resize(Part& part, uint32_t capacity) {
+    std::unique_ptr<Entry[]> old(new Entry[capacity]);
     const uint32_t size = part.capacity;
-    const uint32_t more = size < kLeast ? static_cast<uint32_t>(kLeast) : size / 4;
-    std::unique_ptr<Entry[]> old(new Entry[size_t{size} + more]);
     old.swap(part.entries);
-    part.capacity = size + more;
-    capacity_ += more;
+    part.capacity = capacity;
+    capacity_ = capacity_ - size + capacity;
     hand_ = &part == &parts_[hand_part_] ? 0 : hand_;
     for (size_t at = 0; at < size; ++at) {
       if (old[at].used()) part.entries[free_place_for(part, hash_of(old[at]))] = std::move(old[at]);

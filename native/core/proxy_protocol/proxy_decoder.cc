@@ -132,7 +132,8 @@ ProxyError ProxyDecoder::decode_line() {
     return size - at >= length && std::memcmp(text + at, word, length) == 0;
   };
   if (starts("UNKNOWN", 7)) {
-    // "the receiver must ignore anything presented before the CRLF"
+    // "the receiver must ignore anything presented before the CRLF". What version 1 has for version 2's LOCAL.
+    header_.command = ProxyCommand::local;
     return size == at + 7 || text[at + 7] == ' ' ? ProxyError::none : ProxyError::bad_protocol;
   }
   if (starts("TCP4 ", 5))

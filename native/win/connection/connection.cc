@@ -138,14 +138,23 @@ bool Connection::decide() {
   return true;
 }
 
+// The strand. Where the timer has decided it may not have closed it yet, and what comes behind is not to be decoded.
 void Connection::refuse(Refusal why) {
+  if (decide()) engine_->note_refused(why);
+  close(CloseCause::refused, 0, true);
+}
+
+void Connection::refuse_if_undecided(Refusal why) {
   if (!decide()) return;
   engine_->note_refused(why);
   close(CloseCause::refused, 0, true);
 }
 
 bool Connection::end_preamble(Preamble& preamble) {
-  if (!decide()) return false;
+  if (!decide()) {
+    close(CloseCause::refused, 0, true);
+    return false;
+  }
   if (preamble.finish(this) && !engine_->admit(this)) return false;
   stage_.store(Stage::announced, std::memory_order_release);
   const std::vector<uint8_t>& details = preamble.details();
@@ -189,6 +198,19 @@ bool Connection::request_locked(uint32_t bits) {
   return !std::exchange(scheduled_, true);
 }
 
+// With files under way the program ends it behind them.
+bool Connection::end_life(uint32_t deadline_ms) {
+  bool ends = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (socket_.is_closing() || end_.requested || end_.cause == CloseCause::max_life) return false;
+    ends = !end_.held && begin_end_locked(CloseCause::max_life, deadline_ms);
+    end_.cause = CloseCause::max_life;
+  }
+  if (ends) request(kEnd);
+  return true;
+}
+
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
   {
     std::lock_guard<SrwLock> guard(lock_);
@@ -208,6 +230,7 @@ void Connection::request_close(CloseCause cause, uint32_t how) {
 bool Connection::begin_end_locked(CloseCause cause, uint32_t deadline_ms) {
   if (end_.requested) return false;
   end_.requested = true;
+  if (end_.cause == CloseCause::max_life && cause == CloseCause::local) cause = end_.cause;
   end_.cause = end_.peer_ended && cause == CloseCause::local ? CloseCause::peer_end : cause;
   end_.deadline_ms = deadline_ms;
   return true;
@@ -269,8 +292,8 @@ void Connection::service() {
   if ((bits & kDestroy) != 0) return close_now(requested, 0, false);
   if ((bits & kReset) != 0) return close_now(requested, 0, true);
   if ((bits & kCut) != 0) {
-    const bool stopping = end_cause == CloseCause::server_closing;
-    return close_now(stopping ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
+    const bool says_why = end_cause == CloseCause::server_closing || end_cause == CloseCause::max_life;
+    return close_now(says_why ? end_cause : CloseCause::timeout, kWsaEtimedout, true);
   }
   if (closing) return;
   if ((bits & kEnd) != 0 && deadline_ms != 0) engine_->arm(rare_timers().deadline, deadline_ms);

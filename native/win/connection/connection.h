@@ -91,8 +91,10 @@ class Connection final {
   bool close(CloseCause cause, uint32_t detail, bool abortive);
   // Whether JavaScript has been, or is just being, told of it.
   bool is_announced() const { return stage_.load(std::memory_order_acquire) == Stage::announced; }
-  // Closes one whose preamble is not over.
+  // Closes one because of its preamble.
   void refuse(Refusal why);
+  // The preamble's timer: it has waited long enough. It may be through at this moment.
+  void refuse_if_undecided(Refusal why);
   // The same for who does not want to wait for anything: not for a disk either, when all bytes of a file
   // have come and only have to be written.
   void close_now(CloseCause cause, uint32_t detail, bool abortive);
@@ -120,6 +122,8 @@ class Connection final {
   bool was_undecided() const {
     return stage_.load(std::memory_order_acquire) == Stage::preamble && cause_ != CloseCause::server_closing;
   }
+  // Whether something of the peer waits in the socket.
+  bool has_unread_bytes();
   void service();
   void unpark() { receiver_.unpark(); }
   Listener* listener() const { return listener_; }  // null: this side connected
@@ -223,8 +227,8 @@ class Connection final {
   void start_watch(const TimeLimits& limits);
   void check_times();
   void tell_time_event(TimeEvent event, uint32_t times);
-  bool has_unread_bytes();
   void abandon_files(bool also_complete);
+  bool end_life(uint32_t deadline_ms);                            // false when it is ending already
   bool begin_end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   RareTimers& rare_timers();
 

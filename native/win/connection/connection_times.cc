@@ -14,7 +14,6 @@ namespace {
 constexpr uint32_t kReadFirstMs = 50;
 // While so much waits for JavaScript, which is behind, it is not told of silence on top of that.
 constexpr uint64_t kMaxPendingBytes = 1024 * 1024;
-constexpr uint32_t kRetryEventMs = 1000;
 // A life is up to so much longer or shorter, so that connections that began together do not end together.
 constexpr uint32_t kLifeSpreadPerMille = 100;
 
@@ -76,7 +75,6 @@ void Connection::set_time_limits(const TimeLimits& limits) {
   }
   if (TimeWatch* watched = watch()) {
     watched->set_limits_writes(limits.send_stall != 0);
-    watched->forget_life();
   } else if (limits.any()) {
     start_watch(limits);
   } else {
@@ -117,11 +115,9 @@ void Connection::check_times() {
     if (check.idle_read != 0) tell_time_event(TimeEvent::idle_read, check.idle_read);
     if (check.idle_write != 0) tell_time_event(TimeEvent::idle_write, check.idle_write);
     if (check.idle_both != 0) tell_time_event(TimeEvent::idle_both, check.idle_both);
-    if (check.life) tell_time_event(TimeEvent::life, 0);
-  } else if (check.life) {
-    watched->forget_life();
-    next = (std::min)(next, kRetryEventMs);
   }
+  // Once, and however much waits: the program only hears of it.
+  if (check.life && end_life(limits.life_end)) tell_time_event(TimeEvent::life, 0);
   if (check.expired != Expiry::none) {
     if (!judges_what_is_read(check.expired) || !has_unread_bytes()) {
       const bool idle = cause_of(check.expired) == CloseCause::idle_timeout;

@@ -84,6 +84,11 @@ class PacketSink final : public FrameSink {
   }
   void on_discarded(uint64_t frame_size, const uint8_t* header, size_t header_size) override {
     ended_packet_ = true;
+    // As a packet; its bytes are not let through.
+    if (!admits(0)) {
+      drop_packet();
+      return;
+    }
     uint8_t blob[8 + FramingOptions::max_delimiter];
     for (int i = 0; i < 8; ++i) blob[i] = static_cast<uint8_t>(frame_size >> (8 * i));
     if (header_size > sizeof(blob) - 8) header_size = sizeof(blob) - 8;

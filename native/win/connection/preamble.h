@@ -11,6 +11,7 @@
 #include "core/access/access_rules.h"
 #include "core/ref.h"
 #include "win/io/timers.h"
+#include "win/sys/srw_lock.h"
 
 namespace iocp {
 
@@ -27,7 +28,8 @@ class Preamble {
     if (refs_.drop()) delete this;
   }
 
-  // Before the strand runs: from now on it has its time.
+  // Before the strand runs: from now on it has its time. No time counts while the process stands still, or while its
+  // bytes wait for this side.
   void begin(Connection* connection);
   // The strand, or the last count of the connection.
   void end();
@@ -53,10 +55,15 @@ class Preamble {
     static void let_go(Preamble* preamble);
   };
   void time_out();
+  void arm(uint32_t delay_ms);
 
   RefCount refs_;
   const uint32_t timeout_ms_;
   const Refusal timeout_;
+  uint32_t since_ms_ = 0;  // by the clock by which peers are judged
+  uint32_t grants_ = 0;    // how often it has been waited for because its bytes were there; the timer's
+  SrwLock lock_;
+  bool ended_ = false;  // under lock_
   Connection* connection_ = nullptr;
   MemberTimer<Preamble, &Preamble::time_out, TimerCounts> timer_{this};
 };

@@ -395,6 +395,11 @@ void Receiver::unpark() {
   connection_->request(Connection::kReceive);
 }
 
+// Not one that has just been accepted: its strand begins behind its CONNECTION record, or its preamble's timer.
+void Receiver::unpark_if_parked() {
+  if (parked_.exchange(false, std::memory_order_acq_rel)) connection_->request(Connection::kReceive);
+}
+
 void Receiver::resume() {
   flow_.paused.store(false, std::memory_order_release);
   connection_->request(Connection::kReceive);

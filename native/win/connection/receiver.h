@@ -60,6 +60,8 @@ class Receiver final {
   void check_mode() { mode_check_.store(true); }
   // There is room in the delivery queue again.
   void unpark();
+  void unpark_if_parked();
+  bool is_parked() const { return parked_.load(std::memory_order_acquire); }
 
   // Before the strand runs: what comes first is the preamble's.
   void begin_preamble(const Ref<Preamble>& preamble) { preamble_ = preamble; }

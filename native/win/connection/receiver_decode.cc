@@ -35,8 +35,8 @@ void Receiver::use(const Framing& framing, const SharedProfile& profile) {
 
 // Decodes what has been read. False when the strand has to stop.
 bool Receiver::decode_current() {
-  if (preamble_) return take_preamble();
   if (over_delivery_bound()) return false;
+  if (preamble_) return take_preamble();
   if (flow_.next_framing.load(std::memory_order_acquire) != nullptr && frame_.at_rest())
     use(connection_->take_receive_framing(), connection_->profile());
   if (frame_.at_rest() && flow_.raw_file.load(std::memory_order_acquire) != nullptr) {
@@ -79,7 +79,7 @@ bool Receiver::take_preamble() {
     return connection_->end_preamble(*over);
   }
   connection_->refuse(over->failure());
-  return false;
+  return false;  // nothing behind it is looked at
 }
 
 // Receiving strand, at a packet boundary: what is there belongs to the raw file, up to its end.
@@ -134,7 +134,6 @@ void Receiver::shrink_rest() {
 
 // True when this connection has to wait until JavaScript has caught up; unpark() then comes.
 bool Receiver::over_delivery_bound() {
-  if (preamble_) return false;
   if (parked_.exchange(true, std::memory_order_acq_rel)) return true;
   if (connection_->engine()->delivery().park_if_full(connection_->id(), &decode_.credit)) {
     connection_->engine()->count(Counter::parks, 1);

@@ -27,7 +27,7 @@ Refusal AccessControl::enter(const Address& remote, Places* places, uint8_t* sub
 void AccessControl::leave(const Address& remote, uint8_t subnet_bits) {
   if (subnet_bits == kNotCounted || subnet_bits == kExempt) return;
   std::lock_guard<SrwLock> guard(lock_);
-  table_.leave({ip_of(remote), subnet_bits}, now_ms());
+  table_.leave({ip_of(remote), subnet_bits});
 }
 
 void AccessControl::count_refused(Refusal refusal) {
@@ -110,21 +110,24 @@ AccessTable::Totals AccessControl::totals() {
   return table_.totals();
 }
 
-bool AccessControl::take_refused(uint32_t* counts) {
+bool AccessControl::take_refused(Refused* refused) {
   std::lock_guard<SrwLock> guard(lock_);
   const AccessTable::Totals totals = table_.totals();
   bool any = false;
-  for (size_t i = 0; i < kRefusalCount; ++i) {
-    const uint64_t more = totals.refused[i] - std::exchange(taken_[i], totals.refused[i]);
-    counts[i] = static_cast<uint32_t>((std::min)(more, uint64_t{UINT32_MAX}));
+  const auto take = [&](uint64_t total, uint64_t* taken) {
+    const uint64_t more = total - std::exchange(*taken, total);
     any = any || more != 0;
-  }
+    return static_cast<uint32_t>((std::min)(more, uint64_t{UINT32_MAX}));
+  };
+  for (size_t i = 0; i < kRefusalCount; ++i) refused->counts[i] = take(totals.refused[i], &taken_[i]);
+  refused->evictions = take(totals.evictions, &taken_evictions_);
   return any;
 }
 
-void AccessControl::sweep() {
+bool AccessControl::sweep() {
   std::lock_guard<SrwLock> guard(lock_);
   table_.sweep(now_ms());
+  return table_.evictions() != taken_evictions_;
 }
 
 }  // namespace iocp

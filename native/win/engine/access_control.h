@@ -57,10 +57,14 @@ class AccessControl final {
   // Those of some parts, from `first` of BanList::kParts on. Peers wait for one part at a time only.
   std::vector<KnownBan> bans(size_t first, size_t parts);
   AccessTable::Totals totals();
-  // How many have been refused for each reason since the last call; false when nobody has.
-  bool take_refused(uint32_t* counts);
-  // With the engine's housekeeping.
-  void sweep();
+  // Since the last call; false when there was nothing. The payload of a record.
+  struct Refused {
+    uint32_t counts[kRefusalCount];  // for each reason
+    uint32_t evictions;              // what was forgotten too early
+  };
+  bool take_refused(Refused* refused);
+  // With the engine's housekeeping. True when something was forgotten too early, which nobody has taken.
+  bool sweep();
 
  private:
   static uint64_t now_ms() { return GetTickCount64(); }
@@ -69,6 +73,7 @@ class AccessControl final {
   SrwLock lock_;
   AccessTable table_;                   // under lock_
   uint64_t taken_[kRefusalCount] = {};  // under lock_
+  uint64_t taken_evictions_ = 0;        // under lock_
 };
 
 // The number that stands for an address in the table.

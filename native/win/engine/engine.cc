@@ -141,6 +141,10 @@ void Engine::set_access(std::shared_ptr<const AccessRules> rules) {
 
 void Engine::tell_refused() {
   count(Counter::refused, 1);
+  report_refused_soon();
+}
+
+void Engine::report_refused_soon() {
   if (access() != nullptr && !refused_timer_armed_.exchange(true)) arm(refused_timer_, kRefusedMs);
 }
 
@@ -160,8 +164,8 @@ void Engine::report_refused() {
 
 void Engine::deliver_refused() {
   if (access() == nullptr) return;
-  uint32_t counts[kRefusalCount];
-  if (access()->take_refused(counts)) deliver(record_of(RecordKind::refused, {}), counts, sizeof(counts), nullptr);
+  AccessControl::Refused refused;
+  if (access()->take_refused(&refused)) deliver(record_of(RecordKind::refused, {}), &refused, sizeof(refused), nullptr);
 }
 
 // -- connections ----------------------------------------------------------------------------------
@@ -179,20 +183,24 @@ uint32_t Engine::add_connection(NewConnection added) {
       contexts_.create(this, added.profile, std::move(added.socket), added.local, added.remote, listener);
   if (connection == nullptr) return kErrorNotEnoughMemory;
   connection->set_subnet_bits(added.subnet_bits);
-  if (added.preamble) connection->begin_preamble(added.preamble);
+  if (added.preamble) {
+    connection->begin_preamble(added.preamble);
+    listener->preamble_began();
+  }
   if (added.preface.size != 0) connection->sender().push_preface(added.preface);
   active_add();
   // From the insertion on others find it and may close it: it stays until this function is done.
   Ref<Connection> held(connection);
   const ConnectionId id = connections_.insert(connection, [&](ConnectionId given) { connection->set_id(given); });
   if (!id.valid()) {
+    if (added.preamble) listener->preamble_ended();
     (void)held.detach();
     contexts_.destroy(connection);
     active_release();
     return kErrorNotEnoughMemory;
   }
+  // No strand runs before the request below.
   if (added.preamble) {
-    listener->preamble_began();
     added.preamble->begin(connection);
   } else {
     announce(connection, added.announcement, {});
@@ -209,7 +217,8 @@ uint32_t Engine::add_connection(NewConnection added) {
 
 // A balancer's own address was not asked about when it came; its client's is now.
 bool Engine::admit(Connection* connection) {
-  if (stopping()) {
+  // The server may be closing: with workers the engine goes on until their jobs have ended.
+  if (stopping() || connection->listener()->is_closing()) {
     connection->close(CloseCause::server_closing, kWsaEtimedout, true);
     return false;
   }

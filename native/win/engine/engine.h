@@ -129,6 +129,8 @@ class Engine final : public ConnectionEngine {
   void note_refused(Refusal refusal) override;
   // The same where the table has counted it.
   void tell_refused();
+  // The record of those who were refused, and of what was forgotten too early, at most once a second.
+  void report_refused_soon();
   void remove_connection(Connection* connection) override;
   void keep_for_late_packet(std::unique_ptr<TransmitOperation> operation) override;
   void remove_attempt(ConnectAttempt* attempt);

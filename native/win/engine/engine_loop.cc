@@ -115,7 +115,7 @@ void Engine::resume_parked() {
 }
 
 void Engine::unpark_all() {
-  for_each_connection([](Connection& connection) { connection.unpark(); });
+  for_each_connection([](Connection& connection) { connection.receiver().unpark_if_parked(); });
 }
 
 void Engine::resume_some() {
@@ -157,7 +157,9 @@ void Engine::run_timers() {
   if (!fire_timers()) return;
   trim();
   contexts_.decay();
-  if (AccessControl* control = access()) control->sweep();
+  if (AccessControl* control = access()) {
+    if (control->sweep()) report_refused_soon();
+  }
   drop_late_operations();
 }
 

@@ -19,11 +19,13 @@ constexpr uint32_t kShrinkMs = 5000;
 // Those that have waited for a place, as far as there are some now.
 void Listener::post_waiting() {
   const Ref<Listener> posted = Ref<Listener>::adopt(this);
+  bool first = true;
   for (;;) {
     AcceptOperation* operation = nullptr;
     {
       std::lock_guard<SrwLock> guard(lock_);
-      place_posted_ = false;
+      // Once for this packet: behind that the next one may be on its way, of which there must be one at a time.
+      if (std::exchange(first, false)) place_posted_ = false;
       if (waiting_ == nullptr || !places_.take()) return;
       operation = std::exchange(waiting_, waiting_->next_idle);
       operation->has_place = true;
