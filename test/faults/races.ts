@@ -328,7 +328,7 @@ export class Race {
   }
 
   /** Mostly what the server wants. */
-  #header(which: number): ConnectOptions {
+  #header(which: number): Pick<ConnectOptions, 'proxyProtocol'> {
     return this.#isProxied !== (which % 50 === 0)
       ? { proxyProtocol: { source: { address: `203.0.113.${which % 256}`, port: 1 } } }
       : {}
