@@ -48,8 +48,8 @@ export interface TimeoutOptions {
   idle?: Duration | IdleOptions
   /** Data waits to be sent, and the peer has taken nothing of it. Progress is seen in steps of up to 64 KiB. */
   sendStall?: Duration
-  /** A slower peer is disconnected with cause 'too-slow'. */
-  minRate?: MinRateOptions
+  /** A slower peer is disconnected with cause 'too-slow'. 0 (default) for no limit. */
+  minRate?: MinRateOptions | 0
   /**
    * The connection is ended gracefully after this time, with cause 'max-life'. Up to a tenth more or less, so that
    * connections that began together do not end together.
@@ -78,7 +78,7 @@ const NO_LIMITS: TimeoutSettings = {
 
 const DAY = 86_400_000
 const MAX_UINT32 = 2 ** 32 - 1
-/** Shorter ones would be shorter than two ticks of the system's clock. */
+/** The clock has ticks of 16 ms: shorter limits than these mean nothing. */
 const limit = { min: 10, max: 24 * DAY }
 
 /** A time limit: 0 for none. */
@@ -111,6 +111,7 @@ function readIdle(value: unknown, name: string): TimeoutSettings['idle'] {
 }
 
 function readMinRate(value: unknown, name: string): TimeoutSettings['minRate'] {
+  if (value === 0) return NO_LIMITS.minRate
   const reader = new OptionReader(value, name, "an object such as { bytes: 240, per: '1s', grace: '5s' }")
   const minRate = {
     bytes: reader.size('bytes', { min: 1, max: MAX_UINT32 }, 0),

@@ -9,8 +9,7 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import tls from 'node:tls'
-import { chooseAddon } from '../../tools/prebuild.mjs'
-import { file, has, run } from './helpers.mjs'
+import { has, run, startProgram } from './helpers.mjs'
 
 const isThere = process.platform !== 'win32' && (await has('haproxy', '-v')) && (await has('openssl', 'version'))
 const CLIENTS = 10_000
@@ -18,31 +17,6 @@ const AT_ONCE = 64
 
 const folder = isThere ? fs.mkdtempSync(path.join(os.tmpdir(), 'iocp-haproxy-')) : ''
 const certificate = path.join(folder, 'client.pem')
-
-/** The server in a Windows Node.js; resolves to its port. */
-async function startServer() {
-  const child = spawn(process.execPath, [file('../../tools/wine/node.mjs'), file('servers/proxied.mjs')], {
-    env: { ...process.env, ...(await chooseAddon()) },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  const ended = once(child, 'close')
-  let out = ''
-  const port = await new Promise((resolve, reject) => {
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      out += text
-      const found = /port (\d+)/.exec(out)
-      if (found) resolve(Number(found[1]))
-    })
-    void ended.then(([code]) => reject(new Error(`the server ended with ${code}: ${out}`)))
-  })
-  return {
-    port,
-    async stop() {
-      child.kill('SIGINT')
-      await ended
-    }
-  }
-}
 
 async function freePorts(count) {
   const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
@@ -95,7 +69,7 @@ describe('HAProxy in front', { skip: !isThere && 'there is no haproxy, or no ope
         certificate,
         ['key.pem', 'cert.pem'].map((name) => fs.readFileSync(path.join(folder, name))).join('')
       )
-      server = await startServer()
+      server = await startProgram('servers/proxied.mjs')
       ports = await freePorts(4)
       const listen = ([port, ...words], index) => [
         `listen l${index}`,

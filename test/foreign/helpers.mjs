@@ -1,7 +1,9 @@
 // The echo server of the demo, and programs that talk to it. They run on this machine; the server runs in a Windows
 // Node.js, under Wine where this is not Windows.
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { chooseAddon } from '../../tools/prebuild.mjs'
 
 /** A file below this folder. */
 export const file = (name) => fileURLToPath(new URL(name, import.meta.url))
@@ -34,6 +36,32 @@ export async function startServer() {
       return ended
     },
     kill: () => child.kill('SIGKILL')
+  }
+}
+
+/** A server of this folder in a Windows Node.js, which says on its first line `port` and the number. */
+export async function startProgram(name) {
+  const child = spawn(process.execPath, [file('../../tools/wine/node.mjs'), file(name)], {
+    env: { ...process.env, ...(await chooseAddon()) },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const ended = once(child, 'close')
+  let out = ''
+  const port = await new Promise((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      out += text
+      const found = /port (\d+)/.exec(out)
+      if (found) resolve(Number(found[1]))
+    })
+    void ended.then(([code]) => reject(new Error(`the server ended with ${code}: ${out}`)))
+  })
+  return {
+    port,
+    out: () => out,
+    async stop() {
+      child.kill('SIGINT')
+      await ended
+    }
   }
 }
 

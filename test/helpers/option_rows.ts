@@ -117,6 +117,8 @@ const orBoolean = ({ mayBe, beside = [] }: Kind): Kind => ({
   beside
 })
 
+const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({ mayBe: (value) => value === 0 || mayBe(value), beside })
+
 /** Values that are wrong for a kind. `undefined` is the same as nothing. */
 export function wrongFor({ mayBe, beside = [] }: Kind): fc.Arbitrary<unknown> {
   const others = anything.filter((value) => value !== undefined && !mayBe(value))
@@ -174,7 +176,7 @@ const timeouts: Rows = {
     beside: [9, '9ms', { read: 5 }, { noSuchOption: 1 }]
   },
   'timeouts.sendStall': limit,
-  'timeouts.minRate': options({}, { per: '1s' }, { bytes: 5, per: '24d', grace: '1s' }),
+  'timeouts.minRate': orZero(options({}, { per: '1s' }, { bytes: 5, per: '24d', grace: '1s' })),
   'timeouts.life': limit,
   ...idle,
   ...minRate

@@ -197,6 +197,15 @@ describe('minRate', () => {
     }
   })
 
+  test('it can be taken away while a peer is slow', async () => {
+    const { connection, socket } = await meet({ minRate: { bytes: 1000, per: 300, grace: 300 } })
+    socket.write(packet('y'.repeat(100)).subarray(0, 50))
+    await pause(100)
+    connection.setTimeouts({ minRate: 0 })
+    await pause(1200)
+    expect(connection.state).toBe('open')
+  })
+
   test('a peer that is fast enough is not', async () => {
     const { socket } = await meet({ minRate: { bytes: 100, per: 300, grace: 100 } })
     const large = packet('z'.repeat(3000))
