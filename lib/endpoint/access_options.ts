@@ -7,7 +7,10 @@ import { blockListPrefixes, PREFIX_BYTES, prefixBytes } from '../native/ip_prefi
 import { offence } from '../native/protocol.js'
 import type { NativeAccessRules } from '../native/types.js'
 
-/** Addresses and prefixes (`'192.0.2.7'`, `'10.0.0.0/8'`, `'2001:db8::/32'`), or a `net.BlockList`. */
+/**
+ * Addresses and prefixes (`'192.0.2.7'`, `'10.0.0.0/8'`, `'2001:db8::/32'`) without zones, or a `net.BlockList`, whose rules
+ * are read now: what is added to it later has no effect.
+ */
 export type AddressList = readonly string[] | BlockList
 
 /** So many within that time. */
@@ -99,13 +102,24 @@ export function readAddresses(reader: OptionReader, name: string): Uint8Array {
   const value = reader.raw(name)
   const allowed = 'an array of addresses and prefixes, or a net.BlockList'
   if (value === undefined) return new Uint8Array(0)
-  if (value instanceof BlockList) return joined(blockListPrefixes(value))
+  if (value instanceof BlockList) return joined(blockListPrefixes(value, reader.name(name)))
   if (!Array.isArray(value)) throw invalidOption(reader.name(name), value, allowed)
   // Also where the array has holes, which map() would leave as they are.
-  return joined(Array.from(value, (one: unknown, at) => toPrefix(one, `${reader.name(name)}[${at}]`)))
+  return joined(Array.from(value, (one: unknown, at) => toListed(one, `${reader.name(name)}[${at}]`)))
 }
 
-/** @throws IocpError ERR_IOCP_INVALID_OPTION */
+/** A rule has no zone: it would seem to hold for one network, and hold for all of them. */
+function toListed(value: unknown, option: string): Uint8Array {
+  if (typeof value === 'string' && value.includes('%')) {
+    throw invalidOption(option, value, 'without a zone (%): rules hold for the address in every zone')
+  }
+  return toPrefix(value, option)
+}
+
+/**
+ * Who is banned, for example; a zone, which the address of a connection may have, does not count.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
 export function toPrefix(value: unknown, option: string): Uint8Array {
   const prefix = typeof value === 'string' ? prefixBytes(value) : undefined
   if (prefix === undefined) throw invalidOption(option, value, "an address, or a prefix such as '10.0.0.0/8'")

@@ -1,6 +1,7 @@
 /** Addresses and prefixes as the access table has them: 16 bytes, IPv4 as mapped IPv6, and the number of bits. */
 
 import { type BlockList, isIPv4, isIPv6 } from 'node:net'
+import { invalidOption } from '../common/errors.js'
 
 /** Bytes of a prefix: those of its address, and its length in bits. */
 export const PREFIX_BYTES = 17
@@ -65,14 +66,27 @@ export function prefixText(bytes: Uint8Array): string {
   return bits === 128 ? address : `${address}/${bits}`
 }
 
-/** The rules of a `net.BlockList` as prefixes. */
-export function blockListPrefixes(list: BlockList): Uint8Array[] {
+/**
+ * The rules of a `net.BlockList` as prefixes.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION for one that has no prefix here: no rule is left out, least of all one that
+ *   denies
+ */
+export function blockListPrefixes(list: BlockList, option: string): Uint8Array[] {
   return list.rules.flatMap((rule) => {
-    const [, kind, text = ''] = /^(Address|Subnet|Range): IPv[46] (.*)$/.exec(rule) ?? []
-    if (kind !== 'Range') return prefixBytes(text) ?? []
-    const [first, last] = text.split('-').map(bitsOf)
-    return first === undefined || last === undefined ? [] : rangePrefixes(first, last)
+    const found = rulePrefixes(rule)
+    if (found !== undefined) return found
+    throw invalidOption(option, rule, 'a net.BlockList of addresses, subnets and ranges that exist here too')
   })
+}
+
+function rulePrefixes(rule: string): Uint8Array[] | undefined {
+  const [, kind, text = ''] = /^(Address|Subnet|Range): IPv[46] (.*)$/.exec(rule) ?? []
+  if (kind !== 'Range') {
+    const prefix = prefixBytes(text)
+    return prefix && [prefix]
+  }
+  const [first, last] = text.split('-').map(bitsOf)
+  return first === undefined || last === undefined ? undefined : rangePrefixes(first, last)
 }
 
 /** The fewest prefixes that are a range of addresses. */

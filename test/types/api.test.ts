@@ -195,10 +195,26 @@ test('clients', async () => {
   exact<ReconnectingConnection>()(link)
   link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
   link.on('packet', (packet) => packet.length)
+  link.on('idle', ({ kind, count }) => {
+    exact<'read' | 'write' | 'both'>()(kind)
+    exact<number>()(count)
+  })
   exact<ReconnectingConnection>()(await createClient({ ioThreads: 2 }).connect({ port: 80, reconnect: true }))
   // @ts-expect-error a port is needed
   void connect({ host: 'x' })
   await connect({ port: 80, signal: AbortSignal.timeout(5), lookup: () => Promise.resolve([]) })
+})
+
+test('headers of the PROXY protocol', async () => {
+  const { proxy } = connection
+  await connect({ port: 80, proxyProtocol: { forward: connection, version: 1, checksum: undefined } })
+  await connect({
+    port: 80,
+    proxyProtocol: { source: proxy?.source, destination: proxy?.destination, tlvs: proxy?.tlvs }
+  })
+  // @ts-expect-error only a connection knows who it is
+  void connect({ port: 80, proxyProtocol: { forward: { remoteAddress: '::1' } } })
+  createServer({ proxyProtocol: { from: ['::1'], versions: undefined } })
 })
 
 test('framing', () => {

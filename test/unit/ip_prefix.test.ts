@@ -64,7 +64,7 @@ test('the rules of a net.BlockList say the same as it does, its ranges too', () 
   list.addAddress('2001:db8::9', 'ipv6')
   list.addSubnet('2001:db8:1::', 48, 'ipv6')
   list.addRange('2001:db8:2::3', '2001:db8:2::1:4', 'ipv6')
-  const prefixes = blockListPrefixes(list)
+  const prefixes = blockListPrefixes(list, 'list')
   const asked = [
     ...['192.0.2.6', '192.0.2.7', '192.0.2.8', '10.0.255.255', '10.1.0.0', '10.1.255.255', '10.2.0.0'],
     ...['198.51.100.4', '198.51.100.5', '198.51.100.255', '198.51.101.0', '198.51.101.77', '198.51.101.78'],
@@ -76,6 +76,17 @@ test('the rules of a net.BlockList say the same as it does, its ranges too', () 
       address,
       list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
     ])
+  }
+})
+
+test('a rule of a net.BlockList that has no prefix here is an error, and not left out', () => {
+  const list = new BlockList()
+  list.addAddress('192.0.2.1')
+  list.addSubnet('::ffff:10.0.0.0', 8, 'ipv6')
+  for (const name of ['allow', 'deny'] as const) {
+    expect(() => readAccess({ [name]: list })).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option: `access.${name}` })
+    )
   }
 })
 
@@ -102,6 +113,8 @@ describe('the option access', () => {
     [{ allow: '10.0.0.0/8' }, 'access.allow'],
     [{ deny: ['10.0.0.0/8', 'x'] }, 'access.deny[1]'],
     [{ deny: [5] }, 'access.deny[0]'],
+    [{ deny: ['::1', 'fe80::1%3'] }, 'access.deny[1]'],
+    [{ allow: ['fe80::1%eth0'] }, 'access.allow[0]'],
     [{ maxPerAddress: -1 }, 'access.maxPerAddress'],
     [{ maxPerSubnet: {} }, 'access.maxPerSubnet.count'],
     [{ maxPerSubnet: { count: 1, v4: 33 } }, 'access.maxPerSubnet.v4'],
