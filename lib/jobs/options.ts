@@ -142,15 +142,17 @@ function readModule(reader: OptionReader): string | URL {
   throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
 }
 
-/** Each worker gets a clone of it; a value that cannot be cloned is reported now instead of when a worker starts. */
+/**
+ * Each worker gets a clone of it, also one that starts later: as it is now. A value that cannot be cloned is reported now
+ * instead of when a worker starts.
+ */
 function readData(reader: OptionReader): unknown {
   const value = reader.raw('data')
   try {
-    structuredClone(value)
+    return structuredClone(value)
   } catch {
     throw invalidOption(reader.name('data'), value, 'a value that can be cloned')
   }
-  return value
 }
 
 function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array } {

@@ -118,7 +118,12 @@ const orBoolean = ({ mayBe, beside = [] }: Kind): Kind => ({
   beside
 })
 
-const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({ mayBe: (value) => value === 0 || mayBe(value), beside })
+const isZero = (value: unknown): boolean =>
+  value === 0 || (typeof value === 'string' && /^\s*0+(\.0+)?\s*([kmg]i?)?b?\s*$/i.test(value))
+const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({
+  mayBe: (value) => isZero(value) || mayBe(value),
+  beside: [...beside, '0s', '0 bananas', '5', 5]
+})
 
 /** Values that are wrong for a kind. `undefined` is the same as nothing. */
 export function wrongFor({ mayBe, beside = [] }: Kind): fc.Arbitrary<unknown> {
@@ -156,7 +161,7 @@ const DAY = 86_400_000
 /** A time limit: 0 for none. */
 const limit: Kind = {
   mayBe: (value) => value === 0 || isNumeral(value) || isWithin(value, 10, 24 * DAY),
-  beside: [9, '9ms', -1, 24 * DAY + 1, '25d', [10]]
+  beside: [9, '9ms', '0.4ms', '0 bananas', -1, 24 * DAY + 1, '25d', [10]]
 }
 const idle: Rows = {
   'timeouts.idle.read': limit,
