@@ -39,6 +39,7 @@ export type {
   AccessState,
   Ban,
   BanOptions,
+  KeptAccess,
   KeptBan,
   RefusalReason,
   RefusedInfo,

@@ -20,7 +20,7 @@ import type { NativeEngineOptions, NativeProxyRules } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
-import { type AccessOptions, readAccess } from './access_options.js'
+import { type AccessRules, readRules } from './access_options.js'
 import type {
   ClientOptions,
   ConnectTarget,
@@ -111,19 +111,15 @@ const clientTable = {
   workers: (reader, name) => readWorkers(reader.raw(name))
 } satisfies OptionTable<Omit<ClientOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
-/** Checked now, and read again with each change of them. */
-function readRules(reader: OptionReader, name: string): AccessOptions | undefined {
-  const rules = reader.raw(name)
-  readAccess(rules, name)
-  return rules as AccessOptions | undefined
-}
-
 /** What a server has beside its port and its connections. */
 const serverTable = {
   maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_SLOTS }, MAX_SLOTS),
   onMax: (reader, name) => reader.oneOf(name, ['reset', 'close', 'stop-accepting'], 'reset'),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
-  access: readRules,
+  access: (reader, name) => {
+    const rules = reader.raw(name)
+    return rules === undefined ? undefined : readRules(rules, name)
+  },
   proxyProtocol: readProxyProtocol,
   admission: (reader, name) => reader.oneOf(name, ['accepted', 'conditional'], 'accepted'),
   workers: clientTable.workers
@@ -327,7 +323,7 @@ export interface ServerSettings {
   readonly maxConnections: number
   readonly onMax: 'reset' | 'close' | 'stop-accepting'
   readonly pendingAccepts: number
-  readonly access: AccessOptions | undefined
+  readonly access: AccessRules | undefined
   readonly proxyProtocol: NativeProxyRules | undefined
   readonly admission: 'accepted' | 'conditional'
   readonly workers: WorkersSettings | undefined

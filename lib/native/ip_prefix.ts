@@ -5,7 +5,8 @@ import { invalidOption } from '../common/errors.js'
 
 /** Bytes of a prefix: those of its address, and its length in bits. */
 export const PREFIX_BYTES = 17
-const V4_BITS = 96
+/** Bits that all addresses of IPv4 have in common. */
+export const V4_BITS = 96
 
 /** The 128 bits of an address; undefined for what is no address. A scope is ignored: it says nothing about a peer. */
 function bitsOf(text: string): bigint | undefined {
@@ -54,10 +55,40 @@ export function prefixBytes(text: string): Uint8Array | undefined {
   return encode((bits >> rest) << rest, all)
 }
 
+/** Whether 16 bytes are an address of IPv4. */
+export function addressIs4(address: Uint8Array): boolean {
+  return address[10] === 255 && address[11] === 255 && address.subarray(0, 10).every((byte) => byte === 0)
+}
+
+/** The prefix of a length that an address is in. */
+export function prefixAround(address: Uint8Array, bits: number): Uint8Array {
+  const prefix = new Uint8Array(PREFIX_BYTES)
+  prefix.set(address.subarray(0, bits >> 3))
+  if ((bits & 7) !== 0) prefix[bits >> 3] = (address[bits >> 3] ?? 0) & (0xff00 >> (bits & 7))
+  prefix[16] = bits
+  return prefix
+}
+
+/** Whether an address is in one of some prefixes, which stand one behind the other; one of IPv4 is in none of IPv6. */
+export function isInPrefixes(address: Uint8Array, prefixes: Uint8Array): boolean {
+  const least = addressIs4(address) ? V4_BITS : 0
+  for (let at = 0; at < prefixes.length; at += PREFIX_BYTES) {
+    const bits = prefixes[at + 16] ?? 128
+    if (bits < least) continue
+    const whole = bits >> 3
+    let same = 0
+    while (same < whole && prefixes[at + same] === address[same]) same++
+    if (same < whole) continue
+    const rest = 0xff & (0xff00 >> (bits & 7))
+    if ((bits & 7) === 0 || (((prefixes[at + whole] ?? 0) ^ (address[whole] ?? 0)) & rest) === 0) return true
+  }
+  return false
+}
+
 /** A prefix as text: an address if it is one, IPv4 in its own form. */
 export function prefixText(bytes: Uint8Array): string {
   const bits = bytes[16] ?? 128
-  if (bits >= V4_BITS && bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255) {
+  if (bits >= V4_BITS && addressIs4(bytes)) {
     const address = bytes.subarray(12, 16).join('.')
     return bits === 128 ? address : `${address}/${bits - V4_BITS}`
   }

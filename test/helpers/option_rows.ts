@@ -158,6 +158,7 @@ const transfer: Rows = {
   'transfer.method': oneOf('auto', 'transmit', 'read')
 }
 const DAY = 86_400_000
+const MAX_BAN = 3653 * DAY
 /** A time limit: 0 for none. */
 const limit: Kind = {
   mayBe: (value) => value === 0 || isNumeral(value) || isWithin(value, 10, 24 * DAY),
@@ -297,9 +298,9 @@ export const access: Rows = {
   connectRate: options({}, { per: '1s' }),
   'connectRate.count': integer(1, MAX_UINT32),
   ban: options({ time: 5, max: 4 }),
-  'ban.time': measure(1, MAX_DURATION),
+  'ban.time': measure(1, MAX_BAN),
   'ban.factor': number(1, 1000),
-  'ban.max': measure(600_000, MAX_DURATION),
+  'ban.max': measure(600_000, MAX_BAN),
   banOn: options({ noSuchOffence: true }),
   'banOn.protocolError': orBoolean(options()),
   'banOn.protocolError.count': integer(1, 1_000_000),
@@ -473,8 +474,8 @@ export const byType: Readonly<Record<string, Rows>> = {
   AccessOptions: access,
   BanOptions: {
     time: {
-      mayBe: (value) => value === Infinity || isNumeral(value) || isWithin(value, 0, Number.MAX_SAFE_INTEGER),
-      beside: [-1, 0.5, '1 lightyear']
+      mayBe: (value) => isNumeral(value) || isWithin(value, 0, MAX_BAN),
+      beside: [-1, 0.5, '1 lightyear', '0 bananas', '0.4ms', MAX_BAN + 1, '3654d', Infinity]
     },
     reason: { ...text, beside: ['x'.repeat(201)] }
   },

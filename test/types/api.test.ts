@@ -205,6 +205,20 @@ test('clients', async () => {
   await connect({ port: 80, signal: AbortSignal.timeout(5), lookup: () => Promise.resolve([]) })
 })
 
+test('who may connect', () => {
+  const state = server.access.toJSON()
+  server.access.load(state)
+  server.access.load({ bans: state.bans, rules: undefined })
+  server.access.load({ bans: [{ prefix: '192.0.2.1', until: null, reason: 'x', times: 1 }] })
+  server.access.update({ deny: undefined, ban: { time: '365d', max: undefined } })
+  server.access.ban('192.0.2.1', { time: undefined, reason: undefined })
+  exact<boolean>()(server.access.lift('192.0.2.1'))
+  server.access.clear()
+  connection.setTimeouts({ idle: undefined, minRate: 0, packet: '0s' })
+  // @ts-expect-error a rate is an object
+  connection.setTimeouts({ minRate: 5 })
+})
+
 test('headers of the PROXY protocol', async () => {
   const { proxy } = connection
   await connect({ port: 80, proxyProtocol: { forward: connection, version: 1, checksum: undefined } })

@@ -1,6 +1,6 @@
 import { BlockList, isIPv4 } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { readAccess } from '../../lib/endpoint/access_options.js'
+import { readRules } from '../../lib/endpoint/access_options.js'
 import { addressBytes, blockListPrefixes, prefixBytes, prefixText } from '../../lib/native/ip_prefix.js'
 
 const bytes = (text: string): number[] => [...(prefixBytes(text) ?? [])]
@@ -84,7 +84,7 @@ test('a rule of a net.BlockList that has no prefix here is an error, and not lef
   list.addAddress('192.0.2.1')
   list.addSubnet('::ffff:10.0.0.0', 8, 'ipv6')
   for (const name of ['allow', 'deny'] as const) {
-    expect(() => readAccess({ [name]: list })).toThrow(
+    expect(() => readRules({ [name]: list }, 'access')).toThrow(
       expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option: `access.${name}` })
     )
   }
@@ -104,9 +104,11 @@ describe('the option access', () => {
         banOn: { protocolError: true, connectRate: { count: 3, within: '1m' } }
       }
     ],
+    [{ ban: { time: '3653d' } }],
+    [{ ban: { max: '3653d' } }],
     [{ tableSize: 1000, onRefuse: 'close' }]
   ])('takes %j', (access) => {
-    expect(() => readAccess(access)).not.toThrow()
+    expect(() => readRules(access, 'access')).not.toThrow()
   })
 
   test.each([
@@ -125,6 +127,8 @@ describe('the option access', () => {
     [{ ban: { factor: 0.5 } }, 'access.ban.factor'],
     [{ ban: { factor: '2' } }, 'access.ban.factor'],
     [{ ban: { time: '2h', max: '1h' } }, 'access.ban.max'],
+    [{ ban: { time: '3654d' } }, 'access.ban.time'],
+    [{ ban: { max: '3654d' } }, 'access.ban.max'],
     [{ banOn: { handshake: true } }, 'access.banOn.handshake'],
     [{ banOn: { protocolError: 3 } }, 'access.banOn.protocolError'],
     [{ banOn: { protocolError: { count: 0 } } }, 'access.banOn.protocolError.count'],
@@ -133,6 +137,8 @@ describe('the option access', () => {
     [{ denny: [] }, 'access.denny'],
     [5, 'access']
   ])('refuses %j', (access, option) => {
-    expect(() => readAccess(access)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option }))
+    expect(() => readRules(access, 'access')).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option })
+    )
   })
 })
