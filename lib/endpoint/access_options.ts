@@ -70,7 +70,7 @@ export interface AccessOptions {
    */
   tableSize?: number | undefined
   /** A refused peer sees a reset (default), or a normal end. */
-  onRefuse?: 'reset' | 'close'
+  onRefuse?: 'reset' | 'close' | undefined
 }
 
 const MAX_UINT32 = 2 ** 32 - 1

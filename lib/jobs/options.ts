@@ -53,7 +53,7 @@ export interface WorkersOptions {
   setupTimeout?: Duration
   /** Resource limits of each worker, as for Node's Worker. */
   resourceLimits?: ResourceLimits
-  /** Data for `setup` in every worker; it is cloned. */
+  /** Data for `setup` in every worker; it is cloned now. */
   data?: unknown
 }
 

@@ -439,6 +439,20 @@ describe('setTimeouts', () => {
     expect(() => connection.setTimeouts({ idle: '1s' })).not.toThrow()
   })
 
+  test('a link connects again when the life of a connection is over', async () => {
+    const { port } = await startServer()
+    const link = await startClient().connect({
+      ...{ port, host: '127.0.0.1', timeouts: { life: 200 } },
+      reconnect: { minDelay: 1, maxDelay: 2 }
+    })
+    const causes: string[] = []
+    link.on('disconnect', ({ cause }) => causes.push(cause))
+    await once(link as never, 'connect')
+    await once(link as never, 'connect')
+    expect(causes).toEqual(['max-life', 'max-life'])
+    link.destroy()
+  })
+
   test('a client has them too', async () => {
     const { port } = await startServer()
     const client = startClient({ timeouts: { idle: 300 } })

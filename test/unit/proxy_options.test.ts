@@ -1,5 +1,6 @@
 /** Options of the PROXY protocol, and what a header says once it is there. */
 
+import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { Connection } from '../../lib/connection/connection.js'
 import { ProxyInfo } from '../../lib/connection/proxy_info.js'
@@ -208,4 +209,29 @@ test('a header that native code would not write gives no exception', () => {
     const { peer, source, tlvs, ssl } = new ProxyInfo(Uint8Array.from(bytes))
     expect([peer.port <= 1, source, tlvs, ssl]).toEqual([true, undefined, [], undefined])
   }
+})
+
+test('console.log and JSON have what a header says, by name, and nothing that it does not', () => {
+  const ssl = tlv(0x20, Buffer.concat([Buffer.of(1, 0, 0, 0, 0), tlv(0x21, 'TLSv1.3')]))
+  const list = [tlv(1, 'h2'), tlv(2, 'example.com'), tlv(5, 'check'), ssl, tlv(0xe0, 'blue')]
+  const address = (last: number): number[] => [4, 0, last, 192, 0, 2, last]
+  const header = [...address(9), 2, 1, 1, 1, ...address(7), ...address(8), ...list.flatMap((one) => [...one])]
+  const info = new ProxyInfo(Uint8Array.from(header))
+  const parsed = JSON.parse(JSON.stringify(info)) as Record<string, unknown>
+  expect(parsed).toMatchObject({
+    version: 2,
+    command: 'PROXY',
+    source: { address: '192.0.2.7', port: 7 },
+    authority: 'example.com',
+    alpn: 'h2',
+    ssl: { secure: true, version: 'TLSv1.3' }
+  })
+  expect(Buffer.from(parsed['uniqueId'] as never).toString()).toBe('check')
+  expect((parsed['tlvs'] as unknown[]).length).toBe(5)
+  expect(Object.keys(parsed)).not.toContain('netns')
+  expect(inspect(info)).toMatch(/authority: 'example\.com'.*alpn: 'h2'.*uniqueId: .*secure: true/s)
+  expect(inspect(info)).not.toMatch(/netns|azure/)
+  expect(Object.keys(new ProxyInfo(Uint8Array.from([...address(9), 1, 0, 0, 0])).toJSON())).toEqual([
+    ...['version', 'command', 'family', 'transport', 'peer', 'tlvs']
+  ])
 })
