@@ -136,7 +136,7 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
 
 function readModule(reader: OptionReader): string | URL {
   const value = reader.raw('module')
-  if (value instanceof URL && value.protocol === 'data:') return value
+  if (value instanceof URL && value.protocol === 'data:') return new URL(value)
   if (value instanceof URL && value.protocol === 'file:') return pathToFileURL(toPath(value, reader.name('module')))
   if (typeof value === 'string' && isAbsolute(value)) return value
   throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')

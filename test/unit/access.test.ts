@@ -141,7 +141,7 @@ describe('test while the server does not listen', () => {
 describe('rules', () => {
   test('those that are not given, or undefined, stay', () => {
     const it = access({ deny: ['10.0.0.0/8'], maxPerAddress: 3 })
-    it.update({ maxPerAddress: 5, deny: undefined } as object)
+    it.update({ maxPerAddress: 5, deny: undefined })
     expect(it.toJSON().rules).toEqual({ deny: ['10.0.0.0/8'], maxPerAddress: 5 })
   })
 
