@@ -34,11 +34,12 @@ export type {
   TimeoutOptions
 } from './connection/limits.js'
 export type { BackpressureOptions, ConnectionOptions, KeepAliveOptions } from './connection/options.js'
-export type { ProxyInfo, ProxySslInfo, ReceivedProxyTlv } from './connection/proxy_info.js'
+export type { ProxyDetails, ProxyInfo, ProxySslInfo, ReceivedProxyTlv } from './connection/proxy_info.js'
 export type {
   AccessState,
   Ban,
   BanOptions,
+  KeptAccess,
   KeptBan,
   RefusalReason,
   RefusedInfo,

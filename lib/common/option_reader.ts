@@ -51,12 +51,27 @@ export interface Range {
   note?: string
 }
 
-function parse(value: unknown, units: Readonly<Record<string, number>>): number | undefined {
+function parseExactly(value: unknown, units: Readonly<Record<string, number>>): number | undefined {
   if (typeof value === 'number') return value
   if (typeof value !== 'string') return undefined
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(value)
   const unit = units[match?.[2]?.toLowerCase() ?? '-']
-  return match === null || unit === undefined ? undefined : Math.round(Number(match[1]) * unit)
+  return match === null || unit === undefined ? undefined : Number(match[1]) * unit
+}
+
+function parse(value: unknown, units: Readonly<Record<string, number>>): number | undefined {
+  const exact = parseExactly(value, units)
+  return typeof value === 'string' && exact !== undefined ? Math.round(exact) : exact
+}
+
+/** Whether a duration is none at all, as text too (`'0'`, `'0.0s'`); not what is only rounded to nothing (`'0.4ms'`). */
+export function isZeroDuration(value: unknown): boolean {
+  return parseExactly(value, durationUnits) === 0
+}
+
+/** The same of a number of bytes. */
+export function isZeroSize(value: unknown): boolean {
+  return parseExactly(value, sizeUnits) === 0
 }
 
 function isWithin(parsed: number | undefined, { min, max }: Range): parsed is number {

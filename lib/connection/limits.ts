@@ -1,10 +1,12 @@
 /** Time limits and rates of connections: what they mean, how they are read, and what native code is told of them. */
 
-import { invalidOption, IocpError } from '../common/errors.js'
+import { invalidOption, IocpError, show } from '../common/errors.js'
 import {
   type Duration,
   type EachOption,
   isRecord,
+  isZeroDuration,
+  isZeroSize,
   OptionReader,
   type Size,
   toDuration
@@ -16,13 +18,13 @@ import type { Connection } from './connection.js'
 /** What a connection without activity is a matter of: bytes of the peer, bytes that it takes, or either. */
 export interface IdleOptions {
   /** No byte of the peer for so long. 10 ms to 24 days, 0 (default) for no limit. */
-  read?: Duration
+  read?: Duration | undefined
   /** No byte that the peer has taken for so long. 10 ms to 24 days, 0 (default) for no limit. */
-  write?: Duration
+  write?: Duration | undefined
   /** Neither for so long. 10 ms to 24 days, 0 (default) for no limit. */
-  both?: Duration
+  both?: Duration | undefined
   /** `'close'` (default) the connection closes with cause 'idle-timeout'; `'event'` it emits 'idle' and stays open. */
-  action?: 'close' | 'event'
+  action?: 'close' | 'event' | undefined
 }
 
 /** The least that a peer must send while it is within a packet. */
@@ -30,9 +32,9 @@ export interface MinRateOptions {
   /** 1 to 2^32 - 1. */
   bytes: Size
   /** In each period of this length. 10 ms to 24 days; default 1 s. */
-  per?: Duration
+  per?: Duration | undefined
   /** The first period of a packet is so much longer. 0 to 24 days; default 5 s. */
-  grace?: Duration
+  grace?: Duration | undefined
 }
 
 /**
@@ -41,20 +43,26 @@ export interface MinRateOptions {
  */
 export interface TimeoutOptions {
   /** From the beginning to the end of the first packet, with raw framing to the first bytes. */
-  firstPacket?: Duration
-  /** From the first byte of a packet to its last. Packets that are delivered as streams are not limited. */
-  packet?: Duration
-  /** Without activity. A duration is `{ read: duration }`. */
-  idle?: Duration | IdleOptions
-  /** Data waits to be sent, and the peer has taken nothing of it. Progress is seen in steps of up to 64 KiB. */
-  sendStall?: Duration
-  /** A slower peer is disconnected with cause 'too-slow'. 0 (default) for no limit. */
-  minRate?: MinRateOptions | 0
+  firstPacket?: Duration | undefined
   /**
-   * The connection is ended gracefully after this time, with cause 'max-life'. Up to a tenth more or less, so that
+   * From the first byte of a packet to its last. Packets that are delivered as streams are not limited. No effect with raw
+   * framing, which has no packets: use `idle` and `firstPacket`.
+   */
+  packet?: Duration | undefined
+  /** Without activity. A duration is `{ read: duration }`. */
+  idle?: Duration | IdleOptions | undefined
+  /** Data waits to be sent, and the peer has taken nothing of it. Progress is seen in steps of up to 64 KiB. */
+  sendStall?: Duration | undefined
+  /**
+   * A peer that is slower within a packet is disconnected with cause 'too-slow'. 0 (default) for no limit. No effect with
+   * raw framing, which has no packets: use `idle` and `firstPacket`.
+   */
+  minRate?: MinRateOptions | 0 | '0' | undefined
+  /**
+   * The connection is ended gracefully after this time, with cause 'max-life'. Up to a tenth earlier or later, so that
    * connections that began together do not end together.
    */
-  life?: Duration
+  life?: Duration | undefined
 }
 
 /** The same, checked and completed: milliseconds and bytes, 0 for no limit. */
@@ -90,7 +98,7 @@ function readLimit(reader: OptionReader, name: string, fallback: number): number
 }
 
 function toLimit(value: unknown, name: string): number {
-  if (value === 0) return 0
+  if (isZeroDuration(value)) return 0
   return toDuration(
     value,
     name,
@@ -113,7 +121,7 @@ function readIdle(value: unknown, name: string): TimeoutSettings['idle'] {
 }
 
 function readMinRate(value: unknown, name: string): TimeoutSettings['minRate'] {
-  if (value === 0) return NO_LIMITS.minRate
+  if (isZeroSize(value)) return NO_LIMITS.minRate
   const reader = new OptionReader(value, name, "an object such as { bytes: 240, per: '1s', grace: '5s' }")
   const minRate = {
     bytes: reader.size('bytes', { min: 1, max: MAX_UINT32 }, 0),
@@ -162,15 +170,15 @@ export interface PacketRateOptions {
   /** Packets. 1 to 2^32 - 1. */
   count: number
   /** In each period of this length. 1 ms to 1 day; default 1 s. */
-  per?: Duration
+  per?: Duration | undefined
   /** How many may come at once. What comes in 32 ms at the rate to 2^32 - 1; default `count`, or that if it is more. */
-  burst?: number
+  burst?: number | undefined
   /**
    * What happens to a peer that is faster: `'pause'` (default) it is read no faster, so that TCP throttles it; `'drop'`
    * packets above the rate are dropped, which `stats().counters.rateDrops` counts; `'close'` the connection closes with
    * cause 'rate-exceeded'; `'ban'` the same, and a server bans the peer as `access.ban` says.
    */
-  onExceed?: 'pause' | 'drop' | 'close' | 'ban'
+  onExceed?: 'pause' | 'drop' | 'close' | 'ban' | undefined
 }
 
 /** The same for bytes, those of headers included unless packets are dropped. */
@@ -178,9 +186,9 @@ export interface ByteRateOptions {
   /** Bytes. 1 to 2^32 - 1. */
   bytes: Size
   /** In each period of this length. 1 ms to 1 day; default 1 s. */
-  per?: Duration
+  per?: Duration | undefined
   /** How many may come at once. What comes in 32 ms at the rate to 2^32 - 1; default `bytes`, or that if it is more. */
-  burst?: Size
+  burst?: Size | undefined
   /** As in {@link PacketRateOptions.onExceed}. `'drop'` drops whole packets. */
   onExceed?: PacketRateOptions['onExceed']
 }
@@ -279,11 +287,11 @@ export function idleInfo(event: number, times: number): IdleInfo | undefined {
   return kind === undefined ? undefined : { kind, count: times }
 }
 
-/** New time limits for an open connection; what is not given stays. @throws IocpError ERR_IOCP_INVALID_OPTION */
+/** New time limits for a connection; what is not given stays. No effect when it has closed. @throws IocpError ERR_IOCP_INVALID_OPTION */
 export function setTimeouts(connection: Connection, options: unknown): void {
   const { _engine: engine, _profile: profile, _slot: slot, _generation: generation } = connection
   if (!isRecord(options)) {
-    const message = `Argument 'options' must be an object such as { idle: '2m' }`
+    const message = `Argument 'options' must be an object such as { idle: '2m' }; it is ${show(options)}`
     throw new IocpError('ERR_IOCP_INVALID_OPTION', message, { option: 'options', value: options })
   }
   const timeouts = readTimeouts(options, '', profile.timeouts)

@@ -76,11 +76,11 @@ export interface ConnectionOptions {
    */
   endDeadline?: Duration
   /** How long the peer may take, and how long a connection may be idle or live. Default no limits. */
-  timeouts?: TimeoutOptions
+  timeouts?: TimeoutOptions | undefined
   /** How many packets the peer may send. Default no limit. */
-  packetRate?: PacketRateOptions
+  packetRate?: PacketRateOptions | undefined
   /** How many bytes the peer may send. Default no limit. */
-  byteRate?: ByteRateOptions
+  byteRate?: ByteRateOptions | undefined
   /**
    * Payloads up to this many bytes are copied by `send()`; larger ones are sent without copying. 0 to 1 MiB; default 16
    * KiB.

@@ -1,5 +1,6 @@
 /** What a header of the PROXY protocol has said of a connection. Parsed when somebody asks. */
 
+import { inspect } from 'node:util'
 import { addressAt, type AddressBlock, type SocketAddress } from '../native/addresses.js'
 
 /** Types of TLVs: those of the specification (2.2), and of two clouds whose numbers are widely known. */
@@ -147,7 +148,27 @@ export class ProxyInfo {
     const bytes = this.tlv(proxyTlv.azure)
     return bytes?.length === 5 && bytes[0] === PRIVATE_LINK ? bytes.readUInt32LE(1) : undefined
   }
+
+  /** What was sent, by name and as it came; what was not is left out. */
+  toJSON(): Partial<ProxyDetails> {
+    const { peer, version, command, family, transport, source, destination, alpn, authority, uniqueId, netns } = this
+    const { ssl, awsVpcEndpointId, azureLinkId, tlvs } = this
+    const connection = { version, command, family, transport, source, destination, peer }
+    const details: ProxyDetails = {
+      ...connection,
+      ...{ authority, alpn, uniqueId, netns, ssl, awsVpcEndpointId, azureLinkId, tlvs }
+    }
+    return Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined))
+  }
+
+  /** The output of console.log. */
+  [inspect.custom](): unknown {
+    return this.toJSON()
+  }
 }
+
+/** What {@link ProxyInfo} has, without its methods. */
+export type ProxyDetails = { readonly [K in Exclude<keyof ProxyInfo, 'tlv' | 'toJSON' | symbol>]: ProxyInfo[K] }
 
 function plain({ address, family, port }: AddressBlock): SocketAddress {
   return { address, family, port }

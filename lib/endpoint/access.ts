@@ -1,11 +1,13 @@
 /** Who may connect to a server, changed while it listens. */
 
 import { invalidOption } from '../common/errors.js'
-import { type Duration, OptionReader } from '../common/option_reader.js'
-import { addressBytes, PREFIX_BYTES, prefixText } from '../native/ip_prefix.js'
-import { offence, refusal } from '../native/protocol.js'
-import type { NativeAccess, NativeAccessRules } from '../native/types.js'
-import { type AccessOptions, readAccess, toPrefix } from './access_options.js'
+import { type Duration, isZeroDuration, OptionReader } from '../common/option_reader.js'
+import { addressBytes, isInPrefixes, PREFIX_BYTES, prefixText } from '../native/ip_prefix.js'
+import { refusal } from '../native/protocol.js'
+import type { NativeAccess } from '../native/types.js'
+import { type AccessOptions, type AccessRules, MAX_BAN, readRules, rulesAsOptions, toPrefix } from './access_options.js'
+import { BanReasons, MANUAL, offenceNames } from './ban_reasons.js'
+import { KeptBans } from './kept_bans.js'
 
 /** Why a peer was refused. */
 export type RefusalReason = keyof typeof refusal
@@ -22,7 +24,10 @@ export interface Ban {
   readonly prefix: string
   /** When it ends, in milliseconds as of `Date.now()`; Infinity for never. */
   readonly until: number
-  /** The text it was given, or what the peer did: `'protocolError'`, `'connectRate'`. */
+  /**
+   * The text it was given, or what the peer did: `'protocolError'`, `'connectRate'`, `'firstPacketTimeout'`,
+   * `'rateExceeded'`.
+   */
   readonly reason: string
   /** How often this peer has been banned, without a long break. */
   readonly times: number
@@ -32,10 +37,10 @@ export interface Ban {
 
 /** Options of `server.access.ban`. */
 export interface BanOptions {
-  /** How long it holds: 1 ms to 24 days, 0 for ever. Default as the rules say, which grows from ban to ban. */
-  time?: Duration
+  /** How long it holds: 1 ms to 10 years, 0 for ever. Default as the rules say, which grows from ban to ban. */
+  time?: Duration | undefined
   /** Why; at most 200 characters. Default `'manual'`. */
-  reason?: string
+  reason?: string | undefined
 }
 
 /** Rules and bans, as JSON can hold them. */
@@ -43,45 +48,54 @@ export interface AccessState {
   /** Of a `net.BlockList` its prefixes. */
   readonly rules: AccessOptions
   /** Also those that are over, as long as they make the next one of the same peer longer. */
-  readonly bans: readonly KeptBan[]
+  readonly bans: readonly Ban[]
 }
 
-/** A ban in a state. Earlier versions did not write `automatic`; then the reason tells. */
-export type KeptBan = Omit<Ban, 'automatic'> & { readonly automatic?: boolean }
+/** What `server.access.load` takes. A part that is absent, or undefined, stays as it is. */
+export interface KeptAccess {
+  /** In place of those there are. */
+  readonly rules?: AccessOptions | undefined
+  /** Added to those there are. */
+  readonly bans?: readonly KeptBan[] | undefined
+}
 
-const MANUAL = 'manual'
+/**
+ * A ban in a state, as it comes back from JSON: an end of null is never. Earlier versions did not write `automatic`; then
+ * the reason tells.
+ */
+export type KeptBan = Omit<Ban, 'automatic' | 'until'> & {
+  readonly until: number | null
+  readonly automatic?: boolean | undefined
+}
+
 const MAX_REASON = 200
-/** Different texts of reasons that are kept apart; bans beyond have {@link MANUAL}. */
-const MAX_REASONS = 1000
-const FIRST_REASON = 256
-const BAN_BYTES = PREFIX_BYTES + 1 + 1 + 2 + 8
+// A ban of native code: see NativeAccess.
+const REASON_AT = PREFIX_BYTES + 1 + 1
+const LEFT_AT = REASON_AT + 2
+const BAN_BYTES = LEFT_AT + 8
 /** The table is copied in so many parts by whoever goes through it one by one. */
 const PARTS = 64
-const MAX_TIME = 2 ** 31 - 1
 const FOREVER = -1
 
-const offenceNames = Object.keys(offence)
 const refusalNames = Object.keys(refusal) as RefusalReason[]
 
 /** Rules and bans of a server. They also hold for the next `listen`. Native code decides, before any JavaScript. */
 export class ServerAccess {
-  /** As JSON can hold them: nothing that the program may change later. */
-  #rules: AccessOptions
-  #read: NativeAccessRules
+  #rules: AccessRules
   /** Whether anything was asked for: without, every peer may connect, and native code counts nothing. */
   #isUsed: boolean
   #native: NativeAccess | undefined
-  /** Bans while the server does not listen, by their prefixes. */
-  #bans = new Map<string, Ban>()
-  readonly #reasons: string[] = []
+  /** While the server does not listen. */
+  readonly #kept = new KeptBans(() => this.#rules.native)
+  /** While it does. */
+  readonly #reasons = new BanReasons()
 
   /**
    * @internal
    * @param isCounted whether refusals are told although there are no rules
    */
-  constructor(rules: AccessOptions | undefined, isCounted = false) {
-    this.#rules = plainRules(rules ?? {}, 'access')
-    this.#read = readAccess(this.#rules)
+  constructor(rules: AccessRules | undefined, isCounted = false) {
+    this.#rules = rules ?? readRules({}, 'access')
     this.#isUsed = rules !== undefined || isCounted
   }
 
@@ -104,28 +118,8 @@ export class ServerAccess {
 
   /** @param time in milliseconds; undefined as the rules say, Infinity for ever */
   #ban(prefix: Uint8Array, time: number | undefined, reason: string): number {
-    if (this.#native !== undefined) {
-      return untilOf(this.#native.ban(prefix, time === Infinity ? FOREVER : (time ?? 0), this.#number(reason)))
-    }
-    const text = prefixText(prefix)
-    const before = this.#remembered(text)
-    const { banTime, banFactorThousandths, banMax } = this.#read
-    const grown = Math.min(banTime * (banFactorThousandths / 1000) ** (before?.times ?? 0), banMax)
-    const until = Date.now() + (time ?? grown)
-    const times = Math.min((before?.times ?? 0) + 1, 255)
-    const ban = { ...longer(before, { prefix: text, until, reason, times, automatic: false }), times }
-    this.#bans.set(text, ban)
-    return ban.until
-  }
-
-  /** While the server does not listen: what is known of a prefix, unless its last ban is over for long. */
-  #remembered(text: string): Ban | undefined {
-    const ban = this.#bans.get(text)
-    return ban !== undefined && this.#isRemembered(ban) ? ban : undefined
-  }
-
-  #isRemembered({ until }: Ban): boolean {
-    return until + this.#read.banMax > Date.now()
+    if (this.#native === undefined) return this.#kept.ban(prefix, time, reason)
+    return untilOf(this.#native.ban(prefix, time === Infinity ? FOREVER : (time ?? 0), this.#number(reason)))
   }
 
   /**
@@ -136,11 +130,21 @@ export class ServerAccess {
    */
   lift(peer: string): boolean {
     const prefix = toPrefix(peer, 'peer')
-    if (this.#native !== undefined) return this.#native.lift(prefix)
-    const text = prefixText(prefix)
-    const held = (this.#bans.get(text)?.until ?? 0) > Date.now()
-    this.#bans.delete(text)
-    return held
+    return this.#native === undefined ? this.#kept.lift(prefix) : this.#native.lift(prefix)
+  }
+
+  /**
+   * Ends all bans, and forgets how often each peer was banned: the next one is as long as a first one. With very many of
+   * them it takes its time.
+   */
+  clear(): void {
+    if (this.#native === undefined) {
+      this.#kept.clear()
+      return
+    }
+    for (const bytes of eachBytes(this.#native)) this.#native.lift(bytes.subarray(0, PREFIX_BYTES))
+    // Those that have come meanwhile are for what a peer has done, which has a number always.
+    this.#reasons.clear()
   }
 
   /** The bans that hold. With very many of them it takes its time, see {@link eachBan}. */
@@ -163,7 +167,7 @@ export class ServerAccess {
   *#eachKnown(): IterableIterator<Ban> {
     const native = this.#native
     if (native === undefined) {
-      for (const ban of [...this.#bans.values()]) if (this.#isRemembered(ban)) yield ban
+      yield* this.#kept.all()
       return
     }
     // When the server closes between two steps, it ends there.
@@ -175,11 +179,10 @@ export class ServerAccess {
     const now = Date.now()
     return Array.from({ length: bytes.length / BAN_BYTES }, (_, index) => {
       const at = index * BAN_BYTES
-      const number = view.getUint16(at + PREFIX_BYTES + 2, true)
       return {
         prefix: prefixText(bytes.subarray(at, at + PREFIX_BYTES)),
-        until: now + view.getFloat64(at + PREFIX_BYTES + 4, true),
-        reason: offenceNames[number] ?? this.#reasons[number - FIRST_REASON] ?? MANUAL,
+        until: now + view.getFloat64(at + LEFT_AT, true),
+        reason: this.#reasons.text(view.getUint16(at + REASON_AT, true)),
         times: bytes[at + PREFIX_BYTES] ?? 0,
         automatic: bytes[at + PREFIX_BYTES + 1] === 1
       }
@@ -188,35 +191,46 @@ export class ServerAccess {
 
   /**
    * Why a connection from an address would be refused now; undefined if it would not. `maxConnections` is not asked.
-   * Nothing is counted. Always undefined while the server does not listen.
+   * Nothing is counted. While the server does not listen nobody is connected, and no rate has been used up.
    * @throws IocpError ERR_IOCP_INVALID_OPTION
    */
   test(address: string): RefusalReason | undefined {
     const bytes = typeof (address as unknown) === 'string' ? addressBytes(address) : undefined
     if (bytes === undefined) throw invalidOption('address', address, 'an IPv4 or IPv6 address')
-    return this.#native && refusalNames[this.#native.testAccess(bytes)]
+    return this.#native === undefined ? this.#judge(bytes) : refusalNames[this.#native.testAccess(bytes)]
+  }
+
+  /** As native code does (native/core/access/access_table.cc), but that there are no connections. */
+  #judge(address: Uint8Array): RefusalReason | undefined {
+    const { allow, deny, maxPerAddress, maxPerSubnet } = this.#rules.native
+    if (isInPrefixes(address, allow)) return undefined
+    if (isInPrefixes(address, deny)) return 'denied'
+    if (this.#kept.has(address)) return 'banned'
+    if (maxPerAddress === 0) return 'maxPerAddress'
+    return maxPerSubnet === 0 ? 'maxPerSubnet' : undefined
   }
 
   /**
-   * Changes rules, all in one step: those that are not given, or undefined, stay. Open connections stay.
+   * Changes rules, all in one step: those that are not given, or undefined, stay; one that is given, such as `banOn`, is
+   * replaced as a whole. Open connections stay.
    * @throws IocpError ERR_IOCP_INVALID_OPTION, and nothing has changed
    */
   update(rules: AccessOptions): void {
     if ((rules as unknown) === undefined) throw invalidOption('rules', rules, 'an object of rules')
-    this.#change({ ...this.#rules, ...plainRules(rules, 'rules') })
+    this.#change(readRules(rules, 'rules', this.#rules))
   }
 
   /** Rules and bans, for {@link load}. */
   toJSON(): AccessState {
-    return { rules: structuredClone(this.#rules), bans: [...this.#eachKnown()] }
+    return { rules: rulesAsOptions(this.#rules), bans: [...this.#eachKnown()] }
   }
 
   /**
-   * Takes over what {@link toJSON} gave: its rules replace those there are, its bans are added. Bans that have ended
-   * meanwhile only make the next ones longer.
+   * Takes over what {@link toJSON} gave: its rules replace those there are, its bans are added; without either, those there
+   * are stay. Bans that have ended meanwhile only make the next ones longer.
    * @throws IocpError ERR_IOCP_INVALID_OPTION, and nothing has changed
    */
-  load(state: AccessState): void {
+  load(state: KeptAccess): void {
     if ((state as unknown) === undefined) throw invalidOption('state', state, 'an object { rules, bans }')
     const reader = new OptionReader(state, '')
     const rules = reader.raw('rules')
@@ -224,42 +238,38 @@ export class ServerAccess {
     reader.rejectUnknown()
     if (!Array.isArray(given)) throw invalidOption('bans', given, 'an array of bans')
     const bans = Array.from(given, (ban: unknown, at) => readBan(ban, `bans[${at}]`))
-    this.#change(rules === undefined ? this.#rules : plainRules(rules, 'rules'))
+    if (rules !== undefined) this.#change(readRules(rules, 'rules'))
+    if (bans.length > 0) this.#use()
     this.#restore(bans)
   }
 
   /** @internal The completion port is there. */
   _start(native: NativeAccess): void {
     this.#native = native
-    if (this.#isUsed) native.setAccess(this.#read)
-    const bans = this.#bans
-    this.#bans = new Map()
-    this.#restore([...bans.values()])
+    if (this.#isUsed) native.setAccess(this.#rules.native)
+    const bans = this.#kept.all()
+    this.#kept.clear()
+    this.#restore(bans)
   }
 
   /** @internal The completion port is about to go. */
   _stop(): void {
-    for (const ban of this.#eachKnown()) this.#bans.set(ban.prefix, ban)
+    const bans = [...this.#eachKnown()]
     this.#native = undefined
+    this.#reasons.clear()
+    this.#restore(bans)
   }
 
-  #change(rules: AccessOptions): void {
-    const read = readAccess(rules, 'rules')
+  #change(rules: AccessRules): void {
     this.#rules = rules
-    this.#read = read
     this.#isUsed = true
-    this.#native?.setAccess(read)
+    this.#native?.setAccess(rules.native)
   }
 
   #restore(bans: readonly Ban[]): void {
     for (const ban of bans) {
-      if (!this.#isRemembered(ban)) continue
-      if (this.#native !== undefined) {
-        this.#native.restoreBan(this.#bytesOf(ban))
-        continue
-      }
-      const before = this.#remembered(ban.prefix)
-      this.#bans.set(ban.prefix, { ...longer(before, ban), times: Math.max(before?.times ?? 0, ban.times) })
+      if (this.#native === undefined) this.#kept.restore(ban)
+      else this.#native.restoreBan(this.#bytesOf(ban))
     }
   }
 
@@ -268,82 +278,43 @@ export class ServerAccess {
     const view = new DataView(bytes.buffer)
     bytes.set(toPrefix(prefix, 'prefix'))
     bytes.set([times, automatic ? 1 : 0], PREFIX_BYTES)
-    view.setUint16(PREFIX_BYTES + 2, this.#number(reason), true)
-    view.setFloat64(PREFIX_BYTES + 4, Math.ceil(until - Date.now()), true)
+    view.setUint16(REASON_AT, this.#number(reason), true)
+    view.setFloat64(LEFT_AT, Math.ceil(until - Date.now()), true)
     return bytes
   }
 
   #use(): void {
     if (this.#isUsed) return
     this.#isUsed = true
-    this.#native?.setAccess(this.#read)
+    this.#native?.setAccess(this.#rules.native)
   }
 
   #number(reason: string): number {
-    const offended = offenceNames.indexOf(reason)
-    if (offended !== -1) return offended
-    if (reason === MANUAL) return FIRST_REASON - 1
-    const known = this.#reasons.indexOf(reason)
-    if (known !== -1) return FIRST_REASON + known
-    if (this.#reasons.length === MAX_REASONS) return FIRST_REASON - 1
-    return FIRST_REASON + this.#reasons.push(reason) - 1
+    const native = this.#native
+    return this.#reasons.number(reason, function* () {
+      if (native === undefined) return
+      for (const bytes of eachBytes(native)) yield (bytes[REASON_AT] ?? 0) | ((bytes[REASON_AT + 1] ?? 0) << 8)
+    })
   }
 }
 
-function longer(before: Ban | undefined, next: Ban): Ban {
-  return before !== undefined && before.until > next.until ? before : next
+/** The bytes of each ban that native code knows. */
+function* eachBytes(native: NativeAccess): IterableIterator<Uint8Array> {
+  for (let part = 0; part < PARTS; part++) {
+    const bytes = native.bans(part, PARTS)
+    for (let at = 0; at < bytes.length; at += BAN_BYTES) yield bytes.subarray(at, at + BAN_BYTES)
+  }
 }
 
 function untilOf(left: number): number {
   return left < 0 ? Infinity : Date.now() + left
 }
 
-const ruleNames = Object.keys({
-  allow: 0,
-  deny: 0,
-  maxPerAddress: 0,
-  maxPerSubnet: 0,
-  connectRate: 0,
-  ban: 0,
-  banOn: 0,
-  tableSize: 0,
-  onRefuse: 0
-} satisfies Record<keyof AccessOptions, number>) as (keyof AccessOptions)[]
-const partNames = ['count', 'v4', 'v6', 'per', 'burst', 'time', 'factor', 'max', 'within', ...offenceNames]
-
-/**
- * A copy that no change of what was given reaches, with lists as texts.
- * @throws IocpError ERR_IOCP_INVALID_OPTION
- */
-function plainRules(given: unknown, option: string): AccessOptions {
-  const read = readAccess(given, option)
-  const rules = given as Readonly<Record<string, unknown>>
-  const named = ruleNames.filter((name) => rules[name] !== undefined)
-  return Object.fromEntries(
-    named.map((name) => [name, name === 'allow' || name === 'deny' ? textsOf(read[name]) : plain(rules[name])])
-  )
-}
-
-function plain(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  const parts = value as Readonly<Record<string, unknown>>
-  return Object.fromEntries(
-    partNames.filter((name) => parts[name] !== undefined).map((name) => [name, plain(parts[name])])
-  )
-}
-
-function textsOf(prefixes: Uint8Array): string[] {
-  return Array.from({ length: prefixes.length / PREFIX_BYTES }, (_, at) =>
-    prefixText(prefixes.subarray(at * PREFIX_BYTES, (at + 1) * PREFIX_BYTES))
-  )
-}
-
 /** Infinity for ever; a time that is too short to be one is an error, not 0. */
 function readTime(reader: OptionReader): number | undefined {
   const given = reader.raw('time')
   if (given === undefined) return undefined
-  if (given === 0 || (typeof given === 'string' && /^\s*0+\s*[a-z]*\s*$/i.test(given))) return Infinity
-  return reader.duration('time', { min: 1, max: MAX_TIME }, 0)
+  return isZeroDuration(given) ? Infinity : reader.duration('time', { min: 1, max: MAX_BAN }, 0)
 }
 
 function checkReason(reason: string, option: string): void {

@@ -3,29 +3,36 @@
 import { BlockList } from 'node:net'
 import { invalidOption } from '../common/errors.js'
 import { type Duration, type EachOption, MAX_DURATION, OptionReader } from '../common/option_reader.js'
-import { blockListPrefixes, PREFIX_BYTES, prefixBytes } from '../native/ip_prefix.js'
+import { blockListPrefixes, PREFIX_BYTES, prefixBytes, prefixText } from '../native/ip_prefix.js'
 import { offence } from '../native/protocol.js'
 import type { NativeAccessRules } from '../native/types.js'
 
-/** Addresses and prefixes (`'192.0.2.7'`, `'10.0.0.0/8'`, `'2001:db8::/32'`), or a `net.BlockList`. */
+/**
+ * Addresses and prefixes (`'192.0.2.7'`, `'10.0.0.0/8'`, `'2001:db8::/32'`) without zones, or a `net.BlockList`, whose rules
+ * are read now: what is added to it later has no effect.
+ */
 export type AddressList = readonly string[] | BlockList
+
+const DAY = 86_400_000
+/** Ten years. Bans have no timer, whose limit would be 24 days. */
+export const MAX_BAN = 3653 * DAY
 
 /** So many within that time. */
 export interface RateOptions {
   /** 1 to 2^32 - 1. */
   count: number
   /** 1 ms to 24 days; default 1 s. */
-  per?: Duration
+  per?: Duration | undefined
   /** How many may come at once. 1 to 2^32 - 1; default `count`. */
-  burst?: number
+  burst?: number | undefined
 }
 
 /** So many of the same kind, within that time, are a ban. */
 export interface OffenceOptions {
   /** 1 to 1,000,000; default 1. */
-  count?: number
+  count?: number | undefined
   /** 1 ms to 24 days; default 10 minutes. */
-  within?: Duration
+  within?: Duration | undefined
 }
 
 /**
@@ -35,63 +42,112 @@ export interface OffenceOptions {
  */
 export interface AccessOptions {
   /** These are neither denied nor banned, nor limited by address, subnet or rate. Default none. */
-  allow?: AddressList
+  allow?: AddressList | undefined
   /** These may not connect. To admit only those of `allow`: `['0.0.0.0/0', '::/0']`. Default none. */
-  deny?: AddressList
+  deny?: AddressList | undefined
   /** Open connections of one address. 0 to 2^32 - 1; default no limit. */
-  maxPerAddress?: number
+  maxPerAddress?: number | undefined
   /** Open connections of one subnet: its prefix of IPv4 (0 to 32 bits, default 24) and of IPv6 (0 to 128, default 64). */
-  maxPerSubnet?: { count: number; v4?: number; v6?: number }
+  maxPerSubnet?: { count: number; v4?: number | undefined; v6?: number | undefined } | undefined
   /** New connections of one address. Default no limit. */
-  connectRate?: RateOptions
+  connectRate?: RateOptions | undefined
   /**
-   * How long a ban holds (`time`, 1 ms to 24 days; default 10 minutes), how many times as long the next one of the same
-   * peer does (`factor`, 1 to 1000; default 2), and the longest (`max`, default a day).
+   * How long a ban holds (`time`, 1 ms to 10 years; default 10 minutes), how many times as long the next one of the same
+   * peer does (`factor`, 1 to 1000; default 2), and the longest (`max`, `time` to 10 years; default a day, or `time`
+   * if that is longer).
    */
-  ban?: { time?: Duration; factor?: number; max?: Duration }
+  ban?: { time?: Duration | undefined; factor?: number | undefined; max?: Duration | undefined } | undefined
   /**
    * What bans a peer: bytes that the framing cannot decode (`protocolError`), connections above `connectRate`, no packet
-   * within `timeouts.firstPacket` (`firstPacketTimeout`), more than `packetRate` or `byteRate` allow (`rateExceeded`). Of
-   * IPv6 the subnet is banned. Default nothing.
+   * within `timeouts.firstPacket` (`firstPacketTimeout`), more than `packetRate` or `byteRate` allow, where these close
+   * (`rateExceeded`). Of IPv6 the subnet is banned. Default nothing.
    */
-  banOn?: { readonly [K in keyof typeof offence]?: boolean | OffenceOptions }
+  banOn?: { readonly [K in keyof typeof offence]?: boolean | OffenceOptions | undefined } | undefined
   /**
-   * Addresses without a connection of which something is remembered, and bans: at most so many of each. Above that the
-   * oldest are forgotten, which `stats().access.evictions` counts. 1000 to 10,000,000; default 100,000.
+   * Addresses without a connection of which something is remembered, and bans: at most so many of each. Above that some
+   * are forgotten, first those whose time is over; of bans that hold first those by `banOn`. `stats().access.evictions`
+   * counts what is forgotten too early. 1000 to 10,000,000; default 100,000.
    */
-  tableSize?: number
+  tableSize?: number | undefined
   /** A refused peer sees a reset (default), or a normal end. */
-  onRefuse?: 'reset' | 'close'
+  onRefuse?: 'reset' | 'close' | undefined
 }
 
 const MAX_UINT32 = 2 ** 32 - 1
-const DAY = 86_400_000
+
+/** How each rule is read: what it may be, and what it is when it is not given. */
+const ruleTable = {
+  allow: readAddresses,
+  deny: readAddresses,
+  maxPerAddress: (reader, name) => reader.integer(name, { min: 0, max: MAX_UINT32 }, MAX_UINT32),
+  maxPerSubnet: readSubnet,
+  connectRate: readRate,
+  ban: readBan,
+  banOn: readBanOn,
+  tableSize: (reader, name) => reader.integer(name, { min: 1000, max: 10_000_000 }, 100_000),
+  onRefuse: (reader, name) => reader.oneOf(name, ['reset', 'close'], 'reset')
+} satisfies Readonly<Record<keyof AccessOptions, (reader: OptionReader, name: string) => unknown>>
+
+type RuleName = keyof typeof ruleTable
+type RuleValues = { readonly [K in RuleName]: ReturnType<(typeof ruleTable)[K]> }
+const ruleNames = Object.keys(ruleTable) as RuleName[]
+
+/** Rules that were read. */
+export interface AccessRules {
+  readonly native: NativeAccessRules
+  /** Each of them. */
+  readonly values: RuleValues
+  /** Those that were given, as JSON can hold them, and lists as they were read: no change of what was given reaches them. */
+  readonly given: Readonly<Partial<Record<RuleName, unknown>>>
+}
 
 /**
  * The option `access`, or rules for `server.access.update`.
+ * @param before what holds where nothing is given
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
-export function readAccess(value: unknown, option = 'access'): NativeAccessRules {
+export function readRules(value: unknown, option: string, before?: AccessRules): AccessRules {
   const reader = new OptionReader(value, option)
-  const given = {
-    allow: readAddresses(reader, 'allow'),
-    deny: readAddresses(reader, 'deny'),
-    maxPerAddress: reader.integer('maxPerAddress', { min: 0, max: MAX_UINT32 }, MAX_UINT32),
-    maxPerSubnet: readSubnet(reader, 'maxPerSubnet'),
-    connectRate: readRate(reader, 'connectRate'),
-    ban: readBan(reader, 'ban'),
-    banOn: readBanOn(reader, 'banOn'),
-    tableSize: reader.integer('tableSize', { min: 1000, max: 10_000_000 }, 100_000),
-    onRefuse: reader.oneOf('onRefuse', ['reset', 'close'], 'reset')
-  } satisfies EachOption<AccessOptions>
+  const named = ruleNames.filter((name) => reader.raw(name) !== undefined)
+  const wanted = before === undefined ? ruleNames : named
+  const values = {
+    ...before?.values,
+    ...Object.fromEntries(wanted.map((name) => [name, ruleTable[name](reader, name)]))
+  } as RuleValues
   reader.rejectUnknown()
-  const { allow, deny, maxPerAddress, tableSize, banOn } = given
-  return {
-    ...{ allow, deny, maxPerAddress, tableSize, banOn, resetRefused: given.onRefuse === 'reset' },
-    ...given.maxPerSubnet,
-    ...given.connectRate,
-    ...given.ban
-  }
+  const own = named.map((name) => [name, isList(name) ? values[name] : plain(reader.raw(name))])
+  const given = { ...before?.given, ...(Object.fromEntries(own) as AccessRules['given']) }
+  const { allow, deny, maxPerAddress, tableSize, banOn, onRefuse, maxPerSubnet, connectRate, ban } = values
+  const direct = { allow, deny, maxPerAddress, tableSize, banOn, resetRefused: onRefuse === 'reset' }
+  return { native: { ...direct, ...maxPerSubnet, ...connectRate, ...ban }, values, given }
+}
+
+/** Rules as options, for JSON. */
+export function rulesAsOptions({ given }: AccessRules): AccessOptions {
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [name, value instanceof Uint8Array ? textsOf(value) : plain(value)])
+  )
+}
+
+function isList(name: RuleName): boolean {
+  return name === 'allow' || name === 'deny'
+}
+
+const partNames = ['count', 'v4', 'v6', 'per', 'burst', 'time', 'factor', 'max', 'within', ...Object.keys(offence)]
+
+/** A copy. */
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const parts = value as Readonly<Record<string, unknown>>
+  return Object.fromEntries(
+    partNames.filter((name) => parts[name] !== undefined).map((name) => [name, plain(parts[name])])
+  )
+}
+
+function textsOf(prefixes: Uint8Array): string[] {
+  return Array.from({ length: prefixes.length / PREFIX_BYTES }, (_, at) =>
+    prefixText(prefixes.subarray(at * PREFIX_BYTES, (at + 1) * PREFIX_BYTES))
+  )
 }
 
 /** All prefixes one behind the other. */
@@ -99,13 +155,24 @@ export function readAddresses(reader: OptionReader, name: string): Uint8Array {
   const value = reader.raw(name)
   const allowed = 'an array of addresses and prefixes, or a net.BlockList'
   if (value === undefined) return new Uint8Array(0)
-  if (value instanceof BlockList) return joined(blockListPrefixes(value))
+  if (value instanceof BlockList) return joined(blockListPrefixes(value, reader.name(name)))
   if (!Array.isArray(value)) throw invalidOption(reader.name(name), value, allowed)
   // Also where the array has holes, which map() would leave as they are.
-  return joined(Array.from(value, (one: unknown, at) => toPrefix(one, `${reader.name(name)}[${at}]`)))
+  return joined(Array.from(value, (one: unknown, at) => toListed(one, `${reader.name(name)}[${at}]`)))
 }
 
-/** @throws IocpError ERR_IOCP_INVALID_OPTION */
+/** A rule has no zone: it would seem to hold for one network, and hold for all of them. */
+function toListed(value: unknown, option: string): Uint8Array {
+  if (typeof value === 'string' && value.includes('%')) {
+    throw invalidOption(option, value, 'without a zone (%): rules hold for the address in every zone')
+  }
+  return toPrefix(value, option)
+}
+
+/**
+ * Who is banned, for example; a zone, which the address of a connection may have, does not count.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
 export function toPrefix(value: unknown, option: string): Uint8Array {
   const prefix = typeof value === 'string' ? prefixBytes(value) : undefined
   if (prefix === undefined) throw invalidOption(option, value, "an address, or a prefix such as '10.0.0.0/8'")
@@ -153,12 +220,13 @@ function readRate(outer: OptionReader, name: string) {
 
 function readBan(outer: OptionReader, name: string) {
   const reader = new OptionReader(outer.raw(name), outer.name(name))
-  const range = { min: 1, max: MAX_DURATION }
+  const range = { min: 1, max: MAX_BAN }
   const given = reader.raw('factor')
+  const least = reader.duration('time', range, 600_000)
   const { time, factor, max } = {
-    time: reader.duration('time', range, 600_000),
+    time: least,
     factor: given === undefined ? 2 : given,
-    max: reader.duration('max', range, DAY)
+    max: reader.duration('max', range, Math.max(DAY, least))
   } satisfies EachOption<NonNullable<AccessOptions['ban']>>
   reader.rejectUnknown()
   if (typeof factor !== 'number' || !(factor >= 1 && factor <= 1000)) {

@@ -14,7 +14,15 @@ import { requireWindows } from '../native/binding.js'
 import type { NativeEngineOptions } from '../native/types.js'
 import { type CloseOptions, Endpoint, type EndpointEvents, readDeadline } from './endpoint.js'
 import type { ClientOptions, ConnectOptions, ReconnectOptions } from './options.js'
-import { readClientOptions, readerFor, readProfile, readReconnect, readTarget } from './read_options.js'
+import {
+  type ConnectionSettings,
+  profileOf,
+  readClientOptions,
+  readConnection,
+  readerFor,
+  readReconnect,
+  readTarget
+} from './read_options.js'
 import { ReconnectingConnection } from './reconnecting.js'
 
 /**
@@ -22,7 +30,7 @@ import { ReconnectingConnection } from './reconnecting.js'
  * `connect` uses one internally.
  */
 export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>> {
-  readonly #options: ClientOptions
+  readonly #connection: ConnectionSettings
   readonly #engine: NativeEngineOptions
   readonly #profile: Profile
   readonly #links = new Set<ReconnectingConnection<Data>>()
@@ -30,16 +38,17 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
 
   /** @internal */
   constructor(options: ClientOptions) {
-    const { engine, profile, workers } = readClientOptions(options)
+    const { engine, connection, workers } = readClientOptions(options)
     super(workers)
     this.#engine = engine
-    this.#profile = profile
-    this.#options = options
+    this.#connection = connection
+    this.#profile = profileOf(connection)
   }
 
   /**
    * Connects. The addresses of a name are tried according to RFC 8305: alternating between the families, without
-   * waiting for a slow one. Connection options default to those of the client.
+   * waiting for a slow one. Connection options default to those of the client; one that is given replaces the whole of the
+   * client's, such as all of its `timeouts`.
    *
    * Packets that arrive before a listener is added are kept.
    *
@@ -84,8 +93,7 @@ export class Client<Data = unknown> extends Endpoint<Data, EndpointEvents<Data>>
     const plan = readReconnect(reader.raw('reconnect'))
     reader.rejectUnknown()
     const target = readTarget(options)
-    const given = Object.entries(options as ConnectOptions).filter(([, value]) => value !== undefined)
-    const profile = readProfile({ ...this.#options, ...Object.fromEntries(given) })
+    const profile = profileOf(readConnection(options, this.#connection))
     if (plan === undefined) return this.#connect(target, profile)
     const connect = (signal: AbortSignal): Promise<Connection<Data>> => this.#connect({ ...target, signal }, profile)
     const link = new ReconnectingConnection<Data>(connect, plan, target.signal)

@@ -174,8 +174,7 @@ export abstract class Endpoint<Data, E extends EndpointEvents<Data> & EventMap<E
    */
   broadcastFile(path: Path, options: SendFileOptions & BroadcastOptions = {}): Promise<BroadcastFileResult<Data>> {
     const targets = this.#readTargets(new OptionReader(options, '', broadcastExample))
-    const { group: _group, to: _to, except: _except, ...rest } = options
-    return broadcastFile(targets as Connection<Data>[], path, rest)
+    return broadcastFile(targets as Connection<Data>[], path, options)
   }
 
   /** The receivers of a broadcast. */

@@ -58,9 +58,9 @@ export interface ServerOptions extends ConnectionOptions, EngineOptions {
   /** AcceptEx calls that are pending initially. 1 to 1024; default 64. */
   pendingAccepts?: number
   /** Who may connect. Default everybody. */
-  access?: AccessOptions
+  access?: AccessOptions | undefined
   /** Load balancers in front of the server, which tell whose connections they pass on. Default none. */
-  proxyProtocol?: ProxyProtocolOptions
+  proxyProtocol?: ProxyProtocolOptions | undefined
   /**
    * When peers are refused: once they have been accepted (`'accepted'`, default), or before the handshake
    * (`'conditional'`, SO_CONDITIONAL_ACCEPT), so that they see what they would see where nobody listens. The latter turns
@@ -139,7 +139,7 @@ export interface ConnectTarget {
   /** Resolves names instead of the system. */
   lookup?: Lookup
   /** Begins each connection with a header of the PROXY protocol. Default none. */
-  proxyProtocol?: ProxyHeaderOptions
+  proxyProtocol?: ProxyHeaderOptions | undefined
 }
 
 /** Options of `connect`: where to, and how the connection behaves. */

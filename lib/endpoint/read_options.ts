@@ -20,7 +20,7 @@ import type { NativeEngineOptions, NativeProxyRules } from '../native/types.js'
 import { bothDirections, framing } from '../packets/framing.js'
 import { largestWhole, sendRules } from '../packets/send_rules.js'
 import { readTransfer } from '../transfer/options.js'
-import { type AccessOptions, readAccess } from './access_options.js'
+import { type AccessRules, readRules } from './access_options.js'
 import type {
   ClientOptions,
   ConnectTarget,
@@ -60,8 +60,8 @@ const connectionTable = {
   },
   receive: readReceive,
   transfer: (reader, name) => readTransfer(reader.raw(name)),
-  // Its default depends on the framing: see readProfile.
-  backpressure: (reader, name) => reader.raw(name),
+  // Its defaults depend on the framing: see profileOf.
+  backpressure: copyBackpressure,
   readMode: (reader, name) => reader.oneOf(name, ['adaptive', 'zero-byte', 'direct'], 'adaptive'),
   pendingReads: (reader, name) => reader.integer(name, { min: 1, max: 64 }, 1),
   allowHalfOpen: (reader, name) => reader.boolean(name, false),
@@ -111,19 +111,15 @@ const clientTable = {
   workers: (reader, name) => readWorkers(reader.raw(name))
 } satisfies OptionTable<Omit<ClientOptions, keyof ConnectionOptions | keyof EngineOptions>>
 
-/** Checked now, and read again with each change of them. */
-function readRules(reader: OptionReader, name: string): AccessOptions | undefined {
-  const rules = reader.raw(name)
-  readAccess(rules, name)
-  return rules as AccessOptions | undefined
-}
-
 /** What a server has beside its port and its connections. */
 const serverTable = {
   maxConnections: (reader, name) => reader.integer(name, { min: 1, max: MAX_CONNECTIONS }, MAX_CONNECTIONS),
   onMax: (reader, name) => reader.oneOf(name, ['reset', 'close', 'stop-accepting'], 'reset'),
   pendingAccepts: (reader, name) => reader.integer(name, { min: 1, max: 1024 }, 64),
-  access: readRules,
+  access: (reader, name) => {
+    const rules = reader.raw(name)
+    return rules === undefined ? undefined : readRules(rules, name)
+  },
   proxyProtocol: readProxyProtocol,
   admission: (reader, name) => reader.oneOf(name, ['accepted', 'conditional'], 'accepted'),
   workers: clientTable.workers
@@ -156,9 +152,25 @@ export function readerFor(options: unknown, ...known: readonly OptionGroup[]): O
   )
 }
 
+const backpressureExample = "an object such as { highWater: '1MiB' }"
+
+/** What was given, as it is now: no later change of it has an effect. */
+function copyBackpressure(outer: OptionReader, name: string): EachOption<BackpressureOptions> {
+  const reader = new OptionReader(outer.raw(name), name, backpressureExample)
+  const given = {
+    highWater: reader.raw('highWater'),
+    lowWater: reader.raw('lowWater'),
+    hardCap: reader.raw('hardCap'),
+    hardCapPackets: reader.raw('hardCapPackets'),
+    onOverflow: reader.raw('onOverflow')
+  } satisfies EachOption<BackpressureOptions>
+  reader.rejectUnknown()
+  return given
+}
+
 /** @param largest bytes that one packet takes in the queue, at most */
-function readBackpressure(value: unknown, largest: number) {
-  const reader = new OptionReader(value, 'backpressure', "an object such as { highWater: '1MiB' }")
+function readBackpressure(value: EachOption<BackpressureOptions>, largest: number) {
+  const reader = new OptionReader(value, 'backpressure', backpressureExample)
   const isDefault = reader.raw('highWater') === undefined
   const highWater = reader.size('highWater', { min: 1, max: MAX_BYTES }, MIB)
   // With a mark of the program's own the cap keeps its proportion, even if that is less than a packet.
@@ -211,12 +223,36 @@ function readReceive(reader: OptionReader, name: string): number {
   return toInteger(value, name, { min: 0, max: 2 ** 31 - 1 })
 }
 
+/** The connection options among some options; what one says of another is checked by {@link profileOf}. */
+export type ConnectionSettings = Values<typeof connectionTable>
+
+/**
+ * The connection options among some options. Inherited ones count, and later changes do not.
+ * @param before what holds where nothing is given
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function readConnection(options: unknown, before?: ConnectionSettings): ConnectionSettings {
+  const reader = new OptionReader(options, '')
+  if (before === undefined) return readAll(connectionTable, reader)
+  const given = Object.entries(connectionTable).filter(([name]) => reader.raw(name) !== undefined)
+  return { ...before, ...readAll(Object.fromEntries(given), reader) }
+}
+
 /**
  * The connection options among some options, checked and completed.
  * @param isServer whether they are for connections that are accepted
  * @throws IocpError ERR_IOCP_INVALID_OPTION
  */
 export function readProfile(options: unknown, isServer = false): Profile {
+  return profileOf(readConnection(options), isServer)
+}
+
+/**
+ * Connection options that fit together, completed.
+ * @param isServer whether they are for connections that are accepted
+ * @throws IocpError ERR_IOCP_INVALID_OPTION
+ */
+export function profileOf(settings: ConnectionSettings, isServer = false): Profile {
   const {
     framing: { receive, send },
     receive: demand,
@@ -229,7 +265,7 @@ export function readProfile(options: unknown, isServer = false): Profile {
     copyThreshold,
     onHandlerError,
     ...direct
-  } = readAll(connectionTable, new OptionReader(options, ''))
+  } = settings
   const rules = sendRules(send, transfer !== undefined)
   checkRates({ receive, ...direct }, isServer)
   const { marks, hasDefaultCap } = readBackpressure(backpressure, largestWhole(send, rules))
@@ -287,7 +323,7 @@ export interface ServerSettings {
   readonly maxConnections: number
   readonly onMax: 'reset' | 'close' | 'stop-accepting'
   readonly pendingAccepts: number
-  readonly access: AccessOptions | undefined
+  readonly access: AccessRules | undefined
   readonly proxyProtocol: NativeProxyRules | undefined
   readonly admission: 'accepted' | 'conditional'
   readonly workers: WorkersSettings | undefined
@@ -307,7 +343,7 @@ export function readServerOptions(options: unknown): ServerSettings {
 /** Options of a client, checked and completed. */
 export interface ClientSettings {
   readonly engine: NativeEngineOptions
-  readonly profile: Profile
+  readonly connection: ConnectionSettings
   readonly workers: WorkersSettings | undefined
 }
 
@@ -317,7 +353,11 @@ export interface ClientSettings {
  */
 export function readClientOptions(options: unknown): ClientSettings {
   const reader = readerFor(options, 'connection', 'engine', 'client')
-  const settings = { ...readAll(clientTable, reader), engine: readEngine(options), profile: readProfile(options) }
+  const settings = {
+    ...readAll(clientTable, reader),
+    engine: readEngine(options),
+    connection: readConnection(options)
+  }
   reader.rejectUnknown()
   return settings
 }

@@ -27,7 +27,10 @@ export interface RetryInfo {
 }
 
 /** Events of connections that their link has too, one connection after the other. */
-type Forwarded = Pick<ConnectionEvents, 'packet' | 'stream' | 'end' | 'drain' | 'drop' | 'frameError' | 'handlerError'>
+type Forwarded = Pick<
+  ConnectionEvents,
+  'packet' | 'stream' | 'end' | 'idle' | 'drain' | 'drop' | 'frameError' | 'handlerError'
+>
 
 /** Events of a connection that is established again when it is lost. */
 export interface ReconnectingEvents<Data = unknown> extends Forwarded {

@@ -53,7 +53,7 @@ export interface WorkersOptions {
   setupTimeout?: Duration
   /** Resource limits of each worker, as for Node's Worker. */
   resourceLimits?: ResourceLimits
-  /** Data for `setup` in every worker; it is cloned. */
+  /** Data for `setup` in every worker; it is cloned now. */
   data?: unknown
 }
 
@@ -136,21 +136,23 @@ export function readWorkers(value: unknown): WorkersSettings | undefined {
 
 function readModule(reader: OptionReader): string | URL {
   const value = reader.raw('module')
-  if (value instanceof URL && value.protocol === 'data:') return value
+  if (value instanceof URL && value.protocol === 'data:') return new URL(value)
   if (value instanceof URL && value.protocol === 'file:') return pathToFileURL(toPath(value, reader.name('module')))
   if (typeof value === 'string' && isAbsolute(value)) return value
   throw invalidOption(reader.name('module'), value, 'an absolute path, or a URL with file: or data:')
 }
 
-/** Each worker gets a clone of it; a value that cannot be cloned is reported now instead of when a worker starts. */
+/**
+ * Each worker gets a clone of it, also one that starts later: as it is now. A value that cannot be cloned is reported now
+ * instead of when a worker starts.
+ */
 function readData(reader: OptionReader): unknown {
   const value = reader.raw('data')
   try {
-    structuredClone(value)
+    return structuredClone(value)
   } catch {
     throw invalidOption(reader.name('data'), value, 'a value that can be cloned')
   }
-  return value
 }
 
 function readRoute(reader: OptionReader): { routeAll: boolean; route: Uint8Array } {

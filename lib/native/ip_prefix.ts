@@ -1,10 +1,12 @@
 /** Addresses and prefixes as the access table has them: 16 bytes, IPv4 as mapped IPv6, and the number of bits. */
 
 import { type BlockList, isIPv4, isIPv6 } from 'node:net'
+import { invalidOption } from '../common/errors.js'
 
 /** Bytes of a prefix: those of its address, and its length in bits. */
 export const PREFIX_BYTES = 17
-const V4_BITS = 96
+/** Bits that all addresses of IPv4 have in common. */
+export const V4_BITS = 96
 
 /** The 128 bits of an address; undefined for what is no address. A scope is ignored: it says nothing about a peer. */
 function bitsOf(text: string): bigint | undefined {
@@ -53,10 +55,40 @@ export function prefixBytes(text: string): Uint8Array | undefined {
   return encode((bits >> rest) << rest, all)
 }
 
+/** Whether 16 bytes are an address of IPv4. */
+export function addressIs4(address: Uint8Array): boolean {
+  return address[10] === 255 && address[11] === 255 && address.subarray(0, 10).every((byte) => byte === 0)
+}
+
+/** The prefix of a length that an address is in. */
+export function prefixAround(address: Uint8Array, bits: number): Uint8Array {
+  const prefix = new Uint8Array(PREFIX_BYTES)
+  prefix.set(address.subarray(0, bits >> 3))
+  if ((bits & 7) !== 0) prefix[bits >> 3] = (address[bits >> 3] ?? 0) & (0xff00 >> (bits & 7))
+  prefix[16] = bits
+  return prefix
+}
+
+/** Whether an address is in one of some prefixes, which stand one behind the other; one of IPv4 is in none of IPv6. */
+export function isInPrefixes(address: Uint8Array, prefixes: Uint8Array): boolean {
+  const least = addressIs4(address) ? V4_BITS : 0
+  for (let at = 0; at < prefixes.length; at += PREFIX_BYTES) {
+    const bits = prefixes[at + 16] ?? 128
+    if (bits < least) continue
+    const whole = bits >> 3
+    let same = 0
+    while (same < whole && prefixes[at + same] === address[same]) same++
+    if (same < whole) continue
+    const rest = 0xff & (0xff00 >> (bits & 7))
+    if ((bits & 7) === 0 || (((prefixes[at + whole] ?? 0) ^ (address[whole] ?? 0)) & rest) === 0) return true
+  }
+  return false
+}
+
 /** A prefix as text: an address if it is one, IPv4 in its own form. */
 export function prefixText(bytes: Uint8Array): string {
   const bits = bytes[16] ?? 128
-  if (bits >= V4_BITS && bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255) {
+  if (bits >= V4_BITS && addressIs4(bytes)) {
     const address = bytes.subarray(12, 16).join('.')
     return bits === 128 ? address : `${address}/${bits - V4_BITS}`
   }
@@ -65,14 +97,27 @@ export function prefixText(bytes: Uint8Array): string {
   return bits === 128 ? address : `${address}/${bits}`
 }
 
-/** The rules of a `net.BlockList` as prefixes. */
-export function blockListPrefixes(list: BlockList): Uint8Array[] {
+/**
+ * The rules of a `net.BlockList` as prefixes.
+ * @throws IocpError ERR_IOCP_INVALID_OPTION for one that has no prefix here: no rule is left out, least of all one that
+ *   denies
+ */
+export function blockListPrefixes(list: BlockList, option: string): Uint8Array[] {
   return list.rules.flatMap((rule) => {
-    const [, kind, text = ''] = /^(Address|Subnet|Range): IPv[46] (.*)$/.exec(rule) ?? []
-    if (kind !== 'Range') return prefixBytes(text) ?? []
-    const [first, last] = text.split('-').map(bitsOf)
-    return first === undefined || last === undefined ? [] : rangePrefixes(first, last)
+    const found = rulePrefixes(rule)
+    if (found !== undefined) return found
+    throw invalidOption(option, rule, 'a net.BlockList of addresses, subnets and ranges that exist here too')
   })
+}
+
+function rulePrefixes(rule: string): Uint8Array[] | undefined {
+  const [, kind, text = ''] = /^(Address|Subnet|Range): IPv[46] (.*)$/.exec(rule) ?? []
+  if (kind !== 'Range') {
+    const prefix = prefixBytes(text)
+    return prefix && [prefix]
+  }
+  const [first, last] = text.split('-').map(bitsOf)
+  return first === undefined || last === undefined ? undefined : rangePrefixes(first, last)
 }
 
 /** The fewest prefixes that are a range of addresses. */

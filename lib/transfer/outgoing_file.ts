@@ -16,12 +16,18 @@ import { largestOf, limitProblem, requireWritable, settingsOf, Transfer, transfe
 
 /**
  * Sends a file.
+ * @param others names among the options that the caller reads
  * @throws IocpError ERR_IOCP_INVALID_OPTION; other errors by rejecting
  */
-export function sendFile(connection: Connection, path: Path, options: SendFileOptions | undefined): Promise<SentFile> {
+export function sendFile(
+  connection: Connection,
+  path: Path,
+  options: SendFileOptions | undefined,
+  ...others: string[]
+): Promise<SentFile> {
   const source = toPath(path, 'path')
   const settings = settingsOf(connection)
-  const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond)
+  const plan = readSendFile(options, largestOf(connection), settings.bytesPerSecond, ...others)
   return begin(connection, source, plan, settings)
 }
 
@@ -174,6 +180,9 @@ export interface BroadcastFileResult<Data = unknown> {
   readonly failed: { readonly connection: Connection<Data>; readonly error: unknown }[]
 }
 
+/** What `broadcastFile` reads by itself. */
+const TARGETS = ['group', 'to', 'except']
+
 /**
  * Sends one file to many connections.
  * @throws IocpError ERR_IOCP_INVALID_OPTION
@@ -185,7 +194,7 @@ export function broadcastFile<Data>(
 ): Promise<BroadcastFileResult<Data>> {
   const source = toPath(path, 'path')
   // Also if there is no connection to send it to.
-  readSendFile(options, Number.MAX_SAFE_INTEGER, 0, 'group', 'to', 'except')
+  readSendFile(options, Number.MAX_SAFE_INTEGER, 0, ...TARGETS)
   return sendToAll(targets, source, options)
 }
 
@@ -198,7 +207,7 @@ async function sendToAll<Data>(
   await Promise.all(
     targets.map(async (connection) => {
       try {
-        result.sent.push({ connection, result: await sendFile(connection, path, options) })
+        result.sent.push({ connection, result: await sendFile(connection, path, options, ...TARGETS) })
       } catch (error) {
         result.failed.push({ connection, error })
       }

@@ -1,5 +1,6 @@
 /** What each option of the public API may be, and values that it must not be. */
 
+import { BlockList } from 'node:net'
 import fc from 'fast-check'
 import { framing } from 'iocp'
 
@@ -117,7 +118,12 @@ const orBoolean = ({ mayBe, beside = [] }: Kind): Kind => ({
   beside
 })
 
-const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({ mayBe: (value) => value === 0 || mayBe(value), beside })
+const isZero = (value: unknown): boolean =>
+  value === 0 || (typeof value === 'string' && /^\s*0+(\.0+)?\s*([kmg]i?)?b?\s*$/i.test(value))
+const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({
+  mayBe: (value) => isZero(value) || mayBe(value),
+  beside: [...beside, '0s', '0 bananas', '5', 5]
+})
 
 /** Values that are wrong for a kind. `undefined` is the same as nothing. */
 export function wrongFor({ mayBe, beside = [] }: Kind): fc.Arbitrary<unknown> {
@@ -152,10 +158,11 @@ const transfer: Rows = {
   'transfer.method': oneOf('auto', 'transmit', 'read')
 }
 const DAY = 86_400_000
+const MAX_BAN = 3653 * DAY
 /** A time limit: 0 for none. */
 const limit: Kind = {
   mayBe: (value) => value === 0 || isNumeral(value) || isWithin(value, 10, 24 * DAY),
-  beside: [9, '9ms', -1, 24 * DAY + 1, '25d', [10]]
+  beside: [9, '9ms', '0.4ms', '0 bananas', -1, 24 * DAY + 1, '25d', [10]]
 }
 const idle: Rows = {
   'timeouts.idle.read': limit,
@@ -236,9 +243,51 @@ export const engine: Rows = {
   maxFreeContexts: integer(-1, 2 ** 31 - 1),
   skipOnSuccess: boolean
 }
+/** A subnet that the library has no prefix for: that of an IPv4 address, with bits of IPv6. */
+const strangeList = new BlockList()
+strangeList.addSubnet('::ffff:10.0.0.0', 8, 'ipv6')
 const addresses: Kind = {
   mayBe: (value) => Array.isArray(value) && value.length === 0,
-  beside: ['10.0.0.0/8', new Array(1), ['10.0.0.0/33'], ['localhost'], [5], ['::1', '::/129'], [['::1']]]
+  beside: [
+    ...['10.0.0.0/8', new Array(1), ['10.0.0.0/33'], ['localhost'], [5], ['::1', '::/129'], [['::1']]],
+    ...[['fe80::1%3'], ['fe80::1%eth0/128'], strangeList]
+  ]
+}
+/** Of a server. `from` is required, so an empty list is wrong too. */
+export const proxyProtocol: Rows = {
+  from: { mayBe: () => false, beside: [[], new BlockList(), ...(addresses.beside ?? [])] },
+  versions: {
+    mayBe: (value) => Array.isArray(value) && value.length > 0 && value.every((one) => one === 1 || one === 2),
+    beside: [[], [3], 1, ['1'], [[1]], new Array(1), withHole(1, 2)]
+  },
+  timeout: measure(1, MAX_DURATION),
+  maxHeader: measure(536, 65_551)
+}
+const end = options(
+  ...[{}, { port: 1 }, { address: '::1' }, { address: 'localhost', port: 1 }, { address: 5, port: 1 }],
+  ...[
+    { address: '::1', port: 65_536 },
+    { address: '::1', port: -1 },
+    { address: '::1', port: 1, more: 1 }
+  ]
+)
+const someTlv = { type: 1, value: 'h2' }
+/** Of `connect`. */
+export const proxyHeader: Rows = {
+  version: oneOf(1, 2),
+  command: oneOf('PROXY', 'LOCAL'),
+  source: end,
+  destination: end,
+  forward: { mayBe: () => false, beside: [{}, 5, null, { remoteAddress: '::1', remotePort: 1 }] },
+  tlvs: {
+    mayBe: (value) => Array.isArray(value) && value.length === 0,
+    beside: [
+      ...[{}, 5, new Array(1), withHole(someTlv, someTlv), [undefined], [null], [[1, 'h2']], [{ type: 1 }]],
+      ...[[{ value: 'h2' }], [{ type: 256, value: '' }], [{ type: 1, value: 5 }], [someTlv, { ...someTlv, more: 1 }]],
+      [{ type: 5, value: 'x'.repeat(129) }]
+    ]
+  },
+  checksum: boolean
 }
 export const access: Rows = {
   allow: addresses,
@@ -249,9 +298,9 @@ export const access: Rows = {
   connectRate: options({}, { per: '1s' }),
   'connectRate.count': integer(1, MAX_UINT32),
   ban: options({ time: 5, max: 4 }),
-  'ban.time': measure(1, MAX_DURATION),
+  'ban.time': measure(1, MAX_BAN),
   'ban.factor': number(1, 1000),
-  'ban.max': measure(600_000, MAX_DURATION),
+  'ban.max': measure(600_000, MAX_BAN),
   banOn: options({ noSuchOffence: true }),
   'banOn.protocolError': orBoolean(options()),
   'banOn.protocolError.count': integer(1, 1_000_000),
@@ -365,20 +414,8 @@ export const byType: Readonly<Record<string, Rows>> = {
   PacketRateOptions: strip(packetRate),
   ByteRateOptions: strip(byteRate),
   ConnectionOptions: connection,
-  ProxyProtocolOptions: {
-    from: addresses,
-    versions: { mayBe: Array.isArray, beside: [[], [3], 1] },
-    timeout: measure(1, MAX_DURATION),
-    maxHeader: measure(536, 65_551)
-  },
-  ProxyHeaderOptions: {
-    version: oneOf(1, 2),
-    command: oneOf('PROXY', 'LOCAL'),
-    source: options(),
-    destination: options(),
-    tlvs: { mayBe: Array.isArray, beside: [{}, 5] },
-    checksum: boolean
-  },
+  ProxyProtocolOptions: proxyProtocol,
+  ProxyHeaderOptions: proxyHeader,
   EndOptions: { deadline: measure(0, MAX_DURATION) },
   EngineOptions: engine,
   ServerOptions: {
@@ -437,12 +474,19 @@ export const byType: Readonly<Record<string, Rows>> = {
   AccessOptions: access,
   BanOptions: {
     time: {
-      mayBe: (value) => value === Infinity || isNumeral(value) || isWithin(value, 0, Number.MAX_SAFE_INTEGER),
-      beside: [-1, 0.5, '1 lightyear']
+      mayBe: (value) => isNumeral(value) || isWithin(value, 0, MAX_BAN),
+      beside: [-1, 0.5, '1 lightyear', '0 bananas', '0.4ms', MAX_BAN + 1, '3654d', Infinity]
     },
     reason: { ...text, beside: ['x'.repeat(201)] }
   },
   PruneOptions: { maxAge: measure(0, Number.MAX_SAFE_INTEGER) }
+}
+
+/** An array with a hole between two members, which some of its methods pass over. */
+function withHole(before: unknown, behind: unknown): unknown[] {
+  const list: unknown[] = [before]
+  list[2] = behind
+  return list
 }
 
 function isIterable(value: unknown): boolean {

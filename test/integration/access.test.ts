@@ -131,6 +131,26 @@ describe('rules', () => {
     expect(server.access.test(HOST)).toBeUndefined()
   })
 
+  test('test says the same before the server listens, and after it', async () => {
+    const deny = ['127.0.0.0/28', '2001:db8::/32', '::/0']
+    const server = createServer({ access: { deny, allow: ['127.0.0.3', '2001:db8:1::/48'] } })
+    closeAfterTest(server)
+    server.access.ban('127.0.1.0/25', { time: 0 })
+    server.access.ban('fe80::/10', { time: 0 })
+    const addresses = [
+      ...['127.0.0.1', '127.0.0.3', '127.0.0.16', '127.0.1.1', '127.0.1.128', '::ffff:127.0.1.1', '::1'],
+      ...['2001:db8::1', '2001:db8:1::1', 'fe80::1', '255.255.255.255', '0.0.0.0']
+    ]
+    const all = () => addresses.map((address) => [address, server.access.test(address)])
+    const before = all()
+    expect(Object.fromEntries(before)).toMatchObject({ '127.0.0.1': 'denied', '127.0.1.1': 'banned' })
+    const { port } = await server.listen({ host: HOST })
+    expect(all()).toEqual(before)
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    await server.close({ deadline: 0 })
+    expect(all()).toEqual(before)
+  })
+
   test('update changes all that is given in one step, or nothing', async () => {
     const { port, server } = await start({ deny: ['127.0.0.2'], maxPerAddress: 1 })
     const first = await come(port)
@@ -170,6 +190,60 @@ describe('bans', () => {
     expect(await comes(port, '127.0.1.77')).toBe(true)
     await until('the other one is over', () => server.access.bans().length === 0)
     expect(await comes(port, '127.0.0.2')).toBe(true)
+  })
+
+  test('hold for years, and after the next listen', async () => {
+    const { port, server } = await start({ ban: { time: '200d', factor: 10, max: '3653d' } })
+    server.access.ban('127.0.0.2', { time: '1000d' })
+    for (let count = 0; count < 3; count++) server.access.ban('127.0.0.3')
+    const { bans } = JSON.parse(JSON.stringify(server.access)) as ReturnType<Server['access']['toJSON']>
+    const days = (): number[] =>
+      server.access
+        .bans()
+        .map(({ until }) => Math.round((until - Date.now()) / 86_400_000))
+        .toSorted((a, b) => a - b)
+    expect(days()).toEqual([1000, 3653])
+    await server.close({ deadline: 0 })
+    expect(days()).toEqual([1000, 3653])
+    server.access.clear()
+    await server.listen({ port, host: HOST })
+    expect(await comes(port, '127.0.0.2')).toBe(true)
+    server.access.load({ bans })
+    expect(days()).toEqual([1000, 3653])
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+  })
+
+  test('are cleared, with what makes the next one longer', async () => {
+    const { port, server } = await start({ ban: { time: '1m', factor: 3, max: '1h' } })
+    for (let count = 0; count < 3; count++) server.access.ban('127.0.0.2', { reason: `reason ${count}` })
+    for (let count = 0; count < 300; count++) server.access.ban(`10.0.${count >> 8}.${count & 255}`, { time: 1 })
+    expect(await comes(port, '127.0.0.2')).toBe(false)
+    server.access.clear()
+    expect(server.access.toJSON().bans).toEqual([])
+    expect(server.stats()?.access?.bans).toBe(0)
+    expect(await comes(port, '127.0.0.2')).toBe(true)
+    expect(Math.round((server.access.ban('127.0.0.2') - Date.now()) / 60_000)).toBe(1)
+  })
+
+  test('have their reasons, of which there are 1000 at a time: those that no ban has any more make room', async () => {
+    const { port, server } = await start()
+    const name = (count: number): string => `10.0.${count >> 8}.${count & 255}`
+    const reasons = (): string[] => server.access.bans().map(({ reason }) => reason)
+    for (let count = 0; count < 1100; count++) server.access.ban(name(count), { time: 0, reason: `reason ${count}` })
+    expect(reasons().filter((reason) => reason === 'manual')).toHaveLength(100)
+    for (let count = 0; count < 200; count++) server.access.lift(name(count))
+    for (let count = 2000; count < 2200; count++) server.access.ban(name(count), { time: 0, reason: `reason ${count}` })
+    for (const count of [200, 999, 2000, 2198]) expect(reasons()).toContain(`reason ${count}`)
+    expect(reasons().filter((reason) => reason === 'manual').length).toBeLessThanOrEqual(102)
+    // While it does not listen each has its own; so after many rounds there is room for others.
+    await server.close({ deadline: 0 })
+    server.access.clear()
+    for (let count = 0; count < 1100; count++) server.access.ban(name(count), { reason: `other ${count}` })
+    expect(reasons()).not.toContain('manual')
+    for (let count = 0; count < 200; count++) server.access.lift(name(count))
+    await server.listen({ port, host: HOST })
+    expect(new Set(reasons()).size).toBe(900)
+    expect(reasons()).not.toContain('manual')
   })
 
   test('grow from one to the next', async () => {

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net'
-import { connect, type Connection, framing } from 'iocp'
+import { connect, type Connection, createClient, framing } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { frame, pattern } from '../helpers/packets.js'
-import { nextConnection, startClient, startEcho, startServer } from '../helpers/servers.js'
+import { closeAfterTest, nextConnection, startClient, startEcho, startServer } from '../helpers/servers.js'
 import { never, pause, until } from '../helpers/time.js'
 
 /** A server of Node's own. */
@@ -34,6 +34,27 @@ function cut(connection: Connection): Connection {
   })
   return connection
 }
+
+test('inherited options of a client and of connect count, and later changes of them do not', async () => {
+  const { port } = await startEcho({ framing: framing.line() })
+  const options = { framing: framing.line() }
+  const clients = [createClient(options), createClient(Object.create({ framing: framing.line() }) as object)]
+  for (const client of clients) closeAfterTest(client)
+  options.framing = framing.raw()
+  const target = { port, host: '127.0.0.1' }
+  const connections = [
+    ...(await Promise.all(clients.map((one) => one.connect(target)))),
+    await startClient().connect(Object.create({ ...target, framing: framing.line() }) as typeof target)
+  ]
+  for (const connection of connections) {
+    connection.send('hello')
+    for await (const packet of connection) {
+      expect(String(packet)).toBe('hello')
+      break
+    }
+    connection.destroy()
+  }
+})
 
 describe('connect', () => {
   test('by address, and packets go both ways', async () => {

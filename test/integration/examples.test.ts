@@ -186,6 +186,13 @@ import { createServer, framing } from 'iocp'
 const server = createServer({ framing: framing.lengthField({ typeByte: true }), transfer: { directory: 'inbox' } })
 `
 
+const behind = `
+import { createServer as createServerBehind } from 'iocp'
+const behind = createServerBehind({ proxyProtocol: { from: ['127.0.0.1'] } })
+behind.on('packet', (packet, connection) => connection.send(packet))
+await behind.listen({ host: '127.0.0.1' })
+`
+
 /** The servers, and what shows that they still serve. */
 const servers: Record<
   string,
@@ -220,6 +227,12 @@ const servers: Record<
   'docs/proxy-protocol.md 0': {
     wire: { ...big, front: balanced },
     works: (port) => answers(port, Buffer.concat([balanced, frame('hello')]), frame('hello'))
+  },
+  // To a server of the program's own, which would refuse who has no header.
+  'docs/proxy-protocol.md 2': {
+    wire: big,
+    works: echoes,
+    whole: (code) => `${behind}${code.replace('port: 9996', 'port: behind.address().port')}`
   },
   'docs/workers.md 0': { wire: { ...big, avoid: 0x10 }, works: echoes }
 }

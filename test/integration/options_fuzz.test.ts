@@ -33,6 +33,8 @@ import {
   MAX_DURATION,
   MAX_UINT32,
   measure,
+  proxyHeader,
+  proxyProtocol,
   receiveFile,
   reconnect,
   type Rows,
@@ -135,6 +137,17 @@ describe('createServer', () => {
   )
 })
 
+describe('createServer', () => {
+  test.each(list(proxyProtocol))('proxyProtocol.$name', ({ name, kind }) =>
+    refuses(
+      (given) => createServer({ proxyProtocol: { from: ['::1'], ...(given['proxyProtocol'] as object) } }),
+      `proxyProtocol.${name}`,
+      kind,
+      nothing
+    )
+  )
+})
+
 describe('createClient', () => {
   test.each(list({ ...connection, ...engine }))('$name', ({ name, kind }) => refuses(createClient, name, kind, nothing))
 })
@@ -170,7 +183,8 @@ test('listen: the server does not listen, and does so with right options afterwa
 })
 
 describe('connect', () => {
-  test.each(list({ ...target, ...reconnect, ...connection }))('$name', async ({ name, kind }) => {
+  const nested = Object.fromEntries(Object.entries(proxyHeader).map(([name, kind]) => [`proxyProtocol.${name}`, kind]))
+  test.each(list({ ...target, ...reconnect, ...connection, ...nested }))('$name', async ({ name, kind }) => {
     const call: Call = (given) => connect({ port: 1, host: HOST, ...given } as never)
     const needed = name === 'localAddress' ? { host: HOST } : {}
     await refuses(call, name, kind, nothing, needed)

@@ -790,8 +790,7 @@ describe('connect sends one', () => {
     const middle = await opened
     expect(middle).toMatchObject({ remoteAddress: '203.0.113.7', remotePort: 7, proxyPort: client.localPort })
     const again = nextConnection(server)
-    const { source, destination, tlvs: list = [] } = middle.proxy ?? {}
-    const next = await connect({ host: HOST, port, proxyProtocol: { source, destination, tlvs: list } as object })
+    const next = await connect({ host: HOST, port, proxyProtocol: { forward: middle } })
     expect((await again).proxy?.tlvs).toEqual([{ type: 0xe0, value: Buffer.from('mine') }])
     expect((await again).remoteAddress).toBe('203.0.113.7')
     next.send('x')
@@ -836,4 +835,91 @@ describe('connect sends one', () => {
     expect(new Set(addresses)).toEqual(new Set(['203.0.113.7']))
     link.destroy()
   })
+})
+
+describe('a connection is passed on to another server', () => {
+  /** What the second server says of a connection whose first bytes are these, and the connection in between. */
+  async function passedOn(bytes: Uint8Array, header: ProxyHeaderOptions = {}, options?: ServerOptions) {
+    const middle = await (options === undefined ? start() : startEcho(options))
+    const last = await start()
+    const opened = nextConnection(middle.server)
+    const client = await RawClient.open(middle.port)
+    await client.write(Buffer.concat([bytes, frame('x')]))
+    const connection = await opened
+    const seenLast = nextConnection(last.server)
+    const next = await connect({ host: HOST, port: last.port, proxyProtocol: { forward: connection, ...header } })
+    next.send('hello')
+    expect(String(await first<Buffer>(next, 'packet'))).toBe('hello')
+    onTestFinished(() => {
+      next.destroy()
+    })
+    return { connection, next, seen: await seenLast }
+  }
+
+  test('which sees the same client, destination and TLVs', async () => {
+    const header = withChecksum(
+      inet('203.0.113.7', 40_000, tlv(2, 'example.com'), tlv(0xe0, 'blue'), tlv(3, Buffer.alloc(4)))
+    )
+    const { connection, next, seen } = await passedOn(header, { checksum: true })
+    const { source, destination, command, family } = connection.proxy ?? {}
+    expect(seen.proxy).toMatchObject({ source, destination, command, family, authority: 'example.com' })
+    expect(seen.proxy?.destination).toEqual({ address: '198.51.100.1', port: 443, family: 'IPv4' })
+    expect(seen).toMatchObject({ remoteAddress: '203.0.113.7', remotePort: 40_000, proxyPort: next.localPort })
+    expect(seen.proxy?.tlvs.map(({ type }) => type)).toEqual([2, 0xe0, 3])
+    // The checksum of a header is its own: it is neither kept nor missed.
+    expect((await passedOn(header)).seen.proxy?.tlvs.map(({ type }) => type)).toEqual([2, 0xe0])
+  })
+
+  test('in the other version too', async () => {
+    const old = await passedOn(line('2001:db8::7', 5, '2001:db8::1', 6))
+    expect(old.seen.proxy).toMatchObject({ version: 2, ...ends(old.connection) })
+    const binary = await passedOn(inet('203.0.113.7', 1, tlv(2, 'example.com')), { version: 1 })
+    expect(binary.seen.proxy).toMatchObject({ version: 1, ...ends(binary.connection), tlvs: [] })
+  })
+
+  test.each([
+    ['LOCAL', block(0, 0, tlv(5, 'check'))],
+    ['a socket of Unix', block(1, 0x31, Buffer.alloc(216), tlv(5, 'check'))],
+    ['UDP', block(1, 0x12, Buffer.alloc(12), tlv(5, 'check'))]
+  ])('and stays what it is: %s', async (_, bytes) => {
+    const { next, seen } = await passedOn(bytes)
+    expect(seen.proxy).toMatchObject({ command: 'LOCAL', source: undefined, uniqueId: Buffer.from('check') })
+    expect(seen).toMatchObject({ remoteAddress: HOST, remotePort: next.localPort })
+  })
+
+  test('of a peer that has come directly', async () => {
+    for (const options of [{}, { proxyProtocol: { from: ['192.0.2.1'] } }]) {
+      const { connection, seen } = await passedOn(Buffer.alloc(0), {}, options)
+      expect(connection.proxy).toBeUndefined()
+      expect(seen).toMatchObject({ remoteAddress: HOST, remotePort: connection.remotePort })
+      expect(seen.proxy).toMatchObject({
+        command: 'PROXY',
+        destination: { address: HOST, port: connection.localPort }
+      })
+    }
+  })
+
+  test('when it has closed, and by a link', async () => {
+    const { connection } = await passedOn(inet('203.0.113.7', 1))
+    connection.destroy()
+    await connection.closed
+    const last = await start()
+    const link = await connect({
+      ...{ host: HOST, port: last.port, proxyProtocol: { forward: connection } },
+      reconnect: { minDelay: 1, maxDelay: 1 }
+    })
+    onTestFinished(() => {
+      link.destroy()
+    })
+    for (let count = 0; count < 2; count++) {
+      await until(() => last.server.connections.size === 1)
+      const [seen] = last.server.connections
+      expect(seen?.proxy).toMatchObject(ends(connection))
+      const opened = nextConnection(last.server)
+      seen?.reset()
+      await opened
+    }
+  })
+
+  const ends = ({ proxy }: Connection) => ({ source: proxy?.source, destination: proxy?.destination })
 })

@@ -480,10 +480,25 @@ describe('setTimeouts', () => {
     const { connection, server, began } = await meet({ idle: 800 })
     expect(() => connection.setTimeouts({ packet: 3 })).toThrow(/timeouts|packet/)
     expect(() => connection.setTimeouts({ idle: '1s', nonsense: 1 } as never)).toThrow(/nonsense/)
-    expect(() => connection.setTimeouts(undefined as never)).toThrow(/options/)
+    expect(() => connection.setTimeouts(undefined as never)).toThrow(/options.*; it is undefined$/)
+    expect(() => connection.setTimeouts(5 as never)).toThrow(/'options'.*; it is 5$/)
     connection.setTimeouts({ packet: '1m' })
     expectCut(await ending(server, began), 'idle-timeout', 'ERR_IOCP_IDLE_TIMEOUT', 800)
     expect(() => connection.setTimeouts({ idle: '1s' })).not.toThrow()
+  })
+
+  test('a link connects again when the life of a connection is over', async () => {
+    const { port } = await startServer()
+    const link = await startClient().connect({
+      ...{ port, host: '127.0.0.1', timeouts: { life: 200 } },
+      reconnect: { minDelay: 1, maxDelay: 2 }
+    })
+    const causes: string[] = []
+    link.on('disconnect', ({ cause }) => causes.push(cause))
+    await once(link as never, 'connect')
+    await once(link as never, 'connect')
+    expect(causes).toEqual(['max-life', 'max-life'])
+    link.destroy()
   })
 
   test('a client has them too', async () => {

@@ -195,10 +195,40 @@ test('clients', async () => {
   exact<ReconnectingConnection>()(link)
   link.on('retry', ({ delay, failures, error }) => [delay, failures, error?.message])
   link.on('packet', (packet) => packet.length)
+  link.on('idle', ({ kind, count }) => {
+    exact<'read' | 'write' | 'both'>()(kind)
+    exact<number>()(count)
+  })
   exact<ReconnectingConnection>()(await createClient({ ioThreads: 2 }).connect({ port: 80, reconnect: true }))
   // @ts-expect-error a port is needed
   void connect({ host: 'x' })
   await connect({ port: 80, signal: AbortSignal.timeout(5), lookup: () => Promise.resolve([]) })
+})
+
+test('who may connect', () => {
+  const state = server.access.toJSON()
+  server.access.load(state)
+  server.access.load({ bans: state.bans, rules: undefined })
+  server.access.load({ bans: [{ prefix: '192.0.2.1', until: null, reason: 'x', times: 1 }] })
+  server.access.update({ deny: undefined, ban: { time: '365d', max: undefined } })
+  server.access.ban('192.0.2.1', { time: undefined, reason: undefined })
+  exact<boolean>()(server.access.lift('192.0.2.1'))
+  server.access.clear()
+  connection.setTimeouts({ idle: undefined, minRate: 0, packet: '0s' })
+  // @ts-expect-error a rate is an object
+  connection.setTimeouts({ minRate: 5 })
+})
+
+test('headers of the PROXY protocol', async () => {
+  const { proxy } = connection
+  await connect({ port: 80, proxyProtocol: { forward: connection, version: 1, checksum: undefined } })
+  await connect({
+    port: 80,
+    proxyProtocol: { source: proxy?.source, destination: proxy?.destination, tlvs: proxy?.tlvs }
+  })
+  // @ts-expect-error only a connection knows who it is
+  void connect({ port: 80, proxyProtocol: { forward: { remoteAddress: '::1' } } })
+  createServer({ proxyProtocol: { from: ['::1'], versions: undefined } })
 })
 
 test('framing', () => {

@@ -3,8 +3,9 @@
 import { BlockList } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { readRefused, ServerAccess } from '../../lib/endpoint/access.js'
+import { readRules } from '../../lib/endpoint/access_options.js'
 
-const access = (rules?: object): ServerAccess => new ServerAccess(rules)
+const access = (rules?: object): ServerAccess => new ServerAccess(rules && readRules(rules, 'access'))
 const invalid = expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION' }) as Error
 const inAnHour = (): number => Date.now() + 3_600_000
 
@@ -29,7 +30,45 @@ describe('bans', () => {
     expect(Math.abs(end - inAnHour())).toBeLessThan(1000)
   })
 
-  test.each([0, '0', '0s'])('a time of %j is for ever', (time) => {
+  test('hold for years, by the rules too, and come back from JSON', () => {
+    const years = 5 * 365 * 86_400_000
+    const it = access({ ban: { time: '365d', factor: 5, max: '3653d' } })
+    const ends = [it.ban('192.0.2.1', { time: years }), it.ban('192.0.2.2'), it.ban('192.0.2.2'), it.ban('192.0.2.2')]
+    expect(ends.map((end) => Math.round((end - Date.now()) / 86_400_000))).toEqual([1825, 365, 1825, 3653])
+    const other = access()
+    other.load(JSON.parse(JSON.stringify(it)) as ReturnType<ServerAccess['toJSON']>)
+    expect(other.bans()).toEqual(it.bans())
+    expect(() => it.ban('192.0.2.3', { time: '3654d' })).toThrow(invalid)
+  })
+
+  test('are cleared, with what makes the next one longer', () => {
+    const it = access({ ban: { time: '1m', factor: 3, max: '1h' } })
+    for (let count = 0; count < 3; count++) it.ban('192.0.2.1')
+    it.load({ bans: [{ prefix: '192.0.2.2', until: Date.now() - 1, reason: 'x', times: 3 }] })
+    it.clear()
+    expect(it.toJSON().bans).toEqual([])
+    const minutes = [1, 2].map((last) => Math.round((it.ban(`192.0.2.${last}`) - Date.now()) / 60_000))
+    expect(minutes).toEqual([1, 1])
+  })
+
+  test('are no more than the table takes, and a little; those that are over go first, then automatic ones', () => {
+    const it = access({ tableSize: 1000 })
+    it.ban('192.0.2.1', { time: 0, reason: 'first' })
+    const bans = (count: number, until: number, automatic: boolean, second: number) =>
+      Array.from({ length: count }, (_, at) => ({
+        ...{ prefix: `10.${second}.${at >> 8}.${at & 255}`, until, times: 1, automatic },
+        reason: automatic ? 'protocolError' : 'x'
+      }))
+    it.load({ bans: [...bans(900, inAnHour(), true, 1), ...bans(900, Date.now() - 1, false, 2)] })
+    for (const { prefix, reason } of bans(900, 0, false, 3)) it.ban(prefix, { reason })
+    const left = it.toJSON().bans
+    expect(left.length).toBeLessThan(2000)
+    const of = (start: string): number => left.filter(({ prefix }) => prefix.startsWith(start)).length
+    expect([of('192.'), of('10.3.')]).toEqual([1, 900])
+    expect(of('10.1.')).toBeGreaterThan(0)
+  })
+
+  test.each([0, '0', '0s', '0.0s', ' 00 d '])('a time of %j is for ever', (time) => {
     expect(access().ban('192.0.2.1', { time })).toBe(Infinity)
   })
 
@@ -37,6 +76,8 @@ describe('bans', () => {
     ['localhost', {}],
     ['::ffff:10.0.0.0/8', {}],
     ['192.0.2.1', { time: '0.4ms' }],
+    ['192.0.2.1', { time: '0 bananas' }],
+    ['192.0.2.1', { time: 3653 * 86_400_000 + 1 }],
     ['192.0.2.1', { time: -1 }],
     ['192.0.2.1', { reason: 5 }],
     ['192.0.2.1', { reason: 'x'.repeat(201) }],
@@ -49,10 +90,58 @@ describe('bans', () => {
   })
 })
 
+describe('test while the server does not listen', () => {
+  test('judges by the rules and the bans', () => {
+    const it = access({ deny: ['10.0.0.0/7', '2001:db8::/33', '::/0'], allow: ['10.1.0.0/17', '2001:db8:4000::/35'] })
+    it.ban('192.0.2.0/27')
+    it.ban('203.0.113.0/24', { time: 0 })
+    it.ban('fe80::1%3')
+    const expected = {
+      '10.0.0.0': 'denied',
+      '11.255.255.255': 'denied',
+      '12.0.0.0': undefined,
+      '9.255.255.255': undefined,
+      '10.1.0.0': undefined,
+      '10.1.127.255': undefined,
+      '10.1.128.0': 'denied',
+      '::ffff:10.1.128.0': 'denied',
+      '192.0.2.31': 'banned',
+      '192.0.2.32': undefined,
+      '203.0.113.77': 'banned',
+      '2001:db8::1': 'denied',
+      '2001:db8:5fff::1': undefined,
+      '2001:db8:6000::1': 'denied',
+      'fe80::1%7': 'denied'
+    }
+    for (const [address, reason] of Object.entries(expected))
+      expect([address, it.test(address)]).toEqual([address, reason])
+    it.update({ deny: [] })
+    expect(['fe80::1%7', 'fe80::2', '10.0.0.0'].map((one) => it.test(one))).toEqual(['banned', undefined, undefined])
+    it.lift('fe80::1')
+    expect(it.test('fe80::1')).toBeUndefined()
+  })
+
+  test('knows bans that are over, and that nobody is connected', () => {
+    const it = access({ maxPerAddress: 1, maxPerSubnet: { count: 1 }, connectRate: { count: 1 } })
+    it.load({ bans: [{ prefix: '192.0.2.1', until: Date.now() - 1, reason: 'x', times: 1 }] })
+    expect(it.test('192.0.2.1')).toBeUndefined()
+    it.update({ maxPerSubnet: { count: 0 } })
+    expect(it.test('192.0.2.1')).toBe('maxPerSubnet')
+    it.update({ maxPerAddress: 0 })
+    expect(it.test('192.0.2.1')).toBe('maxPerAddress')
+    it.ban('::/0')
+    expect([it.test('192.0.2.1'), it.test('::1')]).toEqual(['maxPerAddress', 'banned'])
+  })
+
+  test.each([5, 'localhost', '10.0.0.0/8', undefined])('refuses %j', (address) => {
+    expect(() => access().test(address as string)).toThrow(invalid)
+  })
+})
+
 describe('rules', () => {
   test('those that are not given, or undefined, stay', () => {
     const it = access({ deny: ['10.0.0.0/8'], maxPerAddress: 3 })
-    it.update({ maxPerAddress: 5, deny: undefined } as object)
+    it.update({ maxPerAddress: 5, deny: undefined })
     expect(it.toJSON().rules).toEqual({ deny: ['10.0.0.0/8'], maxPerAddress: 5 })
   })
 
@@ -159,9 +248,21 @@ describe('load', () => {
     expect(it.bans()).toHaveLength(1)
   })
 
+  test('of bans alone, or of rules alone, leaves the rest as it is', () => {
+    const it = access({ maxPerAddress: 3 })
+    it.ban('192.0.2.2', { time: 0 })
+    it.load({ bans: [ban, { ...ban, prefix: '192.0.2.3', until: null }] })
+    expect(it.toJSON().rules).toEqual({ maxPerAddress: 3 })
+    it.load({ rules: { deny: ['10.0.0.0/8'] }, bans: undefined })
+    expect(it.toJSON().rules).toEqual({ deny: ['10.0.0.0/8'] })
+    expect(it.bans().map(({ prefix }) => prefix)).toEqual(['192.0.2.2', '192.0.2.1', '192.0.2.3'])
+    it.load({})
+    expect(it.bans()).toHaveLength(3)
+  })
+
   test('without rules those there are stay', () => {
     const it = access({ maxPerAddress: 3 })
-    it.load({ bans: [] } as never)
+    it.load({ bans: [] })
     expect(it.toJSON().rules).toEqual({ maxPerAddress: 3 })
   })
 

@@ -1,6 +1,6 @@
 import { BlockList, isIPv4 } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { readAccess } from '../../lib/endpoint/access_options.js'
+import { readRules } from '../../lib/endpoint/access_options.js'
 import { addressBytes, blockListPrefixes, prefixBytes, prefixText } from '../../lib/native/ip_prefix.js'
 
 const bytes = (text: string): number[] => [...(prefixBytes(text) ?? [])]
@@ -64,7 +64,7 @@ test('the rules of a net.BlockList say the same as it does, its ranges too', () 
   list.addAddress('2001:db8::9', 'ipv6')
   list.addSubnet('2001:db8:1::', 48, 'ipv6')
   list.addRange('2001:db8:2::3', '2001:db8:2::1:4', 'ipv6')
-  const prefixes = blockListPrefixes(list)
+  const prefixes = blockListPrefixes(list, 'list')
   const asked = [
     ...['192.0.2.6', '192.0.2.7', '192.0.2.8', '10.0.255.255', '10.1.0.0', '10.1.255.255', '10.2.0.0'],
     ...['198.51.100.4', '198.51.100.5', '198.51.100.255', '198.51.101.0', '198.51.101.77', '198.51.101.78'],
@@ -76,6 +76,17 @@ test('the rules of a net.BlockList say the same as it does, its ranges too', () 
       address,
       list.check(address, isIPv4(address) ? 'ipv4' : 'ipv6')
     ])
+  }
+})
+
+test('a rule of a net.BlockList that has no prefix here is an error, and not left out', () => {
+  const list = new BlockList()
+  list.addAddress('192.0.2.1')
+  list.addSubnet('::ffff:10.0.0.0', 8, 'ipv6')
+  for (const name of ['allow', 'deny'] as const) {
+    expect(() => readRules({ [name]: list }, 'access')).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option: `access.${name}` })
+    )
   }
 })
 
@@ -93,15 +104,19 @@ describe('the option access', () => {
         banOn: { protocolError: true, connectRate: { count: 3, within: '1m' } }
       }
     ],
+    [{ ban: { time: '3653d' } }],
+    [{ ban: { max: '3653d' } }],
     [{ tableSize: 1000, onRefuse: 'close' }]
   ])('takes %j', (access) => {
-    expect(() => readAccess(access)).not.toThrow()
+    expect(() => readRules(access, 'access')).not.toThrow()
   })
 
   test.each([
     [{ allow: '10.0.0.0/8' }, 'access.allow'],
     [{ deny: ['10.0.0.0/8', 'x'] }, 'access.deny[1]'],
     [{ deny: [5] }, 'access.deny[0]'],
+    [{ deny: ['::1', 'fe80::1%3'] }, 'access.deny[1]'],
+    [{ allow: ['fe80::1%eth0'] }, 'access.allow[0]'],
     [{ maxPerAddress: -1 }, 'access.maxPerAddress'],
     [{ maxPerSubnet: {} }, 'access.maxPerSubnet.count'],
     [{ maxPerSubnet: { count: 1, v4: 33 } }, 'access.maxPerSubnet.v4'],
@@ -112,6 +127,8 @@ describe('the option access', () => {
     [{ ban: { factor: 0.5 } }, 'access.ban.factor'],
     [{ ban: { factor: '2' } }, 'access.ban.factor'],
     [{ ban: { time: '2h', max: '1h' } }, 'access.ban.max'],
+    [{ ban: { time: '3654d' } }, 'access.ban.time'],
+    [{ ban: { max: '3654d' } }, 'access.ban.max'],
     [{ banOn: { handshake: true } }, 'access.banOn.handshake'],
     [{ banOn: { protocolError: 3 } }, 'access.banOn.protocolError'],
     [{ banOn: { protocolError: { count: 0 } } }, 'access.banOn.protocolError.count'],
@@ -120,6 +137,8 @@ describe('the option access', () => {
     [{ denny: [] }, 'access.denny'],
     [5, 'access']
   ])('refuses %j', (access, option) => {
-    expect(() => readAccess(access)).toThrow(expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option }))
+    expect(() => readRules(access, 'access')).toThrow(
+      expect.objectContaining({ code: 'ERR_IOCP_INVALID_OPTION', option })
+    )
   })
 })

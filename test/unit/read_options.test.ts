@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { IocpError } from '../../lib/common/errors.js'
 import { withFraming } from '../../lib/connection/profile.js'
 import {
+  profileOf,
+  readConnection,
   readEngine,
   readListen,
   readProfile,
@@ -238,4 +240,65 @@ test.each([
   [readEngine({}), ['ioThreads', 'diskThreads', 'maxFreeBuffers', 'maxFreeContexts', 'skipOnSuccess']]
 ])('options that have the same name in native code arrive there', (native, names) => {
   for (const name of names) expect(native).toHaveProperty(name)
+})
+
+describe('options of a connection beside those of its client', () => {
+  test('replace whole options of it', () => {
+    const client = readConnection({ timeouts: { idle: '1m', packet: '5s' }, noDelay: false, framing: framing.line() })
+    const { timeouts, native } = profileOf(readConnection({ timeouts: { idle: '2m' }, noDelay: undefined }, client))
+    expect(timeouts).toMatchObject({ idle: { read: 120_000 }, packet: 0 })
+    expect(native).toMatchObject({ noDelay: false, receive: { kind: 'delimiter' } })
+  })
+
+  test('count if they are inherited, or come from a getter', () => {
+    class Options {
+      get noDelay(): boolean {
+        return false
+      }
+    }
+    const client = readConnection({})
+    const inherited: unknown = Object.create({ typeOfService: 8 })
+    expect(profileOf(readConnection(new Options(), client)).native).toMatchObject({ noDelay: false })
+    expect(profileOf(readConnection(inherited, client)).native).toMatchObject({ typeOfService: 8 })
+  })
+
+  test('are those that the client was given, whatever becomes of them', () => {
+    const backpressure = { highWater: 1000 }
+    const timeouts = { idle: { read: 1000 } }
+    const options = { noDelay: false, backpressure, timeouts }
+    const client = readConnection(options)
+    options.noDelay = true
+    backpressure.highWater = 5
+    timeouts.idle.read = 5000
+    const { native, timeouts: read } = profileOf(readConnection({ typeOfService: 8 }, client))
+    expect(native).toMatchObject({ noDelay: false, highWater: 1000, typeOfService: 8 })
+    expect(read.idle.read).toBe(1000)
+  })
+
+  test('have defaults that depend on each other only when they are together', () => {
+    const client = readConnection({ backpressure: { highWater: undefined } })
+    const cap = (options: object): number => profileOf(readConnection(options, client)).native.hardCap
+    expect(cap({ framing: framing.fixed({ bytes: '20MiB' }) })).toBe(20 * 2 ** 20)
+    expect(() => profileOf(readConnection({ backpressure: { highWater: 0 } }, client))).toThrow(IocpError)
+  })
+})
+
+test('data of workers is as it was when it was given', () => {
+  const data = { list: [1] }
+  const { workers: read } = readServerOptions({ workers: { module: 'C:\\jobs.js', data } })
+  data.list.push(2)
+  expect(read?.data).toEqual({ list: [1] })
+})
+
+test('no time limit is 0 in any unit, and nothing that is only nearly so', () => {
+  const limits = (timeouts: object) => readProfile({ timeouts }).timeouts
+  for (const none of [0, '0', '0s', ' 0 ms ', '0.0d', '00m']) {
+    expect(limits({ idle: none, packet: none, life: none })).toEqual(limits({}))
+    expect(limits({ idle: { write: none } })).toEqual(limits({}))
+  }
+  for (const none of [0, '0', '0B', '0.0 KiB']) expect(limits({ minRate: none })).toEqual(limits({}))
+  for (const wrong of ['0.4ms', '0 bananas', '', 'x0', '0s0', false, null, [], 9]) {
+    expect(() => limits({ packet: wrong })).toThrow(expect.objectContaining({ option: 'timeouts.packet' }))
+    expect(() => limits({ minRate: wrong })).toThrow(expect.objectContaining({ option: 'timeouts.minRate' }))
+  }
 })

@@ -140,6 +140,15 @@ test("broadcastFile with share 'none' sends one file to many", async () => {
   expect(await sha256((await received).path)).toBe(await sha256(path))
 })
 
+test('inherited options of broadcastFile count', async () => {
+  const { from, to } = folders()
+  const both = await pair()
+  const path = makeFile(from, 10)
+  const received = acceptNext(both.client, { directory: to })
+  await both.endpoint.broadcastFile(path, Object.create({ name: 'inherited' }) as object)
+  expect((await received).path).toMatch(/inherited$/)
+})
+
 test('share is checked', async () => {
   const { from } = folders()
   const both = await pair()
