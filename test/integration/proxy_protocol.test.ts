@@ -250,6 +250,21 @@ describe('however the bytes come', () => {
     expect(client.over).toBe('end')
   })
 
+  test('large ones fill no memory while JavaScript is behind, and none is late because of that', async () => {
+    const { server, port } = await startServer({
+      proxyProtocol: { from, maxHeader: 65_551, timeout: 500 },
+      delivery: { total: '64KiB' }
+    })
+    const sockets = await Promise.all(Array.from({ length: 100 }, () => openSocket(port)))
+    await pause(100)
+    const header = inet('203.0.113.7', 1, tlv(0xe0, Buffer.alloc(60_000)))
+    for (const socket of sockets) socket.write(header)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500)
+    await until('all are there', () => server.connections.size === 100)
+    expect(server.stats()?.delivery.peakBytes).toBeLessThan(1024 * 1024)
+    expect(counter(server, 'refused')).toBe(0)
+  })
+
   test('while the event loop is blocked, and with receive on demand', async () => {
     const { server, port } = await startServer({
       proxyProtocol: { from, timeout: 300 },
