@@ -202,12 +202,11 @@ export class ServerAccess {
 
   /** As native code does (native/core/access/access_table.cc), but that there are no connections. */
   #judge(address: Uint8Array): RefusalReason | undefined {
-    const { allow, deny, maxPerAddress, maxPerSubnet } = this.#rules.native
+    const { allow, deny } = this.#rules.native
     if (isInPrefixes(address, allow)) return undefined
     if (isInPrefixes(address, deny)) return 'denied'
     if (this.#kept.has(address)) return 'banned'
-    if (maxPerAddress === 0) return 'maxPerAddress'
-    return maxPerSubnet === 0 ? 'maxPerSubnet' : undefined
+    return undefined
   }
 
   /**

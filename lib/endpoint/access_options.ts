@@ -48,7 +48,7 @@ export interface AccessOptions {
   /** Open connections of one address. 0 to 2^32 - 1; default no limit. */
   maxPerAddress?: number | undefined
   /** Open connections of one subnet: its prefix of IPv4 (0 to 32 bits, default 24) and of IPv6 (0 to 128, default 64). */
-  maxPerSubnet?: { count: number; v4?: number | undefined; v6?: number | undefined } | undefined
+  maxPerSubnet?: { count: number; v4?: number | undefined; v6?: number | undefined } | 0 | undefined
   /** New connections of one address. Default no limit. */
   connectRate?: RateOptions | undefined
   /**
@@ -79,7 +79,7 @@ const MAX_UINT32 = 2 ** 32 - 1
 const ruleTable = {
   allow: readAddresses,
   deny: readAddresses,
-  maxPerAddress: (reader, name) => reader.integer(name, { min: 0, max: MAX_UINT32 }, MAX_UINT32),
+  maxPerAddress: (reader, name) => reader.integer(name, { min: 0, max: MAX_UINT32 }, 0) || MAX_UINT32,
   maxPerSubnet: readSubnet,
   connectRate: readRate,
   ban: readBan,
@@ -188,24 +188,33 @@ function joined(prefixes: readonly Uint8Array[]): Uint8Array {
 }
 
 function readSubnet(outer: OptionReader, name: string) {
-  const value = outer.raw(name)
-  const reader = new OptionReader(value, outer.name(name))
+  const given = outer.raw(name)
+  const value = given === 0 ? undefined : given
+  const reader = new OptionReader(
+    value,
+    outer.name(name),
+    'an object such as { count: 20, v4: 24, v6: 64 }, or 0 for no limit'
+  )
   const { count, v4, v6 } = {
-    count: reader.integer('count', { min: 0, max: MAX_UINT32 }, MAX_UINT32),
+    count: reader.integer('count', { min: 0, max: MAX_UINT32 }, 0),
     v4: reader.integer('v4', { min: 0, max: 32 }, 24),
     v6: reader.integer('v6', { min: 0, max: 128 }, 64)
-  } satisfies EachOption<NonNullable<AccessOptions['maxPerSubnet']>>
+  } satisfies EachOption<Exclude<AccessOptions['maxPerSubnet'], 0 | undefined>>
   reader.rejectUnknown()
   if (value !== undefined && reader.raw('count') === undefined) {
     throw invalidOption(reader.name('count'), undefined, `a whole number from 0 to ${MAX_UINT32}`)
   }
-  return { maxPerSubnet: count, v4SubnetBits: v4, v6SubnetBits: v6 }
+  return { maxPerSubnet: count || MAX_UINT32, v4SubnetBits: v4, v6SubnetBits: v6 }
 }
 
 function readRate(outer: OptionReader, name: string) {
   const value = outer.raw(name)
-  if (value === undefined) return { rateCount: 0, ratePer: 1000, rateBurst: 1 }
-  const reader = new OptionReader(value, outer.name(name))
+  if (value === undefined || value === 0) return { rateCount: 0, ratePer: 1000, rateBurst: 1 }
+  const reader = new OptionReader(
+    value,
+    outer.name(name),
+    "an object such as { count: 10, per: '1s' }, or 0 for no limit"
+  )
   const range = { min: 1, max: MAX_UINT32 }
   const least = reader.integer('count', range, 0)
   const { count, per, burst } = {
@@ -238,7 +247,7 @@ function readBan(outer: OptionReader, name: string) {
 
 /** A count and a time for each offence of native code; 0 where it is none. */
 function readBanOn(outer: OptionReader, name: string): Uint32Array {
-  const reader = new OptionReader(outer.raw(name), outer.name(name))
+  const reader = new OptionReader(outer.raw(name), outer.name(name), 'an object such as { protocolError: true }')
   const numbers = new Uint32Array(2 * Object.keys(offence).length)
   for (const [kind, number] of Object.entries(offence)) {
     const value = reader.raw(kind)

@@ -23,6 +23,11 @@ export interface ProxyProtocolOptions {
   versions?: readonly (1 | 2)[] | undefined
   /** Time for the whole header. 1 ms to 24 days; default 5 s. The specification recommends at least 3 s. */
   timeout?: Duration | undefined
+  /**
+   * Whether others, who are not in `from`, may connect directly, without a header. Default true. If false they are refused
+   * (`denied`), whatever `access` says.
+   */
+  direct?: boolean | undefined
   /** Bytes of a header of version 2. 536 to 65,551; default 4 KiB. (One of version 1 has 107 at most.) */
   maxHeader?: Size | undefined
 }
@@ -79,17 +84,18 @@ export function readProxyProtocol(outer: OptionReader, option: string): NativePr
   const value = outer.raw(option)
   if (value === undefined) return undefined
   const reader = new OptionReader(value, option, "an object such as { from: ['10.0.0.0/8'] }")
-  const { from, versions, timeout, maxHeader } = {
+  const { from, versions, timeout, direct, maxHeader } = {
     from: readAddresses(reader, 'from'),
     versions: readVersions(reader, 'versions'),
     timeout: reader.duration('timeout', { min: 1, max: MAX_DURATION }, 5000),
+    direct: reader.boolean('direct', true),
     maxHeader: reader.size('maxHeader', { min: 536, max: 65_551 }, 4096)
   } satisfies EachOption<ProxyProtocolOptions>
   reader.rejectUnknown()
   if (from.length === 0) {
     throw invalidOption(reader.name('from'), reader.raw('from'), 'the addresses of the balancers, at least one')
   }
-  return { from, version1: versions.includes(1), version2: versions.includes(2), timeout, maxHeader }
+  return { from, version1: versions.includes(1), version2: versions.includes(2), timeout, direct, maxHeader }
 }
 
 function readVersions(reader: OptionReader, name: string): readonly unknown[] {

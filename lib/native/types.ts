@@ -200,6 +200,7 @@ export interface NativeProxyRules {
   readonly version1: boolean
   readonly version2: boolean
   readonly timeout: number
+  readonly direct: boolean
   readonly maxHeader: number
 }
 

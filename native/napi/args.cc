@@ -105,6 +105,7 @@ std::shared_ptr<const ProxyRules> read_proxy_rules(Napi::Env env, Napi::Value va
   auto rules = std::make_shared<ProxyRules>();
   ArgumentReader reader(env, value);
   rules->from = reader.prefixes("from");
+  rules->direct = reader.boolean("direct");
   rules->decoder.version1 = reader.boolean("version1");
   rules->decoder.version2 = reader.boolean("version2");
   rules->decoder.max_size = static_cast<uint32_t>(reader.number("maxHeader", kProxyMinLimit, kProxyMaxSize));

@@ -125,6 +125,12 @@ const orZero = ({ mayBe, beside = [] }: Kind): Kind => ({
   beside: [...beside, '0s', '0 bananas', '5', 5]
 })
 
+/** The same for what is no text: `'0'` is wrong. */
+const orZeroNumber = ({ mayBe, beside = [] }: Kind): Kind => ({
+  mayBe: (value) => value === 0 || mayBe(value),
+  beside: [...beside, '0', 5, false]
+})
+
 /** Values that are wrong for a kind. `undefined` is the same as nothing. */
 export function wrongFor({ mayBe, beside = [] }: Kind): fc.Arbitrary<unknown> {
   const others = anything.filter((value) => value !== undefined && !mayBe(value))
@@ -261,6 +267,7 @@ export const proxyProtocol: Rows = {
     beside: [[], [3], 1, ['1'], [[1]], new Array(1), withHole(1, 2)]
   },
   timeout: measure(1, MAX_DURATION),
+  direct: boolean,
   maxHeader: measure(536, 65_551)
 }
 const end = options(
@@ -293,9 +300,9 @@ export const access: Rows = {
   allow: addresses,
   deny: addresses,
   maxPerAddress: integer(0, MAX_UINT32),
-  maxPerSubnet: options({}, { v4: 24 }),
+  maxPerSubnet: orZeroNumber(options({}, { v4: 24 })),
   'maxPerSubnet.count': integer(0, MAX_UINT32),
-  connectRate: options({}, { per: '1s' }),
+  connectRate: orZeroNumber(options({}, { per: '1s' })),
   'connectRate.count': integer(1, MAX_UINT32),
   ban: options({ time: 5, max: 4 }),
   'ban.time': measure(1, MAX_BAN),

@@ -12,6 +12,7 @@ import {
   type ProxyHeaderOptions,
   type ProxyProtocolOptions,
   type ReceivedFile,
+  type RefusedInfo,
   type ServerOptions
 } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -119,7 +120,7 @@ describe('a connection of the balancer itself', () => {
     ['AF_UNIX', block(1, 0x31, Buffer.alloc(216))],
     ['UDP', block(1, 0x12, Buffer.alloc(12))]
   ])('%s keeps its own address', async (_, header) => {
-    const connection = await seen(header, { access: { deny: ['0.0.0.0/0'], maxPerAddress: 0 } })
+    const connection = await seen(header, { access: { deny: ['0.0.0.0/0'] } })
     expect(connection).toMatchObject({ remoteAddress: HOST, proxyAddress: HOST, localAddress: HOST })
     expect(connection.remotePort).toBe(connection.proxyPort)
   })
@@ -430,6 +431,20 @@ describe('who is no balancer', () => {
 })
 
 describe('who may connect', () => {
+  test('only who comes through a balancer, where others are not wanted', async () => {
+    const { server, port } = await start({}, { direct: false })
+    const told = first<RefusedInfo>(server, 'refused')
+    const stranger = await openSocket(port, { localAddress: '127.0.0.9' })
+    await isGone(stranger)
+    expect((await told).reasons).toEqual({ denied: 1 })
+    expect(server.stats()?.access?.refused).toMatchObject({ denied: 1 })
+    const client = await RawClient.open(port)
+    await client.write(Buffer.concat([inet('203.0.113.7', 1), frame('x')]))
+    expect(await client.read(5)).toEqual(frame('x'))
+    // Without a header nobody is a client.
+    expect(server.connections.size).toBe(1)
+  })
+
   /** Whether a client comes in by way of the balancer. */
   async function comes(port: number, address: string): Promise<RawClient | undefined> {
     const client = await RawClient.open(port)

@@ -15,6 +15,7 @@ namespace iocp {
 struct ProxyRules {
   PrefixSet from;  // the balancers: a header has to come from these, and none is looked for from others
   ProxyDecoder::Rules decoder;
+  bool direct = true;  // others may connect too
   uint32_t timeout_ms = 5000;
 };
 

@@ -262,6 +262,10 @@ Refusal Listener::judge(const Address& peer, bool has_place, uint8_t* subnet_bit
   const bool balancer = is_balancer(peer);
   *subnet_bits = balancer ? AccessControl::kExempt : AccessControl::kNotCounted;
   AccessControl* const access = engine_->access();
+  if (options_.proxy != nullptr && !options_.proxy->direct && !balancer) {
+    if (access != nullptr) access->count_refused(Refusal::denied);
+    return Refusal::denied;
+  }
   if (access != nullptr && !balancer) return access->enter(peer, has_place ? nullptr : &places_, subnet_bits);
   return has_place || places_.take() ? Refusal::none : Refusal::max_connections;
 }
