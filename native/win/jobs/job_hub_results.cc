@@ -19,7 +19,7 @@ constexpr uint64_t kMaxPendingFailureBytes = 4u * 1024 * 1024;
 // run dry until the main thread has new jobs for them. Jobs below the least time come so soon one after another that
 // the main thread is still awake; those above the most, and answers above the most bytes, are not worth a wait. Nobody
 // waits for a job that unexpectedly takes long: the engine's timer publishes what was gathered before.
-constexpr uint32_t kJobsPerAnswer = 2;  // that have to wait for each answer that is gathered
+constexpr uint32_t kJobsPerAnswer = 1;  // that have to wait for each answer that is gathered
 constexpr uint32_t kMostGathered = 64;
 constexpr auto kMostGatheringTime = std::chrono::milliseconds(8);
 constexpr uint64_t kLeastGatheredUs = 4;
