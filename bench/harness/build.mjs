@@ -24,6 +24,18 @@ export async function buildLoad() {
   })
 }
 
+/** What the table of access costs, without any sockets. */
+export async function buildDecision() {
+  if (!isWindows) await needDebian('gxx')
+  return build({
+    name: isWindows ? 'decision.exe' : 'decision',
+    compiler: isWindows ? windowsCompiler() : 'g++',
+    flags: [...strict, '-Inative', ...(isWindows ? forWindows : [])],
+    folders: ['bench/protection/decision', 'native/core/access'],
+    libraries: []
+  })
+}
+
 export async function buildCpp() {
   if (!isWindows) await needDebian('mingw')
   return build({

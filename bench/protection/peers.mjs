@@ -50,14 +50,15 @@ export async function roundTrips(port, { clients = 50, seconds = 5, every = 40, 
   return times.toSorted((a, b) => a - b)
 }
 
-/** Unwanted peers in another process. */
-export function startFlood(port, rate, addresses) {
-  const child = fork(new URL('flood.mjs', import.meta.url), [port, rate, addresses].map(String))
+function startPeers(program, ...args) {
+  const child = fork(new URL(program, import.meta.url), args.map(String))
   return {
-    async made() {
+    /** What it says next. */
+    said: async () => (await once(child, 'message'))[0],
+    async ask() {
       const answer = once(child, 'message')
-      child.send('made')
-      return (await answer)[0].made
+      child.send('')
+      return (await answer)[0]
     },
     async stop() {
       const over = once(child, 'exit')
@@ -65,6 +66,16 @@ export function startFlood(port, rate, addresses) {
       await over
     }
   }
+}
+
+/** Unwanted peers in another process. */
+export const startFlood = (port, rate, addresses) => startPeers('flood.mjs', port, rate, addresses)
+
+/** Slow peers in another process, once they are connected. */
+export async function startSlow(port, count) {
+  const peers = startPeers('slow.mjs', port, count)
+  await peers.said()
+  return peers
 }
 
 /** Connects, sends, waits for as many bytes, resets; so many in all. */

@@ -4,11 +4,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { buildDist } from '../../tools/build-dist.mjs'
 import { buildNative } from '../../tools/build-native.mjs'
 import { needNodeModules } from '../../tools/lib/install.mjs'
-import { main, Stop } from '../../tools/lib/run.mjs'
+import { capture, main, Stop } from '../../tools/lib/run.mjs'
+import { buildDecision } from '../harness/build.mjs'
 import { Server } from '../harness/server.mjs'
 import { summary } from '../harness/statistics.mjs'
 import { closeHost, describeHost, openHost } from '../harness/wine_host.mjs'
-import { openMany, quantile, roundTrips, startFlood, visit } from './peers.mjs'
+import { openMany, quantile, roundTrips, startFlood, startSlow, visit } from './peers.mjs'
 
 const start = (kind, options = {}) =>
   Server.start(kind, {
@@ -87,18 +88,11 @@ async function slowPeers() {
   const p99 = { alone: [], among: [] }
   let cut = 0
   for (let round = 0; round < 5; round++) {
-    p99.alone.push(quantile(await roundTrips(server.port, { message }), 0.99))
-    await server.ask('ended')
-    const slow = await openMany(server.port, 1000)
-    const trickle = setInterval(() => {
-      for (const socket of slow) if (!socket.destroyed) socket.write(Buffer.of(0))
-    }, 500)
-    const [times] = await Promise.all([roundTrips(server.port, { message })])
-    clearInterval(trickle)
-    p99.among.push(quantile(times, 0.99))
-    const { ended } = await server.ask('ended')
-    cut += ended.filter(({ cause }) => cause.endsWith('packet-timeout')).length
-    for (const socket of slow) socket.destroy()
+    p99.alone.push(quantile(await roundTrips(server.port, { message, seconds: 6 }), 0.99))
+    const slow = await startSlow(server.port, 1000)
+    p99.among.push(quantile(await roundTrips(server.port, { message, seconds: 6 }), 0.99))
+    cut += (await slow.ask()).cut
+    await slow.stop()
     await pause(500)
   }
   await server.end()
@@ -143,6 +137,18 @@ async function proxyHeaders() {
   console.log(`\nratio ${spread(ratios)}`)
 }
 
+/** A decision of the table of access, with its end, in native code. */
+async function decision() {
+  const program = await buildDecision()
+  const rounds = Array.from({ length: 3 }, () => JSON.parse(capture(program)))
+  const kinds = { noRules: 'no rules', v4: 'all rules, IPv4', v6: 'all rules, IPv6', banned: 'all rules, banned' }
+  table(
+    ['a million bans, a million rates', 'ns'],
+    Object.entries(kinds).map(([kind, name]) => [name, spread(rounds.map((round) => round[kind]))])
+  )
+  console.log(`\n${rounds[0].bytesEach} bytes for each entry`)
+}
+
 /** Good clients, and the JavaScript thread, while banned peers come. */
 async function flood() {
   const banned = Array.from({ length: 1000 }, (_, index) => `127.1.${index >> 8}.${index & 255}`)
@@ -155,11 +161,11 @@ async function flood() {
         calm.push(quantile(await roundTrips(server.port, { seconds: 3 }), 0.99))
         const unwanted = startFlood(server.port, rate, banned.length)
         await pause(500)
-        const [before, peers, began] = [(await server.ask('busy')).busy, await unwanted.made(), performance.now()]
+        const [before, peers, began] = [(await server.ask('busy')).busy, (await unwanted.ask()).made, performance.now()]
         p99.push(quantile(await roundTrips(server.port, { seconds: 4 }), 0.99))
         const took = performance.now() - began
         busy.push((((await server.ask('busy')).busy - before) / took) * 100)
-        made.push(((await unwanted.made()) - peers) / (took / 1000))
+        made.push(((await unwanted.ask()).made - peers) / (took / 1000))
         await unwanted.stop()
         await server.end()
       }
@@ -171,7 +177,7 @@ async function flood() {
   table(['', 'wanted per second', 'came', 'JavaScript thread busy', 'p99 without, ms', 'p99 with, ms'], rows)
 }
 
-const cases = { lateness, armed, 'slow-peers': slowPeers, 'proxy-headers': proxyHeaders, flood }
+const cases = { lateness, armed, 'slow-peers': slowPeers, 'proxy-headers': proxyHeaders, decision, flood }
 
 await main(async () => {
   const names = process.argv.slice(2)

@@ -582,18 +582,22 @@ describe('the end of the server', () => {
   test('who has sent its header when the server is closing does not come in, while jobs still run', async () => {
     const { server, port } = await startWorkers({}, { proxyProtocol: { from } })
     const worker = await openSocket(port)
+    // A client's, and the balancer's own.
     const header = inet('203.0.113.7', 1)
+    const own = block(0, 0)
     worker.resume().write(Buffer.concat([header, frame(numbered(packetTypes.slow, 1))]))
     await first(server, 'connection')
-    const late = await openSocket(port)
-    late.write(header.subarray(0, 20))
-    await until(() => listenerStats(server)?.unannounced === 1 && server.workers.running === 1)
+    const late = [await openSocket(port), await openSocket(port)]
+    late[0]?.write(header.subarray(0, 20))
+    late[1]?.write(own.subarray(0, 10))
+    await until(() => listenerStats(server)?.unannounced === 2 && server.workers.running === 1)
     const opened: unknown[] = []
     server.on('connection', (connection) => opened.push(connection))
     const closing = server.close({ deadline: '10s' })
     await pause(50)
-    late.write(Buffer.concat([header.subarray(20), frame('x')]))
-    await isGone(late)
+    late[0]?.write(Buffer.concat([header.subarray(20), frame('x')]))
+    late[1]?.write(Buffer.concat([own.subarray(10), frame('x')]))
+    await Promise.all(late.map(isGone))
     worker.end()
     await closing
     expect(opened).toEqual([])

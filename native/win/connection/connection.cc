@@ -155,7 +155,7 @@ bool Connection::end_preamble(Preamble& preamble) {
     close(CloseCause::refused, 0, true);
     return false;
   }
-  if (preamble.finish(this) && !engine_->admit(this)) return false;
+  if (!engine_->admit(this, preamble.finish(this))) return false;
   stage_.store(Stage::announced, std::memory_order_release);
   const std::vector<uint8_t>& details = preamble.details();
   if (profile_->time_limits.any()) start_watch(profile_->time_limits);

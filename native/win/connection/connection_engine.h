@@ -20,8 +20,9 @@ class ConnectionEngine : public IoContext {
   // I/O threads: has connection->receiver().run_deferred() called when this thread has done what else there is to do.
   // False when the caller is no thread that could.
   virtual bool defer_read(Connection* connection) = 0;
-  // The receiving strand: whether the peer that a preamble has told of may come in. If not, the connection closes.
-  virtual bool admit(Connection* connection) = 0;
+  // The receiving strand: whether a connection may come in whose preamble is through. If not, it closes. `is_client`:
+  // the peer is asked about; else it is the balancer itself.
+  virtual bool admit(Connection* connection, bool is_client) = 0;
   // The receiving strand: reports CONNECTION, with `details` behind the addresses.
   virtual void announce(Connection* connection, ByteSpan details) = 0;
   // Any thread: a peer is refused because of its preamble.

@@ -216,12 +216,13 @@ uint32_t Engine::add_connection(NewConnection added) {
 }
 
 // A balancer's own address was not asked about when it came; its client's is now.
-bool Engine::admit(Connection* connection) {
+bool Engine::admit(Connection* connection, bool is_client) {
   // The server may be closing: with workers the engine goes on until their jobs have ended.
   if (stopping() || connection->listener()->is_closing()) {
     connection->close(CloseCause::server_closing, kWsaEtimedout, true);
     return false;
   }
+  if (!is_client) return true;
   AccessControl* const control = access();
   if (control == nullptr) {
     connection->set_subnet_bits(AccessControl::kNotCounted);

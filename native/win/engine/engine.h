@@ -123,7 +123,7 @@ class Engine final : public ConnectionEngine {
   // Makes a connected socket a connection, announces it and lets it read. 0, or the number; then the
   // socket is closed and nothing is told.
   uint32_t add_connection(NewConnection added);
-  bool admit(Connection* connection) override;
+  bool admit(Connection* connection, bool is_client) override;
   void announce(Connection* connection, ByteSpan details) override;
   // One more peer has been refused: the program is told of all of them, by their reasons, at most once a second.
   void note_refused(Refusal refusal) override;
