@@ -9,7 +9,7 @@ import type { PacketStream } from '../packets/stream.js'
 import { CloseInfo } from './close_info.js'
 import type { Connection } from './connection.js'
 import { withinConnection } from './context.js'
-import { idleInfo } from './limits.js'
+import { idleInfo, LIFE_END } from './limits.js'
 import { tell, tellClosed } from './notify.js'
 import { holdReason } from './receive_queue.js'
 import { type ConnectionEngine, type Extra, extraOf, flag, NOT_WRITABLE, SILENT } from './state.js'
@@ -88,7 +88,7 @@ export function timeLimitPassed(connection: Connection, event: number, times: nu
     tell(connection, 'idle', info)
   } else if ((connection._flags & NOT_WRITABLE) === 0) {
     extraOf(connection).cause ??= cause.maxLife
-    end(connection, connection._profile.endDeadline)
+    end(connection, connection._profile.endDeadline || LIFE_END)
   }
 }
 

@@ -86,7 +86,7 @@ const NO_LIMITS: TimeoutSettings = {
 
 const DAY = 86_400_000
 /** So long a peer may take to end its side when a life is over, where `endDeadline` has no limit. */
-const LIFE_END = 10_000
+export const LIFE_END = 10_000
 const MAX_UINT32 = 2 ** 32 - 1
 /** The clock has ticks of 16 ms: shorter limits than these mean nothing. */
 const limit = { min: 10, max: 24 * DAY }

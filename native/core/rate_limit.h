@@ -24,14 +24,17 @@ class TokenBucket {
 
   TokenBucket(const RateLimit& limit, uint32_t now) : level_(full(limit)), last_ms_(now) {}
 
-  void refill(const RateLimit& limit, uint32_t now) {
+  // `overflows`: what comes may have waited, from before it was looked at, so what time has paid for since is not lost,
+  // though it is more than a burst.
+  void refill(const RateLimit& limit, uint32_t now, bool overflows = false) {
     const uint32_t passed = now - last_ms_;
     last_ms_ = now;
-    if (passed == 0 || passed > 0x7FFFFFFFu) return;  // the clock has been put back
-    const int64_t missing = full(limit) - level_;
+    if (passed > 0x7FFFFFFFu) return;  // the clock has been put back
+    const int64_t most = overflows ? kMostSaved : full(limit);
+    const int64_t missing = most - level_;
     // So many milliseconds fill it.
     if (missing <= 0 || static_cast<uint64_t>(missing) / limit.count < passed) {
-      level_ = full(limit);
+      level_ = most;
     } else {
       level_ += static_cast<int64_t>(uint64_t{passed} * limit.count);
     }
@@ -53,6 +56,7 @@ class TokenBucket {
 
  private:
   static constexpr int64_t kMostOwed = int64_t{1} << 61;
+  static constexpr int64_t kMostSaved = int64_t{1} << 60;
   static int64_t cost(const RateLimit& limit, uint32_t units) { return int64_t{units} * limit.per_ms; }
   static int64_t full(const RateLimit& limit) { return cost(limit, limit.burst); }
 

@@ -94,8 +94,8 @@ Expiry TimeWatch::confirm(Expiry expired, uint32_t now, uint32_t* next) {
   return Expiry::none;
 }
 
-TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read,
-                                  uint64_t bytes_read, bool had_packet) {
+TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, uint32_t born,
+                                  std::atomic<uint32_t>* last_read, uint64_t bytes_read, bool had_packet) {
   Check result;
   Expiry expired = Expiry::none;
   const auto look = [&](uint32_t limit, uint32_t since, Expiry what) {
@@ -120,11 +120,11 @@ TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::a
   const bool reads = stopped_since_.load(std::memory_order_acquire) == 0;
   const uint32_t opened = put_back(&opened_, now);
   if (limits.life != 0) {
-    const uint32_t passed = elapsed(opened, now);
+    const uint32_t passed = elapsed(born, now);
     if (passed < limits.life) {
       result.next = limits.life - passed;
     } else {
-      result.life = true;
+      result.life_over = passed - limits.life + 1;
     }
   }
   if (const uint32_t since = put_back(&write_since_, now)) look(limits.send_stall, since, Expiry::send_stall);
@@ -138,7 +138,7 @@ TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::a
     }
   }
   const bool ended = peer_ended_.load(std::memory_order_relaxed);
-  const uint32_t written = later_of(opened, put_back(&last_write_, now));
+  const uint32_t written = put_back(&last_write_, now);
   if (reads) {
     uint32_t heard = later_of(opened, put_back(last_read, now));
     if (const uint32_t from = put_back(&read_from_, now)) heard = later_of(heard, from);
@@ -146,6 +146,7 @@ TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, std::a
     look_idle(limits.idle_both, ended ? written : later_of(heard, written), Expiry::idle_both, &result.idle_both);
   }
   look_idle(limits.idle_write, written, Expiry::idle_write, &result.idle_write);
+  if (expired == Expiry::none) grants_.store(0, std::memory_order_relaxed);
   result.expired = confirm(expired, now, &result.next);
   return result;
 }

@@ -45,6 +45,7 @@ class TimeWatch {
   // A limit that is over is looked at again after this time, and is over only if it still is: what has come, or has
   // been taken, may be on its way to whoever notes it.
   static constexpr uint32_t kConfirmMs = 30;
+  static constexpr uint8_t kMostGrants = 20;
 
   explicit TimeWatch(uint32_t now) : opened_(now), last_write_(now), last_check_(now) {}
   TimeWatch(const TimeWatch&) = delete;
@@ -74,7 +75,7 @@ class TimeWatch {
   // -- any thread -------------------------------------------------------------------------------
   struct Check {
     Expiry expired = Expiry::none;
-    bool life = false;  // it is over
+    uint32_t life_over = 0;  // since so many milliseconds, and one; 0: it is not over
     // With idle events: how often in a row a limit has passed, 0 when it has not passed again.
     uint32_t idle_read = 0;
     uint32_t idle_write = 0;
@@ -85,9 +86,12 @@ class TimeWatch {
   void begin_check() { next_check_.store(0); }
   // `last_read`: when the last byte of the peer came; before anything came any time that is not later than the
   // connection's beginning. A time that is ahead of the clock, because the clock has been put back, is put back too.
-  // `had_packet`: the first one has come.
-  Check check(const TimeLimits& limits, uint32_t now, std::atomic<uint32_t>* last_read, uint64_t bytes_read,
-              bool had_packet);
+  // `had_packet`: the first one has come. `born`: when the life began.
+  Check check(const TimeLimits& limits, uint32_t now, uint32_t born, std::atomic<uint32_t>* last_read,
+              uint64_t bytes_read, bool had_packet);
+  // It is over for what the peer has not sent, but bytes of it are there. This side is to read them first, which it
+  // does if `reads`; a peer that always has some there must not go on like that. True when it is cut all the same.
+  bool is_late_anyway(bool reads) { return reads && grants_.fetch_add(1, std::memory_order_relaxed) >= kMostGrants; }
   // Notes that a check is due in `delay`. False when one is due by then anyway.
   bool need_check(uint32_t now, uint32_t delay);
 
@@ -104,8 +108,8 @@ class TimeWatch {
   Expiry check_rate(const TimeLimits& limits, uint32_t now, uint64_t bytes_read, uint32_t* next);
   Expiry confirm(Expiry expired, uint32_t now, uint32_t* next);
 
-  std::atomic<uint64_t> rate_{0};           // when the window began, and the low half of bytes_read then
-  std::atomic<uint32_t> opened_;            // later by what this side did not read before the first packet
+  std::atomic<uint64_t> rate_{0};  // when the window began, and the low half of bytes_read then
+  std::atomic<uint32_t> opened_;   // for the first packet: later by what this side did not read before the first packet
   std::atomic<uint32_t> last_write_;        // when the peer has last taken bytes
   std::atomic<uint32_t> packet_since_{0};   // 0: between two packets
   std::atomic<uint32_t> write_since_{0};    // 0: no write is under way
@@ -119,6 +123,7 @@ class TimeWatch {
   std::atomic<bool> streamed_{false};      // the packet is
   std::atomic<bool> peer_ended_{false};
   std::atomic<bool> limits_writes_{false};
+  std::atomic<uint8_t> grants_{0};  // since it was not late
 };
 
 // Each connection with limits has one.

@@ -39,23 +39,33 @@ describe('a process that is stopped', { skip: process.platform === 'win32' && 'n
       for (const client of clients) client.write('PROXY TCP4 203.0.113.7 ')
       await pause(100)
 
+      // Half of what they may send.
+      const talkers = Array.from({ length: 5 }, () => net.connect(server.port, '127.0.0.1'))
+      for (const talker of talkers) talker.on('error', () => {}).resume()
+      await Promise.all(talkers.map((talker) => once(talker, 'connect')))
+      const talking = setInterval(() => {
+        for (const talker of talkers) talker.write('x\n')
+      }, 200)
+
       const stopped = processesOf('impatient.mjs')
       assert.notEqual(stopped.length, 0)
       for (const pid of stopped) process.kill(pid, 'SIGSTOP')
-      await pause(6000)
+      await pause(8000)
       for (const pid of stopped) process.kill(pid, 'SIGCONT')
 
-      // Silent for eight seconds by now, of which less than two count.
+      // Silent for nine seconds by now, of which less than two count.
       await pause(500)
       for (const peer of peers) peer.write('after\n')
       for (const client of clients) client.write('198.51.100.1 1 2\r\nafter\n')
       await Promise.all([...peers, ...clients].map((peer) => once(peer, 'data')))
-      assert.doesNotMatch(server.out(), /idle-timeout|proxyTimeout/)
+      await pause(1000)
+      clearInterval(talking)
+      assert.doesNotMatch(server.out(), /idle-timeout|proxyTimeout|rate-exceeded/)
 
       // And the limit is still there.
       await Promise.all(peers.map((peer) => once(peer.resume(), 'close')))
       assert.match(server.out(), /idle-timeout/)
-      for (const peer of [...peers, ...clients]) peer.destroy()
+      for (const peer of [...peers, ...clients, ...talkers]) peer.destroy()
     } finally {
       await server.stop()
     }

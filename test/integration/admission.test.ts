@@ -154,6 +154,25 @@ describe('onMax', () => {
       expect(server.stats()?.access?.refused).toMatchObject({ banned: 1, maxConnections: 0 })
     })
 
+    test('who has come at a legal rate is not refused for having waited, nor for those who have left', async () => {
+      const { server, port } = await start({
+        maxConnections: 1,
+        access: { connectRate: { count: 5, burst: 5 }, banOn: { connectRate: { count: 3, within: '1m' } } }
+      })
+      const first = await comeIn(port)
+      for (let count = 0; count < 12; count++) {
+        const { socket } = come(port, '127.0.0.2')
+        await pause(250)
+        socket.destroy()
+      }
+      const stays = come(port, '127.0.0.2')
+      await until('it waits', () => stays.seen.includes('connect'))
+      first.socket.destroy()
+      await until('it is in', () => isIn(stays) || isOver(stays))
+      expect(stays.seen).toContain('answer')
+      expect(server.access.bans()).toEqual([])
+    })
+
     test('the server closes while peers wait, and listens again', async () => {
       const { server, port } = await start({ maxConnections: 1 })
       await comeIn(port)

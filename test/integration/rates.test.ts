@@ -2,7 +2,8 @@
 
 import { once } from 'node:events'
 import { type Connection, createServer, framing, type PacketStream } from 'iocp'
-import { describe, expect, test } from 'vitest'
+import { Worker } from 'node:worker_threads'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { isGone, openSocket } from '../helpers/raw_client.js'
 import { counter, nextConnection, nextDisconnect, startClient, startServer } from '../helpers/servers.js'
 import { pause, until } from '../helpers/time.js'
@@ -189,6 +190,67 @@ test('packets that are discarded count', async () => {
   socket.write(Buffer.concat(Array.from({ length: 1000 }, () => large)))
   await until(() => counter(server, 'rateDrops') > 900)
   expect(discarded).toBeLessThan(100)
+})
+
+describe('what comes late because of this side', () => {
+  test.each(['close', 'drop'] as const)('is not punished (%s)', async (onExceed) => {
+    const { server, port } = await startServer({ packetRate: { count: 100, burst: 100, onExceed } })
+    let packets = 0
+    let isClosed = false
+    server.on('packet', () => packets++)
+    server.on('disconnect', () => (isClosed = true))
+    const accepted = nextConnection(server)
+    const socket = await openSocket(port)
+    const connection = await accepted
+    // Half of what it may.
+    let sent = 0
+    const sending = setInterval(() => socket.write(numbered(1, sent++)), 20)
+    await pause(500)
+    connection.pause()
+    await pause(4000)
+    connection.resume()
+    await pause(1000)
+    clearInterval(sending)
+    await until('all have come', () => packets === sent || isClosed)
+    expect(isClosed).toBe(false)
+    expect(packets).toBe(sent)
+    expect(counter(server, 'rateDrops')).toBe(0)
+    // From then on it is judged as ever.
+    await pause(1500)
+    socket.write(numbered(300))
+    if (onExceed === 'close') await until('it is cut', () => isClosed)
+    else await until('some are dropped', () => counter(server, 'rateDrops') > 150)
+  })
+
+  test('one that waits because others have sent much is not punished', async () => {
+    const { server, port } = await startServer({
+      byteRate: { bytes: 20_000, onExceed: 'close' },
+      delivery: { total: '64KiB' }
+    })
+    server.on('packet', () => undefined)
+    let closed = 0
+    server.on('disconnect', () => closed++)
+    const sender = new Worker(
+      `const { workerData, parentPort } = require('node:worker_threads')
+       const packet = Buffer.alloc(1000); packet.writeUInt32BE(996)
+       for (let i = 0; i < 10; i++) {
+         const socket = require('node:net').connect(workerData, '127.0.0.1', () => {
+           if (i === 9) parentPort.postMessage('open')
+           setInterval(() => socket.write(packet), 100)
+         })
+         socket.on('error', () => undefined)
+       }`,
+      { eval: true, workerData: port }
+    )
+    onTestFinished(async () => {
+      await sender.terminate()
+    })
+    await once(sender, 'message')
+    await until('all are in', () => server.connections.size === 10)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000)
+    await pause(1500)
+    expect(closed).toBe(0)
+  })
 })
 
 describe('close and ban', () => {

@@ -370,7 +370,49 @@ describe('sendStall', () => {
   })
 })
 
+test('a peer that sends without an end is cut, however fast it is', async () => {
+  const { server, port } = await startServer({
+    timeouts: { firstPacket: 400 },
+    framing: framing.line({ maxPacket: '1GiB', onOversize: 'discard' })
+  })
+  server.on('packet', () => undefined)
+  const socket = await openSocket(port)
+  const block = Buffer.alloc(1_000_000, 65)
+  const flood = (): void => {
+    while (!socket.destroyed && socket.write(block));
+  }
+  socket.on('drain', flood)
+  const over = nextDisconnect(server)
+  flood()
+  expect((await over).info.cause).toBe('first-packet-timeout')
+})
+
 describe('life', () => {
+  test('is not longer for a program that does not read', async () => {
+    const { server, connection, socket, began } = await meet({ life: 500 })
+    socket.resume()
+    connection.pause()
+    const pausing = setInterval(() => {
+      connection.resume()
+      setTimeout(() => connection.pause(), 5)
+    }, 50)
+    const { info, after } = await ending(server, began)
+    clearInterval(pausing)
+    expect(info.cause).toBe('max-life')
+    expect(after).toBeLessThan(1500)
+  })
+
+  test('answers that the program is about to give are sent', async () => {
+    const { server, port } = await startServer({ timeouts: { life: 300 } })
+    server.on('packet', (_, connection) => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+      connection.send('answer')
+    })
+    const socket = await openSocket(port)
+    socket.write(packet('x'))
+    expect(String(await first(socket, 'data'))).toContain('answer')
+  })
+
   test('ends gracefully, what is queued included; no error', async () => {
     const { server, connection, socket, began } = await meet({ life: 500 })
     const chunks: Buffer[] = []

@@ -192,6 +192,18 @@ TEST_CASE("access: who comes from another address of a subnet of IPv6 each time 
   for (uint64_t i = 0; i < 50; ++i) CHECK(table.enter({link_local, i + 1}, kStart, true, &entry) == Refusal::none);
 }
 
+TEST_CASE("access: who may have come at any time is neither judged by the rate nor counted for it") {
+  AccessRules rules;
+  rules.rate_count = 1;
+  rules.rate_burst = 2;
+  AccessTable table(shared(rules));
+  AccessEntry entry;
+  for (int i = 0; i < 10; ++i) CHECK(table.enter(host(1), kStart, true, &entry, false) == Refusal::none);
+  for (int i = 0; i < 2; ++i) CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::none);
+  CHECK(table.enter(host(1), kStart, true, &entry) == Refusal::connect_rate);
+  CHECK(table.enter(host(1), kStart, true, &entry, false) == Refusal::none);
+}
+
 TEST_CASE("access: rates that are remembered have a bound, and those that are over go first") {
   AccessRules rules;
   rules.rate_count = 1;
@@ -496,6 +508,22 @@ TEST_CASE("access: automatic bans never take the place of those that were wanted
   const uint64_t evictions = bans.evictions();
   CHECK(bans.ban(IpPrefix::of(host(5000)), kStart, 1000, 0, true) == kStart);
   CHECK(bans.evictions() == evictions + 1);
+}
+
+TEST_CASE("access: a full table of wanted bans takes each further one without going through all of it") {
+  BanList bans;
+  bans.set_policy({1000, 1, 0}, 100'000);
+  for (uint32_t i = 0; i < 100'000; ++i) bans.ban(IpPrefix::of(host(i)), kStart, BanList::kForEver, 300);
+  // With each going through the table these would be 10^10 places, which is minutes.
+  for (uint32_t i = 0; i < 100'000; ++i) bans.ban(IpPrefix::of(host(200'000 + i)), kStart, BanList::kForEver, 300);
+  CHECK(bans.size() <= 100'000);
+  // Whatever there was, automatic ones are found again.
+  for (uint32_t i = 0; bans.size() > 99'500; ++i) bans.lift(IpPrefix::of(host(200'000 + i)), kStart);
+  for (uint32_t i = 0; i < 500; ++i) bans.ban(IpPrefix::of(host(500'000 + i)), kStart, BanList::kForEver, 0, true);
+  const uint64_t evictions = bans.evictions();
+  for (uint32_t i = 0; i < 500; ++i) bans.ban(IpPrefix::of(host(600'000 + i)), kStart, BanList::kForEver, 300);
+  CHECK(bans.evictions() == evictions + 500);
+  for (uint32_t i = 0; i < 500; ++i) CHECK(bans.find(host(500'000 + i), kStart) == nullptr);
 }
 
 TEST_CASE("access: a ban that is wanted makes an automatic one a wanted one, however long each is") {

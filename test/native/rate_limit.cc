@@ -23,6 +23,22 @@ TEST_CASE("rate_limit: a burst, then the rate") {
   CHECK_FALSE(bucket.has(limit, 26));
 }
 
+TEST_CASE("rate_limit: what may have waited is paid for by all the time since, and only that") {
+  const RateLimit limit{10, 1000, 25};
+  TokenBucket bucket(limit, 0);
+  bucket.refill(limit, 4000, true);
+  CHECK(bucket.has(limit, 65));
+  CHECK_FALSE(bucket.has(limit, 66));
+  bucket.take(limit, 30);
+  bucket.refill(limit, 4000);
+  CHECK(bucket.has(limit, 25));
+  CHECK_FALSE(bucket.has(limit, 26));
+  const RateLimit fast{UINT32_MAX, 1, UINT32_MAX};
+  TokenBucket full(fast, 0);
+  for (uint32_t i = 1; i < 10; ++i) full.refill(fast, i * 0x10000000u, true);
+  CHECK(full.has(fast, UINT32_MAX));
+}
+
 TEST_CASE("rate_limit: what is taken in advance is paid back") {
   const RateLimit limit{1000, 1000, 1000};
   TokenBucket bucket(limit, 0);

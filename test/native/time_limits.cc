@@ -12,7 +12,8 @@ namespace {
 
 // A connection whose one timer does what it is told, on a clock with ticks of a millisecond.
 struct Watched {
-  explicit Watched(TimeLimits given, uint32_t start = 1000) : limits(given), now(start), watch(start), read(start - 5) {
+  explicit Watched(TimeLimits given, uint32_t start = 1000)
+      : limits(given), now(start), born(start), watch(start), read(start - 5) {
     look();
   }
 
@@ -28,13 +29,13 @@ struct Watched {
   }
   Expiry look() {
     watch.begin_check();
-    last = watch.check(limits, now, &read, bytes, had_packet);
+    last = watch.check(limits, now, born, &read, bytes, had_packet);
     due = 0;
     need(last.next);
     if (last.idle_read != 0) ++reads;
     if (last.idle_write != 0) ++writes;
     if (last.idle_both != 0) ++boths;
-    if (last.life) {
+    if (last.life_over != 0) {
       ++lives;
       limits.life = 0;  // the connection ends
     }
@@ -60,6 +61,7 @@ struct Watched {
 
   TimeLimits limits;
   uint32_t now;
+  uint32_t born;
   TimeWatch watch;
   std::atomic<uint32_t> read;
   uint64_t bytes = 0;
@@ -340,6 +342,32 @@ TEST_CASE("time_limits: a packet that began while this side did not read has its
   one.need(50);
   CHECK(one.wait(5990) == Expiry::none);
   CHECK(one.wait(10 + kSure + 4) == Expiry::min_rate);
+}
+
+TEST_CASE("time_limits: a life goes on while this side does not read") {
+  Watched one(only(&TimeLimits::life, 100));
+  for (int i = 0; i < 10; ++i) {
+    one.watch.set_reading(false, one.now, false);
+    one.wait(9);
+    one.watch.set_reading(true, one.now, false);
+    one.wait(1);
+  }
+  one.wait(1);
+  CHECK(one.lives == 1);
+}
+
+TEST_CASE("time_limits: a peer that always has something unread is late all the same, but not by this side's fault") {
+  Watched one(only(&TimeLimits::packet, 100));
+  one.piece();
+  CHECK(one.wait(200) == Expiry::packet);
+  for (int i = 0; i < 1000; ++i) CHECK_FALSE(one.watch.is_late_anyway(false));
+  int grants = 0;
+  while (!one.watch.is_late_anyway(true)) ++grants;
+  CHECK(grants == TimeWatch::kMostGrants);
+  // Another packet has its own.
+  one.packet();
+  one.look();
+  CHECK_FALSE(one.watch.is_late_anyway(true));
 }
 
 TEST_CASE("time_limits: times that are ahead of the clock are put back with it") {

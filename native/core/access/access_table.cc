@@ -70,7 +70,7 @@ void AccessTable::make_room_for_rate(uint64_t now_us) {
   }
 }
 
-Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
+Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room, bool timed) {
   if (rules_->allow.contains(address)) return has_room ? Refusal::none : Refusal::max_connections;
   if (rules_->deny.contains(address)) return Refusal::denied;
   if (bans_.find(address, now_ms) != nullptr) return Refusal::banned;
@@ -82,25 +82,25 @@ Refusal AccessTable::judge(IpAddress address, uint64_t now_ms, bool has_room) {
     const Subnet* subnet = subnets_.find(subnet_of(address));
     if ((subnet == nullptr ? 0 : subnet->connections) >= rules_->max_per_subnet) return Refusal::max_per_subnet;
   }
-  return within_rate(address, now_ms * 1000) ? Refusal::none : Refusal::connect_rate;
+  return !timed || within_rate(address, now_ms * 1000) ? Refusal::none : Refusal::connect_rate;
 }
 
 Refusal AccessTable::test(IpAddress address, uint64_t now_ms, bool has_room) {
-  return judge(address, now_ms, has_room);
+  return judge(address, now_ms, has_room, true);
 }
 
-Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry) {
-  Refusal refusal = judge(address, now_ms, places.any_free());
+Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry, bool timed) {
+  Refusal refusal = judge(address, now_ms, places.any_free(), timed);
   if (refusal == Refusal::none && !places.take()) refusal = Refusal::max_connections;
-  return settle(refusal, address, now_ms, entry);
+  return settle(refusal, address, now_ms, entry, timed);
 }
 
-Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry) {
-  return settle(judge(address, now_ms, has_room), address, now_ms, entry);
+Refusal AccessTable::enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry, bool timed) {
+  return settle(judge(address, now_ms, has_room, timed), address, now_ms, entry, timed);
 }
 
 // Counts what has come of it.
-Refusal AccessTable::settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry) {
+Refusal AccessTable::settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry, bool timed) {
   if (refusal != Refusal::none) {
     ++refused_[static_cast<size_t>(refusal)];
     if (refusal == Refusal::connect_rate) offend(address, Offence::connect_rate, now_ms);
@@ -114,7 +114,7 @@ Refusal AccessTable::settle(Refusal refusal, IpAddress address, uint64_t now_ms,
   const IpPrefix subnet = subnet_of(address);
   *entry = {address, subnet.bits};
   ++peers_.insert(IpPrefix::of(address)).connections;
-  pay_for(address, now_ms * 1000);
+  if (timed) pay_for(address, now_ms * 1000);
   ++subnets_.insert(subnet).connections;
   return Refusal::none;
 }

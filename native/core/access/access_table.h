@@ -31,9 +31,10 @@ class AccessTable {
 
   // Refusal::none: it is in, until leave(), and has taken one of the places. That comes last: who is refused for
   // something else never has one.
-  Refusal enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry);
+  // `timed` false: when it came is not known, so the rate neither judges nor counts it.
+  Refusal enter(IpAddress address, uint64_t now_ms, Places& places, AccessEntry* entry, bool timed = true);
   // For who has a place already, or `has_room` false: for whom there is none.
-  Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry);
+  Refusal enter(IpAddress address, uint64_t now_ms, bool has_room, AccessEntry* entry, bool timed = true);
   void leave(const AccessEntry& entry);
   // Somebody has been refused that enter() was not asked about.
   void count_refused(Refusal refusal) { ++refused_[static_cast<size_t>(refusal)]; }
@@ -89,8 +90,8 @@ class AccessTable {
   using Subnets = PrefixMap<Subnet>;
   using OffenceMap = PrefixMap<Offences>;
 
-  Refusal judge(IpAddress address, uint64_t now_ms, bool has_room);
-  Refusal settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry);
+  Refusal judge(IpAddress address, uint64_t now_ms, bool has_room, bool timed);
+  Refusal settle(Refusal refusal, IpAddress address, uint64_t now_ms, AccessEntry* entry, bool timed);
   uint64_t ahead_us(const Rate& rate, uint64_t now_us) const;
   bool within_rate(IpAddress address, uint64_t now_us);
   void pay_for(IpAddress address, uint64_t now_us);

@@ -45,7 +45,7 @@ void BanList::restore(const IpPrefix& prefix, uint64_t now_ms, const Ban& kept) 
   if (kept.until_ms <= ban->until_ms) return;
   ban->until_ms = kept.until_ms;
   ban->reason = kept.reason;
-  ban->automatic = kept.automatic;
+  set_automatic(ban, kept.automatic);
 }
 
 uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms, uint16_t reason, bool automatic) {
@@ -62,11 +62,11 @@ uint64_t BanList::ban(const IpPrefix& prefix, uint64_t now_ms, uint64_t time_ms,
   if (until > ban->until_ms) {
     ban->until_ms = until;
     ban->reason = reason;
-    ban->automatic = automatic;
+    set_automatic(ban, automatic);
   } else if (held && ban->automatic && !automatic) {
     // From now on it is wanted, as long as the other one would have held.
     ban->reason = reason;
-    ban->automatic = false;
+    set_automatic(ban, false);
   }
   return ban->until_ms;
 }
@@ -75,8 +75,8 @@ bool BanList::lift(const IpPrefix& prefix, uint64_t now_ms) {
   const Ban* ban = map_.find(prefix);
   if (ban == nullptr) return false;
   const bool held = ban->until_ms > now_ms;
+  erased(*ban, prefix.bits);
   map_.erase(prefix);
-  erased(prefix.bits);
   return held;
 }
 
@@ -94,7 +94,7 @@ const BanList::Ban* BanList::find(IpAddress address, uint64_t now_ms) {
 void BanList::sweep(uint64_t now_ms, size_t places) {
   map_.sweep(places, [&](const Map::Entry& entry) {
     if (!is_forgotten(entry.value, now_ms)) return false;
-    erased(entry.prefix().bits);
+    erased(entry.value, entry.prefix().bits);
     return true;
   });
 }
@@ -109,19 +109,28 @@ bool BanList::make_room(uint64_t now_ms, bool automatic) {
       if (gone == wanted || !may_go(entry.value)) return false;
       ++gone;
       if (entry.value.until_ms > now_ms) ++evictions_;
-      erased(entry.prefix().bits);
+      erased(entry.value, entry.prefix().bits);
       return true;
     });
   };
   sweep([&](const Ban& ban) { return ban.until_ms <= now_ms; });
   // Peers must not make it look at more; the program may.
   const size_t rounds = automatic ? 1 : map_.capacity() / kPlacesToSearch + 1;
-  for (size_t i = 0; i < rounds && gone == 0; ++i) sweep([](const Ban& ban) { return ban.automatic; });
+  for (size_t i = 0; i < rounds && gone == 0 && automatic_ != 0; ++i)
+    sweep([](const Ban& ban) { return ban.automatic; });
   if (gone == 0 && automatic) return false;
   while (gone == 0) sweep([](const Ban&) { return true; });
   return true;
 }
 
-void BanList::erased(uint32_t bits) { --lengths_[bits]; }
+void BanList::set_automatic(Ban* ban, bool automatic) {
+  automatic_ = automatic_ - (ban->automatic ? 1 : 0) + (automatic ? 1 : 0);
+  ban->automatic = automatic;
+}
+
+void BanList::erased(const Ban& ban, uint32_t bits) {
+  --lengths_[bits];
+  if (ban.automatic) --automatic_;
+}
 
 }  // namespace iocp

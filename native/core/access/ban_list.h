@@ -58,13 +58,15 @@ class BanList {
   Ban* find_or_add(const IpPrefix& prefix, uint64_t now_ms, bool automatic);
   bool is_forgotten(const Ban& ban, uint64_t now_ms) const;
   bool make_room(uint64_t now_ms, bool automatic);
-  void erased(uint32_t bits);
+  void set_automatic(Ban* ban, bool automatic);
+  void erased(const Ban& ban, uint32_t bits);
 
   BanPolicy policy_;
   size_t most_ = 100'000;
   Map map_;
   // Of each length of a prefix: an address is looked for with those lengths only that occur.
   uint32_t lengths_[IpPrefix::kMaxBits + 1] = {};
+  size_t automatic_ = 0;  // how many are
   uint64_t evictions_ = 0;
 };
 

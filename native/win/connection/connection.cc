@@ -198,19 +198,6 @@ bool Connection::request_locked(uint32_t bits) {
   return !std::exchange(scheduled_, true);
 }
 
-// With files under way the program ends it behind them.
-bool Connection::end_life(uint32_t deadline_ms) {
-  bool ends = false;
-  {
-    std::lock_guard<SrwLock> guard(lock_);
-    if (socket_.is_closing() || end_.requested || end_.cause == CloseCause::max_life) return false;
-    ends = !end_.held && begin_end_locked(CloseCause::max_life, deadline_ms);
-    end_.cause = CloseCause::max_life;
-  }
-  if (ends) request(kEnd);
-  return true;
-}
-
 void Connection::request_end(CloseCause cause, uint32_t deadline_ms) {
   {
     std::lock_guard<SrwLock> guard(lock_);

@@ -228,7 +228,8 @@ class Connection final {
   void check_times();
   void tell_time_event(TimeEvent event, uint32_t times);
   void abandon_files(bool also_complete);
-  bool end_life(uint32_t deadline_ms);                            // false when it is ending already
+  // Its life is over, since so many milliseconds: first the program is told. Returns when to come again.
+  uint32_t end_life(uint32_t over_ms, uint32_t deadline_ms);
   bool begin_end_locked(CloseCause cause, uint32_t deadline_ms);  // false when it is ending already
   RareTimers& rare_timers();
 
@@ -249,6 +250,7 @@ class Connection final {
   bool scheduled_ = false;                      // in the engine's list of connections to serve
   uint8_t held_back_ = 0;                       // strands, until rare_timers_->retry
   uint8_t subnet_bits_ = UINT8_MAX;             // set before it is announced
+  uint32_t born_ms_ = 0;                        // set before watch_
   std::atomic<Stage> stage_{Stage::announced};  // written under lock_, or before anybody can find it
   End end_;
   std::unique_ptr<ChangedFramings> changed_framings_;

@@ -12,10 +12,13 @@ namespace {
 
 // Bytes of the peer are there and have not been read: it is not late, this side is.
 constexpr uint32_t kReadFirstMs = 50;
+constexpr uint32_t kReadsMs = 2 * kReadFirstMs;
 // While so much waits for JavaScript, which is behind, it is not told of silence on top of that.
 constexpr uint64_t kMaxPendingBytes = 1024 * 1024;
 // A life is up to so much longer or shorter, so that connections that began together do not end together.
 constexpr uint32_t kLifeSpreadPerMille = 100;
+// So long the program has to end a connection whose life is over.
+constexpr uint32_t kLifeGraceMs = 1000;
 
 uint32_t with_spread(uint32_t life, ConnectionId id) {
   const uint64_t hash = (uint64_t{id.generation} << 32 | id.slot) * 0x9E3779B97F4A7C15u;
@@ -48,7 +51,8 @@ CloseCause cause_of(Expiry expired) {
 
 // Before others know of the connection, when it is announced, or on the JavaScript thread.
 void Connection::start_watch(const TimeLimits& limits) {
-  auto watch = std::make_unique<TimeWatch>(engine_->watch_ms());
+  born_ms_ = engine_->watch_ms();
+  auto watch = std::make_unique<TimeWatch>(born_ms_);
   watch->set_limits_writes(limits.send_stall != 0);
   // A write that has begun before is seen to end from here on: both happen under the lock.
   std::lock_guard<SrwLock> guard(lock_);
@@ -101,6 +105,23 @@ void Connection::tell_time_event(TimeEvent event, uint32_t times) {
   engine_->report(RecordKind::time_limit, id_, static_cast<uint32_t>(event), times);
 }
 
+// The program ends it behind what it is about to send, and behind files that are under way. It may not come to that.
+uint32_t Connection::end_life(uint32_t over_ms, uint32_t deadline_ms) {
+  bool tell = false;
+  bool ends = false;
+  {
+    std::lock_guard<SrwLock> guard(lock_);
+    if (socket_.is_closing() || end_.requested) return TimeWatch::kNever;
+    tell = end_.cause != CloseCause::max_life;
+    end_.cause = CloseCause::max_life;
+    ends = !tell && over_ms > kLifeGraceMs && !end_.held && begin_end_locked(CloseCause::max_life, deadline_ms);
+  }
+  // However much waits: it comes once.
+  if (tell) tell_time_event(TimeEvent::life, 0);
+  if (ends) request(kEnd);
+  return ends ? TimeWatch::kNever : over_ms > kLifeGraceMs ? kLifeGraceMs : kLifeGraceMs - over_ms + 1;
+}
+
 void Connection::check_times() {
   TimeWatch* const watched = watch();
   if (watched == nullptr) return;
@@ -108,7 +129,7 @@ void Connection::check_times() {
   const TimeLimits limits = time_limits();
   const uint32_t now = engine_->watch_ms();
   const TimeWatch::Check check =
-      watched->check(limits, now, receiver_.last_read_ms(), receiver_.bytes_read(), receiver_.had_packet());
+      watched->check(limits, now, born_ms_, receiver_.last_read_ms(), receiver_.bytes_read(), receiver_.had_packet());
   uint32_t next = check.next;
   const bool behind = engine_->delivery().pending_bytes() > kMaxPendingBytes;
   if (!behind) {
@@ -116,10 +137,10 @@ void Connection::check_times() {
     if (check.idle_write != 0) tell_time_event(TimeEvent::idle_write, check.idle_write);
     if (check.idle_both != 0) tell_time_event(TimeEvent::idle_both, check.idle_both);
   }
-  // Once, and however much waits: the program only hears of it.
-  if (check.life && end_life(limits.life_end)) tell_time_event(TimeEvent::life, 0);
+  if (check.life_over != 0) next = (std::min)(next, end_life(check.life_over, limits.life_end));
   if (check.expired != Expiry::none) {
-    if (!judges_what_is_read(check.expired) || !has_unread_bytes()) {
+    const bool reads = TimeWatch::elapsed(receiver_.last_read_ms()->load(), now) < kReadsMs;
+    if (!judges_what_is_read(check.expired) || !has_unread_bytes() || watched->is_late_anyway(reads)) {
       const bool idle = cause_of(check.expired) == CloseCause::idle_timeout;
       if (close(cause_of(check.expired), kWsaEtimedout, !idle)) engine_->count(Counter::timeouts, 1);
       return;

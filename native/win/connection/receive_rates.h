@@ -21,13 +21,36 @@ class ReceiveRates final {
 
   // Before packets are decoded.
   void refill(uint32_t now) {
-    if (packet_limit_.count != 0) packets_.refill(packet_limit_, now);
-    if (byte_limit_.count != 0) bytes_.refill(byte_limit_, now);
+    if (catches_up_ && now - catching_up_since_ > kCatchUpMs) catches_up_ = false;
+    const bool overflows = behind_ || catches_up_;
+    if (packet_limit_.count != 0) packets_.refill(packet_limit_, now, overflows);
+    if (byte_limit_.count != 0) bytes_.refill(byte_limit_, now, overflows);
   }
-  // Some bytes have been read.
+  // The strand is about to leave. While it does not read, for whatever reason, what the peer sends in time waits for
+  // it, and comes all at once when it goes on.
+  void note_reading(bool reads, uint32_t now) {
+    if (!reads) {
+      behind_ = true;
+    } else if (behind_) {
+      behind_ = false;
+      catch_up(now);
+    }
+  }
+  // Before anything: nobody knows how long the peer has waited to be accepted, and what it has sent meanwhile.
+  void may_have_waited(uint32_t now) {
+    packets_ = TokenBucket(packet_limit_, now - kMostWaitedMs);
+    bytes_ = TokenBucket(byte_limit_, now - kMostWaitedMs);
+    catch_up(now);
+  }
+  // The same where the whole process has not been running.
+  void catch_up(uint32_t now) {
+    catches_up_ = true;
+    catching_up_since_ = now;
+  }
+  // All times are of a clock that goes on while the process does not. Some bytes have been read.
   void received(uint32_t bytes, uint32_t now) {
     if (byte_limit_.count == 0 || byte_limit_.on_exceed == OnExceed::drop) return;
-    bytes_.refill(byte_limit_, now);
+    refill(now);
     bytes_.take(byte_limit_, bytes);
     if (!bytes_.is_overdrawn()) return;
     if (byte_limit_.on_exceed == OnExceed::pause) {
@@ -85,6 +108,13 @@ class ReceiveRates final {
   const RateLimit byte_limit_;
   TokenBucket packets_;
   TokenBucket bytes_;
+  // So long what has waited may take to be read.
+  static constexpr uint32_t kCatchUpMs = 1000;
+  static constexpr uint32_t kMostWaitedMs = 60'000;
+
+  uint32_t catching_up_since_ = 0;
+  bool catches_up_ = false;
+  bool behind_ = false;
   bool waits_ = false;
   bool exceeded_ = false;
   bool bans_ = false;

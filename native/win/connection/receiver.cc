@@ -40,7 +40,7 @@ Receiver::Receiver(Connection* connection, const SharedProfile& profile)
   const uint32_t now = connection->engine()->watch_ms();
   last_arrival_ms_.store(now - kLongAgoMs, std::memory_order_relaxed);
   if (profile.packet_rate.count != 0 || profile.byte_rate.count != 0) {
-    rates_ = std::make_unique<ReceiveRates>(profile, now);
+    rates_ = std::make_unique<ReceiveRates>(profile, IoContext::coarse_ms());
   }
   use(*framing_, profile);
 }
@@ -121,7 +121,7 @@ void Receiver::strand() {
     }
     if (!stop) continue;
     shrink_rest();
-    if (connection_->watch() != nullptr) note_reading();
+    if (connection_->watch() != nullptr || rates_ != nullptr) note_reading();
     if (leave_strand()) return;
   }
 }
@@ -195,7 +195,7 @@ void Receiver::note_received(uint32_t bytes, bool full) {
   bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   connection_->engine()->count(Counter::bytes_in, bytes);
   const uint32_t now = connection_->engine()->watch_ms();
-  if (rates_ != nullptr && !preamble_) rates_->received(bytes, now);
+  if (rates_ != nullptr && !preamble_) rates_->received(bytes, rates_clock());
   note_arrival(now);
 }
 

@@ -61,6 +61,8 @@ class Receiver final {
   // There is room in the delivery queue again.
   void unpark();
   void unpark_if_parked();
+  // Before others know of it.
+  void may_have_waited();
   bool is_parked() const { return parked_.load(std::memory_order_acquire); }
 
   // Before the strand runs: what comes first is the preamble's.
@@ -145,6 +147,7 @@ class Receiver final {
   void note_ended_packet();
   void note_decoded(bool ended);
   void note_reading();
+  uint32_t rates_clock();
 
   // receiver_decode.cc
   bool take_preamble();

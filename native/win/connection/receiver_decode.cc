@@ -45,7 +45,7 @@ bool Receiver::decode_current() {
   }
   const uint8_t* const begin = current_data_ + current_offset_;
   const size_t size = current_size_ - current_offset_;
-  if (rates_ != nullptr) rates_->refill(connection_->engine()->watch_ms());
+  if (rates_ != nullptr) rates_->refill(rates_clock());
   PacketSink sink(connection_, &flow_, &decode_, rates_.get(), begin, begin + size);
   const DecodeResult result = framing_->decode(frame_, begin, size, sink);
   sink.flush();
@@ -75,7 +75,7 @@ bool Receiver::take_preamble() {
   const Ref<Preamble> over = std::move(preamble_);
   over->end();
   if (step == Preamble::Step::done) {
-    if (rates_ != nullptr) rates_->received(current_size_ - current_offset_, connection_->engine()->watch_ms());
+    if (rates_ != nullptr) rates_->received(current_size_ - current_offset_, rates_clock());
     return connection_->end_preamble(*over);
   }
   connection_->refuse(over->failure());

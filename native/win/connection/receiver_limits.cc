@@ -18,7 +18,7 @@ constexpr uint32_t kResumedMs = 50;
 // earlier time; then this is asked again.
 bool Receiver::waits_for_rate() {
   if (!rates_->waits()) return false;
-  const uint32_t wait = rates_->wait_ms(connection_->engine()->watch_ms());
+  const uint32_t wait = rates_->wait_ms(rates_clock());
   if (wait == 0) return false;
   connection_->arm_upkeep(wait);
   return true;
@@ -50,14 +50,26 @@ void Receiver::note_decoded(bool ended) {
   if (soon != TimeWatch::kNever) connection_->check_times_in(soon);
 }
 
+void Receiver::may_have_waited() {
+  if (rates_ != nullptr) rates_->may_have_waited(IoContext::coarse_ms());
+}
+
+uint32_t Receiver::rates_clock() {
+  const uint32_t now = IoContext::coarse_ms();
+  if (connection_->engine()->was_stopped()) rates_->catch_up(now);
+  return now;
+}
+
 // The strand is about to leave. What keeps it from reading is this side's affair.
 void Receiver::note_reading() {
   TimeWatch* const watch = connection_->watch();
+  const bool reads = eof_ || (!has_undecoded() && may_deliver() && !parked_.load(std::memory_order_acquire) &&
+                              (rates_ == nullptr || !rates_->waits()));
+  if (rates_ != nullptr) rates_->note_reading(reads, IoContext::coarse_ms());
+  if (watch == nullptr) return;
   // One that had begun before there were any limits.
   note_decoded(false);
   if (eof_) watch->peer_ended();
-  const bool reads = eof_ || (!has_undecoded() && may_deliver() && !parked_.load(std::memory_order_acquire) &&
-                              (rates_ == nullptr || !rates_->waits()));
   // A check finds out what is due and when.
   if (watch->set_reading(reads, connection_->engine()->watch_ms(), had_packet())) {
     connection_->check_times_in(kResumedMs);

@@ -14,12 +14,12 @@ IpAddress ip_of(const Address& address) {
   return IpAddress::v6(v6->sin6_addr.s6_addr);
 }
 
-Refusal AccessControl::enter(const Address& remote, Places* places, uint8_t* subnet_bits) {
+Refusal AccessControl::enter(const Address& remote, Places* places, bool timed, uint8_t* subnet_bits) {
   AccessEntry entry;
   std::lock_guard<SrwLock> guard(lock_);
   const IpAddress address = ip_of(remote);
-  const Refusal refusal = places == nullptr ? table_.enter(address, now_ms(), true, &entry)
-                                            : table_.enter(address, now_ms(), *places, &entry);
+  const Refusal refusal = places == nullptr ? table_.enter(address, now_ms(), true, &entry, timed)
+                                            : table_.enter(address, now_ms(), *places, &entry, timed);
   *subnet_bits = refusal == Refusal::none ? static_cast<uint8_t>(entry.subnet_bits) : kNotCounted;
   return refusal;
 }

@@ -30,7 +30,8 @@ class AccessControl final {
 
   // Refusal::none: `remote` is in until leave() with the same *subnet_bits, and has taken one of the places. Null: it
   // has one already.
-  Refusal enter(const Address& remote, Places* places, uint8_t* subnet_bits);
+  // `timed`: see AccessTable::enter.
+  Refusal enter(const Address& remote, Places* places, bool timed, uint8_t* subnet_bits);
   void leave(const Address& remote, uint8_t subnet_bits);
   void count_refused(Refusal refusal);
   Refusal test(IpAddress address);

@@ -266,7 +266,8 @@ Refusal Listener::judge(const Address& peer, bool has_place, uint8_t* subnet_bit
     if (access != nullptr) access->count_refused(Refusal::denied);
     return Refusal::denied;
   }
-  if (access != nullptr && !balancer) return access->enter(peer, has_place ? nullptr : &places_, subnet_bits);
+  if (access != nullptr && !balancer)
+    return access->enter(peer, has_place ? nullptr : &places_, knows_when(), subnet_bits);
   return has_place || places_.take() ? Refusal::none : Refusal::max_connections;
 }
 

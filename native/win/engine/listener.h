@@ -117,6 +117,8 @@ class Listener final {
   uint32_t report_failure(uint32_t error);
   // False: there is none, and the thread is woken when there may be one.
   bool take_place_for_acceptor();
+  // Whether who comes now has come now: not when it may have waited for this side.
+  bool knows_when() const;
   void give_place_back();
 
  private:
@@ -127,6 +129,7 @@ class Listener final {
   void post_first();
   void post_idle();
   void post_waiting();
+  void note_backlog();
   void post_accept(AcceptOperation* operation);
   uint32_t issue(AcceptOperation* operation);
   void schedule_retry(AcceptOperation* operation, uint32_t error);
@@ -162,9 +165,10 @@ class Listener final {
   uint64_t last_dry_ms_ = 0;
   size_t surplus_ = 0;  // so many accepts of the pool go as soon as they are not in the kernel
   AcceptOperation* idle_ = nullptr;
-  AcceptOperation* waiting_ = nullptr;  // for a place
-  bool place_posted_ = false;           // place_operation_ is on its way
-  bool acceptor_waits_ = false;         // for a place
+  AcceptOperation* waiting_ = nullptr;   // for a place
+  bool place_posted_ = false;            // place_operation_ is on its way
+  bool acceptor_waits_ = false;          // for a place
+  std::atomic<uint64_t> went_on_ms_{0};  // when it has accepted again, 0 for never
   std::vector<std::unique_ptr<AcceptOperation>> pool_;
   PostedOperation<Listener, &Listener::post_waiting> place_operation_{this};
   std::unique_ptr<ConditionalAcceptor> acceptor_;  // made by open(), or never

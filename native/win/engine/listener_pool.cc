@@ -13,8 +13,18 @@ namespace {
 
 // A pool that has grown is halved in such steps while it does not run dry.
 constexpr uint32_t kShrinkMs = 5000;
+// So long those may take who are in the backlog when it accepts again.
+constexpr uint32_t kBacklogMs = 1000;
 
 }  // namespace
+
+// Who has waited in the backlog may have come at any time, and has perhaps left again.
+void Listener::note_backlog() { went_on_ms_.store(Engine::now_ms(), std::memory_order_relaxed); }
+
+bool Listener::knows_when() const {
+  const uint64_t went_on = went_on_ms_.load(std::memory_order_relaxed);
+  return !engine_->was_stopped() && (went_on == 0 || Engine::now_ms() - went_on >= kBacklogMs);
+}
 
 // Those that have waited for a place, as far as there are some now.
 void Listener::post_waiting() {
@@ -30,6 +40,7 @@ void Listener::post_waiting() {
       operation = std::exchange(waiting_, waiting_->next_idle);
       operation->has_place = true;
     }
+    note_backlog();
     post_accept(operation);
   }
 }
@@ -60,7 +71,10 @@ void Listener::give_place_back() {
     if (!wake_acceptor && (waiting_ == nullptr || std::exchange(place_posted_, true))) return;
     if (!wake_acceptor) add_ref();  // the packet's; being open has one
   }
-  if (wake_acceptor) return acceptor_->wake();
+  if (wake_acceptor) {
+    note_backlog();
+    return acceptor_->wake();
+  }
   engine_->post(&place_operation_);
 }
 

@@ -16,6 +16,9 @@ constexpr uint32_t kTimerGranularityMs = 16;
 constexpr uint32_t kHousekeepingMs = 1000;
 // Somebody looks at the timers once a second. Where nobody has for so long, nothing of this process ran.
 constexpr uint32_t kSleptMs = 3 * kHousekeepingMs;
+// The same for what only has to be fair: somebody looks each second at least.
+constexpr uint32_t kStoppedMs = kHousekeepingMs + 300;
+constexpr uint32_t kWentOnMs = 1000;
 
 }  // namespace
 
@@ -131,6 +134,14 @@ void IoContext::end_sleep(uint64_t wake_at) {
   if (wake_at != 0) next_wake_ms_.compare_exchange_strong(wake_at, UINT64_MAX);
 }
 
+// By the thread that has gone on first, before anybody has looked, too.
+bool IoContext::was_stopped() const {
+  const uint64_t looked = last_look_ms_.load(std::memory_order_acquire);
+  const uint64_t went_on = went_on_ms_.load(std::memory_order_acquire);
+  const uint64_t now = now_ms();
+  return (now > looked && now - looked >= kStoppedMs) || (went_on != 0 && now - went_on < kWentOnMs);
+}
+
 bool IoContext::fire_timers() {
   const uint64_t now = now_ms();
   std::vector<EngineTimer*> due;
@@ -138,12 +149,14 @@ bool IoContext::fire_timers() {
   if (!timers_lock_.try_lock()) return false;  // another thread is at it
   {
     std::lock_guard<SrwLock> guard(timers_lock_, std::adopt_lock);
-    const uint64_t passed = now > last_look_ms_ ? now - last_look_ms_ : 0;
+    const uint64_t before = last_look_ms_.load(std::memory_order_relaxed);
+    const uint64_t passed = now > before ? now - before : 0;
+    if (passed >= kStoppedMs) went_on_ms_.store(now, std::memory_order_release);
     if (passed >= kSleptMs) {
       const auto slept = static_cast<uint32_t>(passed - kHousekeepingMs);
       slept_ms_.store(slept_ms_.load(std::memory_order_relaxed) + slept, std::memory_order_release);
     }
-    last_look_ms_ = now;
+    last_look_ms_.store(now, std::memory_order_release);
     timers_.advance(now, [&](Timer& timer) {
       EngineTimer& engine_timer = static_cast<EngineTimer&>(timer);
       if (engine_timer.hold()) due.push_back(&engine_timer);

@@ -73,6 +73,8 @@ class IoContext {
     const uint32_t slept = slept_ms_.load(std::memory_order_acquire);  // first: a thread may be stopped in between
     return coarse_ms() - slept;
   }
+  // Whether the process has stood still until a moment ago: what comes now may have come at any time since.
+  bool was_stopped() const;
   DiskPool& disk() { return disk_; }
   bool skips_on_success() const { return skip_on_success_; }
   const CompletionPort& port() const { return port_; }
@@ -139,7 +141,8 @@ class IoContext {
   SrwLock timers_lock_;
   TimerWheel timers_;
   uint64_t next_housekeeping_ms_ = 0;               // under timers_lock_
-  uint64_t last_look_ms_;                           // under timers_lock_: at the wheel
+  std::atomic<uint64_t> last_look_ms_;              // at the wheel; written under timers_lock_
+  std::atomic<uint64_t> went_on_ms_{0};             // written under timers_lock_: when it had stood still, 0 for never
   std::atomic<uint32_t> slept_ms_{0};               // written under timers_lock_
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> poke_posted_{false};
