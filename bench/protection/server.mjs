@@ -8,7 +8,7 @@ const [kind, text] = process.argv.slice(2)
 const options = JSON.parse(text)
 const began = new Map()
 /** How long each connection was open, and why it ended. */
-let ended = []
+const ended = []
 
 function startIocp() {
   const server = createServer({ framing: options.framed === true ? undefined : framing.raw(), ...options.server })

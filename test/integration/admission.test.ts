@@ -53,21 +53,14 @@ async function refusal(port: number, from = HOST): Promise<'reset' | 'end'> {
   onTestFinished(() => {
     socket.destroy()
   })
-  let isReset = false
-  let isEnded = false
-  socket
-    .on('error', () => {
-      isReset = true
-    })
-    .on('end', () => {
-      isEnded = true
-    })
-  await until('it is refused', () => isReset || isEnded)
+  const seen = new Set<string>()
+  socket.on('error', () => seen.add('error')).on('end', () => seen.add('end'))
+  await until('it is refused', () => seen.size > 0)
   await pause(50)
   await new Promise((resolve) => {
     socket.write('x', resolve)
   })
-  return isReset ? 'reset' : 'end'
+  return seen.has('error') ? 'reset' : 'end'
 }
 
 describe('onMax', () => {

@@ -1,8 +1,8 @@
 /** How fast a peer may send: `packetRate` and `byteRate`, over real sockets. */
 
 import { once } from 'node:events'
-import { type Connection, createServer, framing, type PacketStream } from 'iocp'
 import { Worker } from 'node:worker_threads'
+import { type Connection, createServer, framing, type PacketStream } from 'iocp'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { isGone, openSocket } from '../helpers/raw_client.js'
 import { counter, nextConnection, nextDisconnect, startClient, startServer } from '../helpers/servers.js'
