@@ -54,8 +54,11 @@ bool model_line(const std::string& input, size_t* size, ProxyHeader* header) {
   if (line.find_first_of("\r\n") != std::string::npos) return false;
   *size = end + 2;
   header->version = 1;
+  if (line == "UNKNOWN" || line.compare(0, 8, "UNKNOWN ") == 0) {
+    header->command = ProxyCommand::local;
+    return true;
+  }
   header->command = ProxyCommand::proxy;
-  if (line == "UNKNOWN" || line.compare(0, 8, "UNKNOWN ") == 0) return true;
   std::vector<std::string> words(1);
   for (const char letter : line) {
     if (letter == ' ')

@@ -8,9 +8,9 @@ namespace iocp {
 namespace {
 
 std::vector<uint8_t> encode_line(const ProxyHeader& header) {
-  if (!header.tlvs.empty() || header.command != ProxyCommand::proxy) return {};
+  if (!header.tlvs.empty()) return {};
   std::string line = "PROXY ";
-  if (header.family == ProxyFamily::unspecified) {
+  if (header.command == ProxyCommand::local || header.family == ProxyFamily::unspecified) {
     line += "UNKNOWN";
   } else if (header.names_client()) {
     const bool is_v4 = header.family == ProxyFamily::inet;

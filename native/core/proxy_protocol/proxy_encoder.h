@@ -7,7 +7,7 @@
 
 namespace iocp {
 
-// The bytes of a header of either version; empty when it cannot be written: version 1 has no TLVs and no LOCAL (that is
+// The bytes of a header of either version; empty when it cannot be written: version 1 has no TLVs (LOCAL is
 // UNKNOWN there) and knows TCP over IPv4 and IPv6 only; of AF_UNIX nothing is written at all, and version 2 has 65,535
 // bytes behind its first sixteen. The TLVs of the header are whole ones and none of them a checksum; `checksum` adds
 // one.

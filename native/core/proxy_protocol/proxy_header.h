@@ -57,7 +57,7 @@ struct ProxyEndpoint {
   uint16_t port = 0;
 };
 
-// One header. Version 1's UNKNOWN is the command PROXY with no family.
+// One header. Version 1's UNKNOWN is the command LOCAL.
 struct ProxyHeader {
   uint8_t version = 0;
   ProxyCommand command = ProxyCommand::local;
