@@ -25,7 +25,7 @@ export function plainProfile(framing) {
     receiveBuffer: 0,
     sendBuffer: 0,
     typeOfService: 0,
-    timeLimits: [0, 0, 0, 0, 0, 0, 0, 1000, 5000, 0, 1],
+    timeLimits: [0, 0, 0, 0, 0, 0, 0, 1000, 5000, 0, 0, 1],
     demand: false,
     transfers: false
   }
