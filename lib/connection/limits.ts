@@ -160,7 +160,7 @@ export function readTimeouts(value: unknown, name: string, before: TimeoutSettin
 /** In the sequence in which native code reads them (native/napi/args.cc). */
 export function nativeTimeLimits(timeouts: TimeoutSettings, endDeadline: number): number[] {
   const { firstPacket, packet, idle, sendStall, minRate, life } = timeouts
-  const lifeEnd = life === 0 ? 0 : endDeadline || LIFE_END
+  const lifeEnd = life === 0 ? 0 : Math.min(endDeadline || LIFE_END, limit.max)
   const rate = [minRate.bytes, minRate.per, minRate.grace]
   return [firstPacket, packet, idle.read, idle.write, idle.both, sendStall, ...rate, life, lifeEnd, Number(idle.closes)]
 }

@@ -24,13 +24,16 @@ class TokenBucket {
 
   TokenBucket(const RateLimit& limit, uint32_t now) : level_(full(limit)), last_ms_(now) {}
 
-  // `overflows`: what comes may have waited, from before it was looked at, so what time has paid for since is not lost,
-  // though it is more than a burst.
-  void refill(const RateLimit& limit, uint32_t now, bool overflows = false) {
+  // up_to_burst: ordinarily. keep: what is saved beyond a burst is not lost, but it is not more afterwards. save: what
+  // comes may have waited, so what time has paid for meanwhile is not lost, though it is more than a burst.
+  enum class Fill : uint8_t { up_to_burst, keep, save };
+  void refill(const RateLimit& limit, uint32_t now, Fill fill = Fill::up_to_burst) {
     const uint32_t passed = now - last_ms_;
     last_ms_ = now;
     if (passed > 0x7FFFFFFFu) return;  // the clock has been put back
-    const int64_t most = overflows ? kMostSaved : full(limit);
+    int64_t most = full(limit);
+    if (fill == Fill::keep && level_ > most) most = level_;
+    if (fill == Fill::save) most += int64_t{kMostSavedMs} * limit.count;
     const int64_t missing = most - level_;
     // So many milliseconds fill it.
     if (missing <= 0 || static_cast<uint64_t>(missing) / limit.count < passed) {
@@ -56,7 +59,7 @@ class TokenBucket {
 
  private:
   static constexpr int64_t kMostOwed = int64_t{1} << 61;
-  static constexpr int64_t kMostSaved = int64_t{1} << 60;
+  static constexpr uint32_t kMostSavedMs = 60u * 60 * 1000;
   static int64_t cost(const RateLimit& limit, uint32_t units) { return int64_t{units} * limit.per_ms; }
   static int64_t full(const RateLimit& limit) { return cost(limit, limit.burst); }
 

@@ -94,7 +94,7 @@ Expiry TimeWatch::confirm(Expiry expired, uint32_t now, uint32_t* next) {
   return Expiry::none;
 }
 
-TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, uint32_t born,
+TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, uint32_t age,
                                   std::atomic<uint32_t>* last_read, uint64_t bytes_read, bool had_packet) {
   Check result;
   Expiry expired = Expiry::none;
@@ -120,11 +120,10 @@ TimeWatch::Check TimeWatch::check(const TimeLimits& limits, uint32_t now, uint32
   const bool reads = stopped_since_.load(std::memory_order_acquire) == 0;
   const uint32_t opened = put_back(&opened_, now);
   if (limits.life != 0) {
-    const uint32_t passed = elapsed(born, now);
-    if (passed < limits.life) {
-      result.next = limits.life - passed;
+    if (age < limits.life) {
+      result.next = limits.life - age;
     } else {
-      result.life_over = passed - limits.life + 1;
+      result.life_over = age - limits.life + 1;
     }
   }
   if (const uint32_t since = put_back(&write_since_, now)) look(limits.send_stall, since, Expiry::send_stall);

@@ -86,8 +86,8 @@ class TimeWatch {
   void begin_check() { next_check_.store(0); }
   // `last_read`: when the last byte of the peer came; before anything came any time that is not later than the
   // connection's beginning. A time that is ahead of the clock, because the clock has been put back, is put back too.
-  // `had_packet`: the first one has come. `born`: when the life began.
-  Check check(const TimeLimits& limits, uint32_t now, uint32_t born, std::atomic<uint32_t>* last_read,
+  // `had_packet`: the first one has come. `age`: how long it has lived.
+  Check check(const TimeLimits& limits, uint32_t now, uint32_t age, std::atomic<uint32_t>* last_read,
               uint64_t bytes_read, bool had_packet);
   // It is over for what the peer has not sent, but bytes of it are there. This side is to read them first, which it
   // does if `reads`; a peer that always has some there must not go on like that. True when it is cut all the same.

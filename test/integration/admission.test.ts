@@ -166,6 +166,19 @@ describe('onMax', () => {
       expect(server.access.bans()).toEqual([])
     })
 
+    test('the rate judges who comes while there are places, however few', async () => {
+      const { server, port } = await start({ maxConnections: 20, access: { connectRate: { count: 5, burst: 5 } } })
+      let refused = 0
+      for (let count = 0; count < 20; count++) {
+        const peer = come(port)
+        await until('it is answered, or refused', () => isIn(peer) || isOver(peer))
+        if (!isIn(peer)) refused++
+        peer.socket.destroy()
+        await until('it has gone', () => server.connections.size === 0)
+      }
+      expect(refused).toBeGreaterThan(5)
+    })
+
     test('the server closes while peers wait, and listens again', async () => {
       const { server, port } = await start({ maxConnections: 1 })
       await comeIn(port)

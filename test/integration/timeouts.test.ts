@@ -451,7 +451,7 @@ describe('life', () => {
     })
     await once(peer, 'message')
     const ended = once(peer, 'message') as Promise<[number]>
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4500)
     const unblocked = Date.now()
     expect((await ended)[0]).toBeLessThan(unblocked - 500)
   })

@@ -26,16 +26,19 @@ TEST_CASE("rate_limit: a burst, then the rate") {
 TEST_CASE("rate_limit: what may have waited is paid for by all the time since, and only that") {
   const RateLimit limit{10, 1000, 25};
   TokenBucket bucket(limit, 0);
-  bucket.refill(limit, 4000, true);
+  bucket.refill(limit, 4000, TokenBucket::Fill::save);
   CHECK(bucket.has(limit, 65));
   CHECK_FALSE(bucket.has(limit, 66));
   bucket.take(limit, 30);
-  bucket.refill(limit, 4000);
+  bucket.refill(limit, 9000, TokenBucket::Fill::keep);
+  CHECK(bucket.has(limit, 35));
+  CHECK_FALSE(bucket.has(limit, 36));
+  bucket.refill(limit, 9000);
   CHECK(bucket.has(limit, 25));
   CHECK_FALSE(bucket.has(limit, 26));
   const RateLimit fast{UINT32_MAX, 1, UINT32_MAX};
   TokenBucket full(fast, 0);
-  for (uint32_t i = 1; i < 10; ++i) full.refill(fast, i * 0x10000000u, true);
+  for (uint32_t i = 1; i < 10; ++i) full.refill(fast, i * 0x10000000u, TokenBucket::Fill::save);
   CHECK(full.has(fast, UINT32_MAX));
 }
 

@@ -29,7 +29,7 @@ struct Watched {
   }
   Expiry look() {
     watch.begin_check();
-    last = watch.check(limits, now, born, &read, bytes, had_packet);
+    last = watch.check(limits, now, now - born, &read, bytes, had_packet);
     due = 0;
     need(last.next);
     if (last.idle_read != 0) ++reads;

@@ -250,7 +250,7 @@ class Connection final {
   bool scheduled_ = false;                      // in the engine's list of connections to serve
   uint8_t held_back_ = 0;                       // strands, until rare_timers_->retry
   uint8_t subnet_bits_ = UINT8_MAX;             // set before it is announced
-  uint32_t born_ms_ = 0;                        // set before watch_
+  uint64_t born_ms_ = 0;                        // set before watch_
   std::atomic<Stage> stage_{Stage::announced};  // written under lock_, or before anybody can find it
   End end_;
   std::unique_ptr<ChangedFramings> changed_framings_;

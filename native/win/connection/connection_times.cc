@@ -18,7 +18,7 @@ constexpr uint64_t kMaxPendingBytes = 1024 * 1024;
 // A life is up to so much longer or shorter, so that connections that began together do not end together.
 constexpr uint32_t kLifeSpreadPerMille = 100;
 // So long the program has to end a connection whose life is over.
-constexpr uint32_t kLifeGraceMs = 1000;
+constexpr uint32_t kLifeGraceMs = 2000;
 
 uint32_t with_spread(uint32_t life, ConnectionId id) {
   const uint64_t hash = (uint64_t{id.generation} << 32 | id.slot) * 0x9E3779B97F4A7C15u;
@@ -51,8 +51,8 @@ CloseCause cause_of(Expiry expired) {
 
 // Before others know of the connection, when it is announced, or on the JavaScript thread.
 void Connection::start_watch(const TimeLimits& limits) {
-  born_ms_ = engine_->watch_ms();
-  auto watch = std::make_unique<TimeWatch>(born_ms_);
+  born_ms_ = engine_->watch_ms64();
+  auto watch = std::make_unique<TimeWatch>(engine_->watch_ms());
   watch->set_limits_writes(limits.send_stall != 0);
   // A write that has begun before is seen to end from here on: both happen under the lock.
   std::lock_guard<SrwLock> guard(lock_);
@@ -76,6 +76,8 @@ void Connection::set_time_limits(const TimeLimits& limits) {
     auto changed = std::make_unique<TimeLimits>(limits);
     std::lock_guard<SrwLock> guard(lock_);
     changed_limits_.swap(changed);
+    // A life that was over may not be any more.
+    if (!end_.requested && end_.cause == CloseCause::max_life) end_.cause = CloseCause::none;
   }
   if (TimeWatch* watched = watch()) {
     watched->set_limits_writes(limits.send_stall != 0);
@@ -128,8 +130,11 @@ void Connection::check_times() {
   watched->begin_check();
   const TimeLimits limits = time_limits();
   const uint32_t now = engine_->watch_ms();
-  const TimeWatch::Check check =
-      watched->check(limits, now, born_ms_, receiver_.last_read_ms(), receiver_.bytes_read(), receiver_.had_packet());
+  // The clock may have been put back.
+  const uint64_t lived = engine_->watch_ms64() - born_ms_;
+  const uint64_t age = lived > INT64_MAX ? 0 : (std::min)(lived, uint64_t{UINT32_MAX - 1});
+  const TimeWatch::Check check = watched->check(limits, now, static_cast<uint32_t>(age), receiver_.last_read_ms(),
+                                                receiver_.bytes_read(), receiver_.had_packet());
   uint32_t next = check.next;
   const bool behind = engine_->delivery().pending_bytes() > kMaxPendingBytes;
   if (!behind) {

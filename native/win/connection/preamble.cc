@@ -1,6 +1,7 @@
 #include "win/connection/preamble.h"
 
 #include <mutex>
+#include <utility>
 
 #include "win/connection/connection.h"
 
@@ -51,11 +52,16 @@ void Preamble::TimerCounts::let_go(Preamble* preamble) {
 void Preamble::time_out() {
   const uint32_t passed = TimeWatch::elapsed(since_ms_, connection_->engine()->watch_ms());
   if (passed < timeout_ms_) return arm(timeout_ms_ - passed);
-  if (connection_->receiver().is_parked()) return arm(kParkedMs);
+  if (connection_->receiver().is_parked()) {
+    suspected_ = false;
+    return arm(kParkedMs);
+  }
   if (grants_ < kMaxGrants && connection_->has_unread_bytes()) {
     ++grants_;
     return arm(kReadFirstMs);
   }
+  // Its bytes may be on their way to the strand.
+  if (!std::exchange(suspected_, true)) return arm(kReadFirstMs);
   connection_->refuse_if_undecided(timeout_);
 }
 

@@ -60,8 +60,9 @@ class Preamble {
   RefCount refs_;
   const uint32_t timeout_ms_;
   const Refusal timeout_;
-  uint32_t since_ms_ = 0;  // by the clock by which peers are judged
-  uint32_t grants_ = 0;    // how often it has been waited for because its bytes were there; the timer's
+  uint32_t since_ms_ = 0;   // by the clock by which peers are judged
+  bool suspected_ = false;  // it was late at the last look; the timer's
+  uint32_t grants_ = 0;     // how often it has been waited for because its bytes were there; the timer's
   SrwLock lock_;
   bool ended_ = false;  // under lock_
   Connection* connection_ = nullptr;

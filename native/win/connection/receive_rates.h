@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "core/rate_limit.h"
 #include "win/io/profile.h"
@@ -21,18 +22,23 @@ class ReceiveRates final {
 
   // Before packets are decoded.
   void refill(uint32_t now) {
-    if (catches_up_ && now - catching_up_since_ > kCatchUpMs) catches_up_ = false;
-    const bool overflows = behind_ || catches_up_;
-    if (packet_limit_.count != 0) packets_.refill(packet_limit_, now, overflows);
-    if (byte_limit_.count != 0) bytes_.refill(byte_limit_, now, overflows);
+    if (catches_up_ && !behind_ && now - catching_up_since_ > kCatchUpMs) catches_up_ = false;
+    const TokenBucket::Fill fill = behind_ || std::exchange(saves_once_, false) ? TokenBucket::Fill::save
+                                   : catches_up_                                ? TokenBucket::Fill::keep
+                                                                                : TokenBucket::Fill::up_to_burst;
+    if (packet_limit_.count != 0) packets_.refill(packet_limit_, now, fill);
+    if (byte_limit_.count != 0) bytes_.refill(byte_limit_, now, fill);
   }
   // The strand is about to leave. While it does not read, for whatever reason, what the peer sends in time waits for
-  // it, and comes all at once when it goes on.
+  // it, and comes all at once when it goes on: what time pays for meanwhile is saved, until it has caught up.
   void note_reading(bool reads, uint32_t now) {
-    if (!reads) {
-      behind_ = true;
-    } else if (behind_) {
-      behind_ = false;
+    if (reads == !behind_) return;
+    refill(now);
+    behind_ = !reads;
+    if (behind_) {
+      behind_since_ = now;
+    } else if (!catches_up_ || now - behind_since_ >= kCatchUpMs) {
+      // Short stops, one after the other, save no more and no more.
       catch_up(now);
     }
   }
@@ -40,12 +46,15 @@ class ReceiveRates final {
   void may_have_waited(uint32_t now) {
     packets_ = TokenBucket(packet_limit_, now - kMostWaitedMs);
     bytes_ = TokenBucket(byte_limit_, now - kMostWaitedMs);
-    catch_up(now);
+    process_went_on(now);
   }
-  // The same where the whole process has not been running.
-  void catch_up(uint32_t now) {
-    catches_up_ = true;
-    catching_up_since_ = now;
+  // The whole process has not been running, which is said for a while.
+  void process_went_on(uint32_t now) {
+    if (went_on_ && now - went_on_ms_ <= 2 * kCatchUpMs) return;
+    went_on_ = true;
+    went_on_ms_ = now;
+    saves_once_ = true;
+    catch_up(now);
   }
   // All times are of a clock that goes on while the process does not. Some bytes have been read.
   void received(uint32_t bytes, uint32_t now) {
@@ -112,8 +121,17 @@ class ReceiveRates final {
   static constexpr uint32_t kCatchUpMs = 1000;
   static constexpr uint32_t kMostWaitedMs = 60'000;
 
+  void catch_up(uint32_t now) {
+    catches_up_ = true;
+    catching_up_since_ = now;
+  }
+
   uint32_t catching_up_since_ = 0;
+  uint32_t behind_since_ = 0;
+  uint32_t went_on_ms_ = 0;
   bool catches_up_ = false;
+  bool went_on_ = false;
+  bool saves_once_ = false;
   bool behind_ = false;
   bool waits_ = false;
   bool exceeded_ = false;

@@ -1,6 +1,7 @@
 // What the receiving strand does for the limits of its connection: how fast the peer may send, and how long it may
 // take.
 #include <algorithm>
+#include <mutex>
 
 #include "win/connection/connection.h"
 #include "win/connection/receiver.h"
@@ -56,15 +57,20 @@ void Receiver::may_have_waited() {
 
 uint32_t Receiver::rates_clock() {
   const uint32_t now = IoContext::coarse_ms();
-  if (connection_->engine()->was_stopped()) rates_->catch_up(now);
+  if (connection_->engine()->was_stopped()) rates_->process_went_on(now);
   return now;
 }
 
 // The strand is about to leave. What keeps it from reading is this side's affair.
 void Receiver::note_reading() {
   TimeWatch* const watch = connection_->watch();
-  const bool reads = eof_ || (!has_undecoded() && may_deliver() && !parked_.load(std::memory_order_acquire) &&
-                              (rates_ == nullptr || !rates_->waits()));
+  bool held_back = false;  // by a shortage
+  {
+    std::lock_guard<SrwLock> guard(connection_->lock());
+    held_back = connection_->is_held_back_locked(Connection::Strand::receiving);
+  }
+  const bool reads = eof_ || (!held_back && !has_undecoded() && may_deliver() &&
+                              !parked_.load(std::memory_order_acquire) && (rates_ == nullptr || !rates_->waits()));
   if (rates_ != nullptr) rates_->note_reading(reads, IoContext::coarse_ms());
   if (watch == nullptr) return;
   // One that had begun before there were any limits.

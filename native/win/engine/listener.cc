@@ -150,11 +150,13 @@ void Listener::post_first() {
 // Posts every accept that is not in the kernel.
 void Listener::post_idle() {
   AcceptOperation* list = nullptr;
+  bool after_pause = false;
   {
     std::lock_guard<SrwLock> guard(lock_);
-    retry_pending_ = false;
+    after_pause = std::exchange(retry_pending_, false);
     list = std::exchange(idle_, nullptr);
   }
+  if (after_pause && outstanding() == 0) note_backlog();
   while (list != nullptr) {
     AcceptOperation* operation = std::exchange(list, list->next_idle);
     post_accept(operation);

@@ -40,7 +40,8 @@ void Listener::post_waiting() {
       operation = std::exchange(waiting_, waiting_->next_idle);
       operation->has_place = true;
     }
-    note_backlog();
+    // While an accept is pending nobody waits in the backlog.
+    if (outstanding() == 0) note_backlog();
     post_accept(operation);
   }
 }

@@ -73,6 +73,11 @@ class IoContext {
     const uint32_t slept = slept_ms_.load(std::memory_order_acquire);  // first: a thread may be stopped in between
     return coarse_ms() - slept;
   }
+  // The same, which does not wrap around.
+  uint64_t watch_ms64() const {
+    const uint32_t slept = slept_ms_.load(std::memory_order_acquire);
+    return now_ms() - slept;
+  }
   // Whether the process has stood still until a moment ago: what comes now may have come at any time since.
   bool was_stopped() const;
   DiskPool& disk() { return disk_; }
