@@ -150,8 +150,9 @@ TEST_CASE("disk_queue: an end has a thread when all others wait for their disks"
   });
   Step behind([] {});
   Step end([&] { ended.open(); });
-  Threads ends(&queue, 1, true);
   {
+    // Joined before the counts are looked at.
+    Threads ends(&queue, 1, true);
     Threads threads(&queue, 2);
     (void)queue.schedule(&first, DiskLane::work);
     (void)queue.schedule(&second, DiskLane::work);
