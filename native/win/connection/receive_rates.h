@@ -46,13 +46,13 @@ class ReceiveRates final {
   void may_have_waited(uint32_t now) {
     packets_ = TokenBucket(packet_limit_, now - kMostWaitedMs);
     bytes_ = TokenBucket(byte_limit_, now - kMostWaitedMs);
-    process_went_on(now);
+    process_resumed(now);
   }
   // The whole process has not been running, which is said for a while.
-  void process_went_on(uint32_t now) {
-    if (went_on_ && now - went_on_ms_ <= 2 * kCatchUpMs) return;
-    went_on_ = true;
-    went_on_ms_ = now;
+  void process_resumed(uint32_t now) {
+    if (resumed_ && now - resumed_ms_ <= 2 * kCatchUpMs) return;
+    resumed_ = true;
+    resumed_ms_ = now;
     saves_once_ = true;
     catch_up(now);
   }
@@ -128,9 +128,9 @@ class ReceiveRates final {
 
   uint32_t catching_up_since_ = 0;
   uint32_t behind_since_ = 0;
-  uint32_t went_on_ms_ = 0;
+  uint32_t resumed_ms_ = 0;
   bool catches_up_ = false;
-  bool went_on_ = false;
+  bool resumed_ = false;
   bool saves_once_ = false;
   bool behind_ = false;
   bool waits_ = false;

@@ -57,7 +57,7 @@ void Receiver::may_have_waited() {
 
 uint32_t Receiver::rates_clock() {
   const uint32_t now = IoContext::coarse_ms();
-  if (connection_->engine()->was_stopped()) rates_->process_went_on(now);
+  if (connection_->engine()->was_stopped()) rates_->process_resumed(now);
   return now;
 }
 
@@ -71,7 +71,7 @@ void Receiver::note_reading() {
   }
   const bool reads = eof_ || (!held_back && !has_undecoded() && may_deliver() &&
                               !parked_.load(std::memory_order_acquire) && (rates_ == nullptr || !rates_->waits()));
-  if (rates_ != nullptr) rates_->note_reading(reads, IoContext::coarse_ms());
+  if (rates_ != nullptr) rates_->note_reading(reads, rates_clock());
   if (watch == nullptr) return;
   // One that had begun before there were any limits.
   note_decoded(false);

@@ -183,7 +183,7 @@ uint32_t Engine::add_connection(NewConnection added) {
       contexts_.create(this, added.profile, std::move(added.socket), added.local, added.remote, listener);
   if (connection == nullptr) return kErrorNotEnoughMemory;
   connection->set_subnet_bits(added.subnet_bits);
-  if (listener != nullptr && !listener->knows_when()) connection->receiver().may_have_waited();
+  if (listener != nullptr && !listener->knows_arrival_time()) connection->receiver().may_have_waited();
   if (added.preamble) {
     connection->begin_preamble(added.preamble);
     listener->preamble_began();
@@ -232,7 +232,7 @@ bool Engine::admit(Connection* connection, bool is_client) {
   uint8_t subnet_bits = AccessControl::kNotCounted;
   // Its socket has had its place since it was accepted.
   const Refusal refusal =
-      control->enter(connection->remote(), nullptr, connection->listener()->knows_when(), &subnet_bits);
+      control->enter(connection->remote(), nullptr, connection->listener()->knows_arrival_time(), &subnet_bits);
   connection->set_subnet_bits(subnet_bits);
   if (refusal == Refusal::none) return true;
   tell_refused();

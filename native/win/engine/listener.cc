@@ -269,7 +269,7 @@ Refusal Listener::judge(const Address& peer, bool has_place, uint8_t* subnet_bit
     return Refusal::denied;
   }
   if (access != nullptr && !balancer)
-    return access->enter(peer, has_place ? nullptr : &places_, knows_when(), subnet_bits);
+    return access->enter(peer, has_place ? nullptr : &places_, knows_arrival_time(), subnet_bits);
   return has_place || places_.take() ? Refusal::none : Refusal::max_connections;
 }
 

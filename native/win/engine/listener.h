@@ -118,7 +118,7 @@ class Listener final {
   // False: there is none, and the thread is woken when there may be one.
   bool take_place_for_acceptor();
   // Whether who comes now has come now: not when it may have waited for this side.
-  bool knows_when() const;
+  bool knows_arrival_time() const;
   void give_place_back();
 
  private:
@@ -168,7 +168,7 @@ class Listener final {
   AcceptOperation* waiting_ = nullptr;   // for a place
   bool place_posted_ = false;            // place_operation_ is on its way
   bool acceptor_waits_ = false;          // for a place
-  std::atomic<uint64_t> went_on_ms_{0};  // when it has accepted again, 0 for never
+  std::atomic<uint64_t> resumed_ms_{0};  // when it has accepted again, 0 for never
   std::vector<std::unique_ptr<AcceptOperation>> pool_;
   PostedOperation<Listener, &Listener::post_waiting> place_operation_{this};
   std::unique_ptr<ConditionalAcceptor> acceptor_;  // made by open(), or never

@@ -19,11 +19,11 @@ constexpr uint32_t kBacklogMs = 1000;
 }  // namespace
 
 // Who has waited in the backlog may have come at any time, and has perhaps left again.
-void Listener::note_backlog() { went_on_ms_.store(Engine::now_ms(), std::memory_order_relaxed); }
+void Listener::note_backlog() { resumed_ms_.store(Engine::now_ms(), std::memory_order_relaxed); }
 
-bool Listener::knows_when() const {
-  const uint64_t went_on = went_on_ms_.load(std::memory_order_relaxed);
-  return !engine_->was_stopped() && (went_on == 0 || Engine::now_ms() - went_on >= kBacklogMs);
+bool Listener::knows_arrival_time() const {
+  const uint64_t resumed = resumed_ms_.load(std::memory_order_relaxed);
+  return !engine_->was_stopped() && (resumed == 0 || Engine::now_ms() - resumed >= kBacklogMs);
 }
 
 // Those that have waited for a place, as far as there are some now.

@@ -18,7 +18,7 @@ constexpr uint32_t kHousekeepingMs = 1000;
 constexpr uint32_t kSleptMs = 3 * kHousekeepingMs;
 // The same for what only has to be fair: somebody looks each second at least.
 constexpr uint32_t kStoppedMs = kHousekeepingMs + 300;
-constexpr uint32_t kWentOnMs = 1000;
+constexpr uint32_t kResumedForMs = 1000;
 
 }  // namespace
 
@@ -137,9 +137,9 @@ void IoContext::end_sleep(uint64_t wake_at) {
 // By the thread that has gone on first, before anybody has looked, too.
 bool IoContext::was_stopped() const {
   const uint64_t looked = last_look_ms_.load(std::memory_order_acquire);
-  const uint64_t went_on = went_on_ms_.load(std::memory_order_acquire);
+  const uint64_t resumed = resumed_ms_.load(std::memory_order_acquire);
   const uint64_t now = now_ms();
-  return (now > looked && now - looked >= kStoppedMs) || (went_on != 0 && now - went_on < kWentOnMs);
+  return (now > looked && now - looked >= kStoppedMs) || (resumed != 0 && now - resumed < kResumedForMs);
 }
 
 bool IoContext::fire_timers() {
@@ -151,7 +151,7 @@ bool IoContext::fire_timers() {
     std::lock_guard<SrwLock> guard(timers_lock_, std::adopt_lock);
     const uint64_t before = last_look_ms_.load(std::memory_order_relaxed);
     const uint64_t passed = now > before ? now - before : 0;
-    if (passed >= kStoppedMs) went_on_ms_.store(now, std::memory_order_release);
+    if (passed >= kStoppedMs) resumed_ms_.store(now, std::memory_order_release);
     if (passed >= kSleptMs) {
       const auto slept = static_cast<uint32_t>(passed - kHousekeepingMs);
       slept_ms_.store(slept_ms_.load(std::memory_order_relaxed) + slept, std::memory_order_release);

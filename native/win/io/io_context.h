@@ -147,7 +147,7 @@ class IoContext {
   TimerWheel timers_;
   uint64_t next_housekeeping_ms_ = 0;               // under timers_lock_
   std::atomic<uint64_t> last_look_ms_;              // at the wheel; written under timers_lock_
-  std::atomic<uint64_t> went_on_ms_{0};             // written under timers_lock_: when it had stood still, 0 for never
+  std::atomic<uint64_t> resumed_ms_{0};             // written under timers_lock_: when it had stood still, 0 for never
   std::atomic<uint32_t> slept_ms_{0};               // written under timers_lock_
   std::atomic<uint64_t> next_wake_ms_{UINT64_MAX};  // when the first sleeper wakes by itself
   std::atomic<bool> poke_posted_{false};
